@@ -1,0 +1,51 @@
+# `make` lists the targets. The first one that needs it makes .venv; nothing but Python and make has to be there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Sound: finished, with an interpreter that still starts, and belonging to this very folder (not moved or copied here).
+sound_test := import importlib.util as u, os, sys; s = u.find_spec("byteproxy"); \
+    sys.exit(not (s and os.path.samefile(s.origin, "src/byteproxy/__init__.py")))
+sound := $(shell [ -e $(STAMP) ] && $(BIN)/python -I -c '$(sound_test)' 2>/dev/null && echo yes)
+
+version_test := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+python_fits = $(shell $(PYTHON) -c '$(version_test)' 2>/dev/null && echo yes)
+refuse_python = $(error byteproxy needs Python 3.11, 3.12 or 3.13 and "$(PYTHON)" is none of them; \
+    install one and say where: make setup PYTHON=python3.12)
+
+.PHONY: help setup demo test lint bench clean unsound
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP)  ## make .venv with everything in it; does nothing when that is done (PYTHON=python3.12 to choose)
+
+# All output goes to stderr, so that `make -s demo | tail -1` is the program's last line.
+# The stamp is as old as the start of the installation: an edit made meanwhile still counts as newer.
+$(STAMP): pyproject.toml constraints.txt $(if $(sound),,unsound)
+	@$(if $(sound),,$(if $(python_fits),,$(refuse_python)))rm -f $@
+	@echo "setting up .venv (one to several minutes, PyTorch is large) ..." >&2
+	@$(if $(sound),,$(PYTHON) -m venv --clear .venv >&2)
+	@touch .venv/.started
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]' >&2
+	@mv .venv/.started $@
+
+demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minutes 2 --json")
+	$(BIN)/byteproxy demo $(DEMO_ARGS)
+
+test: $(STAMP)  ## all tests (TEST_ARGS="-x tests/views")
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(STAMP)  ## style, types, and the one direction of the imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+clean:  ## remove caches and build output; .venv and runs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(wildcard src tests benchmarks) -type d -name __pycache__ -prune -exec rm -rf {} +

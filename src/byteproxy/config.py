@@ -1,0 +1,40 @@
+"""Frozen dataclasses from TOML and back; a wrong key or type is refused with the field's name."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+import tomli_w
+
+from byteproxy.errors import InputError
+
+T = TypeVar("T")
+
+
+def from_toml(path: Path, kind: type[T]) -> T:
+    """The dataclass that a TOML file describes; absent fields keep their defaults.
+
+    Raises InputError naming the file and, where one is wrong, the field.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    except (dacite.DaciteError, InputError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def to_toml(config: Any) -> str:
+    """A dataclass as TOML; fields that are None are left out, as TOML has no such value."""
+    return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -1,0 +1,19 @@
+"""A document: the unit that is read, split, viewed and stored."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text as it was found.
+
+    id: unique within a source, for example a path relative to its root.
+    text: the bytes, unchanged; they need not be valid UTF-8.
+    source: where it comes from, for example "stdlib-3.11".
+    project: what it belongs to (package, repository); train and held-out sides are split by project.
+    """
+
+    id: str
+    text: bytes
+    source: str
+    project: str

@@ -1,0 +1,1 @@
+"""Reading and writing raw bytes: a key-value cache, a sampler, text that never ends inside a character."""

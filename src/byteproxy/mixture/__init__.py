@@ -1,0 +1,1 @@
+"""Which passage is shown in which representation, and when."""

@@ -1,0 +1,1 @@
+"""Causal attention inside documents, one file per backend, each tested against `dense`."""

@@ -1,0 +1,289 @@
+"""The prepared corpus on disk: what its files are called and hold, and how a file gets there whole or not at all.
+
+    manifest.json                     everything about the folder; written last, so a folder without it is unfinished
+    shard-00000.arrow                 id, source, project: string; text: large_binary; one row per document
+    shard-00000.bpe-4096.arrow        the same documents through a view: symbols and anchors
+
+Shards are Arrow IPC files, uncompressed, of one record batch each, so that a column is one contiguous stretch of the
+memory-mapped file. Lists and texts have 64-bit offsets, and anchors are 64-bit: no document is too large for them.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from byteproxy.corpus.split import Side, Split
+from byteproxy.errors import InputError
+
+FORMAT = "byteproxy-store"
+VERSION = 1
+MANIFEST = "manifest.json"
+SHARD_FILES = re.compile(r"shard-\d{5,}(\.[\w.-]+)?\.arrow")
+PARTIAL_FILES = re.compile(r"\.(shard-\d{5,}.*\.arrow|manifest\.json)\.\d+\.partial")
+
+VIEW_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+SHARD_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.large_binary(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("project", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file as it was written."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What was read from one source, duplicates included; sha256 covers ids, projects and texts in order."""
+
+    documents: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SideInfo:
+    """What one side of the split holds."""
+
+    documents: int
+    bytes: int
+    projects: int
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """One shard: its file, the side that all its documents are on, and how much it holds."""
+
+    file: FileInfo
+    side: Side
+    documents: int
+    text_bytes: int
+
+
+@dataclass(frozen=True)
+class ViewInfo:
+    """One view of the whole corpus: `files` has one entry per shard, in the shards' order."""
+
+    name: str
+    fingerprint: str
+    alphabet_size: int
+    aligned: bool
+    symbols: int
+    bytes_per_symbol: float
+    files: tuple[FileInfo, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a prepared corpus; `views` are in the order in which they were added."""
+
+    split: Split
+    shard_bytes: int
+    sources: dict[str, SourceInfo]
+    sides: dict[str, SideInfo]
+    rejected: dict[str, int]
+    shards: tuple[ShardInfo, ...]
+    views: tuple[ViewInfo, ...] = ()
+
+    def view(self, name: str) -> ViewInfo:
+        """The view of that name; InputError naming those that there are."""
+        for view in self.views:
+            if view.name == name:
+                return view
+        there = ", ".join(view.name for view in self.views) or "none"
+        raise InputError(f"the corpus has no view {name!r} (there are: {there}): add it or name another")
+
+    @property
+    def cutting_view(self) -> ViewInfo | None:
+        """The view at whose anchors passages are cut when none is named: the first aligned one."""
+        return next((view for view in self.views if view.aligned), None)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that the corpus holds, every view included."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def fingerprint_for(self, view_names: tuple[str, ...]) -> str:
+        """A hash of what a run with these views reads, and of no more: it outlives the addition of other views."""
+        cutting = () if view_names or self.cutting_view is None else (self.cutting_view,)
+        return replace(self, views=tuple(map(self.view, view_names)) or cutting).fingerprint
+
+
+def shard_name(shard: int) -> str:
+    """The file of a shard's documents."""
+    return f"shard-{shard:05d}.arrow"
+
+
+def view_file_name(shard: int, view: str) -> str:
+    """The file of a shard's symbols in a view."""
+    return f"shard-{shard:05d}.{view}.arrow"
+
+
+def view_schema(symbol_type: pa.DataType, aligned: bool, metadata: dict[str, str]) -> pa.Schema:
+    """Columns of a view file; symbol_type is uint16 or uint32, and the metadata says what was encoded with what."""
+    fields = [pa.field("symbols", _list_of(symbol_type), nullable=False)]
+    if aligned:
+        fields += [pa.field(name, _list_of(pa.int64()), nullable=False) for name in ("anchor_bytes", "anchor_symbols")]
+    return pa.schema(fields, metadata)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, readable and the same for the same corpus."""
+    content = {"format": FORMAT, "version": VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared corpus; InputError naming the file if it is missing, damaged or of another version."""
+    path = Path(folder) / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.pop("format"), content.pop("version")
+        if found == (FORMAT, VERSION):
+            fingerprint = content.pop("fingerprint")
+            manifest = _manifest_from(content)
+            if manifest.fingerprint == fingerprint:
+                return manifest
+            raise ValueError("its content doesn't match its fingerprint")
+    except OSError as error:
+        raise InputError(
+            f"{folder} holds no finished corpus (cannot read {path}: {error.strerror}): run the preparation (again)"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore it or prepare into another folder") from error
+    raise InputError(
+        f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} version {VERSION}: "
+        "prepare the corpus again into another folder"
+    )
+
+
+class HashingFile(io.RawIOBase):
+    """A file to be written front to back that knows its own size and hash; without a file beneath, only those."""
+
+    def __init__(self, file: BinaryIO | None = None) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of some bytes, or of a buffer of bytes."""
+        view = memoryview(data)
+        self._hash.update(view)
+        self._size += view.nbytes
+        if self._file is not None:
+            self._file.write(view)
+        return view.nbytes
+
+    def tell(self) -> int:
+        """The size so far."""
+        return self._size
+
+    def info(self, name: str) -> FileInfo:
+        """What was written so far."""
+        return FileInfo(name, self._size, self._hash.hexdigest())
+
+
+def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
+    """Write a file so that it appears whole or not at all: aside in the same folder, synced, renamed.
+
+    write: gets the open file and writes all of it, front to back.
+    Raises InputError when the disk is full; whatever is raised, nothing partial stays behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            hashing = HashingFile(file)
+            write(hashing)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = f"no space left in {path.parent} to write {path.name}: free some, then run again"
+            raise InputError(reason) from error
+        raise
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return hashing.info(path.name)
+
+
+def write_batch(file: HashingFile, batch: pa.RecordBatch) -> None:
+    """One record batch as a whole Arrow IPC file."""
+    with pa.ipc.new_file(file, batch.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
+        writer.write_batch(batch)
+
+
+def read_batch(path: Path) -> pa.RecordBatch:
+    """The one record batch of an Arrow IPC file, memory-mapped: the cost is that of opening the file.
+
+    Raises InputError naming the file when it is missing or damaged.
+    """
+    try:
+        # Closing gives the file descriptor back, and the mapping lives on in the batch: a corpus may have more shards
+        # than a process may have open files.
+        with pa.memory_map(str(path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+        batch.validate()
+    except (OSError, pa.ArrowException, IndexError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}): run the preparation again") from error
+    return batch
+
+
+def file_info(path: Path) -> FileInfo:
+    """Size and hash of a file as it is now; reads all of it."""
+    with path.open("rb") as file:
+        return FileInfo(path.name, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _list_of(value_type: pa.DataType) -> pa.DataType:
+    return pa.large_list(pa.field("item", value_type, nullable=False))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _manifest_from(content: dict[str, Any]) -> Manifest:
+    return Manifest(
+        split=Split(**content.pop("split")),
+        sources={name: SourceInfo(**source) for name, source in content.pop("sources").items()},
+        sides={name: SideInfo(**side) for name, side in content.pop("sides").items()},
+        shards=tuple(ShardInfo(**{**shard, "file": FileInfo(**shard["file"])}) for shard in content.pop("shards")),
+        views=tuple(
+            ViewInfo(**{**view, "files": tuple(FileInfo(**file) for file in view["files"])})
+            for view in content.pop("views")
+        ),
+        **content,
+    )

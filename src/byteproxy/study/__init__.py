@@ -1,0 +1,1 @@
+"""Several arms at equal training FLOPs on one corpus: run, compare, report."""

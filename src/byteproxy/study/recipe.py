@@ -1,0 +1,74 @@
+"""What a study is: one corpus, one view, one model, several arms at equal training FLOPs."""
+
+from dataclasses import dataclass, field
+
+from byteproxy.corpus.split import Split
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.config import ModelConfig
+from byteproxy.train.optim import OptimConfig
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The continuation that is shown at the end.
+
+    arm: whose model writes. prompt: what it continues. most_bytes: how many it writes at most.
+    """
+
+    arm: str
+    prompt: str = "def "
+    most_bytes: int = 300
+    temperature: float = 0.6
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is measured on text that no arm has seen.
+
+    validation_bytes, test_bytes: of text from each side, taken from documents in a keyed order.
+    document_bytes: the most that one document gives, from its start, so that no long one dominates.
+    validations: measurements during training, the last at its end.
+    stride: bytes by which windows move on; a window is as long as a passage.
+    """
+
+    validation_bytes: int = 40_000
+    test_bytes: int = 500_000
+    document_bytes: int = 20_000
+    validations: int = 8
+    stride: int = 256
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe.
+
+    minutes: training time of all arms together on this machine; sets the FLOPs that each arm gets.
+    seed: of the weights, the mixture and the sample.
+    alphabet: symbols of the BPE view.
+    arms: the mixture of each; all else is the same for all.
+    """
+
+    arms: dict[str, Mixture]
+    sample: Sample
+    minutes: float = 6.0
+    seed: int = 0
+    alphabet: int = 4096
+    split: Split = field(default_factory=Split)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    shape: Shape = field(default_factory=Shape)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    scoring: Scoring = field(default_factory=Scoring)
+
+    def __post_init__(self) -> None:
+        if not self.minutes > 0:
+            raise InputError(f"minutes is {self.minutes}: give a positive number")
+        if not self.arms:
+            raise InputError("arms is empty: name at least one")
+        if self.sample.arm not in self.arms:
+            raise InputError(f"sample.arm is {self.sample.arm!r}: give one of {', '.join(self.arms)}")
+        if not 1 <= self.scoring.stride <= self.shape.passage_bytes:
+            raise InputError(
+                f"scoring.stride is {self.scoring.stride}: give 1 to shape.passage_bytes ({self.shape.passage_bytes})"
+            )

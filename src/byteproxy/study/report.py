@@ -1,0 +1,391 @@
+"""The page that tells how several arms compared: one self-contained `report.html`.
+
+Nothing in it asks anything of a network: style and plots are inline, there is no script, and a content
+security policy forbids the rest. Everything that comes from the results is escaped; what is missing is a
+dash. The same results give the same bytes. About half a second, most of it matplotlib's.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from byteproxy.errors import InputError
+from byteproxy.study.plots import PALETTE, SMOOTHING, Level, Line, curve_plot
+from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
+
+_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
+_COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
+
+
+def write_report(results: Mapping[str, Any], path: Path) -> None:
+    """Write the page about `results` (what `byteproxy demo --json` prints) to `path`, whole or not at all.
+
+    Raises InputError if the file can't be written.
+    """
+    page = report_page(results).encode("utf-8", errors="replace")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise InputError(f"{path}: can't write the report ({error.strerror}); choose another place for it") from error
+    finally:
+        with suppress(OSError):  # it is gone unless something failed
+            aside.unlink()
+
+
+def report_page(results: Mapping[str, Any]) -> str:
+    """The page as HTML."""
+    arms = {str(name): arm for name, arm in mapping(results.get("arms")).items() if isinstance(arm, Mapping)}
+    title = " against ".join(arms) if len(arms) < 4 else f"{len(arms)} arms"
+    title = f"{title} at equal training FLOPs" if len(arms) > 1 else title or "No arms"
+    parts = [
+        f"<header><p class=kicker>byteproxy {text(results.get('byteproxy'))}</p>",
+        f"<h1>{text(title)}</h1>{_introduction(results, arms)}</header>",
+        f"<p class=verdict>{text(results['verdict'])}</p>" if results.get("verdict") else "",
+        f"<section><h2>Result</h2>{_result_table(results, arms)}</section>",
+        f"<section><h2>Training curves</h2>{_plots(results, arms)}</section>",
+        _sample(mapping(results.get("sample"))),
+        f"<section><h2>Details</h2>{_details(results, arms)}</section>",
+        "<section><details><summary>All results as JSON</summary>",
+        f"<pre class=json>{escape(_json(results))}</pre></details></section>",
+    ]
+    return _PAGE.format(title=text(title), style=_STYLE, body="\n".join(part for part in parts if part))
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def text(value: object) -> str:
+    """Escaped for HTML, attributes included; control characters as their pictures; None as a dash."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return DASH
+    return escape(str(value).replace("\r\n", "\n").translate(_CONTROLS))
+
+
+def best_arm(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The arm with the fewest raw bits per byte, where there are several to choose from."""
+    scores = {name: score for name, arm in arms.items() if (score := number(arm.get("raw_bpb"))) is not None}
+    return min(scores, key=scores.__getitem__) if len(arms) > 1 and scores else None
+
+
+# The parts of the page, top to bottom.
+
+
+def _introduction(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> str:
+    view, budget = mapping(results.get("view")), number(results.get("budget_flops"))
+    readers: dict[str, list[str]] = {}
+    for name, arm in arms.items():
+        share = number(mapping(arm.get("compressed_share")).get("positions"))
+        if share is not None:
+            what = f"{percent(share)} of the positions as compressed symbols" if share else "raw bytes only"
+            readers.setdefault(what, []).append(f"<b>{text(name)}</b>")
+    alike = "The arms were trained on the same corpus with the same budget of compute"
+    compute = f" ({scientific(budget)} FLOPs)" if budget else ""
+    sentences = [(alike if len(arms) > 1 else "One model was trained") + compute]
+    if readers:
+        reads = "; ".join(f"{_listed(names)} read {what}" for what, names in readers.items())
+        sentences.append(f"In training, {reads}")
+    if view:
+        symbols, each = fixed(view.get("alphabet_size"), 0), fixed(view.get("bytes_per_symbol"), 2, "bytes")
+        sentences.append(f"The compressed view is {text(view.get('name'))}: {symbols} symbols of {each} on average")
+    held_out = si(results.get("held_out_bytes"), "B"), text(results.get("held_out_documents"))
+    sentences.append(
+        "What counts is raw bytes alone, read without any compressor: how many bits a model needs for each byte of"
+        f" {held_out[0]} of text ({held_out[1]} documents) from projects that it never saw. Fewer is better"
+    )
+    return f"<p class=lead>{'. '.join(sentences)}.</p>" if arms else ""
+
+
+_COLUMNS = (
+    "raw bits<br>per byte",
+    "training<br>FLOPs",
+    "positions",
+    "text seen",
+    "of it raw",
+    "steps",
+    "wall time<br>in training",
+    "wall time<br>in all",
+    "para-<br>meters",
+)
+
+
+def _result_table(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> str:
+    best, parameters = best_arm(arms), mapping(mapping(results.get("model")).get("parameters"))
+    scores = [arm.get("raw_bpb") for arm in arms.values()] + [results.get(key) for _, key in _COMPRESSORS]
+    largest = max((score for score in map(number, scores) if score is not None), default=1.0) or 1.0
+
+    def score(value: object, variable: str) -> str:
+        width = max(0.0, 100 * (number(value) or 0.0) / largest)
+        return f'{fixed(value, 3)}<span class=bar><i style="width:{width:.1f}%;background:var({variable})"></i></span>'
+
+    rows = []
+    for at, (name, arm) in enumerate(arms.items()):
+        colour = f"--arm{at % PALETTE}"
+        badge = " <em>best</em>" if name == best else ""
+        cells = [
+            score(arm.get("raw_bpb"), colour),
+            scientific(arm.get("flops")),
+            si(arm.get("positions")),
+            si(arm.get("text_bytes_seen"), "B"),
+            si(arm.get("raw_text_bytes_seen"), "B"),
+            fixed(arm.get("steps"), 0),
+            fixed(arm.get("seconds"), 0, "s"),
+            fixed(arm.get("wall_seconds"), 0, "s"),
+            si(parameters.get(name)),
+        ]
+        swatch = f'<i class=swatch style="background:var({colour})"></i>'
+        rows.append(_row(f"{swatch}{text(name)}{badge}", cells, "best" if name == best else ""))
+    for label, key in _COMPRESSORS:
+        cells = [score(results.get(key), "--muted")] + [DASH] * (len(_COLUMNS) - 1)
+        rows.append(_row(f"<i class=swatch></i>{label}", cells, "scale"))
+    return (
+        f"<div class=scroll><table class=result>{_head('arm', _COLUMNS)}<tbody>{''.join(rows)}</tbody></table></div>"
+        "<p class=note>xz and PPMd compress the same held-out bytes and are there for scale."
+        " What the compressed view itself cost stands under Details.</p>"
+    )
+
+
+def _plots(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> str:
+    levels = [Level(f"{name} {value:.2f}", value) for name, key in _COMPRESSORS if (value := number(results.get(key)))]
+    validation, loss = [], []
+    for x_key in ("flops", "seconds"):
+        bpb, losses = [], []
+        for at, (name, arm) in enumerate(arms.items()):
+            x, y = _points(arm.get("validation"), x_key, "raw_bpb")
+            bpb.append(Line(f"{_short(name)} {y[-1]:.2f}" if y else "", at, x, y))
+            raw, compressed = (_points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
+            losses.append(Line(f"{_short(name)}, raw", at, *raw, smooth=True))
+            losses.append(Line(f"{_short(name)}, compressed", at, *compressed, dashed=True, smooth=True))
+        validation.append(_figure("Validation", "raw bits per byte", x_key, bpb, levels))
+        loss.append(_figure("Training loss", "loss (nats per target)", x_key, losses, []))
+    cut = "A steep start may leave the picture at the top."
+    return (
+        f"<div class=plots>{''.join(validation)}</div><p class=note>Measured on validation documents; beside each line"
+        f" stands its last value. Dashed: xz and PPMd, on the held-out text of the table. {cut}</p>"
+        f"<div class=plots>{''.join(loss)}</div><p class=note>Strong lines: centred mean over about"
+        f" {100 * SMOOTHING:.0f} % of the points; faint lines: as logged. Solid: a raw target, which is a byte. Dashed:"
+        f" a compressed target, a symbol of several bytes; so compare solid with solid only. {cut}</p>"
+    )
+
+
+def _figure(what: str, y_label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:
+    caption = f"<figcaption>{what} over {'training FLOPs' if x_key == 'flops' else 'wall time'}</figcaption>"
+    lines = [line for line in lines if line.x]
+    if not lines:
+        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+    unit, x_label = (flops_unit if x_key == "flops" else seconds_unit)(max(line.x[-1] for line in lines))
+    scaled = [replace(line, x=[x / unit for x in line.x]) for line in lines]
+    return f"<figure>{caption}{curve_plot(f'{what} {x_key}', scaled, levels, x_label, y_label)}</figure>"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else name[:13] + "…"
+
+
+def _points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[float]]:
+    """The finite points of a logged curve, x ascending."""
+    points = []
+    for entry in curve if isinstance(curve, Sequence) else ():
+        x, y = number(mapping(entry).get(x_key)), number(mapping(entry).get(y_key))
+        if x is not None and y is not None:
+            points.append((x, y))
+    points.sort(key=lambda point: point[0])
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _sample(sample: Mapping[str, Any]) -> str:
+    if not sample:
+        return ""
+    files = sample.get("files")
+    held = ""
+    if isinstance(files, Sequence) and not isinstance(files, str) and files:
+        names = _listed(f"<code>{text(name)}</code>" for name in files)
+        held = f" The folder it was loaded from held {names}, and no compressor."
+    speed = number(sample.get("bytes_per_second"))
+    pace = f" at {fixed(speed, 0)} bytes per second" if speed is not None else ""
+    return (
+        f"<section><h2>A sample</h2><p>Arm <b>{text(sample.get('arm'))}</b> continues the dimmed prompt, byte by byte"
+        f"{pace}.{held}</p><pre class=sample><span class=prompt>{text(sample.get('prompt'))}</span>"
+        f"<b>{text(sample.get('continuation'))}</b></pre></section>"
+    )
+
+
+def _details(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> str:
+    corpus, view = mapping(results.get("corpus")), mapping(results.get("view"))
+    model, machine = mapping(results.get("model")), mapping(results.get("machine"))
+    spent = [value for arm in arms.values() if (value := number(arm.get("flops")))]
+    apart = (
+        f" Here the arms' totals differ by at most {percent(max(spent) / min(spent) - 1)}." if len(spent) > 1 else ""
+    )
+    took = fixed(view.get("train_seconds"), 1, "s"), fixed(view.get("encode_seconds"), 1, "s")
+    equal = (
+        "<p><b>Equal means equal training FLOPs.</b> The training FLOPs of a position are 3 &times; (2 &times;"
+        " parameters of the matrices used + 4 &times; width &times; keys attended per layer + 2 &times; width"
+        " &times; softmax rows used)."
+        f"{apart} What the compressor itself costs isn't among them: training it took"
+        f" {took[0]} and encoding the corpus {took[1]} on this machine.</p>"
+    )
+    rejected = ", ".join(f"{text(count)} {text(why)}" for why, count in mapping(corpus.get("rejected")).items())
+    blocks = _facts(
+        "Corpus",
+        ("source", text(corpus.get("source"))),
+        ("documents", fixed(corpus.get("documents"), 0)),
+        ("text", si(corpus.get("bytes"), "B")),
+        ("rejected", rejected or DASH),
+    )
+    blocks += _facts(
+        "Compressed view",
+        ("name", text(view.get("name"))),
+        ("symbols", fixed(view.get("alphabet_size"), 0)),
+        ("bytes per symbol", fixed(view.get("bytes_per_symbol"), 2)),
+        ("training it", fixed(view.get("train_seconds"), 1, "s")),
+        ("encoding with it", fixed(view.get("encode_seconds"), 1, "s")),
+    )
+    named = ((text(key.replace("_", " ")), text(value)) for key, value in model.items() if key != "parameters")
+    blocks += _facts("Model", *named)
+    blocks += _facts(
+        "Machine and run",
+        *((text(key), text(value)) for key, value in machine.items()),
+        ("seed", text(results.get("seed"))),
+        ("minutes asked", text(results.get("minutes"))),
+        ("FLOPs per arm", scientific(results.get("budget_flops"))),
+    )
+    sides = [
+        _row(text(name), [fixed(side.get("projects"), 0), fixed(side.get("documents"), 0), si(side.get("bytes"), "B")])
+        for name, side in mapping(corpus.get("sides")).items()
+        if isinstance(side, Mapping)
+    ]
+    shares = [
+        _row(text(name), [percent(share.get(key)) for key in ("asked", "segments", "positions", "text_bytes")])
+        for name, arm in arms.items()
+        if (share := mapping(arm.get("compressed_share")))
+    ]
+    tables = _small_table("Split by project", "side", ("projects", "documents", "text"), sides)
+    tables += _small_table("Compressed share", "arm", ("asked", "segments", "positions", "text"), shares)
+    return f"{equal}<div class=facts>{blocks}{tables}</div>"
+
+
+# Pieces of HTML.
+
+
+def _listed(names: Iterable[str]) -> str:
+    items = list(names)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _head(first: str, columns: Iterable[str]) -> str:
+    heads = "".join(f"<th scope=col>{column}</th>" for column in columns)
+    return f"<thead><tr><th scope=col>{first}</th>{heads}</tr></thead>"
+
+
+def _row(head: str, cells: Iterable[str], kind: str = "") -> str:
+    return f'<tr class="{kind}"><th scope=row>{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _facts(title: str, *facts: tuple[str, str]) -> str:
+    items = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts)
+    return f"<div><h3>{title}</h3><dl>{items}</dl></div>" if items else ""
+
+
+def _small_table(title: str, first: str, columns: Iterable[str], rows: Sequence[str]) -> str:
+    if not rows:
+        return ""
+    table = f"<table>{_head(first, columns)}<tbody>{''.join(rows)}</tbody></table>"
+    return f"<div><h3>{title}</h3><div class=scroll>{table}</div></div>"
+
+
+def _json(results: Mapping[str, Any]) -> str:
+    """Valid JSON whatever stands in the results: what isn't finite becomes null."""
+
+    def finite(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {str(key): finite(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(inner) for inner in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(results), indent=1, default=str)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,">
+<title>byteproxy: {title}</title>
+<style>{style}</style>
+</head>
+<body><main>
+{body}
+</main></body>
+</html>
+"""
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1c1f24; --muted: #5f6772; --grid: #e6e8eb; --card: #f5f6f8;
+  --accent: #0069b4; --arm0: #0069b4; --arm1: #cc4e08; --arm2: #00855f; --arm3: #a5438a; --arm4: #866600;
+  --arm5: #3a8fc7; --arm6: #7a3b1d; --arm7: #5a5a66; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171b; --ink: #e6e8eb; --muted: #9aa3ae; --grid: #2b3037;
+  --card: #1c2026; --accent: #5ab4f0; --arm0: #5ab4f0; --arm1: #ff8f52; --arm2: #3ccf9f; --arm3: #e58cc4;
+  --arm4: #e3b93b; --arm5: #a9dcf8; --arm6: #cf9a7d; --arm7: #b9b9c4; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 64px; }
+h1 { font-size: clamp(1.6rem, 4.5vw, 2.3rem); line-height: 1.15; margin: 0 0 .6em; letter-spacing: -.015em;
+  overflow-wrap: anywhere; }
+h2 { font-size: 1.25rem; margin: 2.6em 0 .7em; letter-spacing: -.01em; }
+h3 { font-size: .95rem; margin: 0 0 .5em; }
+p { margin: 0 0 1em; max-width: 74ch; overflow-wrap: break-word; }
+.kicker { color: var(--muted); font-size: .85rem; margin: 0 0 .4em; }
+.verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
+  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
+.note { color: var(--muted); font-size: .85rem; line-height: 1.45; max-width: 100ch; margin: .8em 0 2.4em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .5em 0 .5em 1.4em; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
+th:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: var(--page); }
+thead th { color: var(--muted); font-weight: 500; font-size: .82rem; line-height: 1.25; vertical-align: bottom; }
+tbody th { font-weight: 600; }
+tbody th:first-child { white-space: normal; min-width: 8.5em; max-width: 15em; overflow-wrap: anywhere; }
+.result td { padding-top: .65em; padding-bottom: .65em; }
+.result td:nth-child(2) { font-weight: 600; min-width: 8.5em; position: relative; }
+.bar { position: absolute; left: 1.4em; right: 0; bottom: 4px; height: 4px; }
+.bar i { display: block; height: 100%; border-radius: 2px; }
+.scale th, .scale td { color: var(--muted); font-weight: 400; }
+.swatch { display: inline-block; width: .7em; height: .7em; margin-right: .55em; border-radius: 50%; }
+em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
+  border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
+.plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
+figure { margin: 0; min-width: 0; }
+figcaption { font-size: .95rem; font-weight: 600; margin-bottom: .6em; }
+figure svg { display: block; width: 100%; height: auto; }
+pre { margin: 0; padding: 1em 1.2em; overflow: auto; background: var(--card); border-radius: 6px;
+  font: .85rem/1.5 ui-monospace, monospace; tab-size: 4; }
+code { font: .9em ui-monospace, monospace; }
+.sample { white-space: pre-wrap; overflow-wrap: anywhere; }
+.sample .prompt { color: var(--muted); }
+.facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; margin: 0; font-size: .92rem; }
+dt { color: var(--muted); }
+dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+details { margin-top: 2.6em; }
+summary { cursor: pointer; font-weight: 600; }
+.json { margin-top: 1em; max-height: 70vh; font-size: .75rem; }
+@media (max-width: 760px) { main { padding: 24px 16px 48px; } .plots, .facts { grid-template-columns: minmax(0, 1fr); }
+  .verdict { font-size: 1.05rem; } }
+"""

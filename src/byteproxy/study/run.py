@@ -1,0 +1,283 @@
+"""A study from source files to report: prepare, train every arm at equal FLOPs, score, sample, write it down.
+
+The folder of a study:
+
+    study.toml    what was asked for            corpus/    the prepared corpus, see `store`
+    budget.json   FLOPs of each arm             views/     the compressor, needed for training only
+    arms/<name>/  a run each, see `train`       model/     the sample's model: raw bytes only, no compressor
+    results.json  all figures                   report.html
+
+Every stage finds what is already there, so a stopped study goes on where it was; a folder that was begun with other
+settings, or is finished, is started clean. Only one study works in a folder at a time.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import byteproxy
+from byteproxy.corpus.document import Document
+from byteproxy.evaluate.bpb import Scored, raw_bpb
+from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
+from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.generate.sampler import characters, continued
+from byteproxy.mixture.loader import Stream
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.transformer import Transformer
+from byteproxy.progress import Progress, silent
+from byteproxy.store.format import write_whole
+from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.store import Store
+from byteproxy.study.budget import steps_within, training_rate
+from byteproxy.study.folder import claimed
+from byteproxy.study.recipe import Study
+from byteproxy.study.report import write_report
+from byteproxy.study.verdict import verdict
+from byteproxy.train.flops import fastest_dtype
+from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.trainer import DTYPES, TrainConfig, Trainer
+from byteproxy.views.base import View
+from byteproxy.views.bpe import BpeView
+
+Stage = Callable[[str, str], AbstractContextManager[Progress]]
+"""(what is being done, unit of its progress) -> a context that takes the progress"""
+
+
+def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
+    """A stage that shows nothing."""
+    return nullcontext(silent)
+
+
+def run_study(
+    study: Study, documents: Callable[[], Iterable[Document]], out: Path, stage: Stage = quietly
+) -> dict[str, Any]:
+    """Run a study, or go on with it, and return its results, which can be written as JSON.
+
+    documents: called once for the corpus.
+    Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
+    """
+    begin = time.perf_counter()
+    with claimed(out, study) as going_on:
+        store, view, corpus = _prepared(study, documents, out, stage)
+        configs, budget = _equal_compute(study, store, view.name, out, stage)
+        held_out = held_out_texts(store, "test", study.scoring.test_bytes, study.scoring.document_bytes)
+        arms, scored = {}, {}
+        for name, config in configs.items():
+            trainer = _trained(study, name, config, store, out, stage)
+            with stage(f"score {name}", "B") as progress:
+                scored[name] = _score(study, trainer, held_out, progress)
+            arms[name] = _arm_figures(trainer, scored[name], config.mixture)
+            if name == study.sample.arm:
+                export_llama(trainer.model, study.shape.passage_bytes, out / "model")
+        ppmd = ppmd_bpb(held_out)
+        results = {
+            "byteproxy": byteproxy.__version__,
+            "machine": _machine(next(iter(configs.values()))),
+            "seed": study.seed,
+            "minutes": study.minutes,
+            **corpus,
+            "model": {
+                **asdict(study.model),
+                "matrix_parameters": study.model.matrix_parameters,
+                "parameters": {name: arm.pop("parameters") for name, arm in arms.items()},
+            },
+            "budget_flops": budget,
+            "arms": arms,
+            "held_out_bytes": sum(map(len, held_out)),
+            "held_out_documents": len(held_out),
+            "xz_bpb": xz_bpb(held_out),
+            "ppmd_bpb": ppmd,
+            "sample": _sample(study, out / "model", stage),
+            "verdict": verdict(scored, ppmd),
+            "resumed": going_on,
+            "total_seconds": round(time.perf_counter() - begin, 1),
+            "report": str(out / "report.html"),
+        }
+        write_report(results, out / "report.html")
+        _write_json(out / "results.json", results)
+    return results
+
+
+def _prepared(
+    study: Study, documents: Callable[[], Iterable[Document]], out: Path, stage: Stage
+) -> tuple[Store, View, dict[str, Any]]:
+    """The corpus with its view, and what there is to tell about both."""
+    corpus, views = out / "corpus", out / "views"
+    with stage("prepare the corpus", "B") as progress:
+        manifest = prepare(documents(), corpus, study.split, progress=progress)
+    artefact = views / f"bpe-{study.alphabet}.json"
+    told = views / "cost.json"
+    if not told.exists():
+        store = Store.open(corpus)
+        begin = time.perf_counter()
+        with stage("train the BPE view", "B") as progress:
+            view = BpeView.train((document.text for document in store.documents("train")), study.alphabet, progress)
+        train_seconds = time.perf_counter() - begin
+        views.mkdir(exist_ok=True)
+        view.save(artefact)
+        begin = time.perf_counter()
+        with stage("encode the corpus", "B") as progress:
+            manifest = add_view(corpus, view, progress)
+        _write_json(told, {"train_seconds": train_seconds, "encode_seconds": time.perf_counter() - begin})
+    view = BpeView.load(artefact)
+    store = Store.open(corpus)
+    with stage("verify the corpus", "B") as progress:
+        store.verify(progress)
+    manifest = store.manifest
+    entry = manifest.view(view.name)
+    sides = {name: asdict(side) for name, side in manifest.sides.items()}
+    return (
+        store,
+        view,
+        {
+            "corpus": {
+                "source": ", ".join(manifest.sources),
+                "documents": sum(side["documents"] for side in sides.values()),
+                "bytes": sum(side["bytes"] for side in sides.values()),
+                "rejected": dict(manifest.rejected),
+                "sides": sides,
+            },
+            "view": {
+                "name": view.name,
+                "alphabet_size": view.alphabet_size,
+                "bytes_per_symbol": entry.bytes_per_symbol,
+                **json.loads(told.read_text()),
+            },
+        },
+    )
+
+
+def _equal_compute(
+    study: Study, store: Store, view: str, out: Path, stage: Stage
+) -> tuple[dict[str, TrainConfig], float]:
+    """Every arm's configuration, with as many steps as bring it to the same FLOPs."""
+    told = out / "budget.json"
+    if not told.exists():
+        dtype = next(name for name, dtype in DTYPES.items() if dtype == fastest_dtype())
+        with stage("measure this machine", "arms") as progress:
+            seconds_per_flop = 0.0
+            for done, mixture in enumerate(study.arms.values(), 1):
+                seconds_per_flop += 1 / training_rate(_config(study, mixture, view, dtype, 1), store)
+                progress(done, len(study.arms))
+        _write_json(told, {"flops": study.minutes * 60 / seconds_per_flop, "dtype": dtype})
+    budget = json.loads(told.read_text())
+    configs = {}
+    for name, mixture in study.arms.items():
+        config = _config(study, mixture, view, budget["dtype"], 1)
+
+        def stream_of(steps: int, config: TrainConfig = config) -> Stream:
+            return Stream(store, config.view, config.mixture, config.shape, config.seed, steps)
+
+        steps = steps_within(budget["flops"], stream_of, study.model)
+        every = max(1, -(-steps // study.scoring.validations))
+        configs[name] = replace(config, steps=steps, validate_every=every)
+    return configs, budget["flops"]
+
+
+def _config(study: Study, mixture: Mixture, view: str, dtype: str, steps: int) -> TrainConfig:
+    return TrainConfig(
+        steps=steps,
+        seed=study.seed,
+        view=view if mixture.needs_view else None,
+        dtype=dtype,
+        model=study.model,
+        mixture=mixture,
+        shape=study.shape,
+        optim=study.optim,
+    )
+
+
+def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Path, stage: Stage) -> Trainer:
+    texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
+    trainer = Trainer(config, store, out / "arms" / name)
+
+    def validate(model: Transformer) -> dict[str, float]:
+        return {"raw_bpb": _score(study, trainer, texts, silent).bpb}
+
+    with stage(f"train {name}", "steps") as progress:
+        trainer.run(validate, progress)
+    return trainer
+
+
+def _score(study: Study, trainer: Trainer, texts: list[bytes], progress: Progress) -> Scored:
+    return raw_bpb(
+        trainer.model, trainer.stream.vocab, texts, study.shape.passage_bytes, study.scoring.stride, progress
+    )
+
+
+def _arm_figures(trainer: Trainer, scored: Scored, mixture: Mixture) -> dict[str, Any]:
+    counters = trainer.counters
+    lines = read_metrics(trainer.folder / "metrics.jsonl")
+    return {
+        "raw_bpb": scored.bpb,
+        "flops": counters.flops,
+        "positions": counters.positions,
+        "steps": trainer.config.steps,
+        "text_bytes_seen": sum(counters.text_bytes),
+        "raw_text_bytes_seen": counters.text_bytes[0],
+        "seconds": round(counters.seconds, 2),
+        "wall_seconds": round(counters.wall_seconds, 2),
+        "loading_share": counters.loading_seconds / counters.seconds,
+        "compressed_share": {
+            "asked": counters.asked_rate / trainer.config.steps,
+            "segments": counters.segments[1] / sum(counters.segments),
+            "positions": counters.positions_by[1] / sum(counters.positions_by),
+            "text_bytes": counters.text_bytes[1] / sum(counters.text_bytes),
+        },
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "curve": [line for line in lines if "loss" in line],
+        "validation": [line for line in lines if "raw_bpb" in line],
+    }
+
+
+def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
+    """What the sample's model writes, loaded from a folder that holds nothing but a model of raw bytes."""
+    model, context = load_llama(folder)
+    sample = study.sample
+    begin = time.perf_counter()
+    written = bytearray()
+    with stage("write a sample", "B") as progress:
+        for byte in continued(
+            model, sample.prompt.encode(), sample.most_bytes, context, sample.temperature, study.seed
+        ):
+            written.append(byte)
+            progress(len(written), sample.most_bytes)
+    seconds = time.perf_counter() - begin
+    return {
+        "arm": sample.arm,
+        "prompt": sample.prompt,
+        "continuation": "".join(characters(written)),
+        "temperature": sample.temperature,
+        "bytes_per_second": round(len(written) / seconds, 1),
+        "files": sorted(path.name for path in folder.iterdir()),
+    }
+
+
+def _machine(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "processor": _processor(),
+        "cores": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dtype": config.dtype,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_whole(path, lambda file: file.write(json.dumps(values, indent=1).encode()))

@@ -1,0 +1,69 @@
+"""How a figure reads to people: a few digits, a unit, no-break spaces; what isn't a finite number is a dash."""
+
+import math
+
+DASH = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+_TIMES = f"{NO_BREAK}\N{MULTIPLICATION SIGN}{NO_BREAK}"
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for whatever else stands there."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def fixed(value: object, places: int, unit: str = "") -> str:
+    """3.14159 as `3.14`, 12345 as `12,345`, with the unit behind."""
+    found = number(value)
+    return DASH if found is None else f"{found:,.{places}f}" + (NO_BREAK + unit if unit else "")
+
+
+def si(value: object, unit: str = "") -> str:
+    """2879345 as `2.88 M` and, with unit B, `2.88 MB`; below 1000 as it is."""
+    found = number(value)
+    if found is None:
+        return DASH
+    prefix = ""
+    for prefix in ("", "k", "M", "G", "T", "P", "E"):
+        if abs(found) < 999.5 or prefix == "E":
+            break
+        found /= 1000
+    figures = f"{found:g}" if not prefix and found == int(found) else f"{found:#.3g}".rstrip(".")
+    return figures + (NO_BREAK + prefix + unit if prefix + unit else "")
+
+
+def scientific(value: object) -> str:
+    """3.0e13 as `3.00 x 10¹³`."""
+    found = number(value)
+    if found is None or found == 0:
+        return DASH if found is None else "0"
+    figures, power = f"{found:.2e}".split("e")
+    return f"{figures}{_TIMES}10{superscript(int(power))}"
+
+
+def percent(value: object) -> str:
+    """0.731 as `73.1 %`."""
+    found = number(value)
+    return fixed(None if found is None else 100 * found, 1, "%")
+
+
+def superscript(whole: int) -> str:
+    """-12 as ⁻¹²."""
+    return str(whole).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def flops_unit(largest: float) -> tuple[float, str]:
+    """What to divide an axis of FLOPs by, and the label that says so."""
+    power = math.floor(math.log10(largest)) if largest > 0 else 0
+    return 10.0**power, f"training FLOPs (10{superscript(power)})"
+
+
+def seconds_unit(largest: float) -> tuple[float, str]:
+    """What to divide an axis of seconds by, and the label that says so."""
+    if largest < 900:
+        return 1.0, "wall time in training (seconds)"
+    return (
+        (60.0, "wall time in training (minutes)") if largest < 3 * 3600 else (3600.0, "wall time in training (hours)")
+    )

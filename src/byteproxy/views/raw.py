@@ -1,0 +1,37 @@
+"""The raw view: every byte is its own symbol. Costs one copy; the baseline for all other views."""
+
+from hashlib import sha256
+
+import numpy as np
+
+from byteproxy.views.base import Encoded
+
+
+class RawView:
+    """Bytes as symbols 0-255, spans of 1."""
+
+    name = "raw"
+    alphabet_size = 256
+    aligned = True
+    fingerprint = sha256(b"byteproxy raw view 1").hexdigest()
+
+    @property
+    def strings(self) -> list[bytes]:
+        """The byte behind each symbol."""
+        return [bytes([value]) for value in range(256)]
+
+    def encode(self, document: bytes) -> Encoded:
+        """The bytes as uint16 [len(document)] and as many spans of 1."""
+        symbols = np.frombuffer(document, dtype=np.uint8).astype(np.uint16)
+        return Encoded(symbols, np.ones(len(symbols), dtype=np.uint32))
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        """As `encode` for each document."""
+        return [self.encode(document) for document in documents]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        """The bytes behind symbols; ValueError for a symbol that is no byte."""
+        symbols = np.asarray(symbols)
+        if symbols.size and not 0 <= symbols.min() <= symbols.max() < 256:
+            raise ValueError(f"symbols from {symbols.min()} to {symbols.max()}, but the raw view has 0 to 255 only")
+        return symbols.astype(np.uint8).tobytes()

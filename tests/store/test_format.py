@@ -1,0 +1,157 @@
+import errno
+import json
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from byteproxy.corpus.split import Split
+from byteproxy.errors import InputError
+from byteproxy.store import format
+from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SideInfo, SourceInfo, ViewInfo
+
+SHARD = ShardInfo(FileInfo("shard-00000.arrow", 10, "ab"), "train", 2, 8)
+FIRST = ViewInfo("first", "f1", 256, True, 4, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))
+OPAQUE = replace(FIRST, name="opaque", fingerprint="f2", aligned=False)
+SECOND = replace(FIRST, name="second", fingerprint="f3", bytes_per_symbol=8 / 3)
+MANIFEST = Manifest(
+    split=Split(0.1, 0.2, "salt"),
+    shard_bytes=100,
+    sources={"toy": SourceInfo(3, 9, "ef")},
+    sides={"train": SideInfo(2, 8, 1)},
+    rejected={"exact duplicate": 1},
+    shards=(SHARD,),
+    views=(OPAQUE, FIRST, SECOND),
+)
+
+
+def test_manifest_comes_back(tmp_path: Path) -> None:
+    format.write_manifest(tmp_path, MANIFEST)
+    assert format.read_manifest(tmp_path) == MANIFEST
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    assert (content["format"], content["version"]) == ("byteproxy-store", 1)
+    assert content["fingerprint"] == MANIFEST.fingerprint
+    assert (tmp_path / "manifest.json").read_text() == json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [('"documents": 2', '"documents": 3'), ('"fingerprint"', '"footprint"'), ('"shards": [', '"shards": 5, "x": [')],
+)
+def test_altered_manifest_is_refused(before: str, after: str, tmp_path: Path) -> None:
+    format.write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "manifest.json"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+        format.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 200, -3])
+def test_truncated_manifest_is_refused(length: int, tmp_path: Path) -> None:
+    format.write_manifest(tmp_path, MANIFEST)
+    path = tmp_path / "manifest.json"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+        format.read_manifest(tmp_path)
+
+
+def test_other_versions_and_no_corpus_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no finished corpus"):
+        format.read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": "byteproxy-store", "version": 2}')
+    with pytest.raises(InputError, match="version 2, but this byteproxy reads byteproxy-store version 1"):
+        format.read_manifest(tmp_path)
+
+
+def test_fingerprint_follows_what_a_run_reads() -> None:
+    assert replace(MANIFEST, views=()).fingerprint != MANIFEST.fingerprint
+    assert replace(MANIFEST, shards=(replace(SHARD, side="test"),)).fingerprint != MANIFEST.fingerprint
+    fewer = replace(MANIFEST, views=(OPAQUE, FIRST))
+    assert fewer.fingerprint_for(("first",)) == MANIFEST.fingerprint_for(("first",))
+    assert MANIFEST.fingerprint_for(("second",)) != MANIFEST.fingerprint_for(("first",))
+    # Raw text is cut at the first aligned view's anchors, so its passages depend on that view and on no other.
+    assert MANIFEST.fingerprint_for(()) == fewer.fingerprint_for(()) == fewer.fingerprint_for(("first",))
+    assert MANIFEST.fingerprint_for(()) != replace(MANIFEST, views=(SECOND, FIRST)).fingerprint_for(())
+
+
+def test_view_by_name() -> None:
+    assert MANIFEST.view("second") is SECOND
+    with pytest.raises(InputError, match=r"no view 'third' .*opaque, first, second"):
+        MANIFEST.view("third")
+
+
+def test_whole_file_is_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"older")
+    info = format.write_whole(path, lambda file: [file.write(part) for part in (b"one ", memoryview(b"two"))])
+    assert path.read_bytes() == b"one two"
+    assert info == format.file_info(path)
+    assert list(tmp_path.iterdir()) == [path]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_file_is_on_the_disk_before_its_name_is_and_the_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    replace_file = os.replace
+
+    def fsync(descriptor: int) -> None:
+        events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    def rename(source: Path, target: Path) -> None:
+        events.append("rename")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)
+    format.write_whole(tmp_path / "file", lambda file: file.write(b"x"))
+    assert events == ["file", "rename", "folder"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError(errno.EIO, "no")])
+def test_nothing_partial_stays_behind(error: BaseException, tmp_path: Path) -> None:
+    def write(file: HashingFile) -> None:
+        file.write(b"half")
+        raise error
+
+    (tmp_path / "file").write_bytes(b"older")
+    with pytest.raises(type(error)):
+        format.write_whole(tmp_path / "file", write)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"older"}
+
+
+def test_full_disk_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    batch = pa.record_batch({"x": [1, 2]})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=f"no space left in {tmp_path} to write shard"):
+        format.write_whole(tmp_path / "shard", lambda file: format.write_batch(file, batch))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_full_disk_in_the_middle_of_an_arrow_file(tmp_path: Path) -> None:
+    def write(file: HashingFile) -> None:
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            format.write_batch(HashingFile(full), pa.record_batch({"x": [1, 2]}))
+
+    with pytest.raises(InputError, match="no space left"):
+        format.write_whole(tmp_path / "shard", write)
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1\0\0", b"junk" * 100])
+def test_damaged_arrow_file_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "shard").write_bytes(content)
+    with pytest.raises(InputError, match="shard is missing or damaged"):
+        format.read_batch(tmp_path / "shard")
+    with pytest.raises(InputError, match="none is missing or damaged"):
+        format.read_batch(tmp_path / "none")

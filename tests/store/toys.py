@@ -1,0 +1,111 @@
+"""Views and documents that are small enough to reason about, for the tests of the store."""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+
+from byteproxy.corpus.document import Document
+from byteproxy.views.base import Encoded
+
+SPLIT_SALT = "toys"
+
+
+class Pieces:
+    """A fuzzy but aligned view: pieces that a pattern finds, each with its first byte as its symbol."""
+
+    aligned = True
+    alphabet_size = 256
+
+    def __init__(self, pattern: bytes, name: str = "pieces") -> None:
+        self.pattern, self.name = pattern, name
+
+    @property
+    def fingerprint(self) -> str:
+        return sha256(self.pattern).hexdigest()
+
+    def encode(self, document: bytes) -> Encoded:
+        found = re.findall(self.pattern, document, re.DOTALL)
+        symbols = np.array([piece[0] for piece in found], dtype=np.uint16)
+        return Encoded(symbols, np.array([len(piece) for piece in found], dtype=np.uint32))
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        return [self.encode(document) for document in documents]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        raise ValueError("a fuzzy view")
+
+
+class Nibbles:
+    """A view finer than a byte, with an end mark: high half, low half, which completes the byte, and a last symbol."""
+
+    name = "nibbles"
+    aligned = True
+    alphabet_size = 100_000
+    fingerprint = "nibbles 1"
+
+    def encode(self, document: bytes) -> Encoded:
+        data = np.frombuffer(document, dtype=np.uint8)
+        symbols = np.append(np.stack([data >> 4, data & 15], axis=1).ravel(), 99_999).astype(np.uint32)
+        return Encoded(symbols, np.append(np.tile([0, 1], len(data)), 0).astype(np.uint32))
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        return [self.encode(document) for document in documents]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        return bytes((symbols[:-1:2] * 16 + symbols[1:-1:2]).astype(np.uint8))
+
+
+class Opaque:
+    """A view that can't say which bytes a symbol covers."""
+
+    name = "opaque"
+    aligned = False
+    alphabet_size = 256
+    fingerprint = "opaque 1"
+
+    def encode(self, document: bytes) -> Encoded:
+        return Encoded(
+            np.frombuffer(sha256(document).digest(), dtype=np.uint8).astype(np.uint16), np.empty(0, np.uint32)
+        )
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        return [self.encode(document) for document in documents]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        raise ValueError("a fuzzy view")
+
+
+WORDS = Pieces(rb"[a-z]+|\n|.", "words")
+LINES = Pieces(rb"[^\n]*\n|[^\n]+", "lines")
+HUNDREDS = Pieces(rb".{1,100}", "hundreds")
+
+
+def a_document(number: int, text: bytes, projects: int = 7) -> Document:
+    return Document(
+        id=f"file-{number}.py", text=text, source=f"toy-{number % 2}", project=f"project-{number % projects}"
+    )
+
+
+LINE = st.one_of(st.binary(max_size=40), st.text("abc d=", max_size=300).map(str.encode))
+TEXTS = st.lists(LINE, max_size=20).map(b"\n".join)
+CORPORA = st.lists(TEXTS, min_size=1, max_size=8).map(
+    lambda texts: [a_document(number, text) for number, text in enumerate(texts)]
+)
+FIXED_TEXTS = [
+    b"",
+    b"x" * 5000,
+    b"line\n" * 3000,
+    bytes(range(256)) * 9,
+    b"no end",
+    b"\n" * 700,
+    b"a longer line\n\n" * 90,
+]
+FIXED = [a_document(number, b"%d" % number * 3 + text) for number, text in enumerate(FIXED_TEXTS * 6)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

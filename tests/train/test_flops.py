@@ -1,0 +1,58 @@
+"""The formula against torch's counter, which sees plain matrix products only."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from byteproxy.mixture import planner
+from byteproxy.mixture.planner import State
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.attention import dense
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.loss import softmax_rows
+from byteproxy.model.transformer import Transformer
+from byteproxy.train.flops import fastest_dtype, matrix_rate, plan_flops, training_flops
+from byteproxy.vocab import Vocab
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(width=64, layers=3, heads=4, ffn=160),
+        ModelConfig(width=96, layers=2, heads=6, key_value_heads=2, ffn=256),
+        ModelConfig(),
+    ],
+)
+def test_formula_agrees_with_the_counter(config):
+    vocab, positions, raw = Vocab((1000,)), 256, 100
+    model = Transformer(config, vocab.size)
+    symbols, layout = torch.randint(vocab.size, (positions,)), layout_of(np.array([positions]))
+    with FlopCounterMode(display=False) as counter:
+        hidden = model.hidden(symbols, layout.positions_N, lambda _, q, k, v: dense.attend(q, k, v, layout))
+        loss = torch.zeros(())
+        for representation, part in enumerate((hidden[:raw], hidden[raw:])):
+            logits = part @ softmax_rows(model.lm_head.weight, representation, vocab).T
+            loss = loss + logits.logsumexp(1).sum()
+        loss.backward()
+    # The dense product makes every position attend to all of them, masked or not.
+    formula = training_flops(config, vocab, positions, positions**2, np.array([raw, positions - raw]))
+    assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_a_plan_is_priced_by_what_it_holds():
+    config, vocab = ModelConfig(width=64, layers=3, heads=4, ffn=160), Vocab((1000,))
+    passages = np.array([[300, 200, 90], [100, 60, 30]])
+    plan, _ = planner.plan(Mixture(0.7, 0.7, 1.0, True), 10, passages, 2, 512, 0, State())
+    by_hand = 0
+    for length in plan.lengths.tolist():
+        by_hand += sum(4 * 64 * 3 * (place + 1) for place in range(length))
+    by_hand += 2 * 1024 * config.matrix_parameters
+    by_hand += 2 * 64 * (int(plan.targets[0]) * 320 + int(plan.targets[1]) * 1064)
+    assert plan_flops(config, vocab, plan) == 3 * by_hand
+
+
+def test_rates_are_measured():
+    assert matrix_rate(torch.float32, (256, 256, 256), 0.02) > 1e8
+    assert fastest_dtype() in (torch.float32, torch.bfloat16)
