@@ -51,7 +51,10 @@ def slow_bits(model, text, window, stride):
             end = min(start + window, len(text))
         symbols = torch.tensor([opening(0), *(64 + b for b in text[start:place])])
         layout = layout_of(np.array([len(symbols)]))
-        attend = lambda _, q, k, v: dense.attend(q, k, v, layout)  # noqa: E731
+
+        def attend(_, q, k, v, layout=layout):
+            return dense.attend(q, k, v, layout)
+
         hidden = model.hidden(symbols, layout.positions_N, attend)[-1]
         logits = (model.lm_head.weight @ hidden).detach().double()
         logits[SPECIALS + 256 :] = -math.inf

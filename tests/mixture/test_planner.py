@@ -1,5 +1,7 @@
 """The planner against a slow, obvious one that writes symbols one by one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from byteproxy.mixture.schedule import RAW_ONLY, Mixture, at, shares
 
 
 def slow_rows(mixture, steps, passages, rows, length, seed, until):
-    """Rows as lists of (document number, representation, what), what being "open", "close", "eos" or (passage, index)."""
+    """Rows as lists of (document, representation, what), what being "open", "close", "eos" or (passage, index)."""
     out, row, documents = [], [], 0
     draw = -1
 
@@ -99,7 +101,7 @@ def test_rows_are_those_of_the_slow_planner(lengths, start, end, warmup, pairs, 
         # Targets: positions whose successor is in the same document, by representation.
         cells = [cell for row in fast for cell in row]
         wanted = [0, 0]
-        for here, there in zip(cells, cells[1:], strict=False):
+        for here, there in pairwise(cells):
             wanted[here[1]] += here[0] == there[0]
         assert plan.targets.tolist() == wanted
         assert plan.keys_attended == sum(n * (n + 1) // 2 for n in counted)

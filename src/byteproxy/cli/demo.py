@@ -21,11 +21,11 @@ def demo(
 ) -> None:
     """The main job, end to end: from source files to a model that reads raw bytes.
 
-    Takes the source files of this Python's standard library (about 30 MB), keeps whole projects apart as held-out text,
-    trains a BPE view of 4,096 symbols, and prepares the corpus. Then trains the same small transformer twice at
-    equal training FLOPs: on raw bytes only, and on the paper's mixture of raw and compressed text. Scores both on raw bytes
-    of code that neither has seen, lets the second write a continuation byte by byte without any compressor, and writes
-    report.html. No network is used. Needs about 500 MB of disk and under 4 GB of memory.
+    Takes the source files of this Python's standard library (about 30 MB), keeps whole projects apart as held-out
+    text, trains a BPE view of 4,096 symbols, and prepares the corpus. Then trains the same small transformer twice at
+    equal training FLOPs: on raw bytes only, and on the paper's mixture of raw and compressed text. Scores both on raw
+    bytes of code that neither has seen, lets the second write a continuation byte by byte without any compressor, and
+    writes report.html. No network is used. Needs about 500 MB of disk and under 4 GB of memory.
 
     Ctrl-C stops it after the step at hand; the same command goes on from there.
 

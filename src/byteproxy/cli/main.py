@@ -1,7 +1,7 @@
 """`byteproxy`: the commands, and what becomes of errors.
 
-Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C. Anything else is a bug of ours
-and shows its traceback.
+Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C. Anything else is a bug
+of ours and shows its traceback.
 """
 
 import errno

@@ -1,9 +1,9 @@
 """Bits per byte on raw bytes: the headline figure, with every byte of the text scored exactly once.
 
-A document is read in windows of at most `window` bytes, each a document of its own to the model and opening with the raw
-sentinel, as in training. The first window scores all its bytes; each further one moves on by `stride` and scores the bytes that
-none before it has, with at least window - stride bytes of context. Sentinels and eos are no bytes and are never scored;
-what they cost is left out, on either side. Cost: window / stride forward passes over every byte.
+A document is read in windows of at most `window` bytes, each a document of its own to the model and opening with the
+raw sentinel, as in training. The first window scores all its bytes; each further one moves on by `stride` and scores
+the bytes that none before it has, with at least window - stride bytes of context. Sentinels and eos are no bytes and
+are never scored. Cost: window / stride forward passes over every byte.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What plain compressors make of the same text, for scale: xz, and PPMd as the strongest classic model of bytes.
 
-Both see the texts as one stream, which favours them: they learn from one document for the next, while a model starts each
-window from nothing; on the other hand they have no training text.
+Both see the texts as one stream, which favours them: they learn from one document for the next, while a model starts
+each window from nothing; on the other hand they have no training text.
 """
 
 import lzma

@@ -1,4 +1,4 @@
-"""Which text of a held-out side is scored when not all of it is: a sample that depends on names only, spread over projects."""
+"""Which text of a held-out side is scored when not all of it is: a sample by names only, spread over projects."""
 
 from collections import Counter
 from hashlib import blake2b

@@ -1,7 +1,7 @@
 """A folder with a stock Llama of raw bytes: `config.json` and `model.safetensors`, and nothing of any compressor.
 
-The rows of the compressed symbols are cut off both tables; typed softmax never gave them to raw positions, so logits on raw
-bytes do not change. Parameter names and the meaning of each are those of Hugging Face's `LlamaForCausalLM`.
+The rows of the compressed symbols are cut off both tables; typed softmax never gave them to raw positions, so logits on
+raw bytes do not change. Parameter names and the meaning of each are those of Hugging Face's `LlamaForCausalLM`.
 """
 
 import json

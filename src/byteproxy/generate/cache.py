@@ -1,7 +1,7 @@
 """Keys and values of the bytes read so far, in memory allocated once.
 
-One document of at most `context` positions. A forward pass over n new positions costs n x (positions so far) in attention and reads
-each weight once.
+One document of at most `context` positions. A forward pass over n new positions costs n x (positions so far) in
+attention and reads each weight once.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Byte by byte: what the model writes after a prompt.
 
-The document opens with the raw sentinel; at each step the model chooses among the 256 bytes and the two ways to end, `</raw>`
-and eos. No compressor takes part: all that is needed is a model with the rows of specials and bytes. When the context is
-full, the last half of it is read again as a new window, which opens with the sentinel as every window does.
+The document opens with the raw sentinel; at each step the model chooses among the 256 bytes and the two ways to end,
+`</raw>` and eos. No compressor takes part: all that is needed is a model with the rows of specials and bytes. When the
+context is full, the last half of it is read again as a new window, which opens with the sentinel as every window does.
 """
 
 import codecs
@@ -26,7 +26,7 @@ def continued(
     """The bytes that follow a prompt, one after the other, as values from 0 to 255.
 
     most: bytes to write at most; fewer come if the model closes the text.
-    context: bytes that the model was trained to see at once. Of a longer prompt only the last half of the context is read.
+    context: bytes that the model was trained to see at once. Of a longer prompt only the end is read, half of that.
     temperature: 0 takes the most probable byte each time.
     seed: of the sampling noise; the same seed gives the same bytes.
     """

@@ -14,7 +14,7 @@ _ROUNDS = 4
 
 
 @nb.njit(nb.uint64(nb.uint64), cache=True)
-def mixed(x: int) -> int:
+def mixed(x: np.uint64) -> np.uint64:
     """Scramble 64 bits; a bijection."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -22,20 +22,20 @@ def mixed(x: int) -> int:
 
 
 @nb.njit(nb.uint64(nb.uint64, nb.uint64, nb.uint64), cache=True)
-def hashed(seed: int, draw: int, purpose: int) -> int:
+def hashed(seed: np.uint64, draw: np.uint64, purpose: np.uint64) -> np.uint64:
     """64 random bits that depend on nothing but the three arguments."""
     golden = np.uint64(0x9E3779B97F4A7C15)
     return mixed(mixed(mixed(seed + golden) ^ (purpose * golden)) + draw * golden)
 
 
 @nb.njit(nb.float64(nb.uint64, nb.uint64, nb.uint64), cache=True)
-def coin(seed: int, draw: int, purpose: int) -> float:
+def coin(seed: np.uint64, draw: np.uint64, purpose: np.uint64) -> float:
     """A uniform number in [0, 1), with 53 bits."""
-    return (hashed(seed, draw, purpose) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return float(hashed(seed, draw, purpose) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
 @nb.njit(nb.int64(nb.int64, nb.int64, nb.uint64), cache=True)
-def permuted(index: int, n: int, key: int) -> int:
+def permuted(index: int, n: int, key: np.uint64) -> int:
     """Where `index` goes in the permutation of range(n) that belongs to `key`."""
     half = np.uint64(1)
     while (np.int64(1) << np.int64(2 * half)) < n:
@@ -48,11 +48,11 @@ def permuted(index: int, n: int, key: int) -> int:
             left, right = right, left ^ (hashed(key, right, np.uint64(turn)) & low)
         x = (left << half) | right
         if np.int64(x) < n:
-            return np.int64(x)
+            return int(x)
 
 
 @nb.njit(nb.int64(nb.uint64, nb.int64, nb.int64), cache=True)
-def passage_of(seed: int, draw: int, n: int) -> int:
+def passage_of(seed: np.uint64, draw: int, n: int) -> int:
     """The passage that a draw shows: every epoch of n draws shows each of n passages once, in a new order."""
     epoch = np.uint64(draw // n)
     return permuted(draw % n, n, hashed(seed, epoch, EPOCH))

@@ -107,13 +107,13 @@ def plan(
 
 
 @nb.njit(cache=True)
-def _kind(seed: int, draw: int, raw_only: float, compressed_only: float) -> int:
-    toss = coins.coin(seed, draw, coins.KIND)
+def _kind(seed: np.uint64, draw: int, raw_only: float, compressed_only: float) -> int:
+    toss = coins.coin(seed, np.uint64(draw), coins.KIND)
     if toss < raw_only:
         return RAW_ONLY
     if toss < raw_only + compressed_only:
         return COMPRESSED_ONLY
-    return RAW_FIRST if coins.coin(seed, draw, coins.ORDER) < 0.5 else COMPRESSED_FIRST
+    return RAW_FIRST if coins.coin(seed, np.uint64(draw), coins.ORDER) < 0.5 else COMPRESSED_FIRST
 
 
 @nb.njit(cache=True)
@@ -147,7 +147,7 @@ def _fill(  # type: ignore[no-untyped-def]
                 if done == 0 and taken > 0:
                     begun[representation] += 1
                 whole = done + taken == content
-                last = segment == 1 or kind == RAW_ONLY or kind == COMPRESSED_ONLY
+                last = segment == 1 or kind in (RAW_ONLY, COMPRESSED_ONLY)
                 closed = whole and at + 1 + taken < length
                 ended = closed and last and at + 2 + taken < length
                 piece = pieces[count]

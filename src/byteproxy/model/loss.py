@@ -1,9 +1,9 @@
 """Typed softmax: each position chooses among the specials and the symbols of its own representation only.
 
 A raw position's softmax has 64 + 256 rows however many symbols the compressed views have, so raw bytes pay nothing for
-them in bits or in time, and generation can drop the symbol rows. Targets are summed, not averaged: the caller
-divides by the global number of targets. Logits are made in chunks of positions, and each chunk's gradient is taken at once
-(the idea of fused linear cross-entropy, as in Liger Kernel), so memory does not grow with positions times symbols.
+them in bits or in time, and generation can drop the symbol rows. Targets are summed, not averaged: the caller divides
+by the global number of targets. Logits are made in chunks of positions, and each chunk's gradient is taken at once (the
+idea of fused linear cross-entropy, as in Liger Kernel), so memory does not grow with positions times symbols.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def typed_loss(
             continue
         local_N = local_targets(targets_N[where], representation, vocab)
         rows_RD = softmax_rows(head_VD, representation, vocab).to(hidden_ND.dtype)
-        sums.append(_SummedCrossEntropy.apply(hidden_ND[where], rows_RD, local_N))  # type: ignore[no-untyped-call]
+        sums.append(_SummedCrossEntropy.apply(hidden_ND[where], rows_RD, local_N))
     return torch.stack(sums)
 
 

@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         x_ND = self.embed_tokens(symbols_N).to(self.dtype)
         for block in self.blocks():
             x_ND = block(x_ND, rotation, attend)
-        return self.norm(x_ND)  # type: ignore[no-any-return]
+        return self.norm(x_ND)
 
     def rotation(self, positions_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine of every position's angles, each [N, 1, E/2], computed in float32."""
@@ -78,7 +78,7 @@ class Block(nn.Module):
     def forward(self, x_ND: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], attend: Attend) -> torch.Tensor:
         """The residual stream after this layer."""
         x_ND = x_ND + self.self_attn(self.input_layernorm(x_ND), rotation, attend, self.layer)
-        return x_ND + self.mlp(self.post_attention_layernorm(x_ND))  # type: ignore[no-any-return]
+        return x_ND + self.mlp(self.post_attention_layernorm(x_ND))
 
 
 class Norm(nn.Module):

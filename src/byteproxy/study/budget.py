@@ -1,7 +1,7 @@
 """Equal compute: how many steps of each arm come nearest to one number of training FLOPs.
 
-Plans are cheap and exact (they need lengths only), so the FLOPs of a whole run are counted before it starts; as its schedule
-is relative to its number of steps, the number is searched for. An arm ends within half a step of the budget.
+Plans are cheap and exact (they need lengths only), so the FLOPs of a whole run are counted before it starts; as its
+schedule is relative to its number of steps, the number is searched for. An arm ends within a step of the budget.
 """
 
 import tempfile

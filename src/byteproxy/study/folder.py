@@ -28,7 +28,8 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
         free = shutil.disk_usage(out).free
         if free < LEAST_FREE:
             raise InputError(
-                f"{out} has {free >> 20} MB free, but a study needs {LEAST_FREE >> 20}: free some, or give another --out"
+                f"{out} has {free >> 20} MB free, but a study needs {LEAST_FREE >> 20}: "
+                "free some, or give another --out"
             )
         lock = (out / _LOCK).open("a")
     except OSError as error:

@@ -1,8 +1,8 @@
 """Checkpoints: whole or absent, and the newest whole one wins.
 
-`torch.distributed.checkpoint` writes into a folder aside; once all is on disk the folder is renamed to `step-NNNNNN`. Beside the
-tensors lies `state.json`: the data state, the counters so far, and fingerprints of what the run was started with, so that a
-checkpoint is never continued with another corpus or configuration.
+`torch.distributed.checkpoint` writes into a folder aside; once all is on disk the folder is renamed to `step-NNNNNN`.
+Beside the tensors lies `state.json`: the data state, the counters so far, and fingerprints of what the run was started
+with, so that a checkpoint is never continued with another corpus or configuration.
 """
 
 import json
@@ -57,7 +57,8 @@ def save(
 
 def newest(folder: Path) -> Path | None:
     """The newest whole checkpoint of a run, if there is one."""
-    return (_whole(folder) or [None])[-1]
+    whole = _whole(folder)
+    return whole[-1] if whole else None
 
 
 def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What training costs: FLOPs by formula, and the matrix-product rate of the machine to hold them against.
 
-A position costs 3 x (2 x parameters of the matrices it passes + 4 x width x keys it attends to in each layer + 2 x width x rows of
-the softmax it uses): two for the products forward, and twice that again backward. Norms, rotations and the optimizer are
-left out, and so is work that an attention backend does beyond the keys attended (padding, masked pairs): the formula
-prices the method, wall time is reported beside it. Agrees to 1 % with torch's FlopCounterMode on plain matrix products.
+A position costs 3 x (2 x parameters of the matrices it passes + 4 x width x keys it attends to in each layer + 2 x
+width x rows of the softmax it uses): the products forward, and twice that again backward. Norms, rotations and the
+optimizer are left out, and so is work that an attention backend does beyond the keys attended (padding, masked pairs):
+the formula prices the method, wall time is reported beside it. Agrees to 1 % with torch's FlopCounterMode on plain
+matrix products.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Optimizers: Muon for the matrices inside the layers, AdamW for tables and norms, one learning-rate curve over both.
 
-Muon (Jordan et al. 2024) is torch's own, with updates scaled to AdamW's size (Moonlight, arXiv 2502.16982), so both kinds
-share one learning rate. Norms and tables are not decayed.
+Muon (Jordan et al. 2024) is torch's own, with updates scaled to AdamW's size (Moonlight, arXiv 2502.16982), so both
+kinds share one learning rate. Norms and tables are not decayed.
 """
 
 from dataclasses import dataclass

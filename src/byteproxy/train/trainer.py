@@ -1,12 +1,12 @@
 """The training loop.
 
-One optimizer step: plan, rows, forward, summed typed loss over the number of targets, backward, clip, update. Everything
-that decides the weights is in the configuration, the seed and the store; stopping and going on changes nothing,
-because the state is a checkpoint's tensors and the stream's five integers.
+One optimizer step: plan, rows, forward, summed typed loss over the number of targets, backward, clip, update.
+Everything that decides the weights is in the configuration, the seed and the store; stopping and going on changes
+nothing, because the state is a checkpoint's tensors and the stream's five integers.
 
-Metrics per logged step: `loss` in nats per target over both representations, `raw_loss` and `compressed_loss` alone, averaged
-since the last line; `flops`, `positions`, `text_bytes` and `seconds` since the start. Seconds are those of training steps,
-loading included, without validation and checkpoints (`wall_seconds` has them all).
+Metrics per logged step: `loss` in nats per target over both representations, `raw_loss` and `compressed_loss` alone,
+averaged since the last line; `flops`, `positions`, `text_bytes` and `seconds` since the start. Seconds are those of
+training steps, loading included, without validation and checkpoints (`wall_seconds` has them all).
 """
 
 import time
@@ -176,7 +176,7 @@ class Trainer:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         sums = self.losses(rows)
-        (sums.sum() / max(1, int(plan.targets.sum()))).backward()  # type: ignore[no-untyped-call]
+        (sums.sum() / max(1, int(plan.targets.sum()))).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
         if not bool(torch.isfinite(norm)):
             raise InputError(

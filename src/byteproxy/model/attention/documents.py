@@ -1,7 +1,7 @@
 """Document by document: buckets of padded documents as batched matrix products, long ones through SDPA.
 
 Work grows with the square of a document, not of a row, and no mask but causality is ever built. On CPUs the batched
-products are about twice as fast as SDPA's kernel for documents under a thousand positions (`benchmarks/train.py` has the
+products are faster than SDPA's kernel for documents under a thousand positions (`benchmarks/train.py` measures the
 ratio); beyond `LONGEST_PRODUCT`, where the score matrix would cost memory, SDPA takes over.
 """
 
@@ -26,7 +26,7 @@ class _Take(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None]:
         index, inverse = ctx.saved_tensors
-        return _Take.apply(gradients[0], inverse, index), None, None  # type: ignore[no-untyped-call]
+        return _Take.apply(gradients[0], inverse, index), None, None
 
 
 def _take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -37,14 +37,14 @@ def _take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
-    qkv_M3HE = _Take.apply(torch.stack((q_NHE, k_NHE, v_NHE), 1), layout.into_M, layout.back_N)  # type: ignore[no-untyped-call]
+    qkv_M3HE = _Take.apply(torch.stack((q_NHE, k_NHE, v_NHE), 1), layout.into_M, layout.back_N)
     parts = qkv_M3HE.split([bucket.documents * bucket.length for bucket in layout.buckets])
     out = []
     for bucket, part in zip(layout.buckets, parts, strict=True):
         q, k, v = part.unflatten(0, (bucket.documents, bucket.length)).permute(2, 0, 3, 1, 4).unbind(0)
         attended = _products(q, k, v) if bucket.length <= LONGEST_PRODUCT else _kernel(q, k, v)
         out.append(attended.transpose(1, 2).flatten(0, 1))
-    return _Take.apply(torch.cat(out), layout.back_N, layout.into_M)  # type: ignore[no-untyped-call, no-any-return]
+    return _Take.apply(torch.cat(out), layout.back_N, layout.into_M)
 
 
 def _products(q_GHTE: torch.Tensor, k_GHTE: torch.Tensor, v_GHTE: torch.Tensor) -> torch.Tensor:

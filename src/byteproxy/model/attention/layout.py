@@ -1,7 +1,7 @@
 """Where documents lie in a step's positions, prepared once per step for every layer.
 
 Documents are grouped by length into buckets and padded to the longest in theirs, at their ends, where causality alone
-hides the padding from every real position. Two index lists, each other's inverse, carry positions into buckets and back.
+hides the padding from every real position. Two index lists, each other's inverse, carry positions there and back.
 """
 
 from typing import NamedTuple
