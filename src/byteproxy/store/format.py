@@ -221,7 +221,7 @@ def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -266,7 +266,7 @@ def _list_of(value_type: pa.DataType) -> pa.DataType:
     return pa.large_list(pa.field("item", value_type, nullable=False))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename outlast a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from byteproxy.errors import InputError
+from byteproxy.store.format import sync_folder
 
 _STATE = "state.json"
 
@@ -46,10 +48,12 @@ def save(
         whole = folder / f"step-{step:06d}"
         shutil.rmtree(whole, ignore_errors=True)
         aside.rename(whole)
-    except OSError as error:
+        sync_folder(folder)
+    except (OSError, CheckpointException) as error:
         shutil.rmtree(aside, ignore_errors=True)
+        free = shutil.disk_usage(folder).free >> 20
         raise InputError(
-            f"cannot write a checkpoint to {folder}: {error.strerror}; free space or check rights"
+            f"cannot write a checkpoint to {folder} ({_cause(error)}; {free} MB are free): free space or check rights"
         ) from error
     for old in _whole(folder)[:-keep]:
         shutil.rmtree(old)
@@ -73,15 +77,22 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
             dcp.load(tensors, checkpoint_id=checkpoint, no_dist=True)
         set_state_dict(model, optimizers, model_state_dict=weights, optim_state_dict=moments)
         state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text())
-    except Exception as error:
+    except (Exception, CheckpointException) as error:  # the latter is no Exception
         raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({error}): delete it to go on from the one before"
+            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
         ) from error
     return state
 
 
 def _whole(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if (path / _STATE).exists())
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, in one line: torch wraps the error of each rank together with its traceback."""
+    if isinstance(error, CheckpointException):
+        error = next((failure[0] for failure in error.failures.values()), error)
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

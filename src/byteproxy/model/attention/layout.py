@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-STEP = 32  # lengths that agree when rounded up to this share a bucket: little padding, few buckets
+STEP = 32  # lengths are rounded up to multiples of this: little padding, few shapes, so few kernels to make and keep
 
 
 class Bucket(NamedTuple):
@@ -44,7 +44,7 @@ def layout_of(lengths: np.ndarray) -> Layout:
     into, buckets = [], []
     for size in np.unique(rounded):
         members = np.flatnonzero(rounded == size)
-        longest = int(lengths[members].max())
+        longest = int(size)
         slots = np.arange(longest)[None, :]
         into.append(np.where(slots < lengths[members, None], starts[members, None] + slots, -1).ravel())
         buckets.append(Bucket(len(members), longest))

@@ -1,0 +1,134 @@
+"""The commands as a user meets them."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from byteproxy.cli import main as cli
+
+BYTEPROXY = Path(sys.executable).parent / "byteproxy"
+
+
+def byteproxy(*arguments, **options):
+    return subprocess.run([BYTEPROXY, *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+def refused(result):
+    """Exit status 2 and one line that is no traceback."""
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("byteproxy: ")
+    return line
+
+
+def test_help_teaches_the_tool_and_comes_at_once():
+    begin = time.perf_counter()
+    result = byteproxy("--help")
+    assert time.perf_counter() - begin < 2
+    assert result.returncode == 0
+    for word in ("compress", "raw bytes", "demo", "generate", "--json", "arXiv 2602.04289"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("demo", ["--out", "--minutes", "--seed", "--json"]),
+        ("generate", ["DIR", "--prompt", "--most-bytes", "--temperature", "--seed", "--json"]),
+    ],
+)
+def test_every_option_is_explained(command, options):
+    text = byteproxy(command, "--help").stdout
+    for option in options:
+        line = next(line for line in text.splitlines() if line.strip("│ ").startswith(option))
+        assert len(line.strip("│ ").split(maxsplit=2)) > 2
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "precious").write_text("x")
+    assert "neither empty nor a run" in refused(byteproxy("demo", "--out", str(tmp_path)))
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+def test_wrong_options_are_refused():
+    assert "minutes is -1" in refused(byteproxy("demo", "--minutes", "-1", "--out", "never-made"))
+    assert not Path("never-made").exists()
+    assert byteproxy("demo", "--minuets", "3").returncode == 2
+
+
+def test_an_interpreter_without_sources_is_refused(tmp_path, monkeypatch, capsys):
+    from byteproxy.corpus import stdlib
+
+    monkeypatch.setattr(stdlib.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["byteproxy", "demo", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "source files" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_generate_refuses_what_is_no_model(tmp_path):
+    assert "no model" in refused(byteproxy("generate", str(tmp_path)))
+
+
+def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
+    """Stopped in training, continued, finished: the figures of both arms come out, and the sample's model writes."""
+    command = [BYTEPROXY, "demo", "--minutes", "0.05", "--out", str(tmp_path / "run"), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
+    assert "Traceback" not in said
+    done = byteproxy(*command[1:])
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert len(done.stdout.splitlines()) == 1, "with --json, stdout is for programs"
+    assert results["resumed"]
+    for arm in results["arms"].values():
+        assert {"raw_bpb", "flops", "positions", "text_bytes_seen", "seconds"} <= arm.keys()
+        assert 1 < arm["raw_bpb"] < 8
+    assert {"held_out_bytes", "xz_bpb", "ppmd_bpb", "sample", "report"} <= results.keys()
+    assert Path(results["report"]).exists()
+    model = str(tmp_path / "run" / "model")
+    texts = [byteproxy("generate", model, "--prompt", "def ", "--most-bytes", "30").stdout for _ in range(2)]
+    assert texts[0] == texts[1] != ""
+    piped = byteproxy("generate", model, "--prompt", "-", "--json", input="def ")
+    assert json.loads(piped.stdout)["continuation"] + "\n" == byteproxy("generate", model, "--prompt", "def ").stdout
+
+
+def test_progress_has_rate_and_time_left_on_a_terminal():
+    """A bar drawn on a pseudo-terminal."""
+    code = (
+        "import time\nfrom byteproxy.cli.progress import stage\n"
+        "with stage('count sheep', 'B') as progress:\n"
+        "    for done in range(12):\n        progress(done * 1000, 12000)\n        time.sleep(0.1)\n"
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    )
+    os.close(follower)
+    seen = b""
+    try:
+        while part := os.read(leader, 4096):
+            seen += part
+    except OSError:  # the other end is closed
+        pass
+    process.wait()
+    text = seen.decode()
+    assert "count sheep" in text
+    assert "of 12.0 kB" in text
+    assert "kB/s" in text
+    assert "left" in text

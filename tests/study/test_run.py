@@ -1,0 +1,200 @@
+"""A whole study on a small corpus: what it leaves behind, and what becomes of it when it is stopped."""
+
+import json
+import os
+import signal
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from tests.toy_corpus import toy_documents, toy_store
+
+from byteproxy.errors import InputError
+from byteproxy.export.llama import load_llama
+from byteproxy.mixture.loader import Shape, Stream
+from byteproxy.mixture.schedule import BYTES, PAPER
+from byteproxy.model.config import ModelConfig
+from byteproxy.progress import silent
+from byteproxy.store.store import Store
+from byteproxy.study import folder as study_folder
+from byteproxy.study.budget import FEWEST_STEPS, steps_within
+from byteproxy.study.recipe import Sample, Scoring, Study
+from byteproxy.study.run import run_study
+from byteproxy.train.flops import plan_flops
+
+# So few minutes that every arm takes the fewest steps: what comes out does not depend on the machine's speed.
+STUDY = Study(
+    arms={"bytes": BYTES, "proxy": PAPER},
+    sample=Sample("proxy", "def path_name(", 40),
+    minutes=1e-6,
+    alphabet=300,
+    model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
+    shape=Shape(2, 256, 100),
+    scoring=Scoring(2000, 4000, 1000, 2, 50),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "run"
+    return out, run_study(STUDY, toy_documents, out)
+
+
+def figures(results):
+    """What must not depend on the clock."""
+    return {
+        name: {
+            key: arm[key] for key in ("raw_bpb", "flops", "positions", "steps", "text_bytes_seen", "compressed_share")
+        }
+        for name, arm in results["arms"].items()
+    } | {"sample": results["sample"]["continuation"], "ppmd": results["ppmd_bpb"]}
+
+
+def test_results_are_whole_and_written(finished):
+    out, results = finished
+    assert set(results["arms"]) == {"bytes", "proxy"}
+    for arm in results["arms"].values():
+        assert 0 < arm["raw_bpb"] < 9
+        assert arm["steps"] == FEWEST_STEPS
+        assert arm["positions"] == FEWEST_STEPS * 512
+        assert arm["flops"] > 0
+        assert arm["seconds"] > 0
+        assert [line["step"] for line in arm["validation"]] == [10, 20]
+    assert results["arms"]["bytes"]["compressed_share"]["segments"] == 0
+    assert results["arms"]["proxy"]["compressed_share"]["segments"] == pytest.approx(0.84, abs=0.05)
+    assert results["arms"]["bytes"]["raw_text_bytes_seen"] == results["arms"]["bytes"]["text_bytes_seen"]
+    assert results["held_out_bytes"] == 4000
+    assert json.loads((out / "results.json").read_text()) == results
+    assert (out / "report.html").read_text().count("proxy") > 3
+    assert results["report"] == str(out / "report.html")
+    assert results["verdict"].startswith("At equal training FLOPs the proxy arm is")
+
+
+def test_held_out_text_is_of_projects_that_no_arm_trained_on(finished):
+    out, _ = finished
+    store = Store.open(out / "corpus")
+    trained, *others = ({d.project for d in store.documents(side)} for side in ("train", "validation", "test"))
+    assert all(others)
+    assert not trained & set.union(*others)
+
+
+def test_the_sample_is_written_where_no_compressor_is(finished):
+    out, results = finished
+    assert results["sample"]["files"] == ["config.json", "model.safetensors"]
+    model, _ = load_llama(out / "model")
+    assert model.embed_tokens.num_embeddings == 320
+
+
+def test_the_same_study_gives_the_same_figures_and_a_finished_one_starts_clean(finished, tmp_path):
+    out, results = finished
+    again = run_study(STUDY, toy_documents, tmp_path / "run")
+    assert figures(again) == figures(results)
+    marker = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
+    marker.write_text("not a metric\n")
+    clean = run_study(STUDY, toy_documents, tmp_path / "run")
+    assert figures(clean) == figures(results)
+    assert not clean["resumed"]
+
+
+@pytest.mark.parametrize(
+    "where", ["prepare the corpus", "encode the corpus", "train bytes", "train proxy", "score proxy"]
+)
+def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, where):
+    _, results = finished
+
+    @contextmanager
+    def stage(what, unit):
+        def stop_halfway(done, total):
+            if what != where:
+                return
+            if not what.startswith("train"):
+                raise KeyboardInterrupt
+            if done == 9:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield stop_halfway
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(STUDY, toy_documents, tmp_path, stage)
+    assert not (tmp_path / "results.json").exists()
+    resumed = run_study(STUDY, toy_documents, tmp_path)
+    assert resumed["resumed"]
+    assert figures(resumed) == figures(results)
+
+
+def test_other_settings_never_mix_with_a_stopped_run(finished, tmp_path):
+    @contextmanager
+    def stage(what, unit):
+        if what == "train proxy":
+            raise KeyboardInterrupt
+        yield silent
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(replace(STUDY, seed=1), toy_documents, tmp_path, stage)
+    results = run_study(STUDY, toy_documents, tmp_path)
+    assert not results["resumed"]
+    assert figures(results) == figures(finished[1])
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="neither empty nor a run"):
+        run_study(STUDY, toy_documents, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(InputError, match="is a file"):
+        run_study(STUDY, toy_documents, tmp_path / "thesis.tex")
+
+
+def test_no_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    usage = type("usage", (), {"free": 10 << 20})
+    monkeypatch.setattr(study_folder.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match="10 MB free"):
+        run_study(STUDY, toy_documents, tmp_path / "run")
+    assert not (tmp_path / "run" / "study.toml").exists()
+
+
+def test_two_studies_in_one_folder_exclude_each_other(tmp_path):
+    with study_folder.claimed(tmp_path, STUDY), pytest.raises(InputError, match="in use"):
+        run_study(STUDY, toy_documents, tmp_path)
+
+
+def test_an_altered_corpus_is_refused(tmp_path):
+    @contextmanager
+    def stage(what, unit):
+        if what == "verify the corpus":
+            shard = tmp_path / "corpus" / "shard-00000.arrow"
+            data = bytearray(shard.read_bytes())
+            data[len(data) // 2] ^= 1
+            shard.write_bytes(data)
+        yield silent
+
+    with pytest.raises(InputError, match=r"shard-00000\.arrow was altered"):
+        run_study(STUDY, toy_documents, tmp_path, stage)
+
+
+@pytest.mark.parametrize("mixture", [BYTES, PAPER])
+def test_steps_come_nearest_to_the_budget(tmp_path, mixture):
+    store, view = toy_store(tmp_path)
+
+    def stream_of(steps):
+        return Stream(store, view.name if mixture.needs_view else None, mixture, STUDY.shape, 0, steps)
+
+    def flops(steps):
+        stream = stream_of(steps)
+        return sum(plan_flops(STUDY.model, stream.vocab, plan) for plan in stream.plans())
+
+    budget = 1.0037 * flops(150)
+    steps = steps_within(budget, stream_of, STUDY.model)
+    assert abs(flops(steps) / budget - 1) < 0.01
+    assert abs(flops(steps) - budget) <= min(abs(flops(steps + 1) - budget), abs(flops(steps - 1) - budget)) * 1.01
+
+
+def test_wrong_recipes_are_refused_by_name():
+    for wrong, field in (
+        ({"minutes": 0.0}, "minutes"),
+        ({"arms": {}}, "arms"),
+        ({"sample": Sample("other")}, "sample.arm"),
+        ({"scoring": replace(STUDY.scoring, stride=101)}, "scoring.stride"),
+    ):
+        with pytest.raises(InputError, match=field):
+            replace(STUDY, **wrong)

@@ -1,0 +1,43 @@
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from byteproxy.config import from_toml, to_toml
+from byteproxy.errors import InputError
+from byteproxy.mixture.schedule import BYTES, PAPER
+from byteproxy.study.recipe import Study
+
+RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir() if path.name.endswith(".toml")]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
+    study = from_toml(path, Study)
+    copy = tmp_path / "copy.toml"
+    copy.write_text(to_toml(study))
+    assert from_toml(copy, Study) == study
+
+
+def test_the_demo_compares_bytes_with_the_papers_mixture():
+    (demo,) = [path for path in RECIPES if path.name == "demo.toml"]
+    assert from_toml(demo, Study).arms == {"bytes": BYTES, "proxy": PAPER}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("minutes = ", "wrong.toml"),
+        ("minuets = 3", "minuets"),
+        ('minutes = "six"', "minutes"),
+        ("[model]\nwidth = 100\nheads = 3", "model.width"),
+        ("[model]\nwidht = 100", "widht"),
+        ("[arms.bytes]\nrate_end = 2.0", "rate_end"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, said):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text + "\n" if "arms" in text else text)
+    with pytest.raises(InputError, match=said) as error:
+        from_toml(path, Study)
+    assert "wrong.toml" in str(error.value)

@@ -1,0 +1,237 @@
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.toy_corpus import toy_store
+
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import BYTES, Mixture
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.train import checkpoint
+from byteproxy.train.metrics import read
+from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
+from byteproxy.train.trainer import TrainConfig, Trainer
+
+CONFIG = TrainConfig(
+    steps=12,
+    view="bpe-300",
+    model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
+    mixture=Mixture(0.4, 0.9, 0.5, True),
+    shape=Shape(2, 256, 100),
+    log_every=1,
+    validate_every=5,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
+
+
+def weights(trainer):
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def losses(folder):
+    return [line["loss"] for line in read(folder / "metrics.jsonl") if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    trainer = Trainer(CONFIG, store, folder)
+    trainer.run(lambda model: {"raw_bpb": 1.0})
+    return folder, trainer
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_lowers_the_loss_in_both_representations(store, tmp_path, optimizer):
+    config = replace(CONFIG, steps=60, optim=OptimConfig(optimizer, learning_rate=1e-2))
+    Trainer(config, store, tmp_path).run()
+    lines = read(tmp_path / "metrics.jsonl")
+    for kind in ("raw_loss", "compressed_loss"):
+        values = [line[kind] for line in lines if line[kind] is not None]
+        assert sum(values[-5:]) / 5 < 0.75 * values[0]
+
+
+def test_two_runs_with_one_seed_are_the_same_and_another_seed_differs(store, undisturbed, tmp_path):
+    folder, trainer = undisturbed
+    again = Trainer(CONFIG, store, tmp_path / "again")
+    again.run()
+    assert losses(tmp_path / "again") == losses(folder)
+    assert same(weights(again), weights(trainer))
+    other = Trainer(replace(CONFIG, seed=1), store, tmp_path / "other")
+    other.run()
+    assert losses(tmp_path / "other") != losses(folder)
+
+
+def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(store, undisturbed, tmp_path):
+    folder, trainer = undisturbed
+
+    def stop_after_seven(done, total):
+        if done == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="step 7"):
+        Trainer(CONFIG, store, tmp_path).run(progress=stop_after_seven)
+    resumed = Trainer(CONFIG, store, tmp_path)
+    assert resumed.state.step == 7
+    resumed.run()
+    assert same(weights(resumed), weights(trainer))
+    assert losses(tmp_path) == losses(folder)
+    mine, theirs = vars(resumed.counters), vars(trainer.counters)
+    assert {k: v for k, v in mine.items() if "seconds" not in k} == {
+        k: v for k, v in theirs.items() if "seconds" not in k
+    }
+
+
+def test_killed_between_checkpoints_is_the_undisturbed_run_as_well(store, undisturbed, tmp_path):
+    folder, trainer = undisturbed
+
+    class KilledError(Exception):
+        pass
+
+    def die(done, total):
+        if done == 8:
+            raise KilledError
+
+    config = replace(CONFIG, checkpoint_seconds=0.0)  # a checkpoint a step; the eighth is not reached
+    with pytest.raises(KilledError):
+        Trainer(config, store, tmp_path).run(progress=die)
+    assert losses(tmp_path) == losses(folder)[:8]
+    resumed = Trainer(config, store, tmp_path)
+    assert resumed.state.step == 7
+    resumed.run()
+    assert losses(tmp_path) == losses(folder)
+    assert same(weights(resumed), weights(trainer))
+
+
+def test_a_half_written_checkpoint_is_not_taken_up(store, tmp_path):
+    trainer = Trainer(CONFIG, store, tmp_path)
+    for _ in range(2):
+        trainer.step()
+    trainer.save()
+    trainer.step()
+    trainer.save()
+    newest = tmp_path / "checkpoints" / "step-000003"
+    assert checkpoint.newest(tmp_path / "checkpoints") == newest
+    newest.rename(tmp_path / "checkpoints" / ".step-000003")
+    assert Trainer(CONFIG, store, tmp_path).state.step == 2
+
+
+def test_a_damaged_checkpoint_is_refused(store, tmp_path):
+    trainer = Trainer(CONFIG, store, tmp_path)
+    trainer.step()
+    trainer.save()
+    (found,) = (tmp_path / "checkpoints" / "step-000001").glob("*.distcp")
+    found.write_bytes(found.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be read"):
+        Trainer(CONFIG, store, tmp_path)
+
+
+def test_another_configuration_or_corpus_is_not_mixed_in(store, tmp_path):
+    trainer = Trainer(CONFIG, store, tmp_path)
+    trainer.step()
+    trainer.save()
+    with pytest.raises(InputError, match="another config"):
+        Trainer(replace(CONFIG, seed=5), store, tmp_path)
+    state = tmp_path / "checkpoints" / "step-000001" / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "corpus": "0" * 64}))
+    with pytest.raises(InputError, match="another corpus"):
+        Trainer(CONFIG, store, tmp_path)
+
+
+def test_old_checkpoints_go(store, tmp_path):
+    trainer = Trainer(CONFIG, store, tmp_path)
+    for _ in range(4):
+        trainer.step()
+        trainer.save()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000003", "step-000004"]
+
+
+def test_validation_is_called_when_asked_and_at_the_end(undisturbed):
+    folder, _ = undisturbed
+    assert [line["step"] for line in read(folder / "metrics.jsonl") if "raw_bpb" in line] == [5, 10, 12]
+
+
+def test_counters_hold_what_the_stream_showed(undisturbed):
+    _, trainer = undisturbed
+    counters, plans = trainer.counters, list(trainer.stream.plans())
+    assert counters.positions == 12 * 512
+    assert counters.segments == sum(plan.segments for plan in plans).tolist()
+    assert counters.text_bytes == sum(trainer.stream.text_bytes(plan) for plan in plans).tolist()
+    assert sum(counters.positions_by) == counters.positions
+    assert counters.asked_rate == pytest.approx(sum(plan.rate for plan in plans))
+
+
+def test_gradients_are_those_of_the_mean_over_all_targets(store, tmp_path):
+    """One plain step by hand: full softmax with a mask, one document at a time."""
+    config = replace(CONFIG, mixture=BYTES, view=None)
+    trainer = Trainer(config, store, tmp_path)
+    torch.nn.init.normal_(trainer.model.lm_head.weight, std=0.1)
+    plan, _ = trainer.stream.plan(trainer.state)
+    rows = trainer.stream.rows(plan)
+    (trainer.losses(rows).sum() / int(plan.targets.sum())).backward()
+    ours = trainer.model.lm_head.weight.grad.clone()
+    trainer.model.zero_grad()
+    nats, start = [], 0
+    for length in rows.lengths:
+        symbols = torch.from_numpy(rows.symbols[start : start + length])
+        hidden = trainer.model(symbols, layout_of(np.array([length])))
+        logits = hidden[:-1] @ trainer.model.lm_head.weight.T
+        nats.append(torch.nn.functional.cross_entropy(logits, symbols[1:], reduction="none"))
+        start += int(length)
+    torch.cat(nats).mean().backward()
+    torch.testing.assert_close(ours, trainer.model.lm_head.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(store, tmp_path):
+    trainer = Trainer(CONFIG, store, tmp_path)
+    with torch.no_grad():
+        trainer.model.norm.weight[0] = float("nan")
+    with pytest.raises(InputError, match="no longer finite at step 0"):
+        trainer.run()
+
+
+def test_learning_rate_rises_holds_and_falls():
+    config = OptimConfig(learning_rate=1.0, warmup_share=0.1, decay_share=0.4)
+    curve = [learning_rate(config, step, 100) for step in range(100)]
+    assert curve[0] == pytest.approx(0.1)
+    assert curve[9:60] == [1.0] * 51
+    assert curve[80] == pytest.approx(0.5)
+    assert curve[99] == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_path, optimizer):
+    model = Trainer(CONFIG, store, tmp_path).model
+    groups = [group for o in optimizers(model, OptimConfig(optimizer)) for group in o.param_groups]
+    owned = [id(p) for group in groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(p) for p in model.layers.parameters() if p.dim() == 2}
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: replace(CONFIG, steps=0), "steps"),
+        (lambda: replace(CONFIG, dtype="float8"), "dtype"),
+        (lambda: OptimConfig("sgd"), "optim.optimizer"),
+        (lambda: OptimConfig(learning_rate=0), "optim.learning_rate"),
+        (lambda: OptimConfig(decay_share=1.0), "decay_share"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(make, field):
+    with pytest.raises(InputError, match=field):
+        make()
