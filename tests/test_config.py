@@ -37,7 +37,7 @@ def test_the_demo_compares_bytes_with_the_papers_mixture():
 )
 def test_what_is_wrong_is_named(tmp_path, text, said):
     path = tmp_path / "wrong.toml"
-    path.write_text(text + "\n" if "arms" in text else text)
+    path.write_text(text + "\n[sample]\narm = 'bytes'\n" + ("" if "arms" in text else "[arms.bytes]\n"))
     with pytest.raises(InputError, match=said) as error:
         from_toml(path, Study)
     assert "wrong.toml" in str(error.value)

@@ -42,12 +42,11 @@ def finished(tmp_path_factory):
 
 def figures(results):
     """What must not depend on the clock."""
-    return {
-        name: {
-            key: arm[key] for key in ("raw_bpb", "flops", "positions", "steps", "text_bytes_seen", "compressed_share")
-        }
-        for name, arm in results["arms"].items()
-    } | {"sample": results["sample"]["continuation"], "ppmd": results["ppmd_bpb"]}
+    keys = ("raw_bpb", "flops", "positions", "steps", "text_bytes_seen", "compressed_share")
+    return {name: {key: arm[key] for key in keys} for name, arm in results["arms"].items()} | {
+        "sample": results["sample"]["continuation"],
+        "ppmd": results["ppmd_bpb"],
+    }
 
 
 def test_results_are_whole_and_written(finished):
@@ -61,7 +60,7 @@ def test_results_are_whole_and_written(finished):
         assert arm["seconds"] > 0
         assert [line["step"] for line in arm["validation"]] == [10, 20]
     assert results["arms"]["bytes"]["compressed_share"]["segments"] == 0
-    assert results["arms"]["proxy"]["compressed_share"]["segments"] == pytest.approx(0.84, abs=0.05)
+    assert results["arms"]["proxy"]["compressed_share"]["segments"] == pytest.approx(0.84, abs=0.12)  # a hundred coins
     assert results["arms"]["bytes"]["raw_text_bytes_seen"] == results["arms"]["bytes"]["text_bytes_seen"]
     assert results["held_out_bytes"] == 4000
     assert json.loads((out / "results.json").read_text()) == results
@@ -86,7 +85,7 @@ def test_the_sample_is_written_where_no_compressor_is(finished):
 
 
 def test_the_same_study_gives_the_same_figures_and_a_finished_one_starts_clean(finished, tmp_path):
-    out, results = finished
+    _, results = finished
     again = run_study(STUDY, toy_documents, tmp_path / "run")
     assert figures(again) == figures(results)
     marker = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
