@@ -235,3 +235,20 @@ def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_
 def test_wrong_settings_are_refused_by_name(make, field):
     with pytest.raises(InputError, match=field):
         make()
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(store, tmp_path, monkeypatch):
+    """Writing any tensor fails as on a full disk."""
+    trainer = Trainer(CONFIG, store, tmp_path)
+    trainer.step()
+    trainer.save()
+    trainer.step()
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem._write_item", full)
+    with pytest.raises(InputError, match="No space left on device; .* MB are free"):
+        trainer.save()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
+    assert Trainer(CONFIG, store, tmp_path).state.step == 1

@@ -58,10 +58,9 @@ class _Amount(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = str(task.fields["unit"])
         speed = task.finished_speed or task.speed
-        if task.total is None:
-            return Text("")
         rate = f", {_amount(speed, unit)}/s" if speed else ""
-        return Text(f"{_amount(task.completed, unit)} of {_amount(task.total, unit)}{rate}")
+        of = "" if task.total is None else f" of {_amount(task.total, unit)}"
+        return Text(f"{_amount(task.completed, unit)}{of}{rate}")
 
 
 def _amount(value: float, unit: str) -> str:
