@@ -1,8 +1,9 @@
-"""The training step of the demo's recipe: positions a second, against this machine's own matrix products, arm against arm.
+"""The training step of the demo's recipe: positions a second, against this machine's own matrix products, arm by arm.
 
-Floor: the products of one step (forward, input gradient, weight gradient) at the rate that this machine reaches for each of
-their shapes alone, attention's products at the mean of these rates. `gemm_share` is that time over the step's. Arms alternate
-in rounds of a few steps after a warm-up; a ratio is the median over rounds, with the quartiles beside it.
+Floor: the products of one step (forward, input gradient, weight gradient) at the rate that this machine reaches for
+each of their shapes alone, attention's products at the mean of these rates. `gemm_share` is that time over the step's,
+optimizer included. Arms alternate in rounds of a few steps after a warm-up; a ratio is the median over rounds, with the
+quartiles beside it.
 """
 
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from byteproxy.config import from_toml
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.mixture.schedule import Mixture
@@ -46,7 +48,9 @@ def measure(say: Callable[[str], None]) -> dict:
             "paired": Mixture(0.65, 0.65, 1.0, True),
         }
         say("train ...")
-        trainers = {name: _trainer(study, mixture, view.name, dtype, store, folder) for name, mixture in mixtures.items()}
+        trainers = {
+            name: _trainer(study, mixture, view.name, dtype, store, folder) for name, mixture in mixtures.items()
+        }
         seconds = _alternate({name: trainer.step for name, trainer in trainers.items()})
         figures: dict = {"dtype": str(dtype).removeprefix("torch."), "rounds": ROUNDS, "steps_per_round": STEPS}
         for name, trainer in trainers.items():
@@ -65,9 +69,7 @@ def measure(say: Callable[[str], None]) -> dict:
     return figures
 
 
-def _trainer(
-    study: Study, mixture: Mixture, view: str, dtype: torch.dtype, store: Store, folder: str
-) -> Trainer:
+def _trainer(study: Study, mixture: Mixture, view: str, dtype: torch.dtype, store: Store, folder: str) -> Trainer:
     name = next(name for name, known in DTYPES.items() if known == dtype)
     config = TrainConfig(
         1000, study.seed, view if mixture.needs_view else None, name, study.model, mixture, study.shape, study.optim
@@ -75,16 +77,18 @@ def _trainer(
     return Trainer(config, store, Path(tempfile.mkdtemp(dir=folder)))
 
 
-def _alternate(sides: dict[str, Callable[[], object]], rounds: int = ROUNDS, calls: int = STEPS) -> dict[str, np.ndarray]:
+def _alternate(
+    sides: dict[str, Callable[[], object]], rounds: int = ROUNDS, calls: int = STEPS
+) -> dict[str, np.ndarray]:
     """Seconds a call, float64 [rounds], of each side in turn, after a warm-up round of all."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):
+    for turn in range(ROUNDS + 1):
         for name, call in sides.items():
             begin = time.perf_counter()
-            for _ in range(calls):
+            for _ in range(STEPS):
                 call()
             if turn:
-                seconds[name].append((time.perf_counter() - begin) / calls)
+                seconds[name].append((time.perf_counter() - begin) / STEPS)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
@@ -133,5 +137,3 @@ def _attention(trainer: Trainer, dtype: torch.dtype) -> dict[str, float]:
     seconds = _alternate({"sdpa": lambda: attend(0), "ours": lambda: attend(longest)})
     documents.LONGEST_PRODUCT = longest
     return _ratio(seconds["sdpa"], seconds["ours"])
-
-

@@ -1,7 +1,7 @@
 """The commands of the README are run, top to bottom, as a reader would.
 
-Three things are changed: training is cut to a second or two, runs go to a folder of the test's own, and of the targets that
-would run the tests from within the tests, or work for minutes, only the commands that make prints are looked at.
+Three things are changed: training is cut to a second or two, runs go to a folder of the test's own, and of the targets
+that would run the tests from within the tests, or work for minutes, only what make would run is looked at.
 """
 
 import json

@@ -1,4 +1,5 @@
 import pytest
+
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
@@ -6,7 +7,7 @@ from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.store.prepare import prepare
 from byteproxy.store.store import Store
 
-EVERYTHING = Split(0.0, 1.0)
+EVERYTHING = Split(0.0, 0.999999)
 
 
 def stored(folder, documents, split=EVERYTHING):

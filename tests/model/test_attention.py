@@ -59,3 +59,4 @@ def test_layout_places_every_position_once(lengths):
     assert layout.into_M[layout.back_N].tolist() == list(range(sum(lengths)))
     padding = len(layout.into_M) - len(filled)
     assert padding <= 31 * len(lengths)
+    assert all(bucket.documents.bit_count() == 1 and bucket.length % 32 == 0 for bucket in layout.buckets)

@@ -248,7 +248,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(store, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("torch.distributed.checkpoint.filesystem._write_item", full)
-    with pytest.raises(InputError, match="No space left on device; .* MB are free"):
+    with pytest.raises(InputError, match=r"No space left on device; .* MB are free"):
         trainer.save()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
     assert Trainer(CONFIG, store, tmp_path).state.step == 1

@@ -6,7 +6,6 @@ by the global number of targets. Logits are made in chunks of positions, and eac
 idea of fused linear cross-entropy, as in Liger Kernel), so memory does not grow with positions times symbols.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,7 +13,8 @@ import torch.nn.functional as F
 
 from byteproxy.vocab import SPECIALS, Vocab
 
-CHUNK = 1024  # positions whose logits exist at the same time
+CHUNK = 512  # positions whose logits exist at the same time
+_NO_TARGET = -100
 
 
 def typed_loss(
@@ -80,14 +80,19 @@ class _SummedCrossEntropy(torch.autograd.Function):
         dx_ND = torch.empty_like(x_ND) if wanted else x_ND
         drows_RD = torch.zeros_like(rows_RD, dtype=torch.float32)
         leaf_RD = rows_RD.detach().requires_grad_(wanted)
-        for chunk in _chunks(len(x_ND)):
-            leaf_CD = x_ND[chunk].detach().requires_grad_(wanted)
+        for start in range(0, len(x_ND), CHUNK):
+            # The last chunk is filled up: kernels are made, and kept, for every shape that they meet.
+            x_CD, target_C = x_ND[start : start + CHUNK].detach(), targets_N[start : start + CHUNK]
+            missing = CHUNK - len(x_CD)
+            leaf_CD = F.pad(x_CD, (0, 0, 0, missing)).requires_grad_(wanted)
+            filled_C = F.pad(target_C, (0, missing), value=_NO_TARGET)
             with torch.set_grad_enabled(wanted):
-                part = F.cross_entropy(F.linear(leaf_CD, leaf_RD).float(), targets_N[chunk], reduction="sum")
+                logit_CR = F.linear(leaf_CD, leaf_RD).float()
+                part = F.cross_entropy(logit_CR, filled_C, reduction="sum", ignore_index=_NO_TARGET)
             loss += part.detach()
             if wanted:
                 dx_CD, drow_RD = torch.autograd.grad(part, (leaf_CD, leaf_RD))
-                dx_ND[chunk] = dx_CD
+                dx_ND[start : start + CHUNK] = dx_CD[: CHUNK - missing]
                 drows_RD += drow_RD
         ctx.save_for_backward(dx_ND, drows_RD)
         return loss
@@ -97,8 +102,3 @@ class _SummedCrossEntropy(torch.autograd.Function):
         dx_ND, drows_RD = ctx.saved_tensors
         scale = gradients[0]
         return dx_ND * scale, (drows_RD * scale).to(dx_ND.dtype), None
-
-
-def _chunks(positions: int) -> Iterator[slice]:
-    for start in range(0, positions, CHUNK):
-        yield slice(start, start + CHUNK)

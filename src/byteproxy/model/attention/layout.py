@@ -4,6 +4,7 @@ Documents are grouped by length into buckets and padded to the longest in theirs
 hides the padding from every real position. Two index lists, each other's inverse, carry positions there and back.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,12 +43,11 @@ def layout_of(lengths: np.ndarray) -> Layout:
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
     rounded = -(-lengths // STEP) * STEP
     into, buckets = [], []
-    for size in np.unique(rounded):
-        members = np.flatnonzero(rounded == size)
-        longest = int(size)
-        slots = np.arange(longest)[None, :]
-        into.append(np.where(slots < lengths[members, None], starts[members, None] + slots, -1).ravel())
-        buckets.append(Bucket(len(members), longest))
+    for size in np.unique(rounded).tolist():
+        slots = np.arange(size)[None, :]
+        for members in _by_powers_of_two(np.flatnonzero(rounded == size)):
+            into.append(np.where(slots < lengths[members, None], starts[members, None] + slots, -1).ravel())
+            buckets.append(Bucket(len(members), size))
     into_slots = np.concatenate(into)
     back = np.empty(len(positions), np.int64)
     filled = np.flatnonzero(into_slots >= 0)
@@ -55,3 +55,11 @@ def layout_of(lengths: np.ndarray) -> Layout:
     return Layout(
         lengths.tolist(), torch.from_numpy(positions), buckets, torch.from_numpy(into_slots), torch.from_numpy(back)
     )
+
+
+def _by_powers_of_two(members: np.ndarray) -> Iterator[np.ndarray]:
+    """13 documents as 8, 4 and 1 of them."""
+    while len(members):
+        size = 1 << (len(members).bit_length() - 1)
+        yield members[:size]
+        members = members[size:]
