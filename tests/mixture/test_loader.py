@@ -47,7 +47,7 @@ def test_rows_say_what_the_store_says(corpus):
         plan, state = stream.plan(state)
         rows = stream.rows(plan)
         for piece in plan.pieces.tolist():
-            row, at, _, passage, representation, begin, end, closed, ended, _ = piece
+            row, at, _, passage, representation, begin, end, closed, ended = piece
             here = row * 256 + at
             assert rows.symbols[here] == opening(representation)
             content = rows.symbols[here + 1 : here + 1 + end - begin]

@@ -60,7 +60,7 @@ def slow_rows(mixture, steps, passages, rows, length, seed, until):
 def planned_rows(plan, rows, length):
     out = [[None] * length for _ in range(rows)]
     for piece in plan.pieces.tolist():
-        row, at_, document, passage, representation, begin, end, closed, ended, _ = piece
+        row, at_, document, passage, representation, begin, end, closed, ended = piece
         whats = ["open", *((passage, i) for i in range(begin, end)), *["close"] * closed, *["eos"] * ended]
         for place, what in enumerate(whats, at_):
             assert out[row][place] is None, "two pieces overlap"

@@ -22,12 +22,13 @@ from byteproxy.study.recipe import Sample, Scoring, Study
 from byteproxy.study.run import run_study
 from byteproxy.train.flops import plan_flops
 
-# So few minutes that every arm takes the fewest steps: what comes out does not depend on the machine's speed.
+# So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
 STUDY = Study(
     arms={"bytes": BYTES, "proxy": PAPER},
     sample=Sample("proxy", "def path_name(", 40),
     minutes=1e-6,
     alphabet=300,
+    dtype="float32",
     model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
     shape=Shape(2, 256, 100),
     scoring=Scoring(2000, 4000, 1000, 2, 50),
@@ -192,6 +193,7 @@ def test_wrong_recipes_are_refused_by_name():
     for wrong, field in (
         ({"minutes": 0.0}, "minutes"),
         ({"arms": {}}, "arms"),
+        ({"dtype": "float8"}, "dtype"),
         ({"sample": Sample("other")}, "sample.arm"),
         ({"scoring": replace(STUDY.scoring, stride=101)}, "scoring.stride"),
     ):

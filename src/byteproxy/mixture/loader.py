@@ -105,7 +105,7 @@ class Stream:
         symbols = np.empty(n, np.int64)
         representations = np.empty(n, np.int8)
         for piece in plan.pieces.tolist():
-            row, at, _, passage, representation, begin, end, closed, ended, _ = piece
+            row, at, _, passage, representation, begin, end, closed, ended = piece
             at += row * self.shape.length
             start = self._starts[representation, passage]
             content = self._buffers[representation][self.passages.shard[passage]][start + begin : start + end]

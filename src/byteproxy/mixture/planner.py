@@ -29,8 +29,8 @@ from byteproxy.mixture.schedule import (
 )
 
 # columns of a piece: a stretch of one segment in one row
-ROW, AT, DOCUMENT, PASSAGE, REPRESENTATION, FROM, TO, CLOSED, ENDED, REOPENED = range(10)
-COLUMNS = 10
+ROW, AT, DOCUMENT, PASSAGE, REPRESENTATION, FROM, TO, CLOSED, ENDED = range(9)
+COLUMNS = 9
 
 
 class State(NamedTuple):
@@ -46,7 +46,7 @@ class State(NamedTuple):
 class Plan(NamedTuple):
     """One optimizer step, without its text.
 
-    pieces: int64 [pieces, 10], the columns named above; content symbols FROM to TO of the passage in that
+    pieces: int64 [pieces, 9], the columns named above; content symbols FROM to TO of the passage in that
         representation stand after the sentinel at position AT of row ROW; DOCUMENT counts from 0 in the step.
     lengths: int64 [documents], positions of each document in order; they sum to rows x length.
     rate: the share of compressed segments that the schedule asks for.
@@ -153,7 +153,7 @@ def _fill(  # type: ignore[no-untyped-def]
                 piece = pieces[count]
                 piece[ROW], piece[AT], piece[DOCUMENT] = row, at, document
                 piece[PASSAGE], piece[REPRESENTATION] = passage, representation
-                piece[FROM], piece[TO], piece[REOPENED] = done, done + taken, done > 0
+                piece[FROM], piece[TO] = done, done + taken
                 piece[CLOSED], piece[ENDED] = closed, ended
                 count += 1
                 at += 1 + taken + closed + ended

@@ -8,6 +8,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.config import ModelConfig
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.trainer import DTYPES
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Study:
     minutes: training time of all arms together on this machine; sets the FLOPs that each arm gets.
     seed: of the weights, the mixture and the sample.
     alphabet: symbols of the BPE view.
+    dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
     arms: the mixture of each; all else is the same for all.
     """
 
@@ -55,6 +57,7 @@ class Study:
     minutes: float = 6.0
     seed: int = 0
     alphabet: int = 4096
+    dtype: str = "auto"
     split: Split = field(default_factory=Split)
     model: ModelConfig = field(default_factory=ModelConfig)
     shape: Shape = field(default_factory=Shape)
@@ -64,6 +67,8 @@ class Study:
     def __post_init__(self) -> None:
         if not self.minutes > 0:
             raise InputError(f"minutes is {self.minutes}: give a positive number")
+        if self.dtype not in ("auto", *DTYPES):
+            raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if not self.arms:
             raise InputError("arms is empty: name at least one")
         if self.sample.arm not in self.arms:

@@ -161,7 +161,10 @@ def _equal_compute(
     """Every arm's configuration, with as many steps as bring it to the same FLOPs."""
     told = out / "budget.json"
     if not told.exists():
-        dtype = next(name for name, dtype in DTYPES.items() if dtype == fastest_dtype())
+        dtype = study.dtype
+        if dtype == "auto":
+            fastest = fastest_dtype()
+            dtype = next(name for name, known in DTYPES.items() if known == fastest)
         with stage("measure this machine", "arms") as progress:
             seconds_per_flop = 0.0
             for done, mixture in enumerate(study.arms.values(), 1):
