@@ -15,8 +15,8 @@ def verdict(scored: dict[str, Scored], ppmd_bpb: float) -> str:
         side = "behind" if gap.bpb > 0 else "ahead of"
         sentence = (
             f"At equal training FLOPs the {name} arm is {side} the {base} arm by {abs(gap.bpb):.3f} bits per byte "
-            f"({percent(share)}): {one.bpb:.3f} against {base_scored.bpb:.3f} on raw bytes of projects neither has seen "
-            f"(95 % over documents: {gap.low:+.3f} to {gap.high:+.3f}; one seed)."
+            f"({percent(share)}): {one.bpb:.3f} against {base_scored.bpb:.3f} on raw bytes of projects neither has "
+            f"seen (95 % over documents: {gap.low:+.3f} to {gap.high:+.3f}; one seed)."
         )
         if gap.low <= 0 <= gap.high:
             sentence += " The interval includes zero: this is no difference that can be told from chance."
