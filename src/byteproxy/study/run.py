@@ -74,7 +74,7 @@ def run_study(
             trainer = _trained(study, name, config, store, out, stage)
             with stage(f"score {name}", "B") as progress:
                 scored[name] = _score(study, trainer, held_out, progress)
-            arms[name] = _arm_figures(trainer, scored[name], config.mixture)
+            arms[name] = _arm_figures(trainer, scored[name])
             if name == study.sample.arm:
                 export_llama(trainer.model, study.shape.passage_bytes, out / "model")
         ppmd = ppmd_bpb(held_out)
@@ -112,7 +112,7 @@ def _prepared(
     """The corpus with its view, and what there is to tell about both."""
     corpus, views = out / "corpus", out / "views"
     with stage("prepare the corpus", "B") as progress:
-        manifest = prepare(documents(), corpus, study.split, progress=progress)
+        prepare(documents(), corpus, study.split, progress=progress)
     artefact = views / f"bpe-{study.alphabet}.json"
     told = views / "cost.json"
     if not told.exists():
@@ -125,7 +125,7 @@ def _prepared(
         view.save(artefact)
         begin = time.perf_counter()
         with stage("encode the corpus", "B") as progress:
-            manifest = add_view(corpus, view, progress)
+            add_view(corpus, view, progress)
         _write_json(told, {"train_seconds": train_seconds, "encode_seconds": time.perf_counter() - begin})
     view = BpeView.load(artefact)
     store = Store.open(corpus)
@@ -216,7 +216,7 @@ def _score(study: Study, trainer: Trainer, texts: list[bytes], progress: Progres
     )
 
 
-def _arm_figures(trainer: Trainer, scored: Scored, mixture: Mixture) -> dict[str, Any]:
+def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
     counters = trainer.counters
     lines = read_metrics(trainer.folder / "metrics.jsonl")
     return {
