@@ -1,8 +1,8 @@
 """Document by document: buckets of padded documents as batched matrix products, long ones through SDPA.
 
-Work grows with the square of a document, not of a row, and no mask but causality is ever built. On CPUs the batched
-products are faster than SDPA's kernel for documents under a thousand positions (`benchmarks/train.py` measures the
-ratio); beyond `LONGEST_PRODUCT`, where the score matrix would cost memory, SDPA takes over.
+Work grows with the square of a document, not of a row, and no mask but causality is ever built. On two CPU
+cores a layer's attention takes SDPA's kernel 1.8 times as long as the batched products, for the demo's documents (as
+measured by `benchmarks/train.py`); beyond `LONGEST_PRODUCT`, where scores would cost memory, SDPA takes over.
 """
 
 from typing import Any
