@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -120,6 +121,25 @@ def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, whe
     resumed = run_study(STUDY, toy_documents, tmp_path)
     assert resumed["resumed"]
     assert figures(resumed) == figures(results)
+
+
+def test_the_compressors_cost_is_that_of_all_attempts(tmp_path):
+    slow = 0.3
+
+    @contextmanager
+    def stage(what, unit):
+        if what == "encode the corpus":
+            time.sleep(slow)
+            if not (tmp_path / "stopped").exists():
+                (tmp_path / "stopped").touch()
+                raise KeyboardInterrupt
+        yield silent
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(STUDY, toy_documents, tmp_path / "run", stage)
+    results = run_study(STUDY, toy_documents, tmp_path / "run", stage)
+    assert results["view"]["encode_seconds"] > 2 * slow
+    assert results["view"]["train_seconds"] > 0
 
 
 def test_other_settings_never_mix_with_a_stopped_run(finished, tmp_path):

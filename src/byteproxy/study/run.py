@@ -115,19 +115,24 @@ def _prepared(
         prepare(documents(), corpus, study.split, progress=progress)
     artefact = views / f"bpe-{study.alphabet}.json"
     told = views / "cost.json"
-    if not told.exists():
-        store = Store.open(corpus)
+    if not (artefact.exists() and told.exists()):
+        texts = (document.text for document in Store.open(corpus).documents("train"))
         begin = time.perf_counter()
         with stage("train the BPE view", "B") as progress:
-            view = BpeView.train((document.text for document in store.documents("train")), study.alphabet, progress)
-        train_seconds = time.perf_counter() - begin
+            view = BpeView.train(texts, study.alphabet, progress)
         views.mkdir(exist_ok=True)
         view.save(artefact)
-        begin = time.perf_counter()
-        with stage("encode the corpus", "B") as progress:
-            add_view(corpus, view, progress)
-        _write_json(told, {"train_seconds": train_seconds, "encode_seconds": time.perf_counter() - begin})
+        _write_json(told, {"train_seconds": time.perf_counter() - begin, "encode_seconds": 0.0})
     view = BpeView.load(artefact)
+    if view.name not in [entry.name for entry in Store.open(corpus).manifest.views]:
+        begin = time.perf_counter()
+        try:
+            with stage("encode the corpus", "B") as progress:
+                add_view(corpus, view, progress)
+        finally:  # stopped halfway, the time counts too: the rest is all that the next run encodes
+            cost = json.loads(told.read_text())
+            cost["encode_seconds"] += time.perf_counter() - begin
+            _write_json(told, cost)
     store = Store.open(corpus)
     with stage("verify the corpus", "B") as progress:
         store.verify(progress)
