@@ -45,9 +45,8 @@ def stage(what: str, unit: str) -> Iterator[Report]:
             bar.update(task, completed=done, total=total or None)
 
         yield report
-        finished = bar.tasks[task]
-        if finished.total is None:
-            bar.update(task, total=1, completed=1)
+        if bar.tasks[task].total is None:  # nobody knew how much it would be: it was what there is
+            bar.update(task, total=bar.tasks[task].completed or 1, completed=bar.tasks[task].completed or 1)
     if not console.is_terminal:
         print(f"{what}: {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
 
@@ -58,12 +57,10 @@ class _Amount(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = str(task.fields["unit"])
         speed = task.finished_speed or task.speed
-        rate = f", {_amount(speed, unit)}/s" if speed else ""
-        of = "" if task.total is None else f" of {_amount(task.total, unit)}"
-        return Text(f"{_amount(task.completed, unit)}{of}{rate}")
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit == "B":
-        return decimal(int(value))
-    return f"{value:,.1f} {unit}" if value < 10 and value != int(value) else f"{value:,.0f} {unit}"
+        if unit == "B":
+            of = "" if task.total is None else f" of {decimal(int(task.total))}"
+            rate = f", {decimal(int(speed))}/s" if speed else ""
+            return Text(f"{decimal(int(task.completed))}{of}{rate}", no_wrap=True)
+        of = "" if task.total is None else f" of {task.total:,.0f}"
+        rate = f", {speed:,.1f}/s" if speed else ""
+        return Text(f"{task.completed:,.0f}{of} {unit}{rate}", no_wrap=True)
