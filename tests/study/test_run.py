@@ -212,6 +212,8 @@ def test_steps_come_nearest_to_the_budget(tmp_path, mixture):
 def test_wrong_recipes_are_refused_by_name():
     for wrong, field in (
         ({"minutes": 0.0}, "minutes"),
+        ({"minutes": float("inf")}, "minutes"),
+        ({"seed": -1}, "seed"),
         ({"arms": {}}, "arms"),
         ({"dtype": "float8"}, "dtype"),
         ({"sample": Sample("other")}, "sample.arm"),

@@ -95,6 +95,27 @@ def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(store, undisturb
     }
 
 
+def test_lines_that_average_over_a_stop_are_the_undisturbed_ones(store, tmp_path):
+    config = replace(CONFIG, log_every=5)
+    Trainer(config, store, tmp_path / "whole").run()
+    stopped = Trainer(config, store, tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run(progress=lambda done, total: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None)
+    Trainer(config, store, tmp_path / "stopped").run()
+    assert len(losses(tmp_path / "whole")) == 3
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+
+
+def test_a_wish_to_stop_in_the_last_step_is_heard(store, tmp_path):
+    def stop_at_the_end(done, total):
+        if done == total:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="step 12"):
+        Trainer(CONFIG, store, tmp_path).run(progress=stop_at_the_end)
+    assert Trainer(CONFIG, store, tmp_path).run().positions == 12 * 512
+
+
 def test_killed_between_checkpoints_is_the_undisturbed_run_as_well(store, undisturbed, tmp_path):
     folder, trainer = undisturbed
 
@@ -224,6 +245,7 @@ def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_
     ("make", "field"),
     [
         (lambda: replace(CONFIG, steps=0), "steps"),
+        (lambda: replace(CONFIG, seed=-1), "seed"),
         (lambda: replace(CONFIG, dtype="float8"), "dtype"),
         (lambda: OptimConfig("sgd"), "optim.optimizer"),
         (lambda: OptimConfig(learning_rate=0), "optim.learning_rate"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
+from byteproxy.store.format import write_whole
 from byteproxy.study.recipe import Study
 
 LEAST_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare
@@ -45,9 +46,7 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
         going_on = same and not (out / _RESULTS).exists()
         if not going_on:
             _clear(out)
-            aside = out / f".{_SETTINGS}"
-            aside.write_text(settings, encoding="utf-8")
-            aside.replace(begun)
+            write_whole(begun, lambda file: file.write(settings.encode()))
         yield going_on
 
 
@@ -56,9 +55,14 @@ def _refuse_strangers(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out} is a file: give a folder as --out")
-    found = {path.name for path in out.iterdir()} - {_LOCK, f".{_SETTINGS}"}
+    found = {path.name for path in out.iterdir() if path.name != _LOCK and not _begun(path.name)}
     if found and _SETTINGS not in found:
         raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
+
+
+def _begun(name: str) -> bool:
+    """Whether a file is what a killed run was writing its settings to."""
+    return name.startswith(f".{_SETTINGS}.") and name.endswith(".partial")
 
 
 def _clear(out: Path) -> None:

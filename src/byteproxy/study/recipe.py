@@ -1,5 +1,6 @@
 """What a study is: one corpus, one view, one model, several arms at equal training FLOPs."""
 
+import math
 from dataclasses import dataclass, field
 
 from byteproxy.corpus.split import Split
@@ -65,8 +66,10 @@ class Study:
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:
-        if not self.minutes > 0:
+        if not 0 < self.minutes < math.inf:
             raise InputError(f"minutes is {self.minutes}: give a positive number")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.dtype not in ("auto", *DTYPES):
             raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if not self.arms:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Metrics:
-    """The metrics file of one run, opened at a step: lines of that step and later are dropped."""
+    """The metrics file of one run, opened at a step: lines of later steps are dropped."""
 
     def __init__(self, path: Path, step: int) -> None:
         kept = [line for line in read(path) if line["step"] <= step] if path.exists() else []

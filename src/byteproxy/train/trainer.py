@@ -28,6 +28,7 @@ from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import typed_loss
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, silent
+from byteproxy.store.format import write_whole
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.flops import plan_flops
@@ -64,6 +65,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}: give at least 1")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype is {self.dtype!r}: give one of {', '.join(DTYPES)}")
 
@@ -114,12 +117,13 @@ class Trainer:
         self.optimizers = optimizers(self.model, config.optim)
         views = () if config.view is None else (config.view,)
         self.state, self.counters = State(), Counters()
+        self._log = _Log(self.stream.vocab.representations)
         self._identity = {"config": to_toml(config), "corpus": store.manifest.fingerprint_for(views)}
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             self._take_up(found)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.toml").write_text(self._identity["config"], encoding="utf-8")
+        write_whole(folder / "config.toml", lambda file: file.write(self._identity["config"].encode()))
 
     def _take_up(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.optimizers)
@@ -127,10 +131,16 @@ class Trainer:
             if saved[what] != mine:
                 raise InputError(f"{self.folder} holds a run of another {what}: choose another folder or delete it")
         self.state, self.counters = State(**saved["state"]), Counters(**saved["counters"])
+        self._log.take_up(saved["log"])
 
     def save(self) -> None:
         """Write a checkpoint of the steps done so far."""
-        state = {**self._identity, "state": self.state._asdict(), "counters": asdict(self.counters)}
+        state = {
+            **self._identity,
+            "state": self.state._asdict(),
+            "counters": asdict(self.counters),
+            "log": self._log.state(),
+        }
         checkpoint.save(self.folder / "checkpoints", self.state.step, self.model, self.optimizers, state)
 
     def run(self, validate: Validate | None = None, progress: Progress = silent) -> Counters:
@@ -140,16 +150,15 @@ class Trainer:
         Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if the loss is no longer finite.
         """
         metrics = Metrics(self.folder / "metrics.jsonl", self.state.step)
-        log = _Log(self.stream.vocab.representations)
-        saved_at, saved_step = self.counters.seconds, self.state.step
+        saved_at = self.counters.seconds
         try:
             with Interrupt() as interrupt:
                 while self.state.step < self.config.steps:
                     begin = time.perf_counter()
-                    log.add(*self.step())
+                    self._log.add(*self.step())
                     done, last = self.state.step, self.state.step == self.config.steps
                     if done % self.config.log_every == 0 or last:
-                        metrics.write({"step": done, **self._so_far(), **log.line()})
+                        metrics.write({"step": done, **self._so_far(), **self._log.line()})
                     due = self.config.validate_every and done % self.config.validate_every == 0
                     if validate is not None and (due or last):
                         metrics.write({"step": done, **self._so_far(), **validate(self.model)})
@@ -157,9 +166,9 @@ class Trainer:
                     progress(done, self.config.steps)
                     if last or interrupt.wanted or self.counters.seconds - saved_at > self.config.checkpoint_seconds:
                         self.save()
-                        saved_at, saved_step = self.counters.seconds, done
-                    if interrupt.wanted and not last:
-                        raise KeyboardInterrupt(f"stopped after step {saved_step}, which is saved")
+                        saved_at = self.counters.seconds
+                    if interrupt.wanted:
+                        raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
         finally:
             metrics.close()
         return self.counters
@@ -213,7 +222,7 @@ class Trainer:
 
 
 class _Log:
-    """Averages since the last line of the metrics."""
+    """Averages since the last line of the metrics; part of a checkpoint, so that a resumed run writes the same lines."""
 
     def __init__(self, representations: int) -> None:
         self.representations = representations
@@ -228,6 +237,13 @@ class _Log:
         self.nats += nats
         self.targets += plan.targets[: self.representations]
         self.rate = plan.rate
+
+    def state(self) -> dict[str, Any]:
+        return {"nats": self.nats.tolist(), "targets": self.targets.tolist(), "rate": self.rate}
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        self.nats, self.targets = np.array(state["nats"]), np.array(state["targets"])
+        self.rate = state["rate"]
 
     def line(self) -> dict[str, Any]:
         mean = [n / t if t else None for n, t in zip(self.nats, self.targets, strict=True)]

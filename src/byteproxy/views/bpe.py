@@ -113,7 +113,10 @@ class BpeView:
         path = Path(path)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            partial.write_text(self._json, encoding="utf-8")
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(self._json)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError as error:
             partial.unlink(missing_ok=True)
