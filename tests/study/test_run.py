@@ -156,6 +156,13 @@ def test_other_settings_never_mix_with_a_stopped_run(finished, tmp_path):
     assert figures(results) == figures(finished[1])
 
 
+def test_a_folder_whose_study_was_killed_while_it_was_begun_is_ours(tmp_path):
+    (tmp_path / ".study.toml.123.partial").write_text("minutes = ")
+    with study_folder.claimed(tmp_path, STUDY) as going_on:
+        assert not going_on
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "study.toml"]
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="neither empty nor a run"):

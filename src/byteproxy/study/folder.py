@@ -67,6 +67,8 @@ def _begun(name: str) -> bool:
 
 def _clear(out: Path) -> None:
     """Settings go last, so that a kill in between still leaves a folder known as ours."""
+    for path in out.glob(".*.partial"):
+        path.unlink()
     for name in reversed(_PARTS):
         path = out / name
         if path.is_dir():

@@ -222,7 +222,7 @@ class Trainer:
 
 
 class _Log:
-    """Averages since the last line of the metrics; part of a checkpoint, so that a resumed run writes the same lines."""
+    """Averages since the last line of the metrics; kept in checkpoints, so that a resumed run writes the same lines."""
 
     def __init__(self, representations: int) -> None:
         self.representations = representations
