@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.mixture import coins, planner
+from byteproxy import coins
+from byteproxy.mixture import planner
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import RAW_ONLY, Mixture, at, shares
 

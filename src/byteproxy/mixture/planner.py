@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
-from byteproxy.mixture import coins
+from byteproxy import coins
 from byteproxy.mixture.schedule import (
     COMPRESSED_FIRST,
     COMPRESSED_ONLY,

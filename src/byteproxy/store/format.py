@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from byteproxy.corpus.split import Side, Split
 from byteproxy.errors import InputError
+from byteproxy.files import sync_folder
 
 FORMAT = "byteproxy-store"
 VERSION = 1
@@ -264,15 +265,6 @@ def file_info(path: Path) -> FileInfo:
 
 def _list_of(value_type: pa.DataType) -> pa.DataType:
     return pa.large_list(pa.field("item", value_type, nullable=False))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _manifest_from(content: dict[str, Any]) -> Manifest:

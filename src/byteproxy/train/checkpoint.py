@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from byteproxy.errors import InputError
-from byteproxy.store.format import sync_folder
+from byteproxy.files import sync_folder
 
 _STATE = "state.json"
 

@@ -1,8 +1,12 @@
 """What a view is: a pure function from a document's bytes to symbols that remembers which bytes each one covers."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from byteproxy.progress import Progress, silent
 
 
 class Encoded(NamedTuple):
@@ -46,3 +50,46 @@ class View(Protocol):
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; exact for a lossless view, ValueError for a fuzzy one."""
+
+
+class ViewKind(Protocol):
+    """What the entry-point group `byteproxy.views` names: a class whose instances are views.
+
+    Options: a frozen dataclass of int, float, bool, str and Literal fields, all with defaults; the first one may be
+    given without its name. It raises InputError for values that can't be. summary: one line for a list of views.
+    trained: whether its views are made from text and kept in files; then it is a `TrainedKind`.
+    """
+
+    Options: Any
+    summary: Any
+    trained: Any
+
+    @classmethod
+    def make(cls, options: Any, texts: Iterable[bytes], progress: Progress = silent) -> View:
+        """The view that `options` describe, trained on `texts` if its kind needs that; else they aren't read.
+
+        progress: in whatever unit the kind can count, usually bytes of text.
+        """
+
+
+class TrainedKind(ViewKind, Protocol):
+    """A kind whose views live in files, which `save(path)` of the view writes."""
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file is one of this kind, even if it is damaged or of another version."""
+
+    @classmethod
+    def load(cls, path: Path) -> View:
+        """The view in a file; InputError where it can't be read, is damaged or of another version."""
+
+
+def within_alphabet(symbols: np.ndarray, view: View) -> np.ndarray:
+    """The symbols as they are; ValueError naming the view where one is outside of its alphabet."""
+    symbols = np.asarray(symbols)
+    if symbols.size and not 0 <= symbols.min() <= symbols.max() < view.alphabet_size:
+        raise ValueError(
+            f"symbols from {symbols.min()} to {symbols.max()}, but the {view.name} view has "
+            f"0 to {view.alphabet_size - 1} only"
+        )
+    return symbols

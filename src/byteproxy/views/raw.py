@@ -1,19 +1,33 @@
 """The raw view: every byte is its own symbol. Costs one copy; the baseline for all other views."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
-from byteproxy.views.base import Encoded
+from byteproxy.progress import Progress, silent
+from byteproxy.views.base import Encoded, within_alphabet
 
 
 class RawView:
     """Bytes as symbols 0-255, spans of 1."""
 
+    @dataclass(frozen=True)
+    class Options:
+        """Nothing to choose."""
+
+    summary = "every byte is a symbol: the baseline"
+    trained = False
     name = "raw"
     alphabet_size = 256
     aligned = True
     fingerprint = sha256(b"byteproxy raw view 1").hexdigest()
+
+    @classmethod
+    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> "RawView":
+        """The raw view; nothing is read."""
+        return cls()
 
     @property
     def strings(self) -> list[bytes]:
@@ -31,7 +45,4 @@ class RawView:
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; ValueError for a symbol that is no byte."""
-        symbols = np.asarray(symbols)
-        if symbols.size and not 0 <= symbols.min() <= symbols.max() < 256:
-            raise ValueError(f"symbols from {symbols.min()} to {symbols.max()}, but the raw view has 0 to 255 only")
-        return symbols.astype(np.uint8).tobytes()
+        return within_alphabet(symbols, self).astype(np.uint8).tobytes()

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteproxy.mixture import coins
+from byteproxy import coins
 
 
 @given(n=st.integers(1, 700), key=st.integers(0, 2**64 - 1))

@@ -1,0 +1,100 @@
+"""Views finer than a byte: its bits one by one, in twos or in fours, the most significant first.
+
+From the granularity study of the proxy compression paper (arXiv 2602.04289): nothing is compressed, so whatever a model
+gains or loses comes from the size of a symbol alone. A byte belongs to the last symbol of its kind: spans 0, 0, ..., 1.
+
+Costs one table look-up a byte, and 6 bytes of memory a symbol: 48 for each byte of the document as bits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import ClassVar, Self
+
+import numpy as np
+
+from byteproxy.progress import Progress, silent
+from byteproxy.views.base import Encoded, within_alphabet
+
+RULE_VERSION = 1
+
+
+class _PartsView:
+    """A byte as 8 / `bits` symbols of `bits` bits each. Lossless; no `strings`, as a symbol is less than a byte."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """Nothing to choose."""
+
+    trained = False
+    aligned = True
+    name: ClassVar[str]
+    bits: ClassVar[int]
+
+    def __init__(self) -> None:
+        places = np.arange(8 - self.bits, -1, -self.bits)
+        self._parts_of_byte = (np.arange(256)[:, None] >> places & self.alphabet_size - 1).astype(np.uint16)
+
+    @classmethod
+    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> Self:
+        """The view; nothing is read."""
+        return cls()
+
+    @property
+    def alphabet_size(self) -> int:
+        """2, 4 or 16."""
+        return 1 << self.bits
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the kind and of its rule's version."""
+        return sha256(f"byteproxy {self.name} view {RULE_VERSION}".encode()).hexdigest()
+
+    def encode(self, document: bytes) -> Encoded:
+        """uint16 [len(document) * 8 / bits], and a span of 1 at the last symbol of each byte."""
+        symbols = self._parts_of_byte[np.frombuffer(document, dtype=np.uint8)].reshape(-1)
+        span_bytes = np.zeros(len(symbols), dtype=np.uint32)
+        span_bytes[self._per_byte - 1 :: self._per_byte] = 1
+        return Encoded(symbols, span_bytes)
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        """As `encode` for each document."""
+        return [self.encode(document) for document in documents]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        """The bytes behind symbols; ValueError outside of the alphabet and for a number that is no whole bytes."""
+        parts = within_alphabet(symbols, self).astype(np.uint8)
+        if len(parts) % self._per_byte:
+            raise ValueError(f"{len(parts)} symbols of the {self.name} view, but a byte is {self._per_byte} of them")
+        values: np.ndarray = np.zeros(len(parts) // self._per_byte, dtype=np.uint8)
+        for place in range(self._per_byte):
+            values = values << self.bits | parts[place :: self._per_byte]
+        return values.tobytes()
+
+    @property
+    def _per_byte(self) -> int:
+        return 8 // self.bits
+
+
+class BitsView(_PartsView):
+    """A byte as 8 symbols, 0 or 1."""
+
+    summary = "every bit is a symbol: 8 a byte"
+    name = "bits"
+    bits = 1
+
+
+class DoubleBitsView(_PartsView):
+    """A byte as 4 symbols, 0 to 3."""
+
+    summary = "two bits are a symbol: 4 a byte"
+    name = "double_bits"
+    bits = 2
+
+
+class NibblesView(_PartsView):
+    """A byte as 2 symbols, 0 to 15."""
+
+    summary = "four bits are a symbol: 2 a byte"
+    name = "nibbles"
+    bits = 4

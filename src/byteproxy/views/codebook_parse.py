@@ -1,0 +1,225 @@
+"""Cutting text into strings of a set: greedy, with one step of lookahead, or into the fewest.
+
+All three are functions of the text from where a symbol may begin and have no memory of what came before. With
+*candidates* at a place meaning the strings of the set that stand there and that the rule allows (a single byte always
+is one):
+
+greedy      takes the longest candidate.
+lookahead   takes the candidate after which the longest candidate reaches furthest (the longer one where two reach as
+            far). For a prefix-closed set that gives the fewest symbols possible, and greedy does not (Cohn and Khazan,
+            DCC 1996; Matias and Sahinalp, SODA 1999).
+optimal     gives the fewest symbols; where several parses do, the one whose symbols are longer from the left.
+
+The rule `whole` forbids a string that crosses an identifier's edge to begin or end inside an identifier. An identifier
+is a run of [A-Za-z0-9_] and bytes from 128 up. All other restrictions are properties of the set itself.
+
+Costs for s bytes a symbol: greedy (s + 1) / s dependent loads a byte and one branch a symbol that no processor
+predicts; lookahead about one short walk a symbol more; optimal a walk from every byte, and a byte of memory for each.
+"""
+
+import numba as nb
+import numpy as np
+
+from byteproxy.coins import CUT, SPLIT, coin, hashed
+from byteproxy.views.trie import BASE_SHIFT, ENDS, LONGEST, PARENT, Trie
+
+GREEDY, LOOKAHEAD, OPTIMAL = 0, 1, 2
+PARSES = {"greedy": GREEDY, "lookahead": LOOKAHEAD, "optimal": OPTIMAL}
+
+IS_IDENTIFIER = np.array(
+    [chr(value).isalnum() or chr(value) == "_" if value < 128 else True for value in range(256)], dtype=np.bool_
+)
+
+# Unsigned places throughout: for signed ones numba adds a test for negative indices to each load.
+ZERO, ONE = np.uint64(0), np.uint64(1)
+CELL, SYMBOL = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFF)
+
+
+@nb.njit(cache=True, nogil=True)
+def parse(text: np.ndarray, trie: Trie, how: int, whole: bool, out: np.ndarray) -> int:
+    """Cut text, uint8 [n]; writes the symbols to the start of `out` ([n] or more) and returns how many there are."""
+    if how == GREEDY:
+        return int(_greedy(text, ZERO, np.uint64(len(text)), trie.cells, trie.symbol, whole, out, ZERO))
+    if how == LOOKAHEAD:
+        return int(_lookahead(text, trie, whole, out))
+    return int(_optimal(text, trie.cells, trie.symbol, whole, out))
+
+
+@nb.njit(inline="always")
+def inside(text: np.ndarray, at: np.uint64) -> bool:
+    """Whether a place lies within an identifier, both its neighbours being part of it."""
+    return bool(ZERO < at < np.uint64(len(text)) and IS_IDENTIFIER[text[at - ONE]] and IS_IDENTIFIER[text[at]])
+
+
+@nb.njit(inline="always")
+def _longest(
+    text: np.ndarray, begin: np.uint64, limit: np.uint64, cells: np.ndarray, whole: bool
+) -> tuple[np.uint64, np.uint64]:
+    """The end and the cell of the longest candidate at `begin` that ends at `limit` at most; begin < limit."""
+    begins_inside = whole and inside(text, begin)
+    return _walked(text, begin, limit, ZERO, begins_inside, False, cells, whole)
+
+
+@nb.njit(inline="always")
+def _walked(
+    text: np.ndarray,
+    at: np.uint64,
+    limit: np.uint64,
+    cell: np.uint64,
+    begins_inside: bool,
+    crossed: bool,
+    cells: np.ndarray,
+    whole: bool,
+) -> tuple[np.uint64, np.uint64]:
+    """Walk on from a cell; the end and the cell of the last candidate on the way, or (0, 0) where there is none.
+
+    crossed: whether an identifier's edge lies behind, within the same string.
+    """
+    base = cells[cell] >> BASE_SHIFT
+    end, last = ZERO, ZERO
+    beginning = cell == ZERO
+    while at < limit:
+        child = base ^ np.uint64(text[at])
+        entry = cells[child]
+        if entry & PARENT != cell:
+            break
+        if whole and not beginning and IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
+            if begins_inside:
+                break
+            crossed = True
+        beginning = False
+        cell, base = child, entry >> BASE_SHIFT
+        at += ONE
+        if entry & ENDS and not (whole and crossed and inside(text, at)):
+            end, last = at, child
+    return end, last
+
+
+@nb.njit(cache=True, nogil=True)
+def _greedy(
+    text: np.ndarray,
+    begin: np.uint64,
+    limit: np.uint64,
+    cells: np.ndarray,
+    symbol: np.ndarray,
+    whole: bool,
+    out: np.ndarray,
+    count: np.uint64,
+) -> np.uint64:
+    """Cut text[begin:limit] into out[count:]; the new count."""
+    while begin < limit:
+        begin, last = _longest(text, begin, limit, cells, whole)
+        out[count] = symbol[last]
+        count += ONE
+    return count
+
+
+@nb.njit(cache=True, nogil=True)
+def _lookahead(text: np.ndarray, trie: Trie, whole: bool, out: np.ndarray) -> np.uint64:
+    cells, symbol, rest_start, rests = trie.cells, trie.symbol, trie.rest_start, trie.rests
+    size = np.uint64(len(text))
+    count, begin = ZERO, ZERO
+    if size == ZERO:
+        return count
+    end, last = _longest(text, begin, size, cells, whole)
+    while end < size:
+        reach, following = _longest(text, end, size, cells, whole)
+        chosen = symbol[last]
+        choice, number = end, np.uint64(chosen)
+        for entry in rests[rest_start[number] : rest_start[number + ONE]]:
+            # A shorter choice reaches further only if what it leaves of the longest string goes on beyond its end.
+            middle = begin + (entry >> np.uint64(56))
+            begins_inside, crossed = False, False
+            if whole:
+                begins_inside, crossed = inside(text, middle), _crosses(text, middle, end)
+                if (begins_inside and crossed) or not _allowed(text, begin, middle):
+                    continue
+            further, then = _walked(text, end, size, entry & CELL, begins_inside, crossed, cells, whole)
+            if further > reach:
+                reach, following = further, then
+                choice, chosen = middle, np.uint32(entry >> np.uint64(32) & SYMBOL)
+        out[count] = chosen
+        count += ONE
+        begin, end, last = choice, reach, following
+    out[count] = symbol[last]
+    return count + ONE
+
+
+@nb.njit(cache=True, nogil=True)
+def _optimal(text: np.ndarray, cells: np.ndarray, symbol: np.ndarray, whole: bool, out: np.ndarray) -> np.uint64:
+    size = np.uint64(len(text))
+    ring = np.uint64(LONGEST)
+    size_at = np.empty(len(text), dtype=np.uint8)  # of the symbol that begins there
+    fewest = np.zeros(LONGEST + 1, dtype=np.int64)  # symbols from a place on; a ring, as no string is longer
+    for back in range(len(text)):
+        begin = size - ONE - np.uint64(back)
+        begins_inside, crossed = whole and inside(text, begin), False
+        cell, base, at = ZERO, cells[ZERO] >> BASE_SHIFT, begin
+        best = len(text) + 1
+        while at < size:
+            child = base ^ np.uint64(text[at])
+            entry = cells[child]
+            if entry & PARENT != cell:
+                break
+            if whole and at > begin and IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
+                if begins_inside:
+                    break
+                crossed = True
+            cell, base = child, entry >> BASE_SHIFT
+            at += ONE
+            if entry & ENDS and not (whole and crossed and inside(text, at)):
+                symbols = 1 + (int(fewest[at & ring]) if at < size else 0)
+                if symbols <= best:
+                    best, size_at[begin] = symbols, np.uint8(at - begin)
+        fewest[begin & ring] = best
+    count, begin = ZERO, ZERO
+    while begin < size:
+        cell, end = ZERO, begin + np.uint64(size_at[begin])
+        while begin < end:
+            cell = (cells[cell] >> BASE_SHIFT) ^ np.uint64(text[begin])
+            begin += ONE
+        out[count] = symbol[cell]
+        count += ONE
+    return count
+
+
+@nb.njit(cache=True, nogil=True)
+def _crosses(text: np.ndarray, begin: np.uint64, end: np.uint64) -> bool:
+    """Whether an identifier begins or ends strictly between two places."""
+    at = begin + ONE
+    while at < end:
+        if IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
+            return True
+        at += ONE
+    return False
+
+
+@nb.njit(cache=True, nogil=True)
+def _allowed(text: np.ndarray, begin: np.uint64, end: np.uint64) -> bool:
+    """Whether the rule `whole` lets a symbol stretch from begin to end."""
+    return not _crosses(text, begin, end) or not (inside(text, begin) or inside(text, end))
+
+
+@nb.njit(cache=True, nogil=True)
+def split_at_random(
+    text: np.ndarray, symbols: np.ndarray, trie: Trie, whole: bool, share: float, key: np.uint64, out: np.ndarray
+) -> int:
+    """Cut a share of the symbols of two bytes or more in two at a random place, each half greedily.
+
+    symbols: a parse of `text`. key: decides all cuts, together with each symbol's place in the parse.
+    Writes to the start of `out` ([n] or more) and returns how many symbols there are.
+    """
+    count, begin = ZERO, ZERO
+    for place in range(len(symbols)):
+        size = np.uint64(trie.length[symbols[place]])
+        end = begin + size
+        draw = np.uint64(place)
+        if size > ONE and coin(key, draw, SPLIT) < share:
+            middle = begin + ONE + hashed(key, draw, CUT) % (size - ONE)
+            count = _greedy(text, begin, middle, trie.cells, trie.symbol, whole, out, count)
+            count = _greedy(text, middle, end, trie.cells, trie.symbol, whole, out, count)
+        else:
+            out[count] = symbols[place]
+            count += ONE
+        begin = end
+    return int(count)

@@ -1,0 +1,121 @@
+"""Views by name: what a person types becomes a view.
+
+    bpe                          a kind with its defaults
+    bpe:65536                    the first option without its name
+    codebook:bits=12,parse=greedy
+    runs/code.codebook           an artefact that was trained before
+
+Kinds come from the entry-point group `byteproxy.views`, so an installed package adds its own without a change here.
+Costs nothing until a kind is asked for: its module is imported then.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
+
+from byteproxy.errors import InputError
+from byteproxy.progress import Progress, silent
+from byteproxy.views.base import TrainedKind, View, ViewKind
+
+GROUP = "byteproxy.views"
+
+
+class Built(NamedTuple):
+    """A view, and the seconds that training took; None for one that was loaded or needs no training."""
+
+    view: View
+    train_seconds: float | None
+
+
+def kinds() -> dict[str, type[ViewKind]]:
+    """All kinds of views by name, sorted; imports every one of them."""
+    return {name: _loaded(entry) for name, entry in sorted(_entries().items())}
+
+
+def kind(name: str) -> type[ViewKind]:
+    """The kind of that name; InputError naming those that there are."""
+    entry = _entries().get(name)
+    if entry is None:
+        raise InputError(
+            f"there is no view {name!r}: name one of {', '.join(sorted(_entries()))}, or the file of a trained one"
+        )
+    return _loaded(entry)
+
+
+def build(spec: str, texts: Callable[[], Iterable[bytes]], progress: Progress = silent) -> Built:
+    """The view that `spec` asks for, as in the module's examples.
+
+    texts: called for the text to train on, once, and only if the kind needs training.
+    Raises InputError for what can't be built, naming the option.
+    """
+    if is_artefact(spec):
+        return Built(load(Path(spec)), None)
+    name, _, given = spec.partition(":")
+    chosen = kind(name)
+    options = parse_options(chosen, given)
+    begin = time.perf_counter()
+    view = chosen.make(options, texts() if chosen.trained else (), progress)
+    return Built(view, time.perf_counter() - begin if chosen.trained else None)
+
+
+def is_artefact(spec: str) -> bool:
+    """Whether a spec is the path of a file and not the name of a kind."""
+    return "/" in spec or (spec.partition(":")[0] not in _entries() and Path(spec).exists())
+
+
+def load(path: Path) -> View:
+    """The view in an artefact of any kind; InputError where no kind knows the file."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: train one with `byteproxy views train`, or name a view")
+    for known in kinds().values():
+        if known.trained and cast(type[TrainedKind], known).recognises(path):
+            return cast(type[TrainedKind], known).load(path)
+    raise InputError(f"{path} is no view that byteproxy knows: name a tokenizer.json or what `views train` wrote")
+
+
+def parse_options(chosen: type[ViewKind], given: str) -> Any:
+    """The options of a kind from "4096,words=false": names may be left out for the first one only."""
+    fields = [field.name for field in dataclasses.fields(chosen.Options)]
+    types = get_type_hints(chosen.Options)
+    values: dict[str, Any] = {}
+    for place, part in enumerate(filter(None, given.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals and place == 0 and fields:
+            name, value = fields[0], part
+        elif name not in fields:
+            there = ", ".join(fields) or "none"
+            raise InputError(f"{part!r} is no option here (there are: {there}); write name=value, separated by commas")
+        values[name] = _converted(name, value, types[name])
+    return chosen.Options(**values)
+
+
+def _converted(name: str, value: str, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise InputError(f"option {name} is {value!r}: give one of {', '.join(get_args(kind))}")
+    if kind is bool:
+        if value in ("true", "false"):
+            return value == "true"
+        raise InputError(f"option {name} is {value!r}: give true or false")
+    try:
+        return kind(value)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise InputError(f"option {name} is {value!r}: give {what}") from None
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _loaded(entry: EntryPoint) -> type[ViewKind]:
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        reason = f"view {entry.name!r} ({entry.value}) can't be imported: {error}; reinstall its package"
+        raise InputError(reason) from error
