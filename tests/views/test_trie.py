@@ -2,21 +2,21 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.views.trie import BASE_SHIFT, ENDS, PARENT, trie_of
+from byteproxy.views.trie import ENDS, HAS_RESTS, trie_of
 
 string_sets = st.lists(st.binary(min_size=1, max_size=6) | st.text("ab", min_size=1, max_size=9).map(str.encode)).map(
     lambda strings: list(dict.fromkeys(strings))
 )
 
 
-def cell_of(trie, string: bytes) -> int | None:
-    cell = 0
+def entry_of(trie, string: bytes) -> int | None:
+    """The content of the cell that a string leads to."""
+    entry = int(trie.cells[0])
     for byte in string:
-        child = int(trie.cells[cell] >> BASE_SHIFT) ^ byte
-        if trie.cells[child] & PARENT != cell:
+        entry = int(trie.cells[entry >> 32 ^ byte])
+        if entry & 0xFF != byte:
             return None
-        cell = child
-    return cell
+    return entry
 
 
 @given(string_sets.filter(bool), st.lists(st.binary(max_size=4), max_size=20))
@@ -26,12 +26,12 @@ def test_a_trie_holds_its_strings_and_their_beginnings_and_nothing_else(strings,
     beginnings = {string[:n] for string in strings for n in range(len(string) + 1)}
     assert trie.nodes == len(beginnings)
     for string in [*beginnings, *others, *(string + b"a" for string in strings)]:
-        cell = cell_of(trie, string)
-        assert (cell is not None) == (string in beginnings)
-        if cell is not None:
-            assert bool(trie.cells[cell] & ENDS) == (string in strings)
+        entry = entry_of(trie, string)
+        assert (entry is not None) == (string in beginnings)
+        if entry is not None:
+            assert bool(entry & int(ENDS)) == (string in strings)
         if string in strings:
-            assert trie.symbol[cell] == strings.index(string)
+            assert entry >> 10 & (1 << 22) - 1 == strings.index(string)
     assert trie.length.tolist() == list(map(len, strings))
 
 
@@ -39,16 +39,17 @@ def test_a_trie_holds_its_strings_and_their_beginnings_and_nothing_else(strings,
 @settings(max_examples=300, deadline=None)
 def test_rests_are_the_beginnings_left_after_a_shorter_string(strings):
     trie = trie_of(strings, lookahead=True)
-    beginnings = {string[:n] for string in strings for n in range(len(string) + 1)}
+    going_on = {string[:n] for string in strings for n in range(len(string))}
     for symbol, string in enumerate(strings):
         entries = trie.rests[trie.rest_start[symbol] : trie.rest_start[symbol + 1]].tolist()
         found = [(entry >> 56, entry >> 32 & 0xFFFFFF, entry & 0xFFFFFFFF) for entry in entries]
         expected = [
-            (n, strings.index(string[:n]), cell_of(trie, string[n:]))
+            (n, strings.index(string[:n]), entry_of(trie, string[n:]) >> 32)
             for n in range(len(string) - 1, 0, -1)
-            if string[:n] in strings and string[n:] in beginnings
+            if string[:n] in strings and string[n:] in going_on
         ]
         assert found == expected
+        assert bool(entry_of(trie, string) & int(HAS_RESTS)) == bool(expected)
 
 
 def test_a_table_of_many_strings_is_small():

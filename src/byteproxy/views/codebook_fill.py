@@ -32,7 +32,7 @@ from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.views.batches import cores
 from byteproxy.views.codebook_parse import IS_IDENTIFIER, PARSES, parse
-from byteproxy.views.trie import BASE_SHIFT, ENDS, LONGEST, PARENT, Trie, trie_of
+from byteproxy.views.trie import BASE_SHIFT, ENDS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, trie_of
 
 GROWTH, OVERSHOOT, KEPT, LEAST_GAIN = 1.5, 2.0, 0.8, 0.01
 FEWEST_DOCUMENTS = 3
@@ -359,11 +359,11 @@ def _fewest_without(strings: list[bytes], trie: Trie) -> np.ndarray:
     """The fewest symbols that each string can be written with if it is not in the set; single bytes give 1."""
     offsets = np.zeros(len(strings) + 1, dtype=np.int64)
     np.cumsum(trie.length, out=offsets[1:])
-    return _fewest_symbols(np.frombuffer(b"".join(strings), dtype=np.uint8), offsets, trie.cells, trie.symbol)
+    return _fewest_symbols(np.frombuffer(b"".join(strings), dtype=np.uint8), offsets, trie.cells)
 
 
 @nb.njit(cache=True)
-def _fewest_symbols(data: np.ndarray, offsets: np.ndarray, cells: np.ndarray, symbol: np.ndarray) -> np.ndarray:
+def _fewest_symbols(data: np.ndarray, offsets: np.ndarray, cells: np.ndarray) -> np.ndarray:
     out = np.ones(len(offsets) - 1, dtype=np.int64)
     fewest = np.zeros(LONGEST + 1, dtype=np.int64)
     for own in range(len(out)):
@@ -372,13 +372,13 @@ def _fewest_symbols(data: np.ndarray, offsets: np.ndarray, cells: np.ndarray, sy
             continue
         fewest[size] = 0
         for begin in range(size - 1, -1, -1):
-            cell, best = np.uint64(0), size
+            entry, best = cells[0], size
             for at in range(begin, size):
-                child = (cells[cell] >> BASE_SHIFT) ^ np.uint64(data[first + at])
-                if cells[child] & PARENT != cell:
+                byte = np.uint64(data[first + at])
+                entry = cells[(entry >> BASE_SHIFT) ^ byte]
+                if entry & LABEL != byte:
                     break
-                cell = child
-                if cells[cell] & ENDS and symbol[cell] != own:
+                if entry & ENDS and np.int64(entry >> SYMBOL_SHIFT & SYMBOL) != own:
                     best = min(best, 1 + fewest[at + 1])
             fewest[begin] = best
         out[own] = fewest[0]

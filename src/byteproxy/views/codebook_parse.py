@@ -21,7 +21,7 @@ import numba as nb
 import numpy as np
 
 from byteproxy.coins import CUT, SPLIT, coin, hashed
-from byteproxy.views.trie import BASE_SHIFT, ENDS, LONGEST, PARENT, Trie
+from byteproxy.views.trie import BASE_SHIFT, ENDS, HAS_RESTS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie
 
 GREEDY, LOOKAHEAD, OPTIMAL = 0, 1, 2
 PARSES = {"greedy": GREEDY, "lookahead": LOOKAHEAD, "optimal": OPTIMAL}
@@ -32,17 +32,16 @@ IS_IDENTIFIER = np.array(
 
 # Unsigned places throughout: for signed ones numba adds a test for negative indices to each load.
 ZERO, ONE = np.uint64(0), np.uint64(1)
-CELL, SYMBOL = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFF)
 
 
 @nb.njit(cache=True, nogil=True)
 def parse(text: np.ndarray, trie: Trie, how: int, whole: bool, out: np.ndarray) -> int:
     """Cut text, uint8 [n]; writes the symbols to the start of `out` ([n] or more) and returns how many there are."""
     if how == GREEDY:
-        return int(_greedy(text, ZERO, np.uint64(len(text)), trie.cells, trie.symbol, whole, out, ZERO))
+        return int(_greedy(text, ZERO, np.uint64(len(text)), trie.cells, whole, out, ZERO))
     if how == LOOKAHEAD:
-        return int(_lookahead(text, trie, whole, out))
-    return int(_optimal(text, trie.cells, trie.symbol, whole, out))
+        return int(_lookahead(text, trie.cells, trie.rest_start, trie.rests, whole, out))
+    return int(_optimal(text, trie.cells, whole, out))
 
 
 @nb.njit(inline="always")
@@ -55,43 +54,53 @@ def inside(text: np.ndarray, at: np.uint64) -> bool:
 def _longest(
     text: np.ndarray, begin: np.uint64, limit: np.uint64, cells: np.ndarray, whole: bool
 ) -> tuple[np.uint64, np.uint64]:
-    """The end and the cell of the longest candidate at `begin` that ends at `limit` at most; begin < limit."""
-    begins_inside = whole and inside(text, begin)
-    return _walked(text, begin, limit, ZERO, begins_inside, False, cells, whole)
+    """The longest candidate at `begin` that ends at `limit` at most: its end and its cell's content; begin < limit."""
+    if whole:
+        return _longest_whole(text, begin, begin, limit, cells[ZERO] >> BASE_SHIFT, inside(text, begin), False, cells)
+    at, base = begin, cells[ZERO] >> BASE_SHIFT
+    end, last = begin, ZERO
+    while at < limit:
+        byte = np.uint64(text[at])
+        entry = cells[base ^ byte]
+        if entry & LABEL != byte:
+            break
+        base = entry >> BASE_SHIFT
+        at += ONE
+        if entry & ENDS:
+            end, last = at, entry
+    return end, last
 
 
-@nb.njit(inline="always")
-def _walked(
+@nb.njit(cache=True, nogil=True)
+def _longest_whole(
     text: np.ndarray,
+    begin: np.uint64,
     at: np.uint64,
     limit: np.uint64,
-    cell: np.uint64,
+    base: np.uint64,
     begins_inside: bool,
     crossed: bool,
     cells: np.ndarray,
-    whole: bool,
 ) -> tuple[np.uint64, np.uint64]:
-    """Walk on from a cell; the end and the cell of the last candidate on the way, or (0, 0) where there is none.
+    """Under the rule `whole`, walk a string that began at `begin` on from `at` and `base`.
 
-    crossed: whether an identifier's edge lies behind, within the same string.
+    crossed: whether an identifier's edge lies between begin and at.
+    Returns end and cell content of the last candidate, or (0, 0) where there is none.
     """
-    base = cells[cell] >> BASE_SHIFT
     end, last = ZERO, ZERO
-    beginning = cell == ZERO
     while at < limit:
-        child = base ^ np.uint64(text[at])
-        entry = cells[child]
-        if entry & PARENT != cell:
+        byte = np.uint64(text[at])
+        entry = cells[base ^ byte]
+        if entry & LABEL != byte:
             break
-        if whole and not beginning and IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
+        if at > begin and IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
             if begins_inside:
                 break
             crossed = True
-        beginning = False
-        cell, base = child, entry >> BASE_SHIFT
+        base = entry >> BASE_SHIFT
         at += ONE
-        if entry & ENDS and not (whole and crossed and inside(text, at)):
-            end, last = at, child
+        if entry & ENDS and not (crossed and inside(text, at)):
+            end, last = at, entry
     return end, last
 
 
@@ -101,7 +110,6 @@ def _greedy(
     begin: np.uint64,
     limit: np.uint64,
     cells: np.ndarray,
-    symbol: np.ndarray,
     whole: bool,
     out: np.ndarray,
     count: np.uint64,
@@ -109,14 +117,15 @@ def _greedy(
     """Cut text[begin:limit] into out[count:]; the new count."""
     while begin < limit:
         begin, last = _longest(text, begin, limit, cells, whole)
-        out[count] = symbol[last]
+        out[count] = last >> SYMBOL_SHIFT & SYMBOL
         count += ONE
     return count
 
 
 @nb.njit(cache=True, nogil=True)
-def _lookahead(text: np.ndarray, trie: Trie, whole: bool, out: np.ndarray) -> np.uint64:
-    cells, symbol, rest_start, rests = trie.cells, trie.symbol, trie.rest_start, trie.rests
+def _lookahead(
+    text: np.ndarray, cells: np.ndarray, rest_start: np.ndarray, rests: np.ndarray, whole: bool, out: np.ndarray
+) -> np.uint64:
     size = np.uint64(len(text))
     count, begin = ZERO, ZERO
     if size == ZERO:
@@ -124,29 +133,42 @@ def _lookahead(text: np.ndarray, trie: Trie, whole: bool, out: np.ndarray) -> np
     end, last = _longest(text, begin, size, cells, whole)
     while end < size:
         reach, following = _longest(text, end, size, cells, whole)
-        chosen = symbol[last]
-        choice, number = end, np.uint64(chosen)
-        for entry in rests[rest_start[number] : rest_start[number + ONE]]:
-            # A shorter choice reaches further only if what it leaves of the longest string goes on beyond its end.
-            middle = begin + (entry >> np.uint64(56))
-            begins_inside, crossed = False, False
-            if whole:
-                begins_inside, crossed = inside(text, middle), _crosses(text, middle, end)
-                if (begins_inside and crossed) or not _allowed(text, begin, middle):
-                    continue
-            further, then = _walked(text, end, size, entry & CELL, begins_inside, crossed, cells, whole)
-            if further > reach:
-                reach, following = further, then
-                choice, chosen = middle, np.uint32(entry >> np.uint64(32) & SYMBOL)
+        choice, chosen = end, last >> SYMBOL_SHIFT & SYMBOL
+        if last & HAS_RESTS:
+            row, rows_end = np.uint64(rest_start[chosen]), np.uint64(rest_start[chosen + ONE])
+            while row < rows_end:
+                # A shorter choice reaches further only if what it leaves of the longest string goes on beyond its end.
+                rest = rests[row]
+                row += ONE
+                middle, base = begin + (rest >> np.uint64(56)), rest & np.uint64(0xFFFFFFFF)
+                further, then = ZERO, ZERO
+                if whole:
+                    begins_inside, crossed = inside(text, middle), _crosses(text, middle, end)
+                    if not (begins_inside and crossed) and _allowed(text, begin, middle):
+                        further, then = _longest_whole(text, middle, end, size, base, begins_inside, crossed, cells)
+                else:  # written out: as a call that numba inlines it made the whole walk a fifth slower
+                    at = end
+                    while at < size:
+                        byte = np.uint64(text[at])
+                        entry = cells[base ^ byte]
+                        if entry & LABEL != byte:
+                            break
+                        base = entry >> BASE_SHIFT
+                        at += ONE
+                        if entry & ENDS:
+                            further, then = at, entry
+                if further > reach:
+                    reach, following = further, then
+                    choice, chosen = middle, rest >> np.uint64(32) & np.uint64(0xFFFFFF)
         out[count] = chosen
         count += ONE
         begin, end, last = choice, reach, following
-    out[count] = symbol[last]
+    out[count] = last >> SYMBOL_SHIFT & SYMBOL
     return count + ONE
 
 
 @nb.njit(cache=True, nogil=True)
-def _optimal(text: np.ndarray, cells: np.ndarray, symbol: np.ndarray, whole: bool, out: np.ndarray) -> np.uint64:
+def _optimal(text: np.ndarray, cells: np.ndarray, whole: bool, out: np.ndarray) -> np.uint64:
     size = np.uint64(len(text))
     ring = np.uint64(LONGEST)
     size_at = np.empty(len(text), dtype=np.uint8)  # of the symbol that begins there
@@ -154,18 +176,18 @@ def _optimal(text: np.ndarray, cells: np.ndarray, symbol: np.ndarray, whole: boo
     for back in range(len(text)):
         begin = size - ONE - np.uint64(back)
         begins_inside, crossed = whole and inside(text, begin), False
-        cell, base, at = ZERO, cells[ZERO] >> BASE_SHIFT, begin
+        at, base = begin, cells[ZERO] >> BASE_SHIFT
         best = len(text) + 1
         while at < size:
-            child = base ^ np.uint64(text[at])
-            entry = cells[child]
-            if entry & PARENT != cell:
+            byte = np.uint64(text[at])
+            entry = cells[base ^ byte]
+            if entry & LABEL != byte:
                 break
             if whole and at > begin and IS_IDENTIFIER[text[at]] != IS_IDENTIFIER[text[at - ONE]]:
                 if begins_inside:
                     break
                 crossed = True
-            cell, base = child, entry >> BASE_SHIFT
+            base = entry >> BASE_SHIFT
             at += ONE
             if entry & ENDS and not (whole and crossed and inside(text, at)):
                 symbols = 1 + (int(fewest[at & ring]) if at < size else 0)
@@ -174,11 +196,11 @@ def _optimal(text: np.ndarray, cells: np.ndarray, symbol: np.ndarray, whole: boo
         fewest[begin & ring] = best
     count, begin = ZERO, ZERO
     while begin < size:
-        cell, end = ZERO, begin + np.uint64(size_at[begin])
+        entry, end = cells[ZERO], begin + np.uint64(size_at[begin])
         while begin < end:
-            cell = (cells[cell] >> BASE_SHIFT) ^ np.uint64(text[begin])
+            entry = cells[(entry >> BASE_SHIFT) ^ np.uint64(text[begin])]
             begin += ONE
-        out[count] = symbol[cell]
+        out[count] = entry >> SYMBOL_SHIFT & SYMBOL
         count += ONE
     return count
 
@@ -216,8 +238,8 @@ def split_at_random(
         draw = np.uint64(place)
         if size > ONE and coin(key, draw, SPLIT) < share:
             middle = begin + ONE + hashed(key, draw, CUT) % (size - ONE)
-            count = _greedy(text, begin, middle, trie.cells, trie.symbol, whole, out, count)
-            count = _greedy(text, middle, end, trie.cells, trie.symbol, whole, out, count)
+            count = _greedy(text, begin, middle, trie.cells, whole, out, count)
+            count = _greedy(text, middle, end, trie.cells, whole, out, count)
         else:
             out[count] = symbols[place]
             count += ONE
