@@ -37,6 +37,8 @@ from byteproxy.views.trie import BASE_SHIFT, ENDS, LABEL, LONGEST, SYMBOL, SYMBO
 GROWTH, OVERSHOOT, KEPT, LEAST_GAIN = 1.5, 2.0, 0.8, 0.01
 FEWEST_DOCUMENTS = 3
 NEWLINE, TAB, SPACE = 10, 9, 32
+PAIR, OCCURRENCES, DOCUMENTS, LAST_DOCUMENT = range(4)
+"""Columns of a table of pairs; a row is half a cache line."""
 
 
 class Rules(NamedTuple):
@@ -138,6 +140,7 @@ class _Filling:
         self.total, self.progress, self.done = total, progress, 0
         self.fewest_documents = min(FEWEST_DOCUMENTS, len(text.ends))
         self.cores = cores()
+        self.table_size = 1 << 16  # of a core's table of pairs; what one round needed is where the next begins
         self.pool = ThreadPoolExecutor(self.cores)
 
     def grown(self, strings: list[bytes], size: float) -> list[bytes]:
@@ -233,16 +236,13 @@ class _Filling:
     def _pairs_of_share(self, strings: list[bytes], parsed: _Parsed, share: int) -> tuple[np.ndarray, np.ndarray]:
         """The pairs whose hash falls to one core, with how often they occur, where that is often enough."""
         length = np.array([len(string) for string in strings], dtype=np.int64)
-        bits = 16
         while True:
-            keys = np.empty(1 << bits, dtype=np.int64)
-            tallies = np.zeros((1 << bits, 3), dtype=np.int32)  # occurrences, documents, last document
-            if _count_pairs(
-                self.text.bytes, parsed.symbols, parsed.ends, length, self.rules, share, self.cores, keys, tallies
-            ):
-                often = (tallies[:, 0] >= 2) & (tallies[:, 1] >= self.fewest_documents)
-                return keys[often], tallies[often, 0]
-            bits += 2
+            size = self.table_size
+            table = np.zeros((size, 4), dtype=np.int64)
+            if _count_pairs(self.text.bytes, parsed.symbols, parsed.ends, length, self.rules, share, self.cores, table):
+                often = (table[:, OCCURRENCES] >= 2) & (table[:, DOCUMENTS] >= self.fewest_documents)
+                return table[often, PAIR], table[often, OCCURRENCES]
+            self.table_size = max(self.table_size, 4 * size)
 
     def _without_unused(self, strings: list[bytes], uses: np.ndarray) -> list[bytes]:
         used = (uses > 1) | (np.arange(len(strings)) < 256)
@@ -318,11 +318,10 @@ def _count_pairs(
     rules: Rules,
     share: int,
     shares: int,
-    keys: np.ndarray,
-    tallies: np.ndarray,
+    table: np.ndarray,
 ) -> bool:
     """Count the neighbouring symbols that together may be one; False if the table is too small."""
-    mask, used = np.uint64(len(keys) - 1), 0
+    mask, used = np.uint64(len(table) - 1), 0
     begin = first = 0
     for document in range(len(ends)):
         last = ends[document]
@@ -338,18 +337,18 @@ def _count_pairs(
             mine = int(hash_ >> np.uint64(40)) % shares == share
             if mine and fits(whole_text, place, place + left + right, rules):
                 slot = hash_ & mask
-                while tallies[slot, 0] and keys[slot] != key:
+                while table[slot, OCCURRENCES] and table[slot, PAIR] != key:
                     slot = (slot + np.uint64(1)) & mask
-                if not tallies[slot, 0]:
+                if not table[slot, OCCURRENCES]:
                     used += 1
-                    if used * 2 > len(keys):
+                    if used * 2 > len(table):
                         return False
-                    keys[slot] = key
-                    tallies[slot, 2] = -1
-                tallies[slot, 0] += 1
-                if tallies[slot, 2] != document:
-                    tallies[slot, 1] += 1
-                    tallies[slot, 2] = document
+                    table[slot, PAIR] = key
+                    table[slot, LAST_DOCUMENT] = -1
+                table[slot, OCCURRENCES] += 1
+                if table[slot, LAST_DOCUMENT] != document:
+                    table[slot, DOCUMENTS] += 1
+                    table[slot, LAST_DOCUMENT] = document
             place += left
         begin, first = end_of_text, last
     return True
