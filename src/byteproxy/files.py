@@ -1,6 +1,7 @@
 """Small files that appear whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from byteproxy.errors import InputError
@@ -22,11 +23,10 @@ def write_aside(path: Path, content: bytes) -> None:
         os.replace(partial, path)
         sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"cannot write {path} ({error.strerror}): free space or name another place") from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        with suppress(OSError):  # it is gone unless something failed
+            partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:

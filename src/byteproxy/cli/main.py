@@ -6,12 +6,14 @@ of ours and shows its traceback.
 
 import errno
 import sys
+from typing import Annotated, Any, TypeAlias
 
 import tyro
 
 from byteproxy import __version__
 from byteproxy.cli.demo import demo
 from byteproxy.cli.generate import generate
+from byteproxy.cli.views import Command as ViewsCommand
 from byteproxy.errors import InputError
 
 ABOUT = f"""byteproxy {__version__}: train on compressed text, run on raw bytes.
@@ -27,16 +29,27 @@ Start with:
   byteproxy demo --minutes 2     the same with less training
   byteproxy generate runs/demo/model --prompt "def main("
                                  let the model that the demo left behind write, byte by byte
+  byteproxy views list           the compressors that there are
+  byteproxy views compare raw bpe codebook gzip
+                                 how short they make code, how fast, and how little an edit changes
+  byteproxy views inspect FILE --views bpe codebook
+                                 a document in the colours of their symbols
+  byteproxy views train bpe:4096 a compressor to keep
 
 Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr."""
+
+
+Command: TypeAlias = (
+    Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
+    | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
+    | Annotated[ViewsCommand, tyro.conf.subcommand("views", description="List, train, compare and inspect views.")]
+)
 
 
 def main() -> None:
     """Run a command and exit."""
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            {"demo": demo, "generate": generate}, prog="byteproxy", description=ABOUT, sort_subcommands=False
-        )
+        tyro.cli(Command, prog="byteproxy", description=ABOUT)
     except InputError as error:
         _refuse(str(error))
     except OSError as error:

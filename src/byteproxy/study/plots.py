@@ -18,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-PALETTE = 8  # colours the page defines: --arm0 to --arm7
+from byteproxy.page import PALETTE
+
 SMOOTHING = 0.05  # share of a series' points that one smoothed value is the mean of
 _STAND_INS = {"#0f0f01": "--ink", "#0f0f02": "--muted", "#0f0f03": "--grid"}
 _STAND_INS |= {f"#0e0e0{number}": f"--arm{number}" for number in range(PALETTE)}

@@ -5,18 +5,15 @@ security policy forbids the rest. Everything that comes from the results is esca
 dash. The same results give the same bytes. About half a second, most of it matplotlib's.
 """
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from byteproxy.errors import InputError
-from byteproxy.study.plots import PALETTE, SMOOTHING, Level, Line, curve_plot
+from byteproxy.page import PALETTE, framed, json_details, write_page
+from byteproxy.study.plots import SMOOTHING, Level, Line, curve_plot
 from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
 
 _CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
@@ -28,20 +25,7 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
 
     Raises InputError if the file can't be written.
     """
-    page = report_page(results).encode("utf-8", errors="replace")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise InputError(f"{path}: can't write the report ({error.strerror}); choose another place for it") from error
-    finally:
-        with suppress(OSError):  # it is gone unless something failed
-            aside.unlink()
+    write_page(report_page(results), path)
 
 
 def report_page(results: Mapping[str, Any]) -> str:
@@ -49,7 +33,7 @@ def report_page(results: Mapping[str, Any]) -> str:
     arms = {str(name): arm for name, arm in mapping(results.get("arms")).items() if isinstance(arm, Mapping)}
     title = " against ".join(arms) if len(arms) < 4 else f"{len(arms)} arms"
     title = f"{title} at equal training FLOPs" if len(arms) > 1 else title or "No arms"
-    parts = [
+    parts = (
         f"<header><p class=kicker>byteproxy {text(results.get('byteproxy'))}</p>",
         f"<h1>{text(title)}</h1>{_introduction(results, arms)}</header>",
         f"<p class=verdict>{text(results['verdict'])}</p>" if results.get("verdict") else "",
@@ -57,10 +41,9 @@ def report_page(results: Mapping[str, Any]) -> str:
         f"<section><h2>Training curves</h2>{_plots(results, arms)}</section>",
         _sample(mapping(results.get("sample"))),
         f"<section><h2>Details</h2>{_details(results, arms)}</section>",
-        "<section><details><summary>All results as JSON</summary>",
-        f"<pre class=json>{escape(_json(results))}</pre></details></section>",
-    ]
-    return _PAGE.format(title=text(title), style=_STYLE, body="\n".join(part for part in parts if part))
+        json_details(results),
+    )
+    return framed(title, filter(None, parts), _STYLE)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -307,85 +290,28 @@ def _small_table(title: str, first: str, columns: Iterable[str], rows: Sequence[
     return f"<div><h3>{title}</h3><div class=scroll>{table}</div></div>"
 
 
-def _json(results: Mapping[str, Any]) -> str:
-    """Valid JSON whatever stands in the results: what isn't finite becomes null."""
-
-    def finite(value: object) -> object:
-        if isinstance(value, Mapping):
-            return {str(key): finite(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(inner) for inner in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(finite(results), indent=1, default=str)
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>byteproxy: {title}</title>
-<style>{style}</style>
-</head>
-<body><main>
-{body}
-</main></body>
-</html>
-"""
-
 _STYLE = """
-:root { color-scheme: light dark; --page: #fff; --ink: #1c1f24; --muted: #5f6772; --grid: #e6e8eb; --card: #f5f6f8;
-  --accent: #0069b4; --arm0: #0069b4; --arm1: #cc4e08; --arm2: #00855f; --arm3: #a5438a; --arm4: #866600;
-  --arm5: #3a8fc7; --arm6: #7a3b1d; --arm7: #5a5a66; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171b; --ink: #e6e8eb; --muted: #9aa3ae; --grid: #2b3037;
-  --card: #1c2026; --accent: #5ab4f0; --arm0: #5ab4f0; --arm1: #ff8f52; --arm2: #3ccf9f; --arm3: #e58cc4;
-  --arm4: #e3b93b; --arm5: #a9dcf8; --arm6: #cf9a7d; --arm7: #b9b9c4; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 40px 24px 64px; }
-h1 { font-size: clamp(1.6rem, 4.5vw, 2.3rem); line-height: 1.15; margin: 0 0 .6em; letter-spacing: -.015em;
-  overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; margin: 2.6em 0 .7em; letter-spacing: -.01em; }
+h2 { margin-top: 2.6em; }
 h3 { font-size: .95rem; margin: 0 0 .5em; }
-p { margin: 0 0 1em; max-width: 74ch; overflow-wrap: break-word; }
-.kicker { color: var(--muted); font-size: .85rem; margin: 0 0 .4em; }
 .verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
   background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
-.note { color: var(--muted); font-size: .85rem; line-height: 1.45; max-width: 100ch; margin: .8em 0 2.4em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .5em 0 .5em 1.4em; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--grid); }
-th:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; background: var(--page); }
-thead th { color: var(--muted); font-weight: 500; font-size: .82rem; line-height: 1.25; vertical-align: bottom; }
-tbody th { font-weight: 600; }
-tbody th:first-child { white-space: normal; min-width: 8.5em; max-width: 15em; overflow-wrap: anywhere; }
+.note { margin-bottom: 2.4em; }
+tbody th:first-child { min-width: 8.5em; max-width: 15em; }
 .result td { padding-top: .65em; padding-bottom: .65em; }
 .result td:nth-child(2) { font-weight: 600; min-width: 8.5em; position: relative; }
 .bar { position: absolute; left: 1.4em; right: 0; bottom: 4px; height: 4px; }
 .bar i { display: block; height: 100%; border-radius: 2px; }
 .scale th, .scale td { color: var(--muted); font-weight: 400; }
-.swatch { display: inline-block; width: .7em; height: .7em; margin-right: .55em; border-radius: 50%; }
 em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
   border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
 .plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
-figure { margin: 0; min-width: 0; }
-figcaption { font-size: .95rem; font-weight: 600; margin-bottom: .6em; }
-figure svg { display: block; width: 100%; height: auto; }
-pre { margin: 0; padding: 1em 1.2em; overflow: auto; background: var(--card); border-radius: 6px;
-  font: .85rem/1.5 ui-monospace, monospace; tab-size: 4; }
-code { font: .9em ui-monospace, monospace; }
+figure { min-width: 0; max-width: none; }
+figcaption { font-size: .95rem; }
 .sample { white-space: pre-wrap; overflow-wrap: anywhere; }
 .sample .prompt { color: var(--muted); }
 .facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; margin: 0; font-size: .92rem; }
-dt { color: var(--muted); }
-dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.facts dl { grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; font-size: .92rem; }
+.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
 details { margin-top: 2.6em; }
-summary { cursor: pointer; font-weight: 600; }
-.json { margin-top: 1em; max-height: 70vh; font-size: .75rem; }
-@media (max-width: 760px) { main { padding: 24px 16px 48px; } .plots, .facts { grid-template-columns: minmax(0, 1fr); }
-  .verdict { font-size: 1.05rem; } }
+@media (max-width: 760px) { .plots, .facts { grid-template-columns: minmax(0, 1fr); } .verdict { font-size: 1.05rem; } }
 """

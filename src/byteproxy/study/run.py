@@ -15,7 +15,6 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from byteproxy.generate.sampler import characters, continued
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
-from byteproxy.progress import Progress, silent
+from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.format import write_whole
 from byteproxy.store.prepare import add_view, prepare
 from byteproxy.store.store import Store
@@ -46,14 +45,6 @@ from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import DTYPES, TrainConfig, Trainer
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
-
-Stage = Callable[[str, str], AbstractContextManager[Progress]]
-"""(what is being done, unit of its progress) -> a context that takes the progress"""
-
-
-def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
-    """A stage that shows nothing."""
-    return nullcontext(silent)
 
 
 def run_study(

@@ -1,0 +1,269 @@
+"""`byteproxy views`: list, train, compare and inspect views.
+
+What is heavy to import is imported by the commands themselves, so that help comes at once.
+"""
+
+import json as json_module
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+
+FOLDER = Path("runs/views")
+TERMINAL_BYTES = 2000
+"""What `inspect` shows of a document in the terminal; the page has more."""
+SAMPLE_BYTES = 1_000_000
+"""Training text that a freshly trained view is tried on."""
+_EXTENSIONS = {"bpe": ".json", "token_bytes": ".json"}
+"""Of the files that kinds save; another kind's is its own name."""
+
+
+def list_(json: Json = False) -> None:
+    """List the kinds of views that can be named, with their options and defaults.
+
+    Args:
+        json: End the output with all of it as one JSON object on one line.
+    """
+    from byteproxy.evaluate.views.terminal import kinds_table
+
+    found = _kinds_there_are()
+    console = _console(json)
+    console.print(kinds_table(found))
+    console.print(
+        'Say "bpe" for the defaults, "bpe:4096" to give the first option,\n"codebook:bits=12,parse=greedy" for any, '
+        "or the path of a trained view.",
+        soft_wrap=True,
+        markup=False,
+    )
+    _end(json, {"kinds": found})
+
+
+def train(
+    spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="VIEW")],
+    corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    json: Json = False,
+) -> None:
+    """Train a view on the training side of a corpus and save it.
+
+    Args:
+        spec: What to train, such as bpe, bpe:4096 or codebook:bits=12,parse=greedy; see `byteproxy views list`.
+        corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
+        out: File to write; None means runs/views/ and the name of the view.
+        json: End the output with the figures as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.errors import InputError
+    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.views import registry
+
+    if registry.is_artefact(spec):
+        raise InputError(f"{spec} is a file and no kind of view to train: name one that `byteproxy views list` shows")
+    kind_name = spec.partition(":")[0]
+    if not needs_training(spec):
+        raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
+    texts = open_corpus(corpus).train_texts
+    _make_folder(out.parent if out else FOLDER)
+    with stage(f"train {spec}", "B") as progress:
+        view, seconds = registry.build(spec, texts, progress)
+    trained: Any = view
+    path = out or FOLDER / f"{view.name}{_EXTENSIONS.get(kind_name, f'.{kind_name}')}"
+    trained.save(path)
+    sample_bytes, symbols = 0, 0
+    for text in texts():
+        sample_bytes += len(text)
+        symbols += len(view.encode(text).symbols)
+        if sample_bytes >= SAMPLE_BYTES:
+            break
+    each = sample_bytes / symbols if symbols else None
+    results = {
+        "name": view.name,
+        "alphabet_size": view.alphabet_size,
+        "train_seconds": seconds,
+        "bytes_per_symbol": each,
+        "fingerprint": view.fingerprint,
+        "path": str(path),
+    }
+    size = "" if each is None else f", {each:.2f} bytes each on training text"
+    _console(json).print(
+        f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {seconds:.1f} s\nSaved: {path}",
+        soft_wrap=True,
+        markup=False,
+    )
+    _end(json, results)
+
+
+def compare(
+    views: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[VIEW ...]")] = (),
+    corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
+    side: Literal["validation", "test"] = "validation",
+    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000_000,
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "compare.html",
+    json: Json = False,
+) -> None:
+    """Measure views on held-out text: how short they make it, how fast, and how little an edit changes.
+
+    Trains those that have to be trained on the training side first. Leaves a page with a plot, and tables here.
+
+    Args:
+        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; all kinds if none is named.
+        corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
+        side: Side of the corpus to measure on. Choose between views on validation; test is for a final claim only.
+        most_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
+        seed: Seed of the edits. The same seed and text give the same figures, speeds aside.
+        out: Page to write.
+        json: End the output with all figures as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.evaluate.views import figures as view_figures
+    from byteproxy.evaluate.views.compare_page import compare_page
+    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.terminal import comparison_tables
+    from byteproxy.page import write_page
+
+    results = view_figures.compare(views or _all_kinds(), open_corpus(corpus), side, most_bytes, seed, stage)
+    write_page(compare_page(results), out)
+    console = _console(json)
+    console.print(*comparison_tables(results), sep="\n")
+    console.print(
+        f"Near-duplicates left out: {results['near_duplicates_dropped']:,}\nPage: {out}", markup=False, soft_wrap=True
+    )
+    _end(json, {**results, "page": str(out)})
+
+
+def inspect(
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
+    views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIEW [VIEW ...]")] = (),
+    corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
+    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "inspect.html",
+    json: Json = False,
+) -> None:
+    """Show a document through views, every symbol in a colour: in the terminal, and whole on a page.
+
+    Args:
+        file: Document of any bytes; "-" reads standard input.
+        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; all kinds if none is named.
+        corpus: Where to train those that have to be trained: a prepared corpus, or stdlib.
+        most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
+        out: Page to write.
+        json: End the output with the figures as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.errors import InputError
+    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
+    from byteproxy.page import write_page
+    from byteproxy.progress import silent
+    from byteproxy.views.registry import build
+
+    if most_bytes < 1:
+        raise InputError(f"most_bytes is {most_bytes}: give at least 1")
+    document = _read(file)
+    name = "standard input" if file == "-" else file.encode("utf-8", "replace").decode()
+    texts = open_corpus(corpus).train_texts
+    viewed = []
+    for spec in dict.fromkeys(views or _all_kinds()):
+        with stage(f"train {spec}", "B") if needs_training(spec) else nullcontext(silent) as progress:
+            view = build(spec, texts, progress).view
+        viewed.append(Viewed(spec, view, view.encode(document)))
+    write_page(inspect_page(name, document, viewed, most_bytes), out)
+    console = _console(json)
+    for one in viewed:
+        _show(one, document, min(most_bytes, TERMINAL_BYTES), console)
+    console.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+    figures = {one.spec: one.figures(document) for one in viewed}
+    _end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
+
+
+def _show(viewed: Any, document: bytes, most_bytes: int, console: "Console") -> None:
+    from rich.text import Text
+
+    from byteproxy.evaluate.views.inspect_page import rest, summary
+    from byteproxy.evaluate.views.terminal import symbols_text
+
+    console.print()
+    console.print(Text(viewed.spec, "bold"), Text(summary(viewed.figures(document))), sep=": ")
+    if not viewed.view.aligned:
+        console.print("symbols that belong to no stretch of the text")
+        return
+    text, shown_bytes = symbols_text(viewed, document, most_bytes, console.color_system is not None)
+    console.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
+    if left_out := rest(document, shown_bytes):
+        console.print(left_out, style="dim")
+
+
+def _kinds_there_are() -> dict[str, dict[str, Any]]:
+    """What there is to say about each kind: summary, trained, options with their defaults, choices where few are."""
+    from dataclasses import fields
+    from typing import get_args, get_origin, get_type_hints
+
+    from byteproxy.views.registry import kinds
+
+    found = {}
+    for name, kind in kinds().items():
+        types = get_type_hints(kind.Options)
+        found[name] = {
+            "summary": kind.summary,
+            "trained": kind.trained,
+            "options": {field.name: field.default for field in fields(kind.Options)},
+            "choices": {option: list(get_args(of)) for option, of in types.items() if get_origin(of) is Literal},
+        }
+    return found
+
+
+def _all_kinds() -> tuple[str, ...]:
+    from byteproxy.views.registry import kinds
+
+    return tuple(kinds())
+
+
+def _read(file: str) -> bytes:
+    from byteproxy.errors import InputError
+
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InputError(f"can't read {file}: {error.strerror}; name a file, or - for standard input") from error
+
+
+def _make_folder(folder: Path) -> None:
+    from byteproxy.errors import InputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the folder {folder} ({error.strerror}): give another place with --out") from error
+
+
+def _console(json: bool) -> "Console":
+    """Where people read. With --json stdout is for programs."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr if json else sys.stdout, highlight=False)
+
+
+def _end(json: bool, results: dict[str, Any]) -> None:
+    if json:
+        print(json_module.dumps(results))
+
+
+Command: TypeAlias = (
+    Annotated[Any, tyro.conf.subcommand("list", constructor=list_)]
+    | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
+    | Annotated[Any, tyro.conf.subcommand("compare", constructor=compare)]
+    | Annotated[Any, tyro.conf.subcommand("inspect", constructor=inspect)]
+)
+"""What may follow `byteproxy views`."""

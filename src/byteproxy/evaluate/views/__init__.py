@@ -1,0 +1,1 @@
+"""Instruments that judge views, and pages that show them."""

@@ -1,0 +1,55 @@
+"""The page that `byteproxy views compare` leaves: a plot, a table, and what each figure means."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import byteproxy
+from byteproxy.evaluate.views.columns import SIZE, STABILITY, Column
+from byteproxy.evaluate.views.scatter import Dot, scatter
+from byteproxy.page import PALETTE, framed, json_details, table, text
+
+
+def compare_page(results: Mapping[str, Any]) -> str:
+    """The page about what `figures.compare` returned, as HTML."""
+    dots = [
+        Dot(spec, figures["bytes_per_symbol"], distance)
+        for spec, figures in results["views"].items()
+        if figures["bytes_per_symbol"] is not None and (distance := figures["stability"]["random_delete"]) is not None
+    ]
+    return framed(
+        "views side by side",
+        (
+            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Views side by side</h1>"
+            f"<p>Measured on {results['held_out_bytes'] / 1e6:.2f} MB of text in {results['held_out_documents']:,}"
+            f" documents of the {text(results['side'])} side of <code>{text(results['corpus'])}</code>: projects that"
+            " no view was trained on. Documents left out as near-duplicates:"
+            f" {results['near_duplicates_dropped']:,}.</p></header>",
+            "<section><h2>Shorter against steadier</h2><figure>"
+            + scatter(dots, "bytes per symbol", "distance when 10 % of the characters are deleted")
+            + "</figure><p class=note>Right: the sequence is shorter. Down: fewer symbols change when the text does."
+            f" {_raw(results['stability_raw']['random_delete'])}</p></section>",
+            f"<section><h2>Size and speed</h2>{_table(results['views'], SIZE)}</section>",
+            f"<section><h2>Under edits, and at boundaries</h2>{_table(results['views'], STABILITY)}</section>",
+            f"<section><h2>What the figures mean</h2><dl>{''.join(map(_meaning, (*SIZE, *STABILITY)))}</dl></section>",
+            json_details(results),
+        ),
+    )
+
+
+def _table(views: Mapping[str, Any], columns: Sequence[Column]) -> str:
+    rows = [
+        (
+            f'<i class=swatch style="background:var(--arm{number % PALETTE})"></i>{text(spec)}',
+            [column.of(figures) for column in columns],
+        )
+        for number, (spec, figures) in enumerate(views.items())
+    ]
+    return table("view", [(column.heading, column.unit) for column in columns], rows)
+
+
+def _meaning(column: Column) -> str:
+    return f"<dt>{column.heading}</dt><dd>{column.meaning}</dd>"
+
+
+def _raw(distance: float | None) -> str:
+    return "" if distance is None else f"The distance of the bytes themselves is {distance:.3f}."

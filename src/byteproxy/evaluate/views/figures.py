@@ -1,0 +1,234 @@
+"""What can be measured of a view on held-out text: size, speed, stability, where its symbols end.
+
+Costs a few seconds a view: every text is encoded and decoded once, some hundred pieces of it about ten times, and the
+speed is measured for about a second.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+from byteproxy.corpus.split import Side
+from byteproxy.errors import InputError
+from byteproxy.evaluate.views.corpus import Corpus, held_out_sample
+from byteproxy.evaluate.views.stability import PERTURBATIONS, distances, pieces, resync_distances
+from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.views import registry
+from byteproxy.views.base import Encoded, View
+from byteproxy.views.codebook_parse import IS_IDENTIFIER
+from byteproxy.views.raw import RawView
+
+PIECES = 200
+STABILITY_BYTES = 2 << 10
+RESYNC_BYTES = 8 << 10
+SPEED_BYTES = 1 << 16
+"""Text that is encoded at once to measure the speed: overheads of a call don't show."""
+SPEED_SECONDS = 1.0
+
+
+def compare(
+    specs: Iterable[str],
+    corpus: Corpus,
+    side: Side = "validation",
+    most_bytes: int = 2_000_000,
+    seed: int = 0,
+    stage: Stage = quietly,
+) -> dict[str, Any]:
+    """The figures of each view on the same text, which can be written as JSON; see `figures`.
+
+    specs: views as `registry.build` takes them, trained on the training side of `corpus` where they have to be.
+    Raises InputError for a view that can't be built and for one that breaks its contract.
+    """
+    if seed < 0:
+        raise InputError(f"seed is {seed}: give a whole number from 0 up")
+    specs = list(dict.fromkeys(specs))
+    trained = {spec: needs_training(spec) for spec in specs}
+    with stage("look for copies", "B") as progress:
+        sample = held_out_sample(corpus, side, most_bytes, progress)
+    built = {}
+    for spec in sorted(specs, key=trained.__getitem__):  # what can't be loaded is said before others are trained
+        with (stage if trained[spec] else quietly)(f"train {spec}", "B") as progress:
+            built[spec] = registry.build(spec, corpus.train_texts, progress)
+    measured = {}
+    for spec in specs:
+        view, train_seconds = built[spec]
+        with stage(f"measure {spec}", "pieces") as progress:
+            measured[spec] = figures(view, sample.texts, train_seconds, seed, progress)
+    return {
+        "corpus": corpus.name,
+        "side": side,
+        "seed": seed,
+        "held_out_bytes": sum(map(len, sample.texts)),
+        "held_out_documents": len(sample.texts),
+        "near_duplicates_dropped": sample.near_duplicates,
+        "stability_raw": stability(RawView(), pieces(sample.texts, STABILITY_BYTES, PIECES, seed), seed)["stability"],
+        "views": measured,
+    }
+
+
+def needs_training(spec: str) -> bool:
+    """Whether the view that a spec names has to be trained; InputError for what is neither a kind nor a file."""
+    if registry.is_artefact(spec):
+        return False
+    name, _, options = spec.partition(":")
+    kind = registry.kind(name)
+    registry.parse_options(kind, options)
+    return kind.trained
+
+
+def figures(
+    view: View, texts: Sequence[bytes], train_seconds: float | None = None, seed: int = 0, progress: Progress = silent
+) -> dict[str, Any]:
+    """Everything about one view on these texts, as JSON takes it; what isn't there is None.
+
+    progress: pieces of text perturbed and compared.
+    Raises InputError where the view doesn't give back a text or the right spans.
+    """
+    encoded = encode_all(view, texts)
+    short, long = (pieces(texts, size, PIECES, seed) for size in (STABILITY_BYTES, RESYNC_BYTES))
+    perturbed = len(PERTURBATIONS) * len(short)
+    total = perturbed + len(long)
+    return {
+        "name": view.name,
+        "alphabet_size": view.alphabet_size,
+        "aligned": view.aligned,
+        "lossless": lossless(view, texts, encoded),
+        **counts(encoded, sum(map(len, texts)), view.alphabet_size),
+        **crossings(encoded, texts, view.aligned),
+        "encode_mb_s": encode_mb_s(view, texts),
+        "train_seconds": train_seconds,
+        **stability(view, short, seed, _later(progress, 0, total)),
+        **resynchronisation(view, long, seed, _later(progress, perturbed, total)),
+    }
+
+
+def encode_all(view: View, texts: Sequence[bytes]) -> list[Encoded]:
+    """Each text through the view; InputError where symbols or spans are not what the contract says."""
+    encoded = view.encode_batch(list(texts))
+    for text, (symbols, span_bytes) in zip(texts, encoded, strict=True):
+        if view.aligned and (len(span_bytes) != len(symbols) or span_bytes.sum() != len(text)):
+            raise InputError(f"view {view.name} breaks its contract: its spans don't sum to the bytes of the text")
+        if symbols.size and int(symbols.max()) >= view.alphabet_size:
+            raise InputError(f"view {view.name} breaks its contract: symbol {symbols.max()} is not in its alphabet")
+    return encoded
+
+
+def lossless(view: View, texts: Sequence[bytes], encoded: Sequence[Encoded]) -> bool:
+    """Whether the view gives the texts back; False if it says with ValueError that it can't.
+
+    Raises InputError if it gives back another text, or can't for some of the texts only.
+    """
+    refused = wrong = 0
+    for text, (symbols, _) in zip(texts, encoded, strict=True):
+        try:
+            wrong += view.decode(symbols) != text
+        except ValueError:
+            refused += 1
+    if wrong or 0 < refused < len(texts):
+        raise InputError(f"view {view.name} is broken: of {len(texts)} texts it did not give back {wrong + refused}")
+    return not refused
+
+
+def counts(encoded: Sequence[Encoded], text_bytes: int, alphabet_size: int) -> dict[str, Any]:
+    """How many symbols of which frequency.
+
+    entropy_bits is of the symbols' frequencies, per symbol; bits_per_byte is what a coder would need that knows these
+    and takes each symbol for itself.
+    """
+    symbols = np.concatenate([part.symbols for part in encoded])
+    found = np.bincount(symbols) if alphabet_size <= 1 << 24 else np.unique(symbols, return_counts=True)[1]
+    found = found[found > 0]
+    shares = found / max(len(symbols), 1)
+    entropy_bits = float(-(shares * np.log2(shares)).sum()) + 0.0
+    return {
+        "symbols": len(symbols),
+        "bytes_per_symbol": text_bytes / len(symbols) if len(symbols) else None,
+        "symbols_used": len(found),
+        "entropy_bits": entropy_bits,
+        "bits_per_byte": entropy_bits * len(symbols) / text_bytes if text_bytes else None,
+    }
+
+
+def crossings(encoded: Sequence[Encoded], texts: Sequence[bytes], aligned: bool) -> dict[str, float | None]:
+    """The shares of symbols that reach over the end of a word or of a line, of those that cover bytes.
+
+    A word is a longest run of [A-Za-z0-9_] and bytes from 128 up. A symbol crosses if a word begins or ends strictly
+    inside of it; but that one begins after its first byte doesn't count if that byte is a blank (space or tab). It
+    crosses a line if it holds a newline before its last byte. None for a view that isn't aligned.
+    """
+    total = words = lines = 0
+    for (_, span_bytes), text in zip(encoded, texts, strict=True):
+        if not aligned or not text:
+            continue
+        data = np.frombuffer(text, dtype=np.uint8)
+        is_word = IS_IDENTIFIER[data]
+        # [i]: edges of words at offsets 1 to i; newlines among the first i bytes.
+        edges = np.concatenate(([0], np.cumsum(is_word[1:] != is_word[:-1])))
+        newlines = np.concatenate(([0], np.cumsum(data == ord("\n"))))
+        ends = np.cumsum(span_bytes, dtype=np.int64)[span_bytes > 0]
+        starts = np.concatenate(([0], ends[:-1]))
+        blank = (data[starts] == ord(" ")) | (data[starts] == ord("\t"))
+        words += int((edges[ends - 1] > edges[np.minimum(starts + blank, ends - 1)]).sum())
+        lines += int((newlines[ends - 1] > newlines[starts]).sum())
+        total += len(ends)
+    return {
+        "crosses_word": words / total if total else None,
+        "crosses_line": lines / total if total else None,
+    }
+
+
+def encode_mb_s(view: View, texts: Sequence[bytes]) -> float:
+    """MB of text that one core encodes in a second, a block of texts at a time, after a warm-up.
+
+    The clock is processor time over all threads, so that a view that uses several cores gains nothing by it, and other
+    programs take little away.
+    """
+    joined = b"".join(texts)
+    blocks = [joined[at : at + SPEED_BYTES] for at in range(0, len(joined), SPEED_BYTES)]
+    view.encode(blocks[0][: SPEED_BYTES // 16])
+    done, begin, spent = 0, time.process_time(), 0.0
+    for block in cycle(blocks):
+        view.encode(block)
+        done += len(block)
+        spent = time.process_time() - begin
+        if spent >= SPEED_SECONDS:
+            break
+    return done / spent / 1e6
+
+
+def stability(
+    view: View, short_pieces: Sequence[bytes], seed: int, progress: Progress = silent
+) -> dict[str, dict[str, Any]]:
+    """For each perturbation the mean distance, its standard deviation over pieces of text, and their number.
+
+    progress: pieces done, a piece counting once for each perturbation.
+    """
+    total = len(PERTURBATIONS) * len(short_pieces)
+    found = {
+        how: distances(view, short_pieces, how, seed, _later(progress, number * len(short_pieces), total))
+        for number, how in enumerate(PERTURBATIONS)
+    }
+    return {
+        "stability": {how: float(values.mean()) if values.size else None for how, values in found.items()},
+        "stability_spread": {how: float(values.std()) if values.size else None for how, values in found.items()},
+        "stability_pieces": {how: len(values) for how, values in found.items()},
+    }
+
+
+def resynchronisation(
+    view: View, long_pieces: Sequence[bytes], seed: int, progress: Progress = silent
+) -> dict[str, float | None]:
+    """Bytes behind a changed byte until the parse is the old one: the median over edits and the 90th percentile."""
+    behind = resync_distances(view, long_pieces, seed, progress)
+    return {
+        "resync_bytes": float(np.median(behind)) if behind.size else None,
+        "resync_bytes_p90": float(np.percentile(behind, 90)) if behind.size else None,
+    }
+
+
+def _later(progress: Progress, before: int, total: int) -> Progress:
+    """Reports of a part of the work, that begins when `before` of `total` are done, as reports of the whole."""
+    return lambda done, _: progress(before + done, total)

@@ -1,0 +1,66 @@
+"""Views for a terminal: the comparison as tables, a document in the colours of its symbols."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from byteproxy.evaluate.views.columns import SIZE, STABILITY, Column
+from byteproxy.evaluate.views.inspect_page import Viewed
+from byteproxy.evaluate.views.symbols_text import cut, visible
+
+COLOURS = ("#10151a on #9fd0ff", "#10151a on #ffd08a", "#10151a on #a6e6bb", "#10151a on #e8b4e6")
+BOUNDARY = "│"
+
+
+def comparison_tables(results: Mapping[str, Any]) -> list[Table]:
+    """What `figures.compare` returned, as tables of a row for each view that fit into 80 columns."""
+    title = f"{results['side']}: {results['held_out_bytes'] / 1e6:.2f} MB of {results['corpus']}"
+    return [_figures(results["views"], title, SIZE), _figures(results["views"], "edits and boundaries", STABILITY)]
+
+
+def _figures(views: Mapping[str, Any], title: str, columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0))
+    table.add_column("view", overflow="fold", vertical="bottom", min_width=10)
+    for column in columns:
+        table.add_column(f"{column.heading}\n{column.unit}", justify="right", no_wrap=True)
+    for spec, figures in views.items():
+        table.add_row(Text(spec), *(column.of(figures) for column in columns))
+    return table
+
+
+def symbols_text(viewed: Viewed, document: bytes, most_bytes: int, coloured: bool) -> tuple[Text, int]:
+    """A document in the colours of its symbols, and how many of its bytes are shown; the view has to be aligned.
+
+    coloured: False sets a bar behind each symbol instead.
+    """
+    pieces = list(cut(document, viewed.encoded, most_bytes))
+    shown = ["".join(run.characters for run in visible(piece.text)) for piece in pieces]
+    if coloured:
+        text = Text.assemble(*((characters, COLOURS[place % len(COLOURS)]) for place, characters in enumerate(shown)))
+    else:
+        # A bar after a newline stands at the end of its line, so that the text keeps its columns.
+        text = Text("".join(characters + BOUNDARY for characters in shown).replace("\n" + BOUNDARY, BOUNDARY + "\n"))
+    return text, sum(len(piece.text) for piece in pieces)
+
+
+def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row for each kind of view. kinds: summary, trained, options with defaults, and choices, by name."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading, width in (("view", 12), ("what it is", 28), ("trained", 7), ("options", None)):
+        table.add_column(heading, min_width=width, overflow="fold")
+    for name, about in kinds.items():
+        options = [
+            _typed(option, default, about["choices"].get(option, ())) for option, default in about["options"].items()
+        ]
+        table.add_row(Text(name), Text(about["summary"]), "yes" if about["trained"] else "no", Text("\n".join(options)))
+    return table
+
+
+def _typed(option: str, default: Any, choices: Sequence[Any]) -> str:
+    """An option as it is typed in a spec, with its default, and behind it what else there is to choose."""
+    value = str(default).lower() if isinstance(default, bool) else str(default)
+    others = [str(choice) for choice in choices if choice != default]
+    return f"{option}={value}" + (f" (or {', '.join(others)})" if others else "")

@@ -1,0 +1,260 @@
+"""`byteproxy views` as a user meets it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.toy_corpus import toy_store
+
+from byteproxy.cli import main as cli
+from byteproxy.evaluate.views import figures as view_figures
+from byteproxy.views import registry
+from byteproxy.views.bpe import BpeView
+from byteproxy.views.registry import kinds, load
+
+BYTEPROXY = Path(sys.executable).parent / "byteproxy"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A small prepared corpus."""
+    folder = tmp_path_factory.mktemp("toy") / "corpus"
+    toy_store(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def views(monkeypatch, capsys, tmp_path):
+    """Run `byteproxy views ...` in an empty folder: (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(view_figures, "SPEED_SECONDS", 0.01)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["byteproxy", "views", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def last_object(stdout):
+    """With --json stdout holds one line, an object."""
+    assert len(stdout.splitlines()) == 1
+    return json.loads(stdout)
+
+
+def refusal(result):
+    status, _, stderr = result
+    assert status == 2
+    lines = [line for line in stderr.strip().splitlines() if line.startswith("byteproxy: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("list", ["--json"]),
+        ("train", ["VIEW", "--corpus", "--out", "--json"]),
+        ("compare", ["[VIEW ...]", "--corpus", "--side", "--most-bytes", "--seed", "--out", "--json"]),
+        ("inspect", ["FILE", "--views", "--corpus", "--most-bytes", "--out", "--json"]),
+    ],
+)
+def test_every_option_is_explained(command, options):
+    text = subprocess.run([BYTEPROXY, "views", command, "--help"], capture_output=True, text=True).stdout
+    for option in options:
+        line = next(line for line in text.splitlines() if line.strip("│ ").startswith(option))
+        assert len(line.strip("│ ").split()) > 3
+    assert ("final claim" in " ".join(text.split())) == (command == "compare")
+
+
+def test_help_names_the_commands_and_comes_at_once():
+    begin = time.perf_counter()
+    text = subprocess.run([BYTEPROXY, "views", "--help"], capture_output=True, text=True).stdout
+    assert time.perf_counter() - begin < 2
+    for command in ("list", "train", "compare", "inspect"):
+        assert f"• {command} " in text
+    about = subprocess.run([BYTEPROXY, "--help"], capture_output=True, text=True).stdout
+    for command in ("views list", "views train", "views compare", "views inspect"):
+        assert command in about
+
+
+def test_list_tells_kinds_and_options(views):
+    status, stdout, _ = views("list")
+    assert status == 0
+    for name, kind in kinds().items():
+        assert name in stdout
+        assert kind.summary.split()[0] in stdout
+    status, stdout, stderr = views("list", "--json")
+    listed = last_object(stdout)["kinds"]
+    assert set(listed) == set(kinds())
+    gzip = {"summary": kinds()["gzip"].summary, "trained": False, "options": {"level": 9}, "choices": {}}
+    assert listed["gzip"] == gzip
+    assert listed["token_bytes"]["choices"]["order"] == ["big-endian", "gray"]
+    assert "order=big-endian (or gray)" in stderr
+    assert listed["bpe"]["trained"] is True
+    assert "level=9" in stderr
+
+
+def test_train_saves_what_compare_and_inspect_can_name(views, corpus, tmp_path):
+    status, stdout, stderr = views("train", "bpe:300", "--corpus", corpus, "--json")
+    assert status == 0, stderr
+    trained = last_object(stdout)
+    assert trained["path"] == "runs/views/bpe-300.json"
+    assert trained["name"] == "bpe-300"
+    assert trained["alphabet_size"] == 300
+    assert trained["train_seconds"] > 0
+    assert 1.5 < trained["bytes_per_symbol"] < 10
+    saved = load(Path(trained["path"]))
+    assert saved.fingerprint == trained["fingerprint"]
+    assert isinstance(saved, BpeView)
+    assert "train bpe:300" in stderr, "progress"
+
+    status, stdout, stderr = views("compare", trained["path"], "raw", "--corpus", corpus, "--json")
+    assert status == 0, stderr
+    compared = last_object(stdout)
+    view = compared["views"][trained["path"]]
+    assert view["name"] == "bpe-300"
+    assert view["train_seconds"] is None, "it was loaded"
+    keys = {"bytes_per_symbol", "encode_mb_s", "stability", "resync_bytes", "symbols_used", "entropy_bits"}
+    assert keys <= view.keys()
+    assert view["stability"]["random_delete"] > compared["views"]["raw"]["stability"]["random_delete"]
+    assert {"corpus", "side", "held_out_bytes", "near_duplicates_dropped", "stability_raw", "views"} <= compared.keys()
+    assert "bpe-300" in (tmp_path / compared["page"]).read_text()
+
+    document = b"def path_name(value):\n    return value\n"
+    (tmp_path / "document.py").write_bytes(document)
+    status, stdout, stderr = views("inspect", "document.py", "--views", trained["path"], "gzip", "--json")
+    assert status == 0, stderr
+    inspected = last_object(stdout)
+    assert inspected["bytes"] == 39
+    assert inspected["views"][trained["path"]]["symbols"] == len(saved.encode(document).symbols)
+    assert inspected["views"]["gzip"]["aligned"] is False
+    assert "<pre class=symbols" in (tmp_path / "runs/views/inspect.html").read_text()
+
+
+def test_train_takes_a_place_to_save(views, corpus, tmp_path):
+    status, stdout, _ = views("train", "bpe:270", "--corpus", corpus, "--out", "new/folder/mine.json")
+    assert status == 0
+    assert "bpe-270: 270 symbols" in stdout
+    assert "new/folder/mine.json" in stdout
+    assert load(tmp_path / "new/folder/mine.json").alphabet_size == 270
+    assert not (tmp_path / "runs").exists()
+
+
+def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
+    status, stdout, _ = views(
+        "compare", "raw", "gzip", "--corpus", corpus, "--out", "page.html", "--most-bytes", "4000"
+    )
+    assert status == 0
+    assert "validation: 0.00 MB" in stdout
+    raw_lines = [line for line in stdout.splitlines() if line.strip().startswith("raw ")]
+    assert len(raw_lines) == 2, "two tables"
+    assert "0.10" in raw_lines[1]
+    assert "Page: page.html" in stdout
+    assert (tmp_path / "page.html").read_text().count("<circle") == 2
+    status, stdout, _ = views("compare", "raw", "--corpus", corpus, "--side", "test", "--json")
+    assert last_object(stdout)["side"] == "test"
+
+
+def test_inspect_shows_symbols_in_the_terminal(views, tmp_path):
+    (tmp_path / "a.py").write_bytes(b"ab\n\tc\xff" + b"x" * 5000)
+    status, stdout, _ = views("inspect", "a.py", "--views", "double_bytes", "chunks:size=3", "--most-bytes", "3000")
+    assert status == 0
+    assert "double_bytes: 2,503 symbols of 65,792, 2.00 bytes each" in stdout
+    assert "ab│⏎\n→" in stdout
+    assert r"c\xff│xx│xx" in stdout
+    assert "The first 2,000 of 5,006 bytes are shown" in stdout
+    assert "The first 2,001 of 5,006 bytes are shown" in stdout
+    page = (tmp_path / "runs/views/inspect.html").read_text()
+    assert "The first 3,000 of 5,006 bytes are shown" in page
+
+
+def test_inspect_reads_standard_input(corpus, tmp_path):
+    done = subprocess.run(
+        [BYTEPROXY, "views", "inspect", "-", "--views", "raw", "--json"],
+        input=b"\xff\x00",
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bytes"] == 2
+    assert rb"\xff" in (tmp_path / "runs/views/inspect.html").read_bytes()
+
+
+def test_inspect_uses_colours_on_a_terminal(tmp_path):
+    (tmp_path / "a.py").write_bytes(b"abcd")
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [BYTEPROXY, "views", "inspect", "a.py", "--views", "double_bytes"],
+        stdout=follower,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+    )
+    os.close(follower)
+    seen = b""
+    try:
+        while part := os.read(leader, 4096):
+            seen += part
+    except OSError:  # the other end is closed
+        pass
+    assert process.wait() == 0
+    assert b"48;2;159;208;255mab\x1b[0m\x1b[" in seen
+    assert "│".encode() not in seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "raw", "nonesuch"], "there is no view 'nonesuch': name one of"),
+        (["compare", "raw", "gzip:10"], "level"),
+        (["compare", "raw", "--corpus", "nowhere"], "nowhere is no prepared corpus"),
+        (["compare", "raw", "--seed", "-1"], "seed is -1"),
+        (["compare", "missing/view.json"], "there is no file missing/view.json"),
+        (["inspect", "missing.py", "--views", "raw"], "can't read missing.py"),
+        (["inspect", ".", "--views", "raw"], "can't read ."),
+        (["inspect", "file", "--views", "nonesuch"], "there is no view 'nonesuch'"),
+        (["inspect", "file", "--views", "raw", "--most-bytes", "0"], "most_bytes is 0"),
+        (["inspect", "file", "--views", "raw", "--out", "file/page.html"], "cannot write file/page.html"),
+        (["train", "raw"], "nothing to train"),
+        (["train", "nonesuch"], "there is no view 'nonesuch'"),
+        (["train", "file"], "file is a file and no kind of view"),
+        (["train", "bpe:12"], "256"),
+        (["train", "bpe:alphabet=many"], "alphabet"),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_one_line(views, corpus, tmp_path, arguments, said):
+    (tmp_path / "file").write_text("text")
+    if "--corpus" not in arguments and arguments[0] != "inspect":
+        arguments = [*arguments, "--corpus", corpus]
+    assert said in refusal(views(*arguments))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said(views, corpus, tmp_path):
+    (tmp_path / "file").write_text("text")
+    result = views("train", "bpe:300", "--corpus", corpus, "--out", "file/x.json")
+    assert "can't make the folder file" in refusal(result)
+    assert "train" not in result[2], "it says so before it trains"
+
+
+def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_bytes(b"def f(): pass\n")
+    few = {name: kind for name, kind in kinds().items() if not kind.trained}
+    monkeypatch.setattr(registry, "kinds", lambda: few)
+    _, stdout, _ = views("inspect", "a.py", "--json")
+    assert list(last_object(stdout)["views"]) == sorted(few)
+    _, stdout, _ = views("compare", "--corpus", corpus, "--json")
+    assert list(last_object(stdout)["views"]) == sorted(few)

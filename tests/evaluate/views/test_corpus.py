@@ -1,0 +1,61 @@
+import pytest
+from tests.toy_corpus import toy_documents
+
+from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import Split
+from byteproxy.errors import InputError
+from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
+from byteproxy.store.prepare import prepare
+
+
+def copies(folder):
+    """A corpus in which one held-out document is a copy of training text, and another a copy of a third."""
+    split = Split(0.3, 0.3)
+    sides = {side: [] for side in ("train", "validation", "test")}
+    documents = toy_documents(40)
+    for document in documents:
+        sides[split.side_of(document.project)].append(document)
+    victim, other = sides["validation"][:2]
+    long = {side: b"\n".join(b"a line of %s, number %d" % (side.encode(), n) for n in range(9)) for side in sides}
+    more = [
+        Document("copy-of-train", long["train"] + b"\nnew", "toy", victim.project),
+        Document("original", long["validation"], "toy", victim.project),
+        Document("copy-of-held-out", long["validation"] + b"\nnew", "toy", other.project),
+        Document("in-train", long["train"], "toy", sides["train"][0].project),
+    ]
+    prepare(documents + more, folder, split)
+    return open_corpus(str(folder))
+
+
+def test_copies_are_left_out_and_counted(tmp_path):
+    corpus = copies(tmp_path / "corpus")
+    before = [document.text for document in corpus.documents("validation")]
+    sample = held_out_sample(corpus, "validation", 10**6)
+    assert sample.near_duplicates == 2
+    assert sum(text.endswith(b"\nnew") for text in before) == 2
+    assert sum(text.endswith(b"\nnew") for text in sample.texts) == 0
+    assert len(sample.texts) == len(before) - 2
+    assert sum(map(len, held_out_sample(corpus, "validation", 500).texts)) == 500
+    with pytest.raises(InputError, match="not trained on"):
+        held_out_sample(corpus, "train", 500)
+    with pytest.raises(InputError, match="most_bytes is 0"):
+        held_out_sample(corpus, "validation", 0)
+
+
+def test_a_side_of_copies_only_is_said():
+    document = Document("a", b"one line that is long enough\n", "toy", "p")
+    with pytest.raises(InputError, match="every document of the test side of mine is a near-duplicate"):
+        held_out_sample(Corpus("mine", lambda side: iter([document])), "test", 100)
+
+
+def test_what_is_no_corpus_is_said(tmp_path):
+    for name in (str(tmp_path), "nowhere/at/all", ""):
+        with pytest.raises(InputError, match=r"no prepared corpus.*manifest\.json.*stdlib"):
+            open_corpus(name)
+
+
+def test_the_standard_library_is_split_by_project():
+    corpus = open_corpus("stdlib")
+    held_out = {document.project for document in corpus.documents("validation")}
+    assert held_out == {project for project in held_out if Split().side_of(project) == "validation"} != set()
+    assert Split().side_of(next(corpus.documents("train")).project) == "train"
