@@ -1,5 +1,7 @@
 import json
+import pickle
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,15 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.views.contract import check_kind
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from byteproxy.errors import InputError
-from byteproxy.views import bpe
+from byteproxy.views import bpe, bpe_engine
 from byteproxy.views.bpe import BpeView
+from byteproxy.views.pieces import WORDS_PATTERN
 
 LINE = 'def encode(self, document_id: "bytes") -> int:\n\tfor x in range(1234):\r\n        return f(x)[0] != "ä€😀"\n\n'
 CORPUS = [(LINE * 20).encode(), "import os\nimport sys  # ünïcode\n".encode() * 10, b"", b"x = 1\n" * 50]
 VIEW = BpeView.train(CORPUS, 320)
+LINES = BpeView.train(CORPUS, 360, words=False)
+BOTH = pytest.mark.parametrize("view", [VIEW, LINES], ids=["words", "lines"])
 CODE_LIKE = st.text(st.sampled_from("ab_1 \t\n\r(.=é中😀\u2028\u00a0\u0301"), max_size=80)
 ANY_BYTES = st.lists(st.one_of(st.binary(max_size=6), CODE_LIKE.map(str.encode)), max_size=6).map(b"".join)
 
@@ -36,12 +42,14 @@ def check_lossless(view: BpeView, document: bytes) -> None:
     assert span_bytes.dtype == np.uint32
 
 
+@BOTH
 @settings(max_examples=200, deadline=None)
-@given(ANY_BYTES)
-def test_any_bytes_come_back(document: bytes) -> None:
-    check_lossless(VIEW, document)
+@given(document=ANY_BYTES)
+def test_any_bytes_come_back(view: BpeView, document: bytes) -> None:
+    check_lossless(view, document)
 
 
+@BOTH
 @pytest.mark.parametrize(
     "document",
     [
@@ -55,45 +63,50 @@ def test_any_bytes_come_back(document: bytes) -> None:
     ],
     ids=lambda document: f"{document[:8]!r} x {len(document)}",
 )
-def test_hard_documents_come_back(document: bytes) -> None:
-    check_lossless(VIEW, document)
+def test_hard_documents_come_back(view: BpeView, document: bytes) -> None:
+    check_lossless(view, document)
 
 
+@BOTH
 @settings(max_examples=50, deadline=None)
-@given(CODE_LIKE, st.integers(0x80, 0xFF), CODE_LIKE)
-def test_invalid_byte_is_its_own_symbol_between_stretches_by_themselves(before: str, invalid: int, after: str) -> None:
-    symbols = VIEW.encode(before.encode() + bytes([invalid]) + b"\xff" + after.encode()).symbols.tolist()
-    first, last = VIEW.encode(before.encode()).symbols.tolist(), VIEW.encode(after.encode()).symbols.tolist()
-    single = [VIEW.strings.index(bytes([invalid])), VIEW.strings.index(b"\xff")]
+@given(before=CODE_LIKE, invalid=st.integers(0x80, 0xFF), after=CODE_LIKE)
+def test_invalid_byte_is_its_own_symbol_between_stretches_by_themselves(
+    view: BpeView, before: str, invalid: int, after: str
+) -> None:
+    symbols = view.encode(before.encode() + bytes([invalid]) + b"\xff" + after.encode()).symbols.tolist()
+    first, last = view.encode(before.encode()).symbols.tolist(), view.encode(after.encode()).symbols.tolist()
+    single = [view.strings.index(bytes([invalid])), view.strings.index(b"\xff")]
     assert symbols == first + single + last
 
 
+@BOTH
 @settings(max_examples=100, deadline=None)
-@given(CODE_LIKE)
-def test_each_line_is_encoded_by_itself(text: str) -> None:
+@given(text=CODE_LIKE)
+def test_each_line_is_encoded_by_itself(view: BpeView, text: str) -> None:
     lines = [line.encode() for line in re.findall(r"[^\n]*\n|[^\n]+", text)]
-    symbols, span_bytes = VIEW.encode(text.encode())
-    assert symbols.tolist() == [s for one in VIEW.encode_batch(lines) for s in one.symbols.tolist()]
+    symbols, span_bytes = view.encode(text.encode())
+    assert symbols.tolist() == [s for one in view.encode_batch(lines) for s in one.symbols.tolist()]
     boundaries = set(np.cumsum(span_bytes).tolist())
     assert {found.end() for found in re.finditer(b"\n", text.encode())} <= boundaries
 
 
-def test_same_ids_as_tokenizers_itself(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_str(json.dumps(json.loads(VIEW._json)))
+@BOTH
+def test_same_ids_as_tokenizers_itself(view: BpeView, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_str(json.dumps(json.loads(view.tokenizer_json)))
 
     @settings(max_examples=100, deadline=None)
     @given(CODE_LIKE)
     def check(text: str) -> None:
-        assert VIEW.encode(text.encode()).symbols.tolist() == tokenizer.encode(text).ids
+        assert view.encode(text.encode()).symbols.tolist() == tokenizer.encode(text).ids
 
     check()
-    long = LINE * 3000 + "no newline at the end"
-    assert len(long) > 3 * bpe.PIECE_CHARACTERS
-    assert VIEW.encode(long.encode()).symbols.tolist() == own_ids(VIEW, long, tmp_path)
+    long = LINE * 8000 + "no newline at the end"
+    assert len(long) > 3 * bpe_engine.PART_BYTES
+    assert view.encode(long.encode()).symbols.tolist() == own_ids(view, long, tmp_path)
 
 
 def test_pieces_follow_the_words_of_code() -> None:
-    split = pre_tokenizers.Split(Regex(bpe.PATTERN), "isolated")
+    split = pre_tokenizers.Split(Regex(WORDS_PATTERN), "isolated")
     text = "def f(x):\n\n\t\treturn x_y  + 12345 # é\r\n    ok\n  \n   z"
     pieces = [piece for piece, _ in split.pre_tokenize_str(text)]
     code = ["def", " f", "(", "x", "):\n", "\n", "\t\t", "return", " x", "_", "y", " ", " +", " 123", "45", " #", " é"]
@@ -102,12 +115,12 @@ def test_pieces_follow_the_words_of_code() -> None:
 
 def test_megabytes_of_blanks_do_not_break_the_regex_engine() -> None:
     blanks = "\u2003" * 2 + " " * 10_500_000 + "\u2003x"
-    pieces = pre_tokenizers.Split(Regex(bpe.PATTERN), "isolated").pre_tokenize_str(blanks)
+    pieces = pre_tokenizers.Split(Regex(WORDS_PATTERN), "isolated").pre_tokenize_str(blanks)
     assert sum(end - start for _, (start, end) in pieces) == len(blanks)
 
 
 def test_batch_is_encode_for_each() -> None:
-    documents = [b"", *CORPUS, bytes(range(256)), b"\xffx\xff\xffy", LINE.encode() * 900]
+    documents = [b"", *CORPUS, bytes(range(256)), b"\xffx\xff\xffy", LINE.encode() * 9000]
     for document, encoded in zip(documents, VIEW.encode_batch(documents), strict=True):
         alone = VIEW.encode(document)
         assert encoded.symbols.tolist() == alone.symbols.tolist()
@@ -119,10 +132,24 @@ def test_it_compresses_what_it_was_trained_on() -> None:
     assert len(VIEW.encode(CORPUS[0]).symbols) < len(CORPUS[0]) / 2
 
 
+def test_only_without_words_do_symbols_span_them() -> None:
+    two_words = re.compile(rb"\w \w")
+    assert not any(two_words.search(string) for string in VIEW.strings)
+    assert any(two_words.search(string) for string in LINES.strings)
+    assert not any(b"\n" in string[:-1] for view in (VIEW, LINES) for string in view.strings)
+    assert len(LINES.encode(CORPUS[0]).symbols) < len(VIEW.encode(CORPUS[0]).symbols)
+
+
 def test_name_alphabet_and_strings() -> None:
     assert (VIEW.name, VIEW.alphabet_size, VIEW.aligned) == ("bpe-320", 320, True)
+    assert (LINES.name, LINES.alphabet_size) == ("bpe-360-lines", 360)
     assert len(set(VIEW.strings)) == 320
     assert {bytes([value]) for value in range(256)} <= set(VIEW.strings)
+
+
+def test_no_symbols_are_no_bytes() -> None:
+    assert VIEW.decode(np.array([])) == b""
+    assert VIEW.encode_batch([]) == []
 
 
 @pytest.mark.parametrize("wrong", [320, -1])
@@ -135,7 +162,7 @@ def test_large_alphabet_has_wide_symbols() -> None:
     characters = bpe._byte_characters()
     pairs = [(a, b) for a in characters for b in characters]
     vocabulary = {token: number for number, token in enumerate([*characters, *map("".join, pairs)])}
-    tokenizer = bpe._untrained()
+    tokenizer = bpe._untrained(words=True)
     tokenizer.model = models.BPE(vocabulary, pairs)
     view = BpeView(tokenizer.to_str())
     assert view.alphabet_size == 256 + 65536
@@ -144,7 +171,31 @@ def test_large_alphabet_has_wide_symbols() -> None:
     assert symbols.tolist() == [vocabulary["zz"], 255]
 
 
+def test_kind() -> None:
+    check_kind(BpeView)
+    assert BpeView.Options() == BpeView.Options(4096, True)
+    assert BpeView.make(BpeView.Options(320), CORPUS).fingerprint == VIEW.fingerprint
+    assert BpeView.make(BpeView.Options(360, words=False), CORPUS).fingerprint == LINES.fingerprint
+    with pytest.raises(InputError, match="alphabet_size is 255"):
+        BpeView.Options(255)
+
+
+def test_fingerprints_stay_what_they_were() -> None:
+    """Of prepared corpora that are already on disk. A change means that RULE_VERSION was raised, or should be."""
+    characters = bpe._byte_characters()
+    tokenizer = bpe._untrained(words=True)
+    tokenizer.model = models.BPE({token: number for number, token in enumerate([*characters, "ab"])}, [("a", "b")])
+    assert BpeView(tokenizer.to_str()).fingerprint == "687ed36c4bf18a112da6fae35b7ecc4ffe946eae882c19ccb346b3369e81f240"
+
+
+def test_a_view_can_be_pickled() -> None:
+    again = pickle.loads(pickle.dumps(VIEW))
+    assert again.fingerprint == VIEW.fingerprint
+    assert again.encode(CORPUS[0]).symbols.tolist() == VIEW.encode(CORPUS[0]).symbols.tolist()
+
+
 def test_training_is_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BpeView.train(iter(CORPUS), 360, words=False).fingerprint == LINES.fingerprint
     assert BpeView.train(iter(CORPUS), 320).fingerprint == VIEW.fingerprint
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     assert BpeView.train(CORPUS, 320).fingerprint == VIEW.fingerprint
@@ -157,6 +208,18 @@ def test_training_skips_invalid_bytes() -> None:
     view = BpeView.train(texts, 280, progress=lambda done, total: seen.append((done, total)))
     assert view.fingerprint == BpeView.train([LINE.encode() * 20], 280).fingerprint
     assert seen == [(len(texts[0]), 0), (len(texts[0]) + 1, 0)]
+
+
+def test_training_on_one_long_line_takes_seconds() -> None:
+    line = " ".join(f"word{number * 7919 % 1000}" for number in range(30_000)).encode()
+    begin = time.process_time()
+    view = BpeView.train([line + b"\n" + b"x = 1\n" * 9], 700, words=False)
+    assert time.process_time() - begin < 10
+    assert b" word" in view.strings
+    text = "a\n" * 99 + "b" * 2500 + "\n" + "c" * 1000 + "\n\n" + "d" * 1001
+    parts = bpe.TRAINED_STRETCHES.findall(text)
+    assert "".join(parts) == text
+    assert list(map(len, parts)) == [198, 1000, 1000, 1503, 1000, 1]
 
 
 def test_too_little_text_says_how_far_it_reaches() -> None:
@@ -174,8 +237,21 @@ def test_saved_view_is_a_plain_tokenizer_and_comes_back(tmp_path: Path) -> None:
     assert (again.fingerprint, again.name, again.strings) == (VIEW.fingerprint, VIEW.name, VIEW.strings)
     plain = Tokenizer.from_file(str(path))
     assert plain.decode(plain.encode(LINE).ids) == LINE
+    assert path.read_text(encoding="utf-8") == again.tokenizer_json == VIEW.tokenizer_json
     path.write_text(json.dumps(json.loads(path.read_text()), indent=1, sort_keys=True))
     assert BpeView.load(path).fingerprint == VIEW.fingerprint
+
+
+def test_recognises_tokenizers_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "artefact"
+    VIEW.save(path)
+    assert BpeView.recognises(path)
+    foreign = {"format": "byteproxy token_bytes view", "model": {}}
+    for content in (b"", b"\x00\xff" * 99, b"[1]", b"{}", b"{", b'{"model": 1}', json.dumps(foreign).encode()):
+        path.write_bytes(content)
+        assert not BpeView.recognises(path)
+    assert not BpeView.recognises(tmp_path / "none")
+    assert not BpeView.recognises(tmp_path)
 
 
 def test_foreign_tokenizer_keeps_its_own_pieces(tmp_path: Path) -> None:
@@ -186,7 +262,7 @@ def test_foreign_tokenizer_keeps_its_own_pieces(tmp_path: Path) -> None:
     tokenizer.train_from_iterator(["\n\n", "a\n\nb"] * 40, trainer)
     tokenizer.save(str(tmp_path / "foreign.json"))
     view = BpeView.load(tmp_path / "foreign.json")
-    text = "a\n\nb" * (bpe.PIECE_CHARACTERS // 2)
+    text = "a\n\nb" * (bpe_engine.PART_BYTES // 2)
     assert b"\n\n" in b" ".join(view.strings)
     assert view.encode(text.encode()).symbols.tolist() == tokenizer.encode(text).ids
     check_lossless(view, b"\xff" + LINE.encode())
@@ -196,13 +272,16 @@ def changed(**parts: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content.update(parts)
 
 
+def sequence(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
 def in_model(**parts: Any) -> Callable[[dict[str, Any]], None]:
     return lambda content: content["model"].update(parts)
 
 
 WORDS_AWAY = {"type": "Split", "pattern": {"String": "x"}, "behavior": "Removed", "invert": False}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-UNKNOWN = {"id": 0, "content": "!", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
 
 @pytest.mark.parametrize(
@@ -211,15 +290,23 @@ UNKNOWN = {"id": 0, "content": "!", "single_word": False, "lstrip": False, "rstr
         (changed(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}), "not BPE"),
         (changed(model=None), "not BPE"),
         (changed(normalizer={"type": "NFC"}), "normalizer"),
-        (changed(added_tokens=[{**UNKNOWN, "special": True}]), "added_tokens"),
-        (changed(truncation={"max_length": 5}), "truncation"),
-        (changed(pre_tokenizer=None), "does not end in ByteLevel"),
-        (changed(pre_tokenizer={"type": "Whitespace"}), "does not end in ByteLevel"),
+        (changed(normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}]}), "normalizer"),
+        (changed(pre_tokenizer=None), "exactly one ByteLevel"),
+        (changed(pre_tokenizer={"type": "Whitespace"}), "exactly one ByteLevel"),
+        (lambda content: content.pop("pre_tokenizer"), "exactly one ByteLevel"),
+        (lambda content: content["model"].update(ignore_merges=True) or content.pop("pre_tokenizer"), "exactly one"),
+        (changed(pre_tokenizer=sequence(BYTE_LEVEL, BYTE_LEVEL)), "exactly one ByteLevel"),
+        (changed(pre_tokenizer=sequence({"type": "Metaspace"}, BYTE_LEVEL)), "may drop"),
         (changed(pre_tokenizer={**BYTE_LEVEL, "add_prefix_space": True}), "adds a space"),
-        (changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [WORDS_AWAY, BYTE_LEVEL]}), "may drop"),
+        (changed(pre_tokenizer=sequence(WORDS_AWAY, BYTE_LEVEL)), "may drop"),
         (in_model(dropout=0.1), "dropout"),
+        (in_model(end_of_word_suffix="</w>"), "end_of_word_suffix"),
         (in_model(merges=[["no", "such"]]), "vocab"),
-        (lambda content: content["model"]["vocab"].update({"a": 999}), "gaps"),
+        (in_model(merges=["a b c"]), "vocab"),
+        (lambda content: content["model"]["vocab"].update({"a": 98}), "repeat"),
+        (lambda content: content["model"]["vocab"].update({"a": -1}), "not from 0"),
+        (lambda content: content["model"]["vocab"].update({"a": 1 << 20}), "not from 0"),
+        (lambda content: content["model"].update(merges=[]) or content["model"]["vocab"].pop("a"), "1 of the 256"),
         (lambda content: content["model"]["vocab"].update({"a b": 320}), "256 bytes"),
     ],
 )
@@ -244,5 +331,147 @@ def test_load_refuses_broken_files(content: bytes, tmp_path: Path) -> None:
 def test_load_and_save_name_the_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: No such file"):
         BpeView.load(tmp_path / "none.json")
-    with pytest.raises(InputError, match=r"none\.json: No such file"):
-        VIEW.save(tmp_path / "folder" / "none.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"none\.json \(File exists\)"):
+        VIEW.save(tmp_path / "file" / "none.json")
+
+
+# Tokenizers in the style of well-known families, trained on a toy text. Special tokens are never symbols of a view.
+
+SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+TEXT = "".join(
+    f"  def f{n}(x):  # it's naïve, 中文 ひらがな {n * 7919}\n\n    return x+{n}\r\n\t<|endoftext|>\n"
+    for n in range(60)
+)
+LLAMA = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+
+
+def split(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def trained(pre_tokenizer: dict[str, Any], special: list[str], first: bool) -> dict[str, Any]:
+    """About 300 symbols; special tokens stand first in the vocabulary, or else outside of it, with gaps between."""
+    tokenizer = Tokenizer(models.BPE())
+    empty = json.loads(tokenizer.to_str())
+    tokenizer = Tokenizer.from_str(json.dumps({**empty, "pre_tokenizer": pre_tokenizer}))
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, show_progress=False, initial_alphabet=alphabet, special_tokens=special if first else []
+    )
+    tokenizer.train_from_iterator([TEXT], trainer)
+    content: dict[str, Any] = json.loads(tokenizer.to_str())
+    ids = range(len(special)) if first else range(410, 410 + 2 * len(special), 2)
+    content["added_tokens"] = [{"id": id_, "content": text, **SPECIAL} for id_, text in zip(ids, special, strict=True)]
+    content["post_processor"] = {
+        "type": "ByteLevel",
+        "add_prefix_space": True,
+        "trim_offsets": False,
+        "use_regex": True,
+    }
+    return content
+
+
+def gpt2() -> dict[str, Any]:
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    content = trained(byte_level, ["<|endoftext|>"], first=True)
+    content["model"].update(continuing_subword_prefix="", end_of_word_suffix="", unk_token="", fuse_unk=True)
+    content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
+    return content
+
+
+def llama3() -> dict[str, Any]:
+    content = trained(sequence(split(LLAMA), BYTE_LEVEL), ["<|begin_of_text|>", "<|endoftext|>"], first=False)
+    content["model"]["ignore_merges"] = True
+    # A symbol that no merge makes: only `ignore_merges` gives it.
+    content["model"]["vocab"]["return"] = 405
+    content["model"]["merges"] = [pair for pair in content["model"]["merges"] if "return" not in pair[0] + pair[1]]
+    return content
+
+
+def deepseek() -> dict[str, Any]:
+    cuts = [
+        split(r"[\r\n]"),
+        split(r"\s?\p{L}+"),
+        split(r"[一-龥ぁ-ゖ]+"),
+        {"type": "Digits", "individual_digits": True},
+    ]
+    content = trained(sequence(*cuts, BYTE_LEVEL), ["<｜begin▁of▁sentence｜>", "<|endoftext|>"], first=False)
+    return {**content, "normalizer": {"type": "Sequence", "normalizers": []}, "truncation": {"max_length": 5}}
+
+
+def starcoder() -> dict[str, Any]:
+    digits = {"type": "Digits", "individual_digits": True}
+    return trained(sequence(digits, {**BYTE_LEVEL, "use_regex": True}), ["<|endoftext|>", "<fim_prefix>"], first=True)
+
+
+def falcon() -> dict[str, Any]:
+    punctuation = {"type": "Punctuation", "behavior": "Contiguous"}
+    cuts = [
+        punctuation,
+        {**BYTE_LEVEL, "use_regex": True},
+        {"type": "Digits", "individual_digits": False},
+        split("[0-9]{3}"),
+    ]
+    return trained(sequence(*cuts), [">>TITLE<<", "<|endoftext|>"], first=True)
+
+
+def olmo() -> dict[str, Any]:
+    content = trained({**BYTE_LEVEL, "use_regex": True}, ["<|endoftext|>"], first=False)
+    content["added_tokens"] += [{"id": 420, "content": "    ", **SPECIAL, "special": False, "normalized": True}]
+    # An added token that ordinary merges make as well stays.
+    content["added_tokens"] += [{"id": content["model"]["vocab"]["Ġde"], "content": "Ġde", **SPECIAL}]
+    return content
+
+
+@pytest.mark.parametrize("family", [gpt2, llama3, deepseek, starcoder, falcon, olmo])
+def test_foreign_families_load_with_their_own_numbers(family: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    content = family()
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    view = BpeView.load(path)
+    numbers = content["model"]["vocab"]
+    special = {token["content"] for token in content["added_tokens"]} - {"Ġde"}
+    used = {number for symbol, number in numbers.items() if symbol not in special}
+    assert view.alphabet_size == len(view.strings) == max(used) + 1
+    assert [not string for string in view.strings] == [number not in used for number in range(max(used) + 1)]
+    check_lossless(view, TEXT.encode() + b"\xff<|endoftext|>\xe2\x82<fim_prefix>")
+    symbols, _ = view.encode(TEXT.encode())
+    plain = Tokenizer.from_str(json.dumps({**content, "added_tokens": [], "normalizer": None, "truncation": None}))
+    assert symbols.tolist() == plain.encode(TEXT, add_special_tokens=False).ids
+    assert len(symbols) < 0.6 * len(TEXT.encode())
+    assert len(view.encode(b"<|endoftext|>").symbols) > 1
+    view.save(path)
+    assert json.loads(path.read_text()) == content
+
+
+def test_ignore_merges_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(llama3()))
+    assert BpeView.load(tmp_path / "tokenizer.json").encode(b"return").symbols.tolist() == [405]
+
+
+def test_numbers_that_stand_for_nothing_are_not_decoded() -> None:
+    view = BpeView(json.dumps(starcoder()))
+    assert view.strings[:2] == [b"", b""]
+    with pytest.raises(ValueError, match="symbol 1 stands for no text in bpe-"):
+        view.decode(np.array([65, 1]))
+
+
+def test_qwen_is_refused_for_its_normalizer(tmp_path: Path) -> None:
+    content = trained(sequence(split(LLAMA), BYTE_LEVEL), ["<|endoftext|>"], first=False)
+    path = tmp_path / "qwen.json"
+    path.write_text(json.dumps({**content, "normalizer": {"type": "NFC"}}))
+    with pytest.raises(InputError, match=r"qwen\.json.*normalizer"):
+        BpeView.load(path)
+    path.write_text(json.dumps(content))
+    check_lossless(BpeView.load(path), TEXT.encode())
+
+
+def test_added_tokens_of_the_view_itself_change_nothing() -> None:
+    content = json.loads(VIEW.tokenizer_json)
+    content["added_tokens"] = [{"id": 320, "content": "return", **SPECIAL}, {"id": 0, "content": "!", **SPECIAL}]
+    document = CORPUS[0] + b"!"
+    assert BpeView(json.dumps(content)).encode(document).symbols.tolist() == VIEW.encode(document).symbols.tolist()

@@ -21,8 +21,6 @@ TERMINAL_BYTES = 2000
 """What `inspect` shows of a document in the terminal; the page has more."""
 SAMPLE_BYTES = 1_000_000
 """Training text that a freshly trained view is tried on."""
-_EXTENSIONS = {"bpe": ".json", "token_bytes": ".json"}
-"""Of the files that kinds save; another kind's is its own name."""
 
 
 def list_(json: Json = False) -> None:
@@ -75,7 +73,7 @@ def train(
     with stage(f"train {spec}", "B") as progress:
         view, seconds = registry.build(spec, texts, progress)
     trained: Any = view
-    path = out or FOLDER / f"{view.name}{_EXTENSIONS.get(kind_name, f'.{kind_name}')}"
+    path = out or FOLDER / f"{view.name}{trained.suffix}"
     trained.save(path)
     sample_bytes, symbols = 0, 0
     for text in texts():

@@ -73,7 +73,9 @@ class ViewKind(Protocol):
 
 
 class TrainedKind(ViewKind, Protocol):
-    """A kind whose views live in files, which `save(path)` of the view writes."""
+    """A kind whose views live in files, which `save(path)` of the view writes; `suffix` ends their names."""
+
+    suffix: Any
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

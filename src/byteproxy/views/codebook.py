@@ -94,6 +94,7 @@ class CodebookView:
     Options: ClassVar = CodebookOptions
     summary: ClassVar = "frequent strings, cut by a walk at memory speed"
     trained: ClassVar = True
+    suffix: ClassVar = ".codebook"
     aligned = True
 
     def __init__(self, strings: list[bytes], options: CodebookOptions = CodebookOptions()) -> None:

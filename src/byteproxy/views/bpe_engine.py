@@ -1,0 +1,372 @@
+"""Byte-pair encoding at memory speed: the symbols that `tokenizers` gives, found piece by piece by compiled code.
+
+Most pieces have been seen before, so a piece costs finding its end, one hash of its bytes and one look into a bounded
+cache that has its symbols; only a new piece is merged. The cache holds what merging gave, and each thread has its own:
+neither history nor threads can change a symbol.
+
+The floor is to touch every byte once and to look up each piece, 3.9 bytes long on Python code: a hash and, as the slots
+are no larger than a core's own cache (1 MB), a few nanoseconds of waiting for memory.
+
+Costs: 4 MB per thread, 24 bytes per byte of the longest piece while it is merged, and the result.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from inspect import getsource
+from itertools import groupby
+from typing import NamedTuple
+from zlib import crc32
+
+import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from byteproxy.views import bpe_merges, pieces
+from byteproxy.views.base import Encoded
+from byteproxy.views.batches import cores
+from byteproxy.views.bpe_merges import Merges, Work, hashed, merge, merges_of, work_for
+from byteproxy.views.pieces import LINES, WORDS, automaton, classes, piece_end, pointer
+
+SLOTS = 1 << 15
+KEPT_BYTES = 1 << 20
+KEPT_SYMBOLS = 1 << 17
+LONGEST_KEPT = 512
+"""Bytes of the longest piece that the cache takes."""
+INLINE = 5
+"""Symbols that fit into a slot of the cache itself."""
+
+PART_BYTES = 1 << 18
+"""Documents longer than this are cut at line ends, where the rule allows it, to share them out over the cores."""
+GROUP_BYTES = 1 << 19
+"""Documents are encoded in groups of about so much text, as each call of compiled code takes 10 microseconds."""
+THREAD_BYTES = 1 << 16
+"""Text for which another thread is worth starting."""
+ROOM = 1 << 16
+"""Symbols that are encoded before they are copied out."""
+
+
+class Cuts(NamedTuple):
+    """What `piece_end` reads, in arrays (or pointers to them, in compiled code)."""
+
+    classes: np.ndarray
+    automaton: np.ndarray
+    joined: np.ndarray
+
+
+class Cache(NamedTuple):
+    """Pieces and their symbols, in arrays (or pointers to them, in compiled code).
+
+    slots: int64 [4 x SLOTS], by open addressing. A slot is two words that identify the piece and two that hold its
+        symbols. Up to 15 bytes, the piece itself and its length in the top byte; a longer one, its hash and its length,
+        and then the last word says where in `kept_bytes` it stands. Up to INLINE symbols of a short piece stand in
+        the slot, others in `kept_symbols`.
+    used: int64 [3], pieces in the cache, bytes and symbols kept. When any is full, the cache is emptied.
+    """
+
+    slots: np.ndarray
+    kept_bytes: np.ndarray
+    kept_symbols: np.ndarray
+    used: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """What encoding writes; one thread's at a time."""
+
+    cache: Cache
+    work: Work
+
+
+class Engine:
+    """Encodes under one of the rules of `pieces` with one set of merges."""
+
+    def __init__(self, rule: int, strings: Sequence[bytes], merges: Sequence[tuple[int, int, int]]) -> None:
+        """strings: the bytes behind each symbol, all 256 single ones among them; at most MOST_SYMBOLS.
+
+        merges: (left, right, merged) symbols, lowest rank first; at most MOST_MERGES.
+        """
+        self._rule = rule
+        self._lengths = np.array([len(string) for string in strings], np.uint32)
+        self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32
+        symbol_of = {string: symbol for symbol, string in enumerate(strings)}
+        self._merges = merges_of(merges, [symbol_of[bytes([value])] for value in range(256)])
+        self._cuts = Cuts(classes(), automaton(rule).reshape(-1), _joined(strings))
+        # Taken and given back as a whole, which is safe between threads.
+        self._idle: list[Scratch] = []
+
+    def encode(self, documents: list[bytes]) -> list[Encoded]:
+        """Each document's symbols and spans, on all cores if there is enough to do."""
+        total = sum(map(len, documents))
+        threads = max(1, min(cores(), total // THREAD_BYTES))
+        parts = (part for number, document in enumerate(documents) for part in self._parts(number, document))
+        groups = _groups(parts, min(total // (8 * threads), GROUP_BYTES))
+        if threads == 1:
+            encoded = [one for group in groups for one in self._encode_group(group)]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                encoded = [one for group in pool.map(self._encode_group, groups) for one in group]
+        by_document = groupby(encoded, key=lambda numbered: numbered[0])
+        return [_concatenated([one for _, one in numbered]) for _, numbered in by_document]
+
+    def _parts(self, number: int, document: bytes) -> Iterator["Part"]:
+        begin = 0
+        if self._rule in (WORDS, LINES):
+            while len(document) - begin > PART_BYTES:
+                end = document.find(b"\n", begin + PART_BYTES) + 1 or len(document)
+                yield number, document[begin:end]
+                begin = end
+        if begin < len(document) or not document:
+            yield number, document[begin:]
+
+    def _encode_group(self, group: list["Part"]) -> list[tuple[int, Encoded]]:
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = _new_scratch()
+        text = np.frombuffer(b"".join(part for _, part in group), np.uint8)
+        ends, counts = np.cumsum([len(part) for _, part in group]), np.zeros(len(group), np.int64)
+        found, at, place = [], 0, 0
+        while place < len(group):
+            at, place, count, needed = _encode_cached(
+                text, at, ends, place, counts, self._rule, self._cuts, self._merges, scratch
+            )
+            found.append(scratch.work.out[:count].astype(self._dtype))
+            if needed:
+                scratch = scratch._replace(work=work_for(needed, INLINE))
+        if len(scratch.work.symbols) > ROOM:
+            scratch = scratch._replace(work=work_for(ROOM, INLINE))
+        self._idle.append(scratch)
+        symbols = found[0] if len(found) == 1 else np.concatenate(found)
+        spans = self._lengths[symbols]
+        if len(group) == 1:
+            return [(group[0][0], Encoded(symbols, spans))]
+        stops = np.cumsum(counts).tolist()
+        # Copies, as a slice of one document would keep the memory of all.
+        return [
+            (number, Encoded(symbols[start:stop].copy(), spans[start:stop].copy()))
+            for (number, _), start, stop in zip(group, [0, *stops[:-1]], stops, strict=True)
+        ]
+
+
+Part = tuple[int, bytes]
+"""The number of a document, and a stretch of it that can be encoded by itself."""
+
+
+def _groups(parts: Iterable[Part], size: int) -> Iterator[list[Part]]:
+    """The parts in order, in groups of at least `size` bytes but for the last."""
+    group: list[Part] = []
+    filled = 0
+    for part in parts:
+        group.append(part)
+        filled += len(part[1])
+        if filled >= size:
+            yield group
+            group, filled = [], 0
+    if group:
+        yield group
+
+
+def _concatenated(parts: list[Encoded]) -> Encoded:
+    if len(parts) == 1:
+        return parts[0]
+    return Encoded(
+        np.concatenate([part.symbols for part in parts]), np.concatenate([part.span_bytes for part in parts])
+    )
+
+
+def _joined(strings: Sequence[bytes]) -> np.ndarray:
+    """For each two bytes whether they stand side by side in some string, uint8 [65536]."""
+    text = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64)
+    inside = np.ones(max(len(text) - 1, 0), bool)
+    ends = np.cumsum([len(string) for string in strings])
+    inside[(ends[(ends > 0) & (ends < len(text))] - 1)] = False
+    joined = np.zeros(1 << 16, np.uint8)
+    joined[(text[:-1] << 8 | text[1:])[inside]] = 1
+    return joined
+
+
+def _new_scratch() -> Scratch:
+    cache = Cache(
+        slots=np.zeros(4 * SLOTS, np.int64),
+        kept_bytes=np.empty(KEPT_BYTES, np.uint8),
+        kept_symbols=np.empty(KEPT_SYMBOLS, np.int32),
+        used=np.zeros(3, np.int64),
+    )
+    return Scratch(cache, work_for(ROOM, INLINE))
+
+
+@intrinsic
+def _eight(typing_context, text, at):  # type: ignore[no-untyped-def]
+    """The eight bytes of `text` (a pointer) from `at` as one int64."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.IntType(64).as_pointer())
+        loaded = builder.load(address)
+        loaded.align = 1
+        return loaded
+
+    return nb.int64(text, nb.int64), generate
+
+
+def _compiled_from(sources: int) -> Callable[..., tuple[int, int, int, int]]:
+    """`_encode`, kept by numba between runs until `sources` changes.
+
+    By itself numba looks at the file of a function alone, and would go on with old code where `piece_end` changes.
+    """
+
+    @nb.njit(cache=True, nogil=True)
+    def encode(document, at, ends, place, counts, rule, cuts, merges, scratch):  # type: ignore[no-untyped-def]
+        _ = sources  # the variables around a function are in numba's key, if the function reads them
+        return _encode(document, at, ends, place, counts, rule, cuts, merges, scratch)
+
+    return encode
+
+
+@nb.njit
+def _encode(document, at, ends, place, counts, rule, cuts, merges, scratch):  # type: ignore[no-untyped-def]
+    """Encode parts that end at `ends`, as far as there is room in `out`, from byte `at` in the one at `place` on.
+
+    Adds how many symbols each part has to `counts`. Returns where to go on (byte and part), how many symbols there are
+    in `out`, and the room that the next piece needs if it is more than there ever is.
+    """
+    room = len(scratch.work.out) - INLINE
+    text, safe = pointer(document), len(document) - 16
+    classes, automaton, joined = pointer(cuts.classes), pointer(cuts.automaton), pointer(cuts.joined)
+    m, c, w = _pointers_to(merges, scratch)
+    count = begun = 0
+    while True:
+        while at == ends[place]:
+            counts[place] += count - begun
+            begun = count
+            place += 1
+            if place == len(ends):
+                return at, place, count, 0
+        to = piece_end(text, at, ends[place], rule, classes, automaton, joined)
+        length = to - at
+        if count + length > room:
+            counts[place] += count - begun
+            return at, place, count, (length if length > room else 0)
+        if length <= 1:
+            w.out[count] = m.byte_symbols[text[at]]
+            count += 1
+            at += 1
+            continue
+        if length > LONGEST_KEPT:
+            count = merge(text, at, length, m, w, count)
+            at = to
+            continue
+        key, name = _identity(text, at, length, safe)
+        slot = _find(text, at, length, key, name, c)
+        if c.slots[slot + 1] == 0:
+            before = count
+            count = merge(text, at, length, m, w, count)
+            _keep(text, at, length, key, name, slot, c, w.out, before, count)
+        else:
+            first, second = c.slots[slot + 2], c.slots[slot + 3]
+            symbols = first & 0xFFFF
+            if length < 16 and symbols <= INLINE:
+                w.out[count] = first >> 16 & 0xFFFFF
+                w.out[count + 1] = first >> 36 & 0xFFFFF
+                w.out[count + 2] = second & 0xFFFFF
+                w.out[count + 3] = second >> 20 & 0xFFFFF
+                w.out[count + 4] = second >> 40 & 0xFFFFF
+            else:
+                start = first >> 16
+                for one in range(symbols):
+                    w.out[count + one] = c.kept_symbols[start + one]
+            count += symbols
+        at = to
+
+
+@nb.njit(cache=True)
+def _pointers_to(m, scratch):  # type: ignore[no-untyped-def]
+    c, w = scratch.cache, scratch.work
+    return (
+        Merges(pointer(m.pairs), m.mask, pointer(m.byte_ranks), pointer(m.merged), pointer(m.byte_symbols)),
+        Cache(pointer(c.slots), pointer(c.kept_bytes), pointer(c.kept_symbols), pointer(c.used)),
+        Work(
+            pointer(w.symbols),
+            pointer(w.following),
+            pointer(w.preceding),
+            pointer(w.ranks),
+            pointer(w.keys),
+            pointer(w.out),
+        ),
+    )
+
+
+@nb.njit(cache=True, forceinline=True)
+def _find(text, at, length, key, name, c):  # type: ignore[no-untyped-def]
+    """Where in `slots` a piece is, or the empty slot where it would be."""
+    slot = (hashed(key ^ name) & (SLOTS - 1)) * 4
+    while c.slots[slot + 1] != 0:
+        if (
+            c.slots[slot] == key
+            and c.slots[slot + 1] == name
+            and (length < 16 or _same(text, at, c.kept_bytes, c.slots[slot + 3], length))
+        ):
+            break
+        slot = (slot + 4) & (4 * SLOTS - 1)
+    return slot
+
+
+@nb.njit(cache=True, forceinline=True)
+def _identity(text, at, length, safe):  # type: ignore[no-untyped-def]
+    """The first two words of a piece's slot; the second is never 0. No 8 bytes are read from beyond `safe` + 16."""
+    if length >= 16:
+        mixed = np.int64(length)
+        for place in range(0, length - 8, 8):
+            mixed = hashed(mixed ^ _eight(text, at + place))
+        return hashed(mixed ^ _eight(text, at + length - 8)), 0x7F << 56 | length
+    if at > safe:
+        low, high = np.int64(0), np.int64(0)
+        for place in range(length):
+            if place < 8:
+                low |= np.int64(text[at + place]) << 8 * place
+            else:
+                high |= np.int64(text[at + place]) << 8 * (place - 8)
+        return low, length << 56 | high
+    if length < 8:
+        return _eight(text, at) & ((1 << 8 * length) - 1), length << 56
+    return _eight(text, at), length << 56 | _eight(text, at + 8) & ((1 << 8 * (length - 8)) - 1)
+
+
+@nb.njit(cache=True)
+def _same(text, at, kept, start, length):  # type: ignore[no-untyped-def]
+    for place in range(0, length - 8, 8):
+        if _eight(text, at + place) != _eight(kept, start + place):
+            return False
+    return _eight(text, at + length - 8) == _eight(kept, start + length - 8)
+
+
+@nb.njit(cache=True)
+def _keep(text, at, length, key, name, slot, c, out, before, count):  # type: ignore[no-untyped-def]
+    """Put a piece and its symbols, those from `before` to `count` in `out`, into an empty slot of the cache."""
+    symbols = count - before
+    if c.used[0] >= SLOTS // 2 or c.used[1] + length > KEPT_BYTES or c.used[2] + symbols > KEPT_SYMBOLS:
+        for word in range(4 * SLOTS):
+            c.slots[word] = 0
+        c.used[0] = c.used[1] = c.used[2] = 0
+        slot = (hashed(key ^ name) & (SLOTS - 1)) * 4
+    first, second = np.int64(symbols), np.int64(0)
+    if length < 16 and symbols <= INLINE:
+        for place in range(symbols):
+            if place < 2:
+                first |= np.int64(out[before + place]) << (16 + 20 * place)
+            else:
+                second |= np.int64(out[before + place]) << (20 * (place - 2))
+    else:
+        first |= c.used[2] << 16
+        for place in range(symbols):
+            c.kept_symbols[c.used[2] + place] = out[before + place]
+        c.used[2] += symbols
+        if length >= 16:
+            second = c.used[1]
+            for place in range(length):
+                c.kept_bytes[second + place] = text[at + place]
+            c.used[1] += length
+    c.slots[slot], c.slots[slot + 1], c.slots[slot + 2], c.slots[slot + 3] = key, name, first, second
+    c.used[0] += 1
+
+
+_encode_cached = _compiled_from(crc32("".join(map(getsource, (bpe_merges, pieces))).encode()))

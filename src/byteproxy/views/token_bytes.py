@@ -1,0 +1,191 @@
+"""A BPE tokenizer's symbol numbers written as two bytes each: a compressor that keeps the alphabet of bytes.
+
+From the proxy compression paper (arXiv 2602.04289), with both of its ways to write a number. "big-endian" writes the
+tokenizer's own, high byte first, so that what two tokens' bytes have in common is how frequent they are. "gray" first
+sorts the tokens by their bytes and writes the rank in reflected binary (Gray, US patent 2,632,058), so that neighbours
+in the sorted order, which tend to begin alike, differ in a single bit; a tokenizer with the same tokens under other
+numbers gives the same symbols.
+
+Costs what the BPE costs, and 12 bytes of memory a token on top. A symbol is half a token, so there are no `strings`;
+a token's span stands at its second byte.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.progress import Progress, silent
+from byteproxy.views.base import Encoded, within_alphabet
+from byteproxy.views.bpe import BpeView
+
+Order = Literal["big-endian", "gray"]
+
+RULE_VERSION = 1
+MOST_TOKENS = 1 << 16
+
+FORMAT = "byteproxy-token-bytes"
+FORMAT_VERSION = 1
+OPENING = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + FORMAT.encode() + rb'"')
+"""How the file begins; `save` writes the format first, so that a file of any length or state is recognised at once."""
+
+
+class TokenBytesView:
+    """Two symbols 0-255 a token: lossless and aligned."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """order: how a token's number is written. alphabet: how many tokens to train, 256 to 65536.
+
+        tokenizer: the path of a tokenizer.json to take instead of training one; `alphabet` then says nothing.
+        """
+
+        order: Order = "big-endian"
+        alphabet: int = MOST_TOKENS
+        tokenizer: str = ""
+
+        def __post_init__(self) -> None:
+            _check_order(self.order)
+            if not 256 <= self.alphabet <= MOST_TOKENS:
+                raise InputError(
+                    f"option alphabet of the token_bytes view is {self.alphabet}: give 256 to {MOST_TOKENS} tokens"
+                )
+
+    summary = "BPE tokens, each written as two bytes"
+    trained = True
+    suffix = ".json"
+    alphabet_size = 256
+    aligned = True
+
+    def __init__(self, bpe: BpeView, order: Order = "big-endian") -> None:
+        """InputError for a tokenizer of more than 65536 symbols, whose numbers don't fit into two bytes."""
+        _check_order(order)
+        if bpe.alphabet_size > MOST_TOKENS:
+            raise InputError(
+                f"the tokenizer has {bpe.alphabet_size} symbols, but two bytes can number {MOST_TOKENS} only: "
+                "give the token_bytes view a smaller tokenizer"
+            )
+        self._bpe = bpe
+        self._order = order
+        self._codes = _gray_codes(bpe.strings) if order == "gray" else np.arange(bpe.alphabet_size, dtype=np.uint16)
+        self._token_of = np.full(MOST_TOKENS, -1, dtype=np.int32)
+        self._token_of[self._codes] = np.arange(bpe.alphabet_size)
+
+    @classmethod
+    def make(cls, options: Options, texts: Iterable[bytes], progress: Progress = silent) -> "TokenBytesView":
+        """The view, on a tokenizer trained on `texts`, or on that of `options`, and then `texts` aren't read.
+
+        progress: bytes of text read. Raises InputError as BpeView's `train` and `load` do.
+        """
+        if options.tokenizer:
+            return cls(BpeView.load(Path(options.tokenizer)), options.order)
+        return cls(BpeView.train(texts, options.alphabet, progress), options.order)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file is a view that `save` wrote, of whatever version and even if it is damaged."""
+        try:
+            with Path(path).open("rb") as file:
+                return OPENING.match(file.read(1024)) is not None
+        except OSError:
+            return False
+
+    @classmethod
+    def load(cls, path: Path) -> "TokenBytesView":
+        """The view that `save` wrote; InputError where the file can't be read, is damaged or of another version."""
+        remedy = "copy it again or train the view anew"
+        try:
+            content = json.loads(Path(path).read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read the token_bytes view {path}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            if not cls.recognises(path):
+                raise InputError(f"{path} is no token_bytes view: name a file that byteproxy wrote") from error
+            raise InputError(f"the token_bytes view {path} is cut off or damaged ({error}): {remedy}") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError(f"{path} is no token_bytes view: name a file that byteproxy wrote")
+        if content.get("version") != FORMAT_VERSION:
+            raise InputError(
+                f"the token_bytes view {path} is of version {content.get('version')}, but this byteproxy reads version "
+                f"{FORMAT_VERSION}: use the byteproxy that wrote it or train the view anew"
+            )
+        order: Any = content.get("order")
+        tokenizer: Any = content.get("tokenizer")
+        if content.get("sha256") != _checksum(order, tokenizer):
+            raise InputError(f"the token_bytes view {path} was altered, its checksum is wrong: {remedy}")
+        try:
+            return cls(BpeView(tokenizer), order)
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise InputError(f"the token_bytes view {path} holds no usable tokenizer ({error}): {remedy}") from error
+
+    def save(self, path: Path) -> None:
+        """Write order and tokenizer as JSON, whole or not at all; InputError where that can't be."""
+        tokenizer = self._bpe.tokenizer_json
+        content = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "order": self._order,
+            "sha256": _checksum(self._order, tokenizer),
+            "tokenizer": tokenizer,
+        }
+        write_aside(path, json.dumps(content).encode())
+
+    @property
+    def name(self) -> str:
+        """For example "token_bytes-gray-65536"."""
+        return f"token_bytes-{self._order}-{self._bpe.alphabet_size}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the rule's version, the order and the tokenizer's fingerprint."""
+        return sha256(
+            f"byteproxy token_bytes view {RULE_VERSION}\n{self._order}\n{self._bpe.fingerprint}".encode()
+        ).hexdigest()
+
+    def encode(self, document: bytes) -> Encoded:
+        """uint16 [2 * tokens], and spans 0, bytes of the token, for each."""
+        return self.encode_batch([document])[0]
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        """As `encode` for each document, on all cores."""
+        return [self._written(encoded) for encoded in self._bpe.encode_batch(documents)]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        """The bytes behind symbols; ValueError for symbols that are no bytes, for half a token and for no token."""
+        written = within_alphabet(symbols, self).astype(np.uint8)
+        if len(written) % 2:
+            raise ValueError(f"{len(written)} symbols of the {self.name} view, but a token is 2 of them")
+        tokens = self._token_of[written.view(">u2")]
+        if (tokens < 0).any():
+            place = 2 * int(np.argmax(tokens < 0))
+            raise ValueError(f"symbols {place} and {place + 1} are no token of the {self.name} view")
+        return self._bpe.decode(tokens)
+
+    def _written(self, encoded: Encoded) -> Encoded:
+        symbols = self._codes[encoded.symbols].astype(">u2").view(np.uint8).astype(np.uint16)
+        span_bytes = np.zeros(len(symbols), dtype=np.uint32)
+        span_bytes[1::2] = encoded.span_bytes
+        return Encoded(symbols, span_bytes)
+
+
+def _gray_codes(strings: list[bytes]) -> np.ndarray:
+    """The code of each token, uint16 [tokens]: its rank by (bytes, number) in reflected binary."""
+    rank = np.empty(len(strings), dtype=np.uint16)
+    rank[sorted(range(len(strings)), key=strings.__getitem__)] = np.arange(len(strings))
+    return rank ^ (rank >> 1)
+
+
+def _check_order(order: str) -> None:
+    if order not in get_args(Order):
+        raise InputError(f"option order of the token_bytes view is {order!r}: give one of {', '.join(get_args(Order))}")
+
+
+def _checksum(order: object, tokenizer: object) -> str:
+    return sha256(f"{order}\n{tokenizer}".encode("utf-8", "surrogatepass")).hexdigest()
