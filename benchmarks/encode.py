@@ -1,8 +1,9 @@
 """Encoding: every view's speed on one core against Hugging Face `tokenizers` with as many symbols, one thread each.
 
-Text: held-out Python code of the validation side, near-duplicates of training text left out; views are trained on the
-train side. A view and its rival take turns for several rounds after a warm-up; a ratio is the median over rounds, with
-the quartiles beside it. The rival is our own BPE with word splitting in `tokenizers.encode_batch_fast`.
+Views are trained on the train side of the standard library. Bytes per symbol are those of held-out code: the validation
+side, near-duplicates of training text left out. For speed a view and its rival take turns, each round with text that
+neither has seen before, so that no cache of pieces is warm with it; a ratio is the median over rounds, with the
+quartiles beside it. The rival is our own BPE with word splitting in `tokenizers.encode_batch_fast`.
 
 Floor of a walk: one load a byte from the nearest cache that holds the table (4 to 5 cycles in level 1, about 14 in
 level 2), and one branch a symbol that no processor predicts (about 15 cycles).
@@ -10,7 +11,7 @@ level 2), and one branch a symbol that no processor predicts (about 15 cycles).
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +25,7 @@ from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.codebook import CodebookOptions, CodebookView
 
-ROUNDS = 9
+ROUNDS, OURS_BYTES, THEIRS_BYTES = 9, 2_200_000, 400_000
 RIVALS = {4096: "bpe:4096", 65536: "bpe:65536"}
 VIEWS = {
     "bpe:4096": 4096,
@@ -62,12 +63,12 @@ def measure(say: Callable[[str], None]) -> dict:
     rivals = {size: _alone(views[spec]) for size, spec in RIVALS.items()}
     for spec, size in VIEWS.items():
         say(f"encode with {spec} ...")
-        figures[spec] |= _against(views[spec], rivals[size], texts)
+        figures[spec] |= _against(views[spec], rivals[size], train_texts, texts)
     for spec in ("codebook:12", "codebook:16"):
         view = views[spec]
         assert isinstance(view, CodebookView)
         figures[spec] |= {
-            "two_threads_vs_one": _scaling(view, texts),
+            "two_threads_vs_one": _scaling(view, train_texts),
             "table_mb": round(view.trie.memory_bytes / 1e6, 2),
             "walked_mb": round(view.trie.walked_bytes / 1e6, 2),
         }
@@ -94,42 +95,52 @@ def _alone(view: View) -> Tokenizer:
     return Tokenizer.from_str(view.tokenizer_json)
 
 
-def _against(view: View, rival: Tokenizer, texts: list[bytes]) -> dict[str, Any]:
-    size = sum(map(len, texts))
-    strings = [text.decode("utf-8", "replace") for text in texts]
-
-    def ours() -> int:
-        return sum(len(view.encode(text).symbols) for text in texts)
-
-    def theirs() -> None:
+def _against(view: View, rival: Tokenizer, texts: list[bytes], held_out: list[bytes]) -> dict[str, Any]:
+    rate: dict[str, list[float]] = {"ours": [], "theirs": []}
+    unseen = iter(texts)
+    for _ in range(ROUNDS + 1):  # the first one warms up
+        theirs = _taken(unseen, THEIRS_BYTES)
+        ours = _taken(unseen, OURS_BYTES - THEIRS_BYTES)
+        strings = [text.decode("utf-8", "replace") for text in theirs]
+        begin = time.perf_counter()
         rival.encode_batch_fast(strings, add_special_tokens=False)
-
-    symbols = ours()
-    theirs()
-    seconds: dict[Callable, list[float]] = {ours: [], theirs: []}
-    for _ in range(ROUNDS):
-        for run in seconds:
-            begin = time.perf_counter()
-            run()
-            seconds[run].append(time.perf_counter() - begin)
-    ratios = np.divide(seconds[theirs], seconds[ours])
+        between = time.perf_counter()
+        for text in ours:
+            view.encode(text)
+        end = time.perf_counter()
+        rate["theirs"].append(sum(map(len, theirs)) / 1e6 / (between - begin))
+        rate["ours"].append(sum(map(len, ours)) / 1e6 / (end - between))
+    ours_mb_s, theirs_mb_s = np.array(rate["ours"][1:]), np.array(rate["theirs"][1:])
+    ratios = ours_mb_s / theirs_mb_s
+    symbols = sum(len(view.encode(text).symbols) for text in held_out)
     return {
-        "mb_s_core": round(size / 1e6 / float(np.median(seconds[ours])), 1),
-        "hf_mb_s_core": round(size / 1e6 / float(np.median(seconds[theirs])), 2),
+        "mb_s_core": round(float(np.median(ours_mb_s)), 1),
+        "hf_mb_s_core": round(float(np.median(theirs_mb_s)), 2),
         "vs_hf_tokenizers": round(float(np.median(ratios)), 1),
         "vs_hf_tokenizers_quartiles": [round(float(value), 1) for value in np.quantile(ratios, (0.25, 0.75))],
-        "bytes_per_symbol": round(size / symbols, 3),
+        "bytes_per_symbol": round(sum(map(len, held_out)) / symbols, 3),
         "symbols": view.alphabet_size,
     }
 
 
+def _taken(texts: Iterator[bytes], size: int) -> list[bytes]:
+    """The next texts, of about `size` bytes together."""
+    taken: list[bytes] = []
+    for text in texts:
+        taken.append(text)
+        size -= len(text)
+        if size <= 0:
+            break
+    return taken
+
+
 def _scaling(view: View, texts: list[bytes]) -> float:
-    """Throughput of two threads over that of one, each with the same work."""
+    """Throughput of two threads over that of one, each with the same work, 10 MB of text."""
+    share = _taken(iter(texts), 10_000_000)
 
     def work(_: int) -> None:
-        for _ in range(5):
-            for text in texts:
-                view.encode(text)
+        for text in share:
+            view.encode(text)
 
     ratios = []
     with ThreadPoolExecutor(2) as pool:

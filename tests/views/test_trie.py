@@ -1,8 +1,10 @@
+from collections import Counter
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.views.trie import ENDS, HAS_RESTS, trie_of
+from byteproxy.views.trie import ENDS, HAS_RESTS, bit_of, trie_of
 
 string_sets = st.lists(st.binary(min_size=1, max_size=6) | st.text("ab", min_size=1, max_size=9).map(str.encode)).map(
     lambda strings: list(dict.fromkeys(strings))
@@ -35,21 +37,29 @@ def test_a_trie_holds_its_strings_and_their_beginnings_and_nothing_else(strings,
     assert trie.length.tolist() == list(map(len, strings))
 
 
-@given(string_sets.filter(bool))
+@given(string_sets.filter(bool), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_rests_are_the_beginnings_left_after_a_shorter_string(strings):
-    trie = trie_of(strings, lookahead=True)
-    going_on = {string[:n] for string in strings for n in range(len(string))}
+def test_rests_are_the_places_from_which_a_shorter_string_may_reach_further(strings, whole):
+    trie = trie_of(strings, True, whole)
+
+    def behind(rest: bytes) -> set[int]:
+        added = [string[len(rest) :] for string in strings if string.startswith(rest)]
+        return {new[0] for new in added if len(new) > 1 and (whole or new not in strings)}
+
     for symbol, string in enumerate(strings):
         entries = trie.rests[trie.rest_start[symbol] : trie.rest_start[symbol + 1]].tolist()
         found = [(entry >> 56, entry >> 32 & 0xFFFFFF, entry & 0xFFFFFFFF) for entry in entries]
-        expected = [
-            (n, strings.index(string[:n]), entry_of(trie, string[n:]) >> 32)
-            for n in range(len(string) - 1, 0, -1)
-            if string[:n] in strings and string[n:] in going_on
-        ]
-        assert found == expected
-        assert bool(entry_of(trie, string) & int(HAS_RESTS)) == bool(expected)
+        shorter = [n for n in range(len(string) - 1, 0, -1) if string[:n] in strings and behind(string[n:])]
+        assert found == [(n, strings.index(string[:n]), entry_of(trie, string[n:]) >> 32) for n in shorter]
+        assert bool(entry_of(trie, string) & int(HAS_RESTS)) == bool(shorter)
+        asked = {int(bit_of(np.uint64(byte))) for n in shorter for byte in behind(string[n:])}
+        assert trie.asks[symbol] == sum(asked)
+
+
+def test_bytes_share_bits_with_few():
+    bits = Counter(int(bit_of(np.uint64(byte))) for byte in range(128))
+    assert sorted(bits.values()) == [2] * 64
+    assert len({int(bit_of(np.uint64(byte))) for byte in b" \n()[]{}.,:=_abcdefghijklmnopqrstuvwxyz0123456789"}) >= 45
 
 
 def test_a_table_of_many_strings_is_small():

@@ -104,7 +104,7 @@ class CodebookView:
         if len(strings) > 1 << 20 or max(map(len, strings)) > LONGEST:
             raise ValueError(f"a codebook holds at most {1 << 20} strings of at most {LONGEST} bytes")
         self.options = options
-        self.trie = trie_of(strings, lookahead=options.parse == "lookahead")
+        self.trie = trie_of(strings, options.parse == "lookahead", options.identifiers == "whole")
         self._table = StringTable(strings, self.name_for(len(strings), options))
         self._how, self._whole = PARSES[options.parse], options.identifiers == "whole"
         self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32

@@ -31,7 +31,7 @@ from byteproxy.coins import mixed
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.views.batches import cores
-from byteproxy.views.codebook_parse import IS_IDENTIFIER, PARSES, parse
+from byteproxy.views.codebook_parse import IS_IDENTIFIER, LOOKAHEAD, PARSES, parse
 from byteproxy.views.trie import BASE_SHIFT, ENDS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, trie_of
 
 GROWTH, OVERSHOOT, KEPT, LEAST_GAIN = 1.5, 2.0, 0.8, 0.01
@@ -171,7 +171,7 @@ class _Filling:
 
     def parsed(self, strings: list[bytes]) -> _Parsed:
         """Cut all documents with a set, each core its share of them."""
-        trie = trie_of(strings, lookahead=True)
+        trie = trie_of(strings, self.how == LOOKAHEAD, self.rules.whole)
         bounds = np.searchsorted(self.text.ends, np.linspace(0, len(self.text.bytes), self.cores + 1)[1:-1])
         shares = np.split(np.arange(len(self.text.ends)), bounds)
         parts = list(self.pool.map(lambda share: self._parsed_share(share, trie), shares))

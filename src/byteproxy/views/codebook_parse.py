@@ -21,7 +21,7 @@ import numba as nb
 import numpy as np
 
 from byteproxy.coins import CUT, SPLIT, coin, hashed
-from byteproxy.views.trie import BASE_SHIFT, ENDS, HAS_RESTS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie
+from byteproxy.views.trie import BASE_SHIFT, ENDS, HAS_RESTS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, bit_of
 
 GREEDY, LOOKAHEAD, OPTIMAL = 0, 1, 2
 PARSES = {"greedy": GREEDY, "lookahead": LOOKAHEAD, "optimal": OPTIMAL}
@@ -40,7 +40,7 @@ def parse(text: np.ndarray, trie: Trie, how: int, whole: bool, out: np.ndarray) 
     if how == GREEDY:
         return int(_greedy(text, ZERO, np.uint64(len(text)), trie.cells, whole, out, ZERO))
     if how == LOOKAHEAD:
-        return int(_lookahead(text, trie.cells, trie.rest_start, trie.rests, whole, out))
+        return int(_lookahead(text, trie.cells, trie.rest_start, trie.rests, trie.asks, whole, out))
     return int(_optimal(text, trie.cells, whole, out))
 
 
@@ -124,7 +124,13 @@ def _greedy(
 
 @nb.njit(cache=True, nogil=True)
 def _lookahead(
-    text: np.ndarray, cells: np.ndarray, rest_start: np.ndarray, rests: np.ndarray, whole: bool, out: np.ndarray
+    text: np.ndarray,
+    cells: np.ndarray,
+    rest_start: np.ndarray,
+    rests: np.ndarray,
+    asks: np.ndarray,
+    whole: bool,
+    out: np.ndarray,
 ) -> np.uint64:
     size = np.uint64(len(text))
     count, begin = ZERO, ZERO
@@ -134,7 +140,7 @@ def _lookahead(
     while end < size:
         reach, following = _longest(text, end, size, cells, whole)
         choice, chosen = end, last >> SYMBOL_SHIFT & SYMBOL
-        if last & HAS_RESTS:
+        if last & HAS_RESTS and asks[chosen] & bit_of(np.uint64(text[end])):
             row, rows_end = np.uint64(rest_start[chosen]), np.uint64(rest_start[chosen + ONE])
             while row < rows_end:
                 # A shorter choice reaches further only if what it leaves of the longest string goes on beyond its end.
