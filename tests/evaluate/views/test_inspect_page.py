@@ -23,7 +23,7 @@ from byteproxy.views.base import Encoded
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.raw import RawView
 
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 BPE = BpeView.train([document.text for document in toy_documents()], 300)
 TWOS = Pieces(rb"..|.", "twos")
 VIEWS = [RawView(), BPE, Nibbles(), WORDS, TWOS, HUNDREDS]

@@ -39,12 +39,17 @@ def compare_page(results: Mapping[str, Any]) -> str:
 def _table(views: Mapping[str, Any], columns: Sequence[Column]) -> str:
     rows = [
         (
-            f'<i class=swatch style="background:var(--arm{number % PALETTE})"></i>{text(spec)}',
+            f'<i class=swatch style="background:var(--arm{number % PALETTE})"></i>{_name(spec)}',
             [column.of(figures) for column in columns],
         )
         for number, (spec, figures) in enumerate(views.items())
     ]
     return table("view", [(column.heading, column.unit) for column in columns], rows)
+
+
+def _name(spec: str) -> str:
+    """A view's name, which may be long, with places where a line may break."""
+    return text(spec).replace(",", ",<wbr>").replace("/", "/<wbr>")
 
 
 def _meaning(column: Column) -> str:

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from byteproxy.page import PALETTE
 
-WIDTH, HEIGHT = 420.0, 320.0
+WIDTH, HEIGHT = 440.0, 440.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 30.0, 44.0
-_TYPE, _LETTER, _LINE = 12.0, 7.6, 14.0
+_TYPE, _LETTER, _LINE = 12.0, 7.0, 14.0
 _DOT = 4.5
 _LONGEST = 26
 
