@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from hashlib import blake2b
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from tests.views.contract import (
     documents,
     real_documents,
 )
-from tests.views.slow_codebook import keeps_rules, slow_parse
+from tests.views.slow_codebook import allowed, keeps_rules, slow_parse
 
+from byteproxy import coins
 from byteproxy.errors import InputError
 from byteproxy.views.codebook import SINGLES, CodebookOptions, CodebookView
 
@@ -113,6 +115,34 @@ def test_splitting_cuts_the_share_of_symbols_it_says_and_only_cuts():
         cut = np.searchsorted(split_ends, ends - plain.span_bytes, "right")
         was_cut = split_ends[np.minimum(cut, len(split_ends) - 1)] < ends
         assert abs(was_cut[plain.span_bytes > 1].mean() - share) < 0.01
+
+
+@given(letters.filter(bool), st.sampled_from([0.3, 1.0]), st.sampled_from(["free", "whole"]))
+@settings(max_examples=300, deadline=None)
+def test_splitting_is_the_slow_split(text, share, identifiers):
+    strings = [*SINGLES, b"ab", b"abb", b"ba", b"b.", b" a", b"a_b", b". b", b"aaa"]
+    seed = 7
+    view = CodebookView(strings, CodebookOptions(split=share, seed=seed, identifiers=identifiers))
+    key = np.uint64(int.from_bytes(blake2b(text, digest_size=8, key=seed.to_bytes(8, "big")).digest(), "big"))
+    expected, begin = [], 0
+    for place, piece in enumerate(slow_parse(text, strings, "lookahead", identifiers == "whole")):
+        ends = [begin + len(piece)]
+        if len(piece) > 1 and coins.coin(key, np.uint64(place), coins.SPLIT) < share:
+            cut = 1 + int(coins.hashed(key, np.uint64(place), coins.CUT)) % (len(piece) - 1)
+            ends = [begin + cut, begin + len(piece)]
+        for end in ends:
+            while begin < end:
+                fitting = [
+                    string
+                    for string in strings
+                    if text[begin:end].startswith(string)
+                    and allowed(text, begin, begin + len(string), identifiers == "whole")
+                ]
+                if len(ends) == 1:
+                    fitting = [piece]
+                expected.append(max(fitting, key=len))
+                begin += len(expected[-1])
+    assert [strings[symbol] for symbol in view.encode(text).symbols] == expected
 
 
 def test_splitting_depends_on_seed_and_document_only():

@@ -47,6 +47,7 @@ from byteproxy.views.base import Encoded
 from byteproxy.views.bpe_engine import Engine
 from byteproxy.views.bpe_merges import MOST_MERGES, MOST_SYMBOLS
 from byteproxy.views.pieces import LINES, LINES_PATTERN, WORDS_PATTERN, rule_of, steps_of
+from byteproxy.views.strings import StringTable
 
 RULE_VERSION = 1
 """Counts changes to what `encode` does around the tokenizer; part of the fingerprint."""
@@ -93,11 +94,12 @@ class BpeView:
         merges = _merges(content["model"])
         vocabulary = _without_added(content, merges)
         byte_of = {character: value for value, character in enumerate(_byte_characters())}
-        self._strings = [b""] * (max(vocabulary.values()) + 1)
+        strings = [b""] * (max(vocabulary.values()) + 1)
         for token, number in vocabulary.items():
-            self._strings[number] = bytes(byte_of[character] for character in token)
+            strings[number] = bytes(byte_of[character] for character in token)
+        name = f"bpe-{len(strings)}" + ("-lines" if self._rule == LINES else "")
+        self._table = StringTable(strings, name)
         self._dtype = np.uint16 if self.alphabet_size <= 1 << 16 else np.uint32
-        self._lengths = np.array([len(string) for string in self._strings], dtype=np.uint32)
         self._byte_symbols = np.array([vocabulary[character] for character in _byte_characters()], dtype=self._dtype)
         self._plain = {
             "added_tokens": [],
@@ -114,7 +116,7 @@ class BpeView:
             _ = self._tokenizer  # made at once, as `tokenizers` may find fault with a pattern
         else:
             by_number = [(vocabulary[left], vocabulary[right], vocabulary[left + right]) for left, right in merges]
-            self._engine = Engine(self._rule, self._strings, by_number)
+            self._engine = Engine(self._rule, strings, by_number)
 
     def __reduce__(self) -> tuple[type["BpeView"], tuple[str]]:
         return BpeView, (self._json,)
@@ -189,12 +191,12 @@ class BpeView:
     @property
     def name(self) -> str:
         """For example "bpe-4096", or "bpe-4096-lines" without words."""
-        return f"bpe-{self.alphabet_size}" + ("-lines" if self._rule == LINES else "")
+        return self._table.name
 
     @property
     def alphabet_size(self) -> int:
         """How many symbols there are, the 256 single bytes among them: the largest number and one."""
-        return len(self._strings)
+        return len(self._table.strings)
 
     @property
     def fingerprint(self) -> str:
@@ -204,7 +206,7 @@ class BpeView:
     @property
     def strings(self) -> list[bytes]:
         """The bytes behind each symbol; none for numbers that never occur, such as an added token's."""
-        return list(self._strings)
+        return list(self._table.strings)
 
     @property
     def tokenizer_json(self) -> str:
@@ -221,12 +223,7 @@ class BpeView:
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols, exactly; ValueError for a symbol outside of the alphabet or that never occurs."""
-        symbols = np.asarray(symbols)
-        if symbols.size and not 0 <= symbols.min() <= symbols.max() < self.alphabet_size:
-            raise ValueError(f"symbols from {symbols.min()} to {symbols.max()}, but {self.name} has no such symbols")
-        if symbols.size and not self._lengths[symbols].all():
-            raise ValueError(f"symbol {symbols[self._lengths[symbols] == 0][0]} stands for no text in {self.name}")
-        return b"".join(map(self._strings.__getitem__, symbols.tolist()))
+        return self._table.joined(symbols)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -260,7 +257,7 @@ class BpeView:
             for part in parts
         ]
         symbols = np.concatenate(arrays) if arrays else np.empty(0, dtype=self._dtype)
-        return Encoded(symbols, self._lengths[symbols])
+        return Encoded(symbols, self._table.spans(symbols))
 
 
 def _check_size(alphabet_size: int) -> None:

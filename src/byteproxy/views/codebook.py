@@ -105,7 +105,7 @@ class CodebookView:
             raise ValueError(f"a codebook holds at most {1 << 20} strings of at most {LONGEST} bytes")
         self.options = options
         self.trie = trie_of(strings, options.parse == "lookahead", options.identifiers == "whole")
-        self._table = StringTable(strings, self.name_for(len(strings), options))
+        self._table = StringTable(strings, self._name(len(strings), options))
         self._how, self._whole = PARSES[options.parse], options.identifiers == "whole"
         self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32
         decides = [RULE_VERSION, options.parse, self._whole, options.split, options.seed if options.split else 0]
@@ -180,8 +180,8 @@ class CodebookView:
         write_aside(Path(path), safetensors.numpy.save(tensors, metadata))
 
     @staticmethod
-    def name_for(size: int, options: CodebookOptions) -> str:
-        """The name says the size and whatever is not the default, as a store tells views apart by name."""
+    def _name(size: int, options: CodebookOptions) -> str:
+        """The size and whatever is not the default, as a store tells views apart by name."""
         plain = CodebookOptions()
         parts = [f"codebook-{size}"]
         parts += [options.parse] if options.parse != plain.parse else []
@@ -196,7 +196,7 @@ class CodebookView:
     @property
     def name(self) -> str:
         """For example "codebook-4096" or "codebook-65536-greedy-whole"."""
-        return self.name_for(self.alphabet_size, self.options)
+        return self._table.name
 
     @property
     def alphabet_size(self) -> int:

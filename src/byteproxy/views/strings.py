@@ -15,7 +15,7 @@ class StringTable:
         self.length = np.array([len(string) for string in self.strings], dtype=np.uint32)
         self._data = np.frombuffer(b"".join(self.strings), dtype=np.uint8)
         self._start = np.cumsum(self.length, dtype=np.int64) - self.length
-        self._name = name
+        self.name = name
 
     def spans(self, symbols: np.ndarray) -> np.ndarray:
         """The bytes that each symbol stands for, uint32 [n]."""
@@ -29,11 +29,11 @@ class StringTable:
         low, high = int(symbols.min()), int(symbols.max())
         if low < 0 or high >= len(self.strings):
             raise ValueError(
-                f"symbols from {low} to {high}, but view {self._name} has 0 to {len(self.strings) - 1} only"
+                f"symbols from {low} to {high}, but view {self.name} has 0 to {len(self.strings) - 1} only"
             )
         spans = self.spans(symbols)
         if not spans.all():
-            raise ValueError(f"symbol {symbols[spans == 0][0]} of view {self._name} stands for no text")
+            raise ValueError(f"symbol {symbols[spans == 0][0]} of view {self.name} stands for no text")
         text = np.empty(int(spans.sum(dtype=np.int64)), dtype=np.uint8)
         _join(symbols.astype(np.int64), self._start, self.length, self._data, text)
         return text.tobytes()

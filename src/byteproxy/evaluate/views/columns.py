@@ -86,7 +86,7 @@ SIZE = (
         "MB/s",
         "encode_mb_s",
         _speed,
-        "Text that one core encodes in a second: of processor time, all threads counted.",
+        "Text that one core encodes in a second, each text once: of processor time, all threads counted.",
     ),
     Column(
         "train",

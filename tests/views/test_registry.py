@@ -1,0 +1,156 @@
+"""Views by name: what is typed, what is built, and what is refused."""
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from tests.toy_corpus import toy_documents
+
+from byteproxy.errors import InputError
+from byteproxy.views import registry
+from byteproxy.views.base import View
+from byteproxy.views.bpe import BpeView
+from byteproxy.views.codebook import CodebookView
+from byteproxy.views.raw import RawView
+from byteproxy.views.token_bytes import TokenBytesView
+
+TEXTS = [document.text for document in toy_documents(40)]
+
+
+class Shouting(RawView):
+    """A third party's view."""
+
+    @dataclass(frozen=True)
+    class Options:
+        loud: int = 1
+        pitch: float = 0.5
+        often: bool = False
+        voice: Literal["low", "high"] = "low"
+
+    def __init__(self, options):
+        self.options = options
+
+    @classmethod
+    def make(cls, options, texts, progress=None):
+        assert list(texts) == []
+        return cls(options)
+
+
+@pytest.fixture
+def third_party(monkeypatch):
+    mine = EntryPoint("shouting", f"{__name__}:Shouting", registry.GROUP)
+    broken = EntryPoint("broken", "no_such_package.views:View", registry.GROUP)
+    there = registry.entry_points(group=registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints([*there, mine, broken]))
+    monkeypatch.setattr(EntryPoint, "load", load(EntryPoint.load))
+
+
+def load(real):
+    return lambda entry: Shouting if entry.name == "shouting" else real(entry)
+
+
+def no_texts():
+    raise AssertionError("nothing is trained here")
+
+
+def test_every_kind_of_the_design_is_there():
+    found = registry.kinds()
+    expected = [
+        "bits",
+        "bpe",
+        "chunks",
+        "codebook",
+        "double_bits",
+        "double_bytes",
+        "gzip",
+        "nibbles",
+        "raw",
+        "token_bytes",
+    ]
+    assert list(found) == expected
+    assert [name for name, kind in found.items() if kind.trained] == ["bpe", "codebook", "token_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("raw", "raw"),
+        ("chunks", "chunks-4"),
+        ("chunks:7", "chunks-7"),
+        ("chunks:size=16", "chunks-16"),
+        ("gzip:1", "gzip-1"),
+        ("bits", "bits"),
+    ],
+)
+def test_what_needs_no_training_is_built_at_once(spec, name):
+    view, seconds = registry.build(spec, no_texts)
+    assert (view.name, seconds) == (name, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "kind"),
+    [
+        ("bpe:300", "bpe-300", BpeView),
+        ("bpe:300,words=false", "bpe-300-lines", BpeView),
+        ("codebook:10,parse=greedy,longest=12", "codebook-1024-greedy-longest12", CodebookView),
+        ("token_bytes:gray,alphabet=300", "token_bytes-gray-300", TokenBytesView),
+    ],
+)
+def test_what_needs_training_is_trained_saved_and_loaded(spec, name, kind, tmp_path):
+    view, seconds = registry.build(spec, lambda: iter(TEXTS))
+    assert (view.name, type(view)) == (name, kind)
+    assert seconds > 0
+    path = tmp_path / f"view{kind.suffix}"
+    view.save(path)
+    assert registry.is_artefact(str(path))
+    again, none = registry.build(str(path), no_texts)
+    assert (again.fingerprint, type(again), none) == (view.fingerprint, kind, None)
+
+
+def test_a_file_in_this_folder_is_found_but_a_kind_goes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    BpeView.train(TEXTS, 280).save(Path("mine"))
+    BpeView.train(TEXTS, 280).save(Path("raw"))
+    assert registry.build("mine", no_texts).view.name == "bpe-280"
+    assert registry.build("raw", no_texts).view.name == "raw"
+    assert registry.build("./raw", no_texts).view.name == "bpe-280"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("nonesuch", "no view 'nonesuch': name one of bits, bpe, .*, or the file"),
+        ("some/where.json", "no file some/where.json"),
+        ("chunks:1", "size"),
+        ("chunks:four", "size is 'four': give a whole number"),
+        ("chunks:4,5", "'5' is no option here .there are: size"),
+        ("chunks:width=4", "'width=4' is no option here"),
+        ("raw:1", "'1' is no option here .there are: none"),
+        ("bpe:4096,words=no", "words is 'no': give true or false"),
+        ("codebook:parse=best", "parse is 'best': give one of lookahead, greedy, optimal"),
+        ("codebook:split=much", "split is 'much': give a number"),
+    ],
+)
+def test_what_cannot_be_built_says_why(spec, reason):
+    with pytest.raises(InputError, match=reason):
+        registry.build(spec, no_texts)
+
+
+def test_a_file_of_no_kind_is_refused(tmp_path):
+    for content in (b"", b"{}", b"\xff\x00", b"print(1)\n"):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(InputError, match="is no view that byteproxy knows"):
+            registry.load(tmp_path / "file")
+
+
+def test_a_third_party_is_found_by_its_entry_point(third_party):
+    view: View = registry.build("shouting:3,pitch=1.5,often=true,voice=high", no_texts).view
+    assert isinstance(view, Shouting)
+    assert view.options == Shouting.Options(3, 1.5, True, "high")
+
+
+def test_a_third_party_that_cannot_be_imported_is_named(third_party):
+    with pytest.raises(InputError, match=r"view 'broken' .* reinstall its package"):
+        registry.kind("broken")
