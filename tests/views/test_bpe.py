@@ -456,7 +456,7 @@ def test_ignore_merges_is_kept(tmp_path: Path) -> None:
 def test_numbers_that_stand_for_nothing_are_not_decoded() -> None:
     view = BpeView(json.dumps(starcoder()))
     assert view.strings[:2] == [b"", b""]
-    with pytest.raises(ValueError, match="symbol 1 of view bpe-.* stands for no text"):
+    with pytest.raises(ValueError, match=r"symbol 1 of view bpe-.* stands for no text"):
         view.decode(np.array([65, 1]))
 
 

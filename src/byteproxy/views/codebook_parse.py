@@ -36,7 +36,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 
 @nb.njit(cache=True, nogil=True)
 def parse(text: np.ndarray, trie: Trie, how: int, whole: bool, out: np.ndarray) -> int:
-    """Cut text, uint8 [n]; writes the symbols to the start of `out` ([n] or more) and returns how many there are."""
+    """Cut text, uint8 [n]; writes (symbol, bytes) to the rows of `out`, uint32 [n or more, 2], and returns how many."""
     if how == GREEDY:
         return int(_greedy(text, ZERO, np.uint64(len(text)), trie.cells, whole, out, ZERO))
     if how == LOOKAHEAD:
@@ -116,9 +116,10 @@ def _greedy(
 ) -> np.uint64:
     """Cut text[begin:limit] into out[count:]; the new count."""
     while begin < limit:
-        begin, last = _longest(text, begin, limit, cells, whole)
-        out[count] = last >> SYMBOL_SHIFT & SYMBOL
+        end, last = _longest(text, begin, limit, cells, whole)
+        out[count, 0], out[count, 1] = last >> SYMBOL_SHIFT & SYMBOL, end - begin
         count += ONE
+        begin = end
     return count
 
 
@@ -166,10 +167,10 @@ def _lookahead(
                 if further > reach:
                     reach, following = further, then
                     choice, chosen = middle, rest >> np.uint64(32) & np.uint64(0xFFFFFF)
-        out[count] = chosen
+        out[count, 0], out[count, 1] = chosen, choice - begin
         count += ONE
         begin, end, last = choice, reach, following
-    out[count] = last >> SYMBOL_SHIFT & SYMBOL
+    out[count, 0], out[count, 1] = last >> SYMBOL_SHIFT & SYMBOL, end - begin
     return count + ONE
 
 
@@ -202,11 +203,11 @@ def _optimal(text: np.ndarray, cells: np.ndarray, whole: bool, out: np.ndarray) 
         fewest[begin & ring] = best
     count, begin = ZERO, ZERO
     while begin < size:
-        entry, end = cells[ZERO], begin + np.uint64(size_at[begin])
-        while begin < end:
+        entry, size_here = cells[ZERO], np.uint64(size_at[begin])
+        for _ in range(size_here):
             entry = cells[(entry >> BASE_SHIFT) ^ np.uint64(text[begin])]
             begin += ONE
-        out[count] = entry >> SYMBOL_SHIFT & SYMBOL
+        out[count, 0], out[count, 1] = entry >> SYMBOL_SHIFT & SYMBOL, size_here
         count += ONE
     return count
 
@@ -230,16 +231,16 @@ def _allowed(text: np.ndarray, begin: np.uint64, end: np.uint64) -> bool:
 
 @nb.njit(cache=True, nogil=True)
 def split_at_random(
-    text: np.ndarray, symbols: np.ndarray, trie: Trie, whole: bool, share: float, key: np.uint64, out: np.ndarray
+    text: np.ndarray, parsed: np.ndarray, trie: Trie, whole: bool, share: float, key: np.uint64, out: np.ndarray
 ) -> int:
     """Cut a share of the symbols of two bytes or more in two at a random place, each half greedily.
 
-    symbols: a parse of `text`. key: decides all cuts, together with each symbol's place in the parse.
-    Writes to the start of `out` ([n] or more) and returns how many symbols there are.
+    parsed: (symbol, bytes) of each symbol of `text`. key: decides all cuts, together with a symbol's place among them.
+    Writes (symbol, bytes) to the rows of `out`, uint32 [n or more, 2], and returns how many.
     """
     count, begin = ZERO, ZERO
-    for place in range(len(symbols)):
-        size = np.uint64(trie.length[symbols[place]])
+    for place in range(len(parsed)):
+        size = np.uint64(parsed[place, 1])
         end = begin + size
         draw = np.uint64(place)
         if size > ONE and coin(key, draw, SPLIT) < share:
@@ -247,7 +248,7 @@ def split_at_random(
             count = _greedy(text, begin, middle, trie.cells, whole, out, count)
             count = _greedy(text, middle, end, trie.cells, whole, out, count)
         else:
-            out[count] = symbols[place]
+            out[count, 0], out[count, 1] = parsed[place, 0], parsed[place, 1]
             count += ONE
         begin = end
     return int(count)

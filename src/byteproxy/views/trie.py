@@ -34,14 +34,12 @@ class Trie(NamedTuple):
 
     cells: uint64 [slots]; from the top: base (32 bits), symbol of the string that ends here (22), 1 if it has rests,
         1 if a string ends here at all, label (8). The root is cell 0.
-    length: uint32 [symbols]; bytes of each string.
     rest_start: uint32 [symbols + 1]; where each symbol's entries in `rests` begin.
     rests: uint64 [entries], longest p first; from the top: bytes of p (8 bits), symbol of p (24), the rest's base (32).
     asks: uint64 [symbols]; `bit_of` the bytes behind a symbol for which its rests have to be looked at.
     """
 
     cells: np.ndarray
-    length: np.ndarray
     rest_start: np.ndarray
     rests: np.ndarray
     asks: np.ndarray
@@ -73,7 +71,7 @@ def trie_of(strings: list[bytes], lookahead: bool = False, whole: bool = False) 
     """
     order = sorted(range(len(strings)), key=strings.__getitem__)
     data = np.frombuffer(b"".join(map(strings.__getitem__, order)), dtype=np.uint8)
-    length = np.array([len(string) for string in strings], dtype=np.uint32)
+    length = np.array([len(string) for string in strings], dtype=np.int64)
     offsets = np.zeros(len(strings) + 1, dtype=np.int64)
     np.cumsum(length[order], out=offsets[1:])
     symbols = np.array(order, dtype=np.int32)
@@ -91,7 +89,7 @@ def trie_of(strings: list[bytes], lookahead: bool = False, whole: bool = False) 
         ending = (cells & ENDS) != 0
         symbol = (cells >> SYMBOL_SHIFT & SYMBOL).astype(np.int64)
         cells[ending] |= np.where(found[symbol[ending]] > 0, HAS_RESTS, np.uint64(0))
-    return Trie(cells, length, rest_start, rests, asks)
+    return Trie(cells, rest_start, rests, asks)
 
 
 @nb.njit(inline="always")
