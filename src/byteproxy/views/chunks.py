@@ -38,6 +38,7 @@ class ChunksView:
             if not 2 <= self.size <= 16:
                 raise InputError(f"option size of the chunks view is {self.size}: give 2 to 16 bytes")
 
+    spans_are_units = True
     summary = "pieces of a fixed number of bytes, as a control"
     trained = False
     alphabet_size = 256

@@ -65,7 +65,8 @@ SIZE = (
         "B/symbol",
         "bytes_per_symbol",
         _size,
-        "Bytes of text per symbol: how much shorter the sequence is.",
+        "Bytes of text per symbol: how much shorter the sequence is. The symbols of <code>chunks</code> are its chunks,"
+        " in all figures but the alphabet.",
     ),
     Column(
         "entropy",

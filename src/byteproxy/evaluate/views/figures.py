@@ -13,7 +13,7 @@ import numpy as np
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views.corpus import Corpus, held_out_sample
-from byteproxy.evaluate.views.stability import PERTURBATIONS, distances, pieces, resync_distances
+from byteproxy.evaluate.views.stability import PERTURBATIONS, distances, pieces, resync_distances, units
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.views import registry
 from byteproxy.views.base import Encoded, View
@@ -104,7 +104,7 @@ def figures(
         "alphabet_size": view.alphabet_size,
         "aligned": view.aligned,
         "lossless": lossless(view, texts, encoded),
-        **counts(encoded, sum(map(len, texts)), view.alphabet_size),
+        **counts([units(view, *one) for one in zip(encoded, texts, strict=True)], sum(map(len, texts))),
         **crossings(encoded, texts, view.aligned),
         "encode_mb_s": speed,
         "train_seconds": train_seconds,
@@ -140,15 +140,15 @@ def lossless(view: View, texts: Sequence[bytes], encoded: Sequence[Encoded]) -> 
     return not refused
 
 
-def counts(encoded: Sequence[Encoded], text_bytes: int, alphabet_size: int) -> dict[str, Any]:
+def counts(parts: Sequence[np.ndarray], text_bytes: int) -> dict[str, Any]:
     """How many symbols of which frequency.
 
+    parts: the symbols of each text, integers [n].
     entropy_bits is of the symbols' frequencies, per symbol; bits_per_byte is what a coder would need that knows these
     and takes each symbol for itself.
     """
-    symbols = np.concatenate([part.symbols for part in encoded])
-    found = np.bincount(symbols) if alphabet_size <= 1 << 24 else np.unique(symbols, return_counts=True)[1]
-    found = found[found > 0]
+    symbols = np.concatenate(parts)
+    _, found = np.unique(symbols, return_counts=True)
     shares = found / max(len(symbols), 1)
     entropy_bits = float(-(shares * np.log2(shares)).sum()) + 0.0
     return {

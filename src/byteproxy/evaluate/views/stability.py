@@ -62,10 +62,9 @@ def distances(view: View, texts: Sequence[bytes], how: str, seed: int, progress:
     for start in range(0, len(texts), _BATCH):
         batch = list(texts[start : start + _BATCH])
         pairs = [(text, changed) for text in batch if (changed := perturbed(how, text, seed)) is not None]
-        encoded = view.encode_batch([text for pair in pairs for text in pair])
-        found += [
-            distance(before.symbols, after.symbols) for before, after in zip(encoded[::2], encoded[1::2], strict=True)
-        ]
+        both = [text for pair in pairs for text in pair]
+        seen = [units(view, *one) for one in zip(view.encode_batch(both), both, strict=True)]
+        found += [distance(before, after) for before, after in zip(seen[::2], seen[1::2], strict=True)]
         progress(start + len(batch), len(texts))
     return np.array(found, dtype=np.float64)
 
@@ -73,6 +72,18 @@ def distances(view: View, texts: Sequence[bytes], how: str, seed: int, progress:
 def distance(before: np.ndarray, after: np.ndarray) -> float:
     """The Levenshtein distance of two sequences of symbols, divided by the length of the longer one."""
     return Levenshtein.normalized_distance(before.tolist(), after.tolist())
+
+
+def units(view: View, encoded: Encoded, text: bytes) -> np.ndarray:
+    """What counts as one symbol of a text: [n] numbers. Symbols, but for a view that says `spans_are_units`, its spans.
+
+    A span's number is a hash of its bytes, uint64.
+    """
+    if not getattr(view, "spans_are_units", False):
+        return encoded.symbols
+    ends = np.cumsum(encoded.span_bytes, dtype=np.int64)[encoded.span_bytes > 0].tolist()
+    spans = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return np.frombuffer(b"".join(blake2b(span, digest_size=8).digest() for span in spans), dtype=np.uint64)
 
 
 def resync_distances(view: View, texts: Sequence[bytes], seed: int, progress: Progress = silent) -> np.ndarray:
