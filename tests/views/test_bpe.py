@@ -328,6 +328,13 @@ def test_load_refuses_broken_files(content: bytes, tmp_path: Path) -> None:
         BpeView.load(tmp_path / "broken.json")
 
 
+def test_json_that_nests_without_end_is_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text('{"model":' + "[" * 100_000)
+    assert not BpeView.recognises(tmp_path / "deep.json")
+    with pytest.raises(InputError, match=r"deep\.json"):
+        BpeView.load(tmp_path / "deep.json")
+
+
 def test_load_and_save_name_the_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: No such file"):
         BpeView.load(tmp_path / "none.json")

@@ -8,7 +8,10 @@ from typing import Literal
 import pytest
 from tests.toy_corpus import toy_documents
 
+from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
+from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
@@ -143,6 +146,40 @@ def test_a_file_of_no_kind_is_refused(tmp_path):
         (tmp_path / "file").write_bytes(content)
         with pytest.raises(InputError, match="is no view that byteproxy knows"):
             registry.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(
+            "raw",
+            "bits",
+            "double_bits",
+            "nibbles",
+            "double_bytes",
+            "chunks:3",
+            "gzip",
+            "bpe:300",
+            "bpe:300,words=false",
+        ),
+        *("token_bytes:gray,alphabet=300", "codebook:10", "codebook:10,split=0.1,identifiers=whole"),
+    ],
+)
+def test_every_kind_goes_through_the_store(spec, tmp_path):
+    view = registry.build(spec, lambda: iter(TEXTS)).view
+    documents = toy_documents(30)
+    prepare(documents, tmp_path, Split(0.1, 0.2))
+    add_view(tmp_path, view)
+    store = Store.open(tmp_path)
+    store.verify()
+    entry = store.manifest.view(view.name)
+    assert (entry.fingerprint, entry.aligned) == (view.fingerprint, view.aligned)
+    found = []
+    for shard, info in enumerate(store.manifest.shards):
+        for row in range(info.documents):
+            assert view.decode(store.symbols(view.name, shard, row)) == store.text(shard, row)
+            found.append(store.text(shard, row))
+    assert sorted(found) == sorted(document.text for document in documents)
 
 
 def test_a_third_party_is_found_by_its_entry_point(third_party):

@@ -11,21 +11,18 @@ The rule for any bytes: invalid UTF-8 is cut out, each invalid byte becomes its 
 stretches between are encoded each by itself. "Invalid" is what Python's strict UTF-8 decoder calls so.
 
 Our patterns, GPT-2's own and none at all are encoded by `bpe_engine`, other patterns by `tokenizers`; which of them it
-is never changes a symbol. Measured on 6.8 MB of held-out standard library, on one of 2 cores of an AMD EPYC, the best
-of 3 passes that alternate with `tokenizers` (CPU time; a cold cache for each pass):
+is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat less than
+words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4), on
+Python source that was not encoded before:
 
-    symbols            engine      tokenizers   ratio   bytes per symbol
-    4096               137 MB/s    3.5 MB/s      40     2.87
-    65536              128 MB/s    3.2 MB/s      40     3.56
-    4096, lines         52 MB/s    4.7 MB/s      11     3.38
-    65536, lines        30 MB/s    4.2 MB/s       7     5.50
+    symbols           MB/s    times `tokenizers`    training, s    bytes a symbol, held out
+    4096               95          41                    5             3.25
+    65536              71          37                    6             3.79
+    4096, lines        33          16                   23             4.00
+    65536, lines       21          11                   29             6.34
 
-Two threads on two idle cores took the whole standard library from 108-117 to 205-223 MB/s (65536, wall time). The floor
-is to touch every byte and look up every piece once; lines repeat less than words, so most of them have to be merged, at
-45 ns a merge. Compiling takes some 6 s, once after each change of the code.
-
-Training on 25 MB of standard library with `tokenizers` takes 8 to 11 s of CPU time and 0.4 GB of memory; without words
-54 s for 4096 and 63 s for 65536 symbols, and 1.9 GB, about 70 bytes per byte of distinct text.
+Compiling takes some 6 s, once after each change of the code. Training on 25 MB of text takes 0.3 GB of memory, without
+words 2 GB.
 """
 
 import json
@@ -163,7 +160,7 @@ class BpeView:
                     return False
                 file.seek(0)
                 content = json.load(file)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(content.get("model"), dict) and "format" not in content
 

@@ -2,8 +2,7 @@
 
 That is what `tokenizers` does. Here a short piece scans the ranks of all its pairs for the smallest at each merge, 16
 to a vector instruction, and a long one keeps them in a tree of minima, so that a piece of n bytes costs O(n log n).
-A merge takes about 45 ns in short pieces and 60 to 85 ns in long ones (AMD EPYC, one core). Most of that is waiting, as
-what is merged next depends on the last merge.
+Most of the time goes by in waiting, as what is merged next depends on the last merge.
 
 Costs 24 bytes of memory per byte of the longest piece, and 8 to 16 bytes per merge and 256 KB for the tables.
 """

@@ -32,7 +32,7 @@ from byteproxy.coins import mixed
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.views.batches import cores
-from byteproxy.views.codebook_parse import IS_IDENTIFIER, LOOKAHEAD, PARSES, parse
+from byteproxy.views.codebook_parse import IS_IDENTIFIER, LOOKAHEAD, PARSES, inside, parse
 from byteproxy.views.trie import BASE_SHIFT, ENDS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, trie_of
 
 GROWTH, OVERSHOOT, KEPT, LEAST_GAIN = 1.5, 2.0, 0.8, 0.01
@@ -91,19 +91,19 @@ def filled(
     if not len(text.bytes):
         raise InputError("there is no text to fill a codebook from: give documents that are not empty")
     filling = _Filling(text, PARSES[how], rules, prefix_closed, _rounds(size) * len(text.bytes), progress)
-    strings = filling.grown([bytes([value]) for value in range(256)], size * OVERSHOOT)
-    strings = filling.pruned(strings, size)
-    best = 0.0
-    while True:
-        parsed = filling.parsed(strings)
-        rate = len(text.bytes) / max(len(parsed.symbols), 1)
-        if rate >= best:
-            kept = _by_frequency(strings, parsed.uses)
-        if rate < best * (1 + LEAST_GAIN) or len(strings) < size:
-            break
-        best = rate
-        strings = filling.pruned(filling.grown(strings, size * OVERSHOOT), size)
-    filling.finish()
+    with filling.pool:
+        strings = filling.pruned(filling.grown([bytes([value]) for value in range(256)], size * OVERSHOOT), size)
+        best = 0.0
+        while True:
+            parsed = filling.parsed(strings)
+            rate = len(text.bytes) / len(parsed.symbols)
+            if rate >= best:
+                kept = _by_frequency(strings, parsed.uses)
+            if rate < best * (1 + LEAST_GAIN) or len(strings) < size:
+                break
+            best = rate
+            strings = filling.pruned(filling.grown(strings, size * OVERSHOOT), size)
+    progress(filling.total, filling.total)
     return kept
 
 
@@ -181,11 +181,6 @@ class _Filling:
         symbols = np.concatenate([part[0] for part in parts])
         ends = np.cumsum(np.concatenate([part[1] for part in parts]))
         return _Parsed(symbols, ends, np.bincount(symbols, minlength=len(strings)))
-
-    def finish(self) -> None:
-        """Report the rest of the estimate as done, and let the threads go."""
-        self.progress(self.total, self.total)
-        self.pool.shutdown()
 
     def _parsed_share(self, share: np.ndarray, trie: Trie) -> tuple[np.ndarray, np.ndarray]:
         if not len(share):
@@ -304,9 +299,7 @@ def fits(text: np.ndarray, begin: int, end: int, rules: Rules) -> bool:
             if rules.apart and not (at == begin + 1 and before == SPACE):
                 return False
     if rules.whole and edges:
-        begins_inside = begin > 0 and IS_IDENTIFIER[text[begin - 1]] and IS_IDENTIFIER[text[begin]]
-        ends_inside = end < len(text) and IS_IDENTIFIER[text[end - 1]] and IS_IDENTIFIER[text[end]]
-        return not (begins_inside or ends_inside)
+        return not (inside(text, np.uint64(begin)) or inside(text, np.uint64(end)))
     return True
 
 

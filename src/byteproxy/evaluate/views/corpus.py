@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.near_duplicates import near_duplicates
@@ -73,6 +73,5 @@ def held_out_sample(corpus: Corpus, side: Side, most_bytes: int, progress: Progr
     kept = [document for document, copy in zip(documents, copies, strict=True) if not copy]
     if documents and not kept:
         raise InputError(f"every document of the {side} side of {corpus.name} is a near-duplicate: take another corpus")
-    # Of a store, only this method is asked for.
-    store = cast(Store, Corpus(corpus.name, lambda _: iter(kept)))
-    return Sample(side, held_out_texts(store, side, most_bytes, DOCUMENT_BYTES), int(copies.sum()))
+    without_copies = Corpus(corpus.name, lambda _: iter(kept))
+    return Sample(side, held_out_texts(without_copies, side, most_bytes, DOCUMENT_BYTES), int(copies.sum()))
