@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeAlias
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (done, total) in the unit that the caller's docstring names; total is 0 where it can't be known."""
+from typing import Protocol, TypeAlias
 
 
-def silent(done: int, total: int) -> None:
+class Progress(Protocol):
+    """How far something is."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Take (done, total) in the unit that the caller's docstring names; total is 0 where it can't be known.
+
+        note: what else there is to say, such as "12,000 documents".
+        """
+
+
+def silent(done: int, total: int, note: str = "") -> None:
     """Show nothing."""
 
 

@@ -1,4 +1,7 @@
-"""Progress bars on stderr, with rate and time left; where stderr is no terminal, a line when a stage is done."""
+"""Progress bars on stderr, with rate and time left; where stderr is no terminal, a line when a stage is done.
+
+The line says how long it took, of how much, and the rate.
+"""
 
 import sys
 import time
@@ -21,6 +24,8 @@ from rich.text import Text
 
 from byteproxy.progress import Progress as Report
 
+SHORTEST = 0.05  # seconds that a rate can be told from
+
 
 @contextmanager
 def stage(what: str, unit: str) -> Iterator[Report]:
@@ -35,20 +40,34 @@ def stage(what: str, unit: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=console,
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task(what, total=None, unit=unit)
+        task = bar.add_task(what, total=None, unit=unit, note="")
+        reached, noted = 0, ""
 
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None)
+        def report(done: int, total: int, note: str = "") -> None:
+            nonlocal reached, noted
+            reached, noted = done, note
+            bar.update(task, completed=done, total=total or None, note=note)
 
         yield report
         if bar.tasks[task].total is None:  # nobody knew how much it would be: it was what there is
             bar.update(task, total=bar.tasks[task].completed or 1, completed=bar.tasks[task].completed or 1)
     if not console.is_terminal:
-        print(f"{what}: {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
+        seconds = time.perf_counter() - begin
+        amount = f", {_amount(reached, unit)}" if reached else ""
+        rate = f", {_amount(reached / seconds, unit)}/s" if reached and seconds >= SHORTEST else ""
+        noted = f", {noted}" if noted else ""
+        print(f"{what}: {seconds:.1f} s{amount}{rate}{noted}", file=sys.stderr, flush=True)
+
+
+def _amount(count: float, unit: str) -> str:
+    if unit == "B":
+        return decimal(int(count))
+    return f"{count:,.{0 if count >= 100 or count == int(count) else 1}f} {unit}"
 
 
 class _Amount(ProgressColumn):

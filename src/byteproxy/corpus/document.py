@@ -11,9 +11,11 @@ class Document:
     text: the bytes, unchanged; they need not be valid UTF-8.
     source: where it comes from, for example "stdlib-3.11".
     project: what it belongs to (package, repository); train and held-out sides are split by project.
+    language: what it is written in, in small letters, for example "python"; empty where that isn't known.
     """
 
     id: str
     text: bytes
     source: str
     project: str
+    language: str = ""

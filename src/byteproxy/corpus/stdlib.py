@@ -3,6 +3,9 @@
 A document's project is its top-level module or package, and a test file belongs to what it tests: with module and
 test on different sides of the split, held-out text would quote trained text. File names say what is tested only by
 habit, so the rule merges when in doubt; a wrong merge costs nothing, a wrong separation leaks.
+
+Read as a source (`StdlibSource`), it is a folder of source files with projects of its own; `read_stdlib` gives the same
+documents in one go, empty files too.
 """
 
 import os
@@ -10,13 +13,18 @@ import re
 import sys
 import sysconfig
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from byteproxy.corpus.document import Document
+from byteproxy.corpus.folder import grouped
+from byteproxy.corpus.reading import Unit
 from byteproxy.errors import InputError
 
 FEWEST_FILES = 100
 """A standard library has well over a thousand sources; fewer than this many is a stripped or zipped one."""
+
+NAME = f"stdlib-{sys.version_info.major}.{sys.version_info.minor}"
 
 SKIPPED_FOLDERS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 
@@ -67,20 +75,34 @@ FAMILIES = {
 """Projects that share text or tests without sharing a name, found by counting the long lines they have in common."""
 
 
+@dataclass(frozen=True)
+class StdlibSource:
+    """The *.py files of the standard library.
+
+    root: the folder to read in place of the running interpreter's own library.
+    """
+
+    name: str = NAME
+    weight: float = 1.0
+    root: Path | None = None
+
+    def units(self) -> list[Unit]:
+        """Raises InputError when there are no sources to read."""
+        folder, paths = _found(self.root)
+        return grouped(self.name, os.path.abspath(folder), _with_projects(paths))
+
+
 def read_stdlib(root: Path | None = None) -> Iterator[Document]:
     """The *.py files of the standard library, sorted by path; reads one file at a time.
 
     root: the folder to read in place of the running interpreter's own library.
     Raises InputError at once when there are no sources to read.
     """
-    folder = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
-    paths = sorted(_source_paths(folder))
-    if len(paths) < (FEWEST_FILES if root is None else 1):
-        raise InputError(
-            f"{folder} holds {len(paths)} Python source files, so this interpreter's standard library is stripped or "
-            "zipped: use an interpreter that was installed with its sources, or name another folder"
-        )
-    return _documents(folder, paths)
+    folder, paths = _found(root)
+    return (
+        Document(id=path, text=(folder / path).read_bytes(), source=NAME, project=project, language="python")
+        for path, project in _with_projects(paths)
+    )
 
 
 def project_of(path: str, modules: Collection[str]) -> str:
@@ -96,13 +118,22 @@ def project_of(path: str, modules: Collection[str]) -> str:
     return FAMILIES.get(name, name)
 
 
-def _documents(folder: Path, paths: list[str]) -> Iterator[Document]:
-    source = f"stdlib-{sys.version_info.major}.{sys.version_info.minor}"
+def _found(root: Path | None) -> tuple[Path, list[str]]:
+    """The library's folder, and the paths of its sources relative to it, sorted."""
+    folder = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
+    paths = sorted(_source_paths(folder))
+    if len(paths) < (FEWEST_FILES if root is None else 1):
+        raise InputError(
+            f"{folder} holds {len(paths)} Python source files, so this interpreter's standard library is stripped or "
+            "zipped: use an interpreter that was installed with its sources, or name another folder"
+        )
+    return folder, paths
+
+
+def _with_projects(paths: list[str]) -> Iterator[tuple[str, str]]:
     top_level = {PurePosixPath(path).parts[0].removesuffix(".py") for path in paths}
     modules = frozenset(top_level) | frozenset(sys.stdlib_module_names) | frozenset(sys.builtin_module_names)
-    for path in paths:
-        text = (folder / path).read_bytes()
-        yield Document(id=path, text=text, source=source, project=project_of(path, modules))
+    return ((path, project_of(path, modules)) for path in paths)
 
 
 def _source_paths(folder: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
-from byteproxy.store.prepare import prepare
+from byteproxy.store.prepare import prepare_documents
 
 
 def copies(folder):
@@ -23,7 +23,7 @@ def copies(folder):
         Document("copy-of-held-out", long["validation"] + b"\nnew", "toy", other.project),
         Document("in-train", long["train"], "toy", sides["train"][0].project),
     ]
-    prepare(documents + more, folder, split)
+    prepare_documents(documents + more, folder, split)
     return open_corpus(str(folder))
 
 

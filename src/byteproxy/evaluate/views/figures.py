@@ -249,4 +249,4 @@ def resynchronisation(
 
 def _later(progress: Progress, before: int, total: int) -> Progress:
     """Reports of a part of the work, that begins when `before` of `total` are done, as reports of the whole."""
-    return lambda done, _: progress(before + done, total)
+    return lambda done, _, note="": progress(before + done, total, note)

@@ -1,0 +1,220 @@
+"""Source files: those of a folder, or a single one; each is a document, its bytes as they are.
+
+Of a folder, files of a known language are taken, or those that a pattern names. What a .gitignore inside the folder
+rules out is not (those above it, and git's settings for a person or machine, don't count), nor hidden files, symbolic
+links, and what version control and Python keep for themselves.
+
+A unit is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
+them in memory; reading is as fast as the disk.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+from byteproxy.corpus.document import Document
+from byteproxy.corpus.ignored import Patterns
+from byteproxy.corpus.languages import language_of
+from byteproxy.corpus.reading import BAD_NAME, TOO_LARGE, UNREADABLE, Passed, Record, Rules, Unit, judged, unheard
+from byteproxy.errors import InputError
+
+UNIT_BYTES = 64_000_000
+NEVER = frozenset({".git", ".hg", ".svn", "__pycache__"})
+
+
+class SourceFile(NamedTuple):
+    """A file as it was when it was listed: path relative to the root, bytes, nanoseconds, what it belongs to."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    project: str
+
+
+@dataclass(frozen=True)
+class FilesUnit:
+    """Files of one source that are read in one go."""
+
+    source: str
+    root: str
+    files: tuple[SourceFile, ...]
+
+    @property
+    def what(self) -> str:
+        first = printable(self.files[0].path)
+        return first if len(self.files) == 1 else f"{len(self.files)} files from {first}"
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def key(self) -> str:
+        read = [(*file, language_of(file.path)) for file in self.files]
+        return blake2b(repr(("files", self.source, read)).encode(), digest_size=16).hexdigest()
+
+    def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
+        behind = sum(file.size for file in self.files[:after])
+        for place, file in enumerate(self.files[after:], after + 1):
+            yield self._record(place, file, rules)
+            behind += file.size
+            passed(behind)
+
+    def _record(self, place: int, file: SourceFile, rules: Rules) -> Record:
+        """The record of a file as it is now, which may not be what was listed."""
+        name = printable(file.path)
+        if name != file.path:
+            return Record(place, name, 0, None, BAD_NAME, "rename the file, or exclude it")
+        try:
+            with open(os.path.join(self.root, file.path), "rb", buffering=0) as opened:
+                size = os.fstat(opened.fileno()).st_size
+                if 0 < rules.largest < size:
+                    return Record(place, name, 0, None, TOO_LARGE, f"{size} bytes")
+                read = opened.readall()
+        except OSError as error:
+            return Record(place, name, 0, None, UNREADABLE, error.strerror or str(error))
+        text, reason, detail = judged(read, rules)
+        if text is None:
+            return Record(place, name, 0, None, reason, detail)
+        return Record(place, name, 0, Document(name, text, self.source, file.project, language_of(name)))
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """A folder of source files, or one file.
+
+    root: absolute path.
+    depth: how many folders below the root make up a project; a file that stands less deep has the folders that it has,
+        and one directly in the root is a project of its own. At 0 all of it is one project, named as the source.
+    include: patterns in gitignore syntax, relative to the root, of the files to take; without any, all of a known
+        language are. A hidden file is taken only by a pattern that writes out a leading dot.
+    exclude: patterns of files and folders to leave out.
+    languages: take files of these only; empty means of any.
+    """
+
+    name: str
+    root: str
+    weight: float = 1.0
+    depth: int = 1
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+
+    def units(self) -> list[Unit]:
+        """Raises InputError if there is nothing to read, or a folder that can't be listed."""
+        if os.path.isfile(self.root):
+            root, name = os.path.split(self.root)
+            return grouped(self.name, root, [(name, printable(name))])
+        paths = sorted(self._listed())
+        if not paths:
+            raise InputError(f"{self.root} holds no source files: looked for {self._wanted()}")
+        return grouped(self.name, self.root, [(path, self._project(path)) for path in paths])
+
+    def _project(self, path: str) -> str:
+        folders = path.split("/")[:-1]
+        if not self.depth:
+            return self.name
+        return printable("/".join(folders[: self.depth]) or path)
+
+    def _wanted(self) -> str:
+        files = f"files that match {' or '.join(self.include)}" if self.include else "files of known languages"
+        if self.languages:
+            files += f", of these only {', '.join(self.languages)}"
+        return f"{files}, not hidden, not ignored by a .gitignore, not excluded; give include=*.xyz for other files"
+
+    def _listed(self) -> Iterator[str]:
+        """The files to read, in any order; goes into no folder that is ruled out."""
+        exclude, include = _patterns(self.exclude), _patterns(self.include)
+        hidden = _patterns(line for line in self.include if line.startswith("!") or is_hidden(line))
+        taken = self.include and any(not line.startswith("!") and is_hidden(line) for line in self.include)
+        waiting: list[tuple[str, tuple[tuple[str, Patterns], ...]]] = [("", (("", exclude),))]
+        while waiting:
+            folder, rules = waiting.pop()
+            entries = _entries(self.root, folder)
+            if any(entry.name == ".gitignore" and entry.is_file(follow_symlinks=False) for entry in entries):
+                rules = (*rules, (folder, Patterns.read(os.path.join(self.root, folder, ".gitignore"))))
+            for entry in entries:
+                path = folder + entry.name
+                if entry.name in NEVER or (is_hidden(path) and not taken):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if not _ruled_out(f"{path}/", rules):
+                        waiting.append((f"{path}/", rules))
+                elif entry.is_file(follow_symlinks=False):
+                    named = (hidden if is_hidden(path) else include).covers(path) if self.include else language_of(path)
+                    if named and self._language_fits(path) and not _ruled_out(path, rules):
+                        yield path
+
+    def _language_fits(self, path: str) -> bool:
+        return not self.languages or language_of(path) in self.languages
+
+
+def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Unit]:
+    """Units of about 64 MB of consecutive files.
+
+    root: the folder that paths are relative to.
+    paths: of each file the path and the project, sorted by path.
+    """
+    units: list[Unit] = []
+    files: list[SourceFile] = []
+    size = 0
+    for path, project in paths:
+        file = _found(root, path, project)
+        files.append(file)
+        size += file.size
+        if size >= UNIT_BYTES:
+            units.append(FilesUnit(source, root, tuple(files)))
+            files, size = [], 0
+    return units + ([FilesUnit(source, root, tuple(files))] if files else [])
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a name in a path, or in a pattern, begins with a dot."""
+    return path.startswith(".") or "/." in path
+
+
+def printable(path: str) -> str:
+    """The path; where it isn't Unicode, with its bytes written as \\xff."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _patterns(lines: Iterable[str]) -> Patterns:
+    return Patterns(os.fsencode(line) for line in lines)
+
+
+def _entries(root: str, folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(os.path.join(root, folder)) as entries:
+            return list(entries)
+    except OSError as error:
+        where = os.path.join(root, printable(folder))
+        raise InputError(
+            f"can't list {where}: {error.strerror}; make it readable, or leave it out by exclude"
+        ) from None
+
+
+def _ruled_out(path: str, rules: tuple[tuple[str, Patterns], ...]) -> bool:
+    """Whether the path itself is excluded or ignored.
+
+    rules: of each folder on the way down the patterns, relative to it; the first are the source's own, and nothing
+        takes back what they exclude. Of the others, the deepest that speaks decides.
+    """
+    (_, exclude), *ignored = rules
+    if exclude.verdict(path):
+        return True
+    for folder, patterns in reversed(ignored):
+        verdict = patterns.verdict(path.removeprefix(folder))
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _found(root: str, path: str, project: str) -> SourceFile:
+    """The file as it is now; one that is gone already counts nothing, and reading it says so."""
+    try:
+        status = os.stat(os.path.join(root, path))
+    except OSError:
+        return SourceFile(path, 0, 0, project)
+    return SourceFile(path, status.st_size, status.st_mtime_ns, project)

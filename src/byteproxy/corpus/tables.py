@@ -1,0 +1,279 @@
+"""Rows of Parquet and Arrow IPC files (files and streams, Feather version 2), each with a text. A unit is a file.
+
+Of a Parquet file only the wanted columns are read, some hundred rows at a time; an Arrow file is memory-mapped. Text
+may be of any string or binary type, or a dictionary of one. Bytes that aren't UTF-8 are dealt with by the rules, but
+for a dictionary of strings in Parquet: there they are damage to pyarrow.
+
+What is damaged is lost in one piece, with one rejection: of Parquet the rest of the row group, of an Arrow file the
+record batch (where even its number of rows can't be read, it counts as one), of an Arrow stream all that follows.
+Arrow files carry no checksums, nor do most Parquet files: damage inside a text that isn't compressed goes unseen.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from byteproxy.corpus.fields import Fields, record_of, usable
+from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, unheard
+from byteproxy.errors import InputError
+
+BATCH_ROWS = 256
+FILE_MAGIC = b"ARROW1"
+BROKEN = (OSError, pa.ArrowException)
+
+Kind: TypeAlias = Literal["parquet", "arrow"]
+
+
+class _Lost(NamedTuple):
+    """Rows that can't be read: how many numbers they take, and what is wrong."""
+
+    num_rows: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class TableUnit:
+    """A table, as it was when it was listed.
+
+    path: absolute. file: as records name it.
+    """
+
+    source: str
+    kind: Kind
+    path: str
+    file: str
+    size: int
+    mtime_ns: int
+    fields: Fields
+
+    @property
+    def what(self) -> str:
+        return self.file
+
+    @property
+    def key(self) -> str:
+        read = (self.kind, self.source, self.file, self.size, self.mtime_ns, self.fields)
+        return blake2b(repr(read).encode(), digest_size=16).hexdigest()
+
+    def check(self) -> None:
+        """Raises InputError if the file can't be read, or has no column to take text from."""
+        try:
+            schema = _schema(self.path, self.kind)
+        except BROKEN as error:
+            raise InputError(
+                f"can't read {self.path} as {self.kind}: {error}; fetch it again, or leave it out by exclude="
+            ) from None
+        _columns(schema, self.fields, self.path)
+
+    def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
+        place = after
+        try:
+            columns = _columns(_schema(self.path, self.kind), self.fields, self.path)
+            parts = _parquet_parts if self.kind == "parquet" else _arrow_parts
+            for first, part in parts(self.path, columns, after, lambda share: passed(int(share * self.size))):
+                for record in self._records(first, part, columns, rules, after):
+                    place = record.place
+                    yield record
+        except (*BROKEN, InputError) as error:  # not the file that was listed
+            yield Record(place + 1, self.file, 0, None, UNREADABLE, str(error))
+
+    def _records(
+        self, first: int, part: "pa.RecordBatch | _Lost", columns: Fields, rules: Rules, after: int
+    ) -> Iterator[Record]:
+        """The records after `after` of a part that begins with the row `first`."""
+        arrays = None if isinstance(part, _Lost) else _arrays(part, _names(columns), first)
+        if arrays is None or isinstance(arrays, _Lost):
+            lost = arrays or part
+            if first > after:
+                yield Record(first, self.file, first, None, UNREADABLE, lost.detail)
+            return
+        for start in range(max(0, after - first + 1), part.num_rows, BATCH_ROWS):
+            lists = {name: _listed(array.slice(start, BATCH_ROWS)) for name, array in arrays.items()}
+            texts = lists[columns.text[0]]
+            ids, projects, languages = (
+                [_name(lists, names, index) for index in range(len(texts))]
+                for names in (columns.id, columns.project, columns.language)
+            )
+            for index, text in enumerate(texts):
+                row = first + start + index
+                if text is None:
+                    yield Record(row, self.file, row, None, WRONG_TYPE, f"{columns.text[0]} is null, not string")
+                else:
+                    yield record_of(
+                        text, self.source, self.file, row, rules, ids[index], projects[index], languages[index]
+                    )
+
+
+def _schema(path: str, kind: Kind) -> pa.Schema:
+    if kind == "parquet":
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow
+    with pa.memory_map(path) as mapped, _opened(mapped) as reader:
+        return reader.schema
+
+
+def _columns(schema: pa.Schema, fields: Fields, path: str) -> Fields:
+    """The names under which the table has the parts of a document: one for the text, any number for the others.
+
+    Raises InputError if there is no text, or nothing under names that somebody gave on purpose.
+    """
+    kinds = dict(zip(reversed(schema.names), reversed(schema.types), strict=True))  # of the same name the first
+    there = ", ".join(dict.fromkeys(schema.names)) or "none"
+    text = next((name for name in fields.text if name in kinds), None)
+    if text is None:
+        raise InputError(
+            f"{path} has no column {' or '.join(fields.text)}, but {there}: name the one that holds the text by text="
+        )
+    if not (_is_text(kinds[text]) or pa.types.is_null(kinds[text])):
+        raise InputError(
+            f"column {text} of {path} is {kinds[text]}, not text; name another by text=: there are {there}"
+        )
+    names = {}
+    for part, default in (("id", Fields.id), ("project", Fields.project), ("language", Fields.language)):
+        wanted = getattr(fields, part)
+        names[part] = tuple(
+            name for name in wanted if name in kinds and (_is_text(kinds[name]) or pa.types.is_integer(kinds[name]))
+        )
+        if not names[part] and wanted != default:
+            raise InputError(
+                f"{path} has no column {' or '.join(wanted)} of strings or whole numbers; name another by {part}=: "
+                f"there are {there}"
+            )
+    return Fields((text,), **names)
+
+
+def _names(columns: Fields) -> list[str]:
+    return sorted({*columns.text, *columns.id, *columns.project, *columns.language})
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def _parquet_parts(
+    path: str, columns: Fields, after: int, passed: Callable[[float], None]
+) -> Iterator[tuple[int, "pa.RecordBatch | _Lost"]]:
+    """Batches of rows, each with the number of its first; row groups wholly before `after` are passed over.
+
+    passed: told the share of the file that is behind.
+    """
+    # Without pre_buffer, pages are read as they are needed: a row group of a gigabyte isn't in memory.
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as file:
+        following = 1
+        for group in range(file.num_row_groups):
+            row, following = following, following + file.metadata.row_group(group).num_rows
+            if following - 1 <= after:
+                continue
+            try:
+                for batch in file.iter_batches(BATCH_ROWS, [group], _names(columns), use_threads=False):
+                    yield row, batch
+                    row += batch.num_rows
+                    passed((row - 1) / file.metadata.num_rows)
+            except BROKEN as error:
+                yield row, _lost(row, following - row, error)
+
+
+def _arrow_parts(
+    path: str, columns: Fields, after: int, passed: Callable[[float], None]
+) -> Iterator[tuple[int, "pa.RecordBatch | _Lost"]]:
+    """Record batches, each with the number of its first row; those wholly before `after` are passed over.
+
+    passed: told the share of the file that is behind.
+    """
+    with pa.memory_map(path) as mapped:
+        with _opened(mapped) as reader:
+            fields = [reader.schema.names.index(name) for name in _names(columns)]
+        mapped.seek(0)
+        with _opened(mapped, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)) as reader:
+            row = 1
+            batches = getattr(reader, "num_record_batches", 0)  # a stream doesn't know
+            for number, batch in enumerate(_batches(reader), 1):
+                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch)
+                if row + part.num_rows - 1 > after:
+                    yield row, part
+                row += part.num_rows
+                passed(number / batches if batches else mapped.tell() / max(mapped.size(), 1))
+
+
+def _opened(mapped: pa.MemoryMappedFile, options: pa.ipc.IpcReadOptions | None = None) -> Any:
+    """A reader of the Arrow file or stream."""
+    is_file = mapped.read(len(FILE_MAGIC)) == FILE_MAGIC
+    mapped.seek(0)
+    return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(mapped, options=options)
+
+
+def _batches(reader: Any) -> Iterator["pa.RecordBatch | Exception"]:
+    """The record batches; in place of one that can't be read, why. A stream ends there: where it goes on is unknown."""
+    if isinstance(reader, pa.ipc.RecordBatchFileReader):
+        for index in range(reader.num_record_batches):
+            try:
+                batch = reader.get_batch(index)
+            except BROKEN as error:
+                batch = error
+            yield batch
+        return
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except BROKEN as error:
+            yield error
+            return
+        yield batch
+
+
+def _lost(row: int, rows: int, error: Exception) -> _Lost:
+    return _Lost(rows, f"rows {row} to {row + rows - 1} are lost: {error}" if rows > 1 else f"rows are lost: {error}")
+
+
+def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, pa.Array] | _Lost":
+    """The columns, text as bytes, checked: a damaged offset must not be followed. `first` is the batch's first row."""
+    try:
+        return {name: _checked(batch.column(batch.schema.names.index(name))) for name in names}
+    except BROKEN as error:
+        return _lost(first, batch.num_rows, error)
+
+
+def _checked(column: pa.Array) -> pa.Array:
+    """The column with binary values in place of strings. Raises ArrowException where it is damaged."""
+    if pa.types.is_dictionary(column.type):
+        # 64-bit offsets: what is taken from a dictionary can be much larger than it is.
+        return pa.DictionaryArray.from_arrays(column.indices, _checked(column.dictionary).cast(pa.large_binary()))
+    for strings, binary in (
+        (pa.string(), pa.binary()),
+        (pa.large_string(), pa.large_binary()),
+        (pa.string_view(), pa.binary_view()),
+    ):
+        column = column.view(binary) if column.type == strings else column
+    column.validate(full=True)
+    return column
+
+
+def _listed(column: pa.Array) -> list[Any]:
+    """The values: bytes, whole numbers or None."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary.take(column.indices)
+    return column.to_pylist()
+
+
+def _name(lists: dict[str, list[Any]], names: tuple[str, ...], index: int) -> str:
+    """The first usable value of a row; what isn't UTF-8 in it is written as \\xff."""
+    values = (lists[name][index] for name in names)
+    return usable(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in values)
