@@ -5,7 +5,8 @@ from pathlib import Path
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.encode import add_view
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views.bpe import BpeView
 
@@ -33,7 +34,7 @@ def toy_documents(count: int = 80, seed: int = 0) -> list[Document]:
 def toy_store(folder: Path) -> tuple[Store, BpeView]:
     """The documents prepared, with a BPE view of 300 symbols."""
     documents = toy_documents()
-    prepare(documents, folder, Split(0.1, 0.2))
+    prepare_documents(documents, folder, Split(0.1, 0.2))
     view = BpeView.train((document.text for document in documents), 300)
     add_view(folder, view)
     return Store.open(folder), view

@@ -4,14 +4,14 @@ from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.store.prepare import prepare
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 
 EVERYTHING = Split(0.0, 0.999999)
 
 
 def stored(folder, documents, split=EVERYTHING):
-    prepare([Document(name, text, "toy", project) for name, project, text in documents], folder, split)
+    prepare_documents([Document(name, text, "toy", project) for name, project, text in documents], folder, split)
     return Store.open(folder)
 
 

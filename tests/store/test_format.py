@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from byteproxy.corpus.reading import Rules
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.store import format
@@ -16,13 +17,17 @@ from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, S
 SHARD = ShardInfo(FileInfo("shard-00000.arrow", 10, "ab"), "train", 2, 8)
 FIRST = ViewInfo("first", "f1", 256, True, 4, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))
 OPAQUE = replace(FIRST, name="opaque", fingerprint="f2", aligned=False)
-SECOND = replace(FIRST, name="second", fingerprint="f3", bytes_per_symbol=8 / 3)
+SECOND = replace(FIRST, name="second", fingerprint="f3", artefact=FileInfo("view-second.x", 5, "ij"), spec="second:3")
 MANIFEST = Manifest(
     split=Split(0.1, 0.2, "salt"),
     shard_bytes=100,
-    sources={"toy": SourceInfo(3, 9, "ef")},
+    sources={"toy": SourceInfo(3, 9, "ef", 0.5), "a later one": SourceInfo(0, 0, "")},
+    rules=Rules(2, 3, "repair"),
+    near_duplicates="train",
+    records=3,
     sides={"train": SideInfo(2, 8, 1)},
     rejected={"exact duplicate": 1},
+    rejected_file=FileInfo("rejected.jsonl", 4, "gh"),
     shards=(SHARD,),
     views=(OPAQUE, FIRST, SECOND),
 )
@@ -32,9 +37,13 @@ def test_manifest_comes_back(tmp_path: Path) -> None:
     format.write_manifest(tmp_path, MANIFEST)
     assert format.read_manifest(tmp_path) == MANIFEST
     content = json.loads((tmp_path / "manifest.json").read_text())
-    assert (content["format"], content["version"]) == ("byteproxy-store", 1)
+    assert (content["format"], content["version"]) == ("byteproxy-store", 2)
     assert content["fingerprint"] == MANIFEST.fingerprint
-    assert (tmp_path / "manifest.json").read_text() == json.dumps(content, indent=2, sort_keys=True) + "\n"
+    assert (tmp_path / "manifest.json").read_text() == json.dumps(content, indent=2) + "\n"
+    assert list(format.read_manifest(tmp_path).sources) == ["toy", "a later one"]
+    plain = replace(MANIFEST, rejected_file=None)
+    format.write_manifest(tmp_path, plain)
+    assert format.read_manifest(tmp_path) == plain
 
 
 @pytest.mark.parametrize(
@@ -62,9 +71,15 @@ def test_truncated_manifest_is_refused(length: int, tmp_path: Path) -> None:
 def test_other_versions_and_no_corpus_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished corpus"):
         format.read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": "byteproxy-store", "version": 2}')
-    with pytest.raises(InputError, match="version 2, but this byteproxy reads byteproxy-store version 1"):
+    (tmp_path / "manifest.json").write_text('{"format": "byteproxy-store", "version": 1}')
+    with pytest.raises(InputError, match="version 1, but this byteproxy reads byteproxy-store version 2"):
         format.read_manifest(tmp_path)
+
+
+def test_files_are_all_beside_the_manifest() -> None:
+    names = ["shard-00000.arrow", *["shard-00000.first.arrow"] * 3, "view-second.x", "rejected.jsonl"]
+    assert [file.name for file in MANIFEST.files] == names
+    assert replace(MANIFEST, views=(), rejected_file=None).files == [SHARD.file]
 
 
 def test_fingerprint_follows_what_a_run_reads() -> None:

@@ -11,18 +11,33 @@ from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Nibbles, Opaque, a_do
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
+from byteproxy.store.encode import add_view
 from byteproxy.store.passages import Anchors, Passages, cut_shard
-from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 
 CHOICES = [(), ("words",), ("nibbles", "lines"), ("words", "lines", "nibbles")]
 
 
 def a_store(folder: Path, documents: list[Document], views: bool = True) -> Store:
-    prepare(documents, folder, Split(0.2, 0.2), shard_bytes=4000)
+    prepare_documents(documents, folder, Split(0.2, 0.2), shard_bytes=4000)
     for view in (Opaque(), WORDS, LINES, Nibbles()) if views else ():
         add_view(folder, view)
     return Store.open(folder)
+
+
+def passages_of(store: Store, side: str, names: tuple[str, ...], max_bytes: int) -> Passages:
+    """Those of all shards of a side, one after the other."""
+    shards = store.shards(side)  # type: ignore[arg-type]
+    none = prepared_nothing(len(names))
+    parts = [none, *(store.passages(shard, names, max_bytes) for shard in shards)]
+    fields = ("shard", "document", "byte_start", "byte_end", "symbol_start", "symbol_end")
+    return Passages(*(np.concatenate([getattr(part, field) for part in parts], axis=-1) for field in fields))
+
+
+def prepared_nothing(views: int) -> Passages:
+    none = np.empty(0, np.int64)
+    return Passages(none.astype(np.int32), none, none, none, none.reshape(views, 0), none.reshape(views, 0))
 
 
 def all_anchors(store: Store, view: str, shard: int) -> set[tuple[int, int, int]]:
@@ -38,7 +53,7 @@ def all_anchors(store: Store, view: str, shard: int) -> set[tuple[int, int, int]
 
 
 def check_passages(store: Store, side: str, names: tuple[str, ...], max_bytes: int) -> None:
-    passages = store.passages(side, names, max_bytes)  # type: ignore[arg-type]
+    passages = passages_of(store, side, names, max_bytes)
     texts: list[bytes] = []
     keys = list(zip(passages.shard.tolist(), passages.document.tolist(), strict=True))
     for key, group in itertools.groupby(range(len(passages)), key=keys.__getitem__):
@@ -100,20 +115,21 @@ def test_passages_of_a_larger_corpus(store: Store, names: tuple[str, ...], max_b
 
 
 def test_shapes_and_types(store: Store, tmp_path: Path) -> None:
-    passages = store.passages("train", ("words", "lines"), 500)
+    passages = store.passages(store.shards("train")[0], ("words", "lines"), 500)
     assert passages.shard.dtype == np.int32
     assert passages.symbol_start.shape == passages.symbol_end.shape == (2, len(passages))
     assert {passages.document.dtype, passages.byte_start.dtype, passages.symbol_end.dtype} == {np.dtype(np.int64)}
-    assert store.passages("train", (), 500).symbol_start.shape == (0, len(store.passages("train", (), 500)))
-    prepare([a_document(0, b"only one side")], tmp_path, Split(0, 0))
-    none = Store.open(tmp_path).passages("test", (), 500)
-    assert len(none) == 0
-    assert {none.shard.dtype, none.byte_end.dtype} == {np.dtype(np.int32), np.dtype(np.int64)}
+    raw = passages_of(store, "train", (), 500)
+    assert raw.symbol_start.shape == (0, len(raw))
+    prepare_documents([a_document(0, b"only one side")], tmp_path, Split(0, 0))
+    none = Store.open(tmp_path).table("test", (), 500)
+    assert none.rows.shape == (0, 3)
+    assert none.rows.dtype == np.int64
 
 
 def test_raw_and_first_view_draw_the_same_passages(store: Store) -> None:
     cuts = {
-        names: [store.passages(side, names, 600).byte_end.tolist() for side in SIDES]
+        names: [passages_of(store, side, names, 600).byte_end.tolist() for side in SIDES]
         for names in ((), ("words",), ("nibbles",))
     }
     assert cuts[()] == cuts[("words",)] != cuts[("nibbles",)]
@@ -168,7 +184,7 @@ def slow_cuts(text: bytes, max_bytes: int) -> list[bytes]:
 def test_without_views_any_byte_will_do(max_bytes: int, tmp_path: Path) -> None:
     store = a_store(tmp_path, FIXED, views=False)
     for side in SIDES:
-        passages = store.passages(side, (), max_bytes)
+        passages = passages_of(store, side, (), max_bytes)
         spans = zip(passages.shard.tolist(), passages.byte_start, passages.byte_end, strict=True)
         pieces = [store.text_buffer(shard)[start:end].tobytes() for shard, start, end in spans]
         assert pieces == [piece for document in store.documents(side) for piece in slow_cuts(document.text, max_bytes)]
@@ -178,16 +194,16 @@ def test_without_views_any_byte_will_do(max_bytes: int, tmp_path: Path) -> None:
 @given(st.text("ab\n", min_size=1, max_size=60).map(str.encode), st.integers(1, 12))
 def test_without_views_small_limits(text: bytes, max_bytes: int) -> None:
     with TemporaryDirectory() as folder:
-        prepare([a_document(0, text)], Path(folder), Split(0, 0))
-        passages = Store.open(Path(folder)).passages("train", (), max_bytes)
+        prepare_documents([a_document(0, text)], Path(folder), Split(0, 0))
+        passages = passages_of(Store.open(Path(folder)), "train", (), max_bytes)
         pieces = [text[a:b] for a, b in zip(passages.byte_start, passages.byte_end, strict=True)]
         assert pieces == slow_cuts(text, max_bytes)
 
 
 def test_line_ends_are_preferred_without_views(tmp_path: Path) -> None:
     text = b"1234\n1234567\n123\n12345678901"
-    prepare([a_document(0, text)], tmp_path, Split(0, 0))
-    passages = Store.open(tmp_path).passages("train", (), 10)
+    prepare_documents([a_document(0, text)], tmp_path, Split(0, 0))
+    passages = Store.open(tmp_path).passages(0, (), 10)
     assert [text[a:b] for a, b in zip(passages.byte_start, passages.byte_end, strict=True)] == [
         b"1234\n",
         b"1234567\n",
@@ -198,10 +214,10 @@ def test_line_ends_are_preferred_without_views(tmp_path: Path) -> None:
 
 def test_wrong_requests_are_refused(store: Store) -> None:
     with pytest.raises(InputError, match="no view 'none'"):
-        store.passages("train", ("none",), 100)
+        store.passages(0, ("none",), 100)
     with pytest.raises(InputError, match="'opaque' is not aligned"):
-        store.passages("train", ("opaque",), 100)
+        store.passages(0, ("opaque",), 100)
     with pytest.raises(InputError, match="max_bytes is 0"):
-        store.passages("train", (), 0)
+        store.passages(0, (), 0)
     with pytest.raises(InputError, match="no side 'dev'"):
-        store.passages("dev", (), 100)  # type: ignore[arg-type]
+        store.table("dev", (), 100)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.store.anchors import anchors_of
-from byteproxy.store.prepare import LOCK, add_view, prepare
+from byteproxy.store.encode import add_view
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
@@ -27,7 +28,7 @@ VIEWS: list[View] = [RawView(), WORDS, Nibbles(), Opaque(), BPE]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    prepare(FIXED, folder, SPLIT, shard_bytes=20_000)
+    prepare_documents(FIXED, folder, SPLIT, shard_bytes=20_000)
     add_view(folder, WORDS)
     add_view(folder, Nibbles())
     return folder
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(CORPORA, st.integers(1, 3000), st.sampled_from(VIEWS))
 def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes: int, view: View) -> None:
     with TemporaryDirectory() as folder:
-        prepare(documents, Path(folder), SPLIT, shard_bytes=shard_bytes)
+        prepare_documents(documents, Path(folder), SPLIT, shard_bytes=shard_bytes)
         add_view(Path(folder), view)
         store = Store.open(Path(folder))
         store.verify()
@@ -85,6 +86,7 @@ def test_files_open_in_plain_pyarrow(folder: Path) -> None:
         ("text", "large_binary"),
         ("source", "string"),
         ("project", "string"),
+        ("language", "string"),
     ]
     with pa.memory_map(str(folder / "shard-00000.nibbles.arrow")) as source:
         viewed = pa.ipc.open_file(source)
@@ -100,7 +102,7 @@ def test_files_open_in_plain_pyarrow(folder: Path) -> None:
 def test_large_document_has_a_shard_of_its_own(tmp_path: Path) -> None:
     texts = [b"a", b"bb", b"c" * 100, b"dd", b"e" * 8, b""]
     documents = [Document(str(number), text, "toy", "p") for number, text in enumerate(texts)]
-    manifest = prepare(documents, tmp_path, Split(0, 0), shard_bytes=10)
+    manifest = prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=10)
     assert [(shard.documents, shard.text_bytes) for shard in manifest.shards] == [(2, 3), (1, 100), (3, 10)]
 
 
@@ -150,7 +152,7 @@ def test_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
 def test_verify_reports_bytes(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
     Store.open(folder).verify(progress=lambda done, total: seen.append((done, total)))
-    total = sum(len(text) for name, text in contents(folder).items() if name not in (LOCK, "manifest.json"))
+    total = sum(len(text) for name, text in contents(folder).items() if name != "manifest.json")
     assert seen[-1] == (total, total)
 
 

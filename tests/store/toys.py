@@ -8,6 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import Split
+from byteproxy.store.folder import LOCK, SOURCES, VERIFIED
 from byteproxy.views.base import Encoded
 
 SPLIT_SALT = "toys"
@@ -78,9 +80,28 @@ class Opaque:
         raise ValueError("a fuzzy view")
 
 
+SPLIT = Split(0.2, 0.2)
 WORDS = Pieces(rb"[a-z]+|\n|.", "words")
 LINES = Pieces(rb"[^\n]*\n|[^\n]+", "lines")
 HUNDREDS = Pieces(rb".{1,100}", "hundreds")
+
+
+class StoppedError(Exception):
+    """Stands in for a kill."""
+
+
+class StopsHalfway(Pieces):
+    """WORDS, until it has seen so many documents."""
+
+    def __init__(self, documents: int) -> None:
+        super().__init__(WORDS.pattern, WORDS.name)
+        self.left = documents
+
+    def encode(self, document: bytes) -> Encoded:
+        self.left -= 1
+        if self.left < 0:
+            raise StoppedError
+        return super().encode(document)
 
 
 def a_document(number: int, text: bytes, projects: int = 7) -> Document:
@@ -106,6 +127,18 @@ FIXED_TEXTS = [
 FIXED = [a_document(number, b"%d" % number * 3 + text) for number, text in enumerate(FIXED_TEXTS * 6)]
 
 
+BESIDE = {LOCK, SOURCES, VERIFIED}
+"""Files in a corpus's folder that are no part of the corpus."""
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Every file of a corpus by name, leftovers of an unfinished run included."""
+    paths = [path for path in sorted(folder.iterdir()) if path.name not in BESIDE]
+    return {path.name: b"a folder" if path.is_dir() else path.read_bytes() for path in paths}
+
+
+def identities(folder: Path) -> dict[str, tuple[int, int]]:
+    """Changes whenever a file is written anew, even with the same content."""
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir() if path.name not in BESIDE
+    }

@@ -204,7 +204,7 @@ def test_steps_come_nearest_to_the_budget(tmp_path, mixture):
     store, view = toy_store(tmp_path)
 
     def stream_of(steps):
-        return Stream(store, view.name if mixture.needs_view else None, mixture, STUDY.shape, 0, steps)
+        return Stream(store, (view.name,) if mixture.needs_view else (), mixture, STUDY.shape, 0, steps)
 
     def flops(steps):
         stream = stream_of(steps)

@@ -261,6 +261,16 @@ def test_every_truncation_and_alteration_is_found(tmp_path):
             CodebookView.load(path)
 
 
+def test_a_saved_codebook_is_the_same_bytes_each_time(tmp_path):
+    view = CodebookView([bytes([value]) for value in range(256)] + [b"ab"], CodebookOptions())
+    files = set()
+    for _ in range(10):
+        view.save(tmp_path / "a.codebook")
+        files.add((tmp_path / "a.codebook").read_bytes())
+    assert len(files) == 1
+    assert CodebookView.load(tmp_path / "a.codebook").fingerprint == view.fingerprint
+
+
 def test_another_version_says_so(tmp_path):
     path = tmp_path / "code.codebook"
     trained().save(path)

@@ -1,8 +1,10 @@
 """The prepared corpus on disk: what its files are called and hold, and how a file gets there whole or not at all.
 
     manifest.json                     everything about the folder; written last, so a folder without it is unfinished
-    shard-00000.arrow                 id, source, project: string; text: large_binary; one row per document
+    shard-00000.arrow                 id, source, project, language: string; text: large_binary; one row per document
     shard-00000.bpe-4096.arrow        the same documents through a view: symbols and anchors
+    view-bpe-4096.json                the view itself, where its kind is trained
+    rejected.jsonl                    every record that became no document, with the reason; absent where there is none
 
 Shards are Arrow IPC files, uncompressed, of one record batch each, so that a column is one contiguous stretch of the
 memory-mapped file. Lists and texts have 64-bit offsets, and anchors are 64-bit: no document is too large for them.
@@ -14,22 +16,26 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 
+from byteproxy.corpus.reading import Rules
 from byteproxy.corpus.split import Side, Split
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
 
 FORMAT = "byteproxy-store"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
+REJECTED_FILE = "rejected.jsonl"
 SHARD_FILES = re.compile(r"shard-\d{5,}(\.[\w.-]+)?\.arrow")
-PARTIAL_FILES = re.compile(r"\.(shard-\d{5,}.*\.arrow|manifest\.json)\.\d+\.partial")
+
+NearDuplicates = Literal["held_out", "train", "keep"]
 
 VIEW_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -39,6 +45,7 @@ SHARD_SCHEMA = pa.schema(
         pa.field("text", pa.large_binary(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("project", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
     ]
 )
 
@@ -54,11 +61,15 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What was read from one source, duplicates included; sha256 covers ids, projects and texts in order."""
+    """What was read from one source, duplicates included, and how often it is shown relative to its size.
+
+    sha256 covers the ids, projects, languages and texts in order.
+    """
 
     documents: int
     bytes: int
     sha256: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,11 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class ViewInfo:
-    """One view of the whole corpus: `files` has one entry per shard, in the shards' order."""
+    """One view of the whole corpus: `files` has one entry per shard, in the shards' order.
+
+    artefact: the file of the view itself; None for a kind that isn't trained.
+    spec: what such a kind is built from, as in `views.registry`; empty where that wasn't said.
+    """
 
     name: str
     fingerprint: str
@@ -91,17 +106,28 @@ class ViewInfo:
     symbols: int
     bytes_per_symbol: float
     files: tuple[FileInfo, ...]
+    artefact: FileInfo | None = None
+    spec: str = ""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a prepared corpus; `views` are in the order in which they were added."""
+    """Everything about a prepared corpus.
+
+    records: all that were read; each is a document of a side or rejected.
+    sources: in the order in which they were read. rejected: how many for each reason that occurred; `rejected_file`
+        lists them. views: in the order in which they were added.
+    """
 
     split: Split
     shard_bytes: int
+    rules: Rules
+    near_duplicates: NearDuplicates
+    records: int
     sources: dict[str, SourceInfo]
     sides: dict[str, SideInfo]
     rejected: dict[str, int]
+    rejected_file: FileInfo | None
     shards: tuple[ShardInfo, ...]
     views: tuple[ViewInfo, ...] = ()
 
@@ -112,6 +138,12 @@ class Manifest:
                 return view
         there = ", ".join(view.name for view in self.views) or "none"
         raise InputError(f"the corpus has no view {name!r} (there are: {there}): add it or name another")
+
+    @property
+    def files(self) -> list[FileInfo]:
+        """Every file beside the manifest."""
+        views = [file for view in self.views for file in (*view.files, view.artefact)]
+        return [file for file in (*(shard.file for shard in self.shards), *views, self.rejected_file) if file]
 
     @property
     def cutting_view(self) -> ViewInfo | None:
@@ -139,6 +171,11 @@ def view_file_name(shard: int, view: str) -> str:
     return f"shard-{shard:05d}.{view}.arrow"
 
 
+def artefact_name(view: str, suffix: str) -> str:
+    """The file of a view itself."""
+    return f"view-{view}{suffix}"
+
+
 def view_schema(symbol_type: pa.DataType, aligned: bool, metadata: dict[str, str]) -> pa.Schema:
     """Columns of a view file; symbol_type is uint16 or uint32, and the metadata says what was encoded with what."""
     fields = [pa.field("symbols", _list_of(symbol_type), nullable=False)]
@@ -150,7 +187,7 @@ def view_schema(symbol_type: pa.DataType, aligned: bool, metadata: dict[str, str
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, readable and the same for the same corpus."""
     content = {"format": FORMAT, "version": VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
 
 
@@ -208,21 +245,23 @@ class HashingFile(io.RawIOBase):
         return FileInfo(name, self._size, self._hash.hexdigest())
 
 
-def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
-    """Write a file so that it appears whole or not at all: aside in the same folder, synced, renamed.
+@contextmanager
+def whole(path: Path, synced: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that appears whole or not at all: aside in the same folder, synced, renamed.
 
-    write: gets the open file and writes all of it, front to back.
+    synced: whether it has to outlast a power cut once it is there.
     Raises InputError when the disk is full; whatever is raised, nothing partial stays behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            hashing = HashingFile(file)
-            write(hashing)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.replace(partial, path)
-        sync_folder(path.parent)
+        if synced:
+            sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -232,10 +271,20 @@ def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
+    """Write a file as `whole` does, and say what was written.
+
+    write: gets the open file and writes all of it, front to back.
+    """
+    with whole(path) as file:
+        hashing = HashingFile(file)
+        write(hashing)
     return hashing.info(path.name)
 
 
-def write_batch(file: HashingFile, batch: pa.RecordBatch) -> None:
+def write_batch(file: HashingFile | BinaryIO, batch: pa.RecordBatch) -> None:
     """One record batch as a whole Arrow IPC file."""
     with pa.ipc.new_file(file, batch.schema, options=pa.ipc.IpcWriteOptions(compression=None)) as writer:
         writer.write_batch(batch)
@@ -268,14 +317,20 @@ def _list_of(value_type: pa.DataType) -> pa.DataType:
 
 
 def _manifest_from(content: dict[str, Any]) -> Manifest:
+    rejected_file = content.pop("rejected_file")
     return Manifest(
         split=Split(**content.pop("split")),
+        rules=Rules(**content.pop("rules")),
         sources={name: SourceInfo(**source) for name, source in content.pop("sources").items()},
         sides={name: SideInfo(**side) for name, side in content.pop("sides").items()},
+        rejected_file=FileInfo(**rejected_file) if rejected_file else None,
         shards=tuple(ShardInfo(**{**shard, "file": FileInfo(**shard["file"])}) for shard in content.pop("shards")),
-        views=tuple(
-            ViewInfo(**{**view, "files": tuple(FileInfo(**file) for file in view["files"])})
-            for view in content.pop("views")
-        ),
+        views=tuple(_view_from(**view) for view in content.pop("views")),
         **content,
+    )
+
+
+def _view_from(files: list[dict[str, Any]], artefact: dict[str, Any] | None, **rest: Any) -> ViewInfo:
+    return ViewInfo(
+        files=tuple(FileInfo(**file) for file in files), artefact=FileInfo(**artefact) if artefact else None, **rest
     )

@@ -71,20 +71,6 @@ def cut_shard(
     return Passages(np.full(count, shard, dtype=np.int32), rows, byte_start, byte_end, symbol_start, symbol_end)
 
 
-def join_passages(parts: list[Passages], named: int) -> Passages:
-    """The passages of several shards, one after the other."""
-    none = np.empty(0, dtype=np.int64)
-    empty_rows = np.empty((named, 0), dtype=np.int64)
-    return Passages(
-        np.concatenate([none.astype(np.int32), *(part.shard for part in parts)]),
-        np.concatenate([none, *(part.document for part in parts)]),
-        np.concatenate([none, *(part.byte_start for part in parts)]),
-        np.concatenate([none, *(part.byte_end for part in parts)]),
-        np.concatenate([empty_rows, *(part.symbol_start for part in parts)], axis=1),
-        np.concatenate([empty_rows, *(part.symbol_end for part in parts)], axis=1),
-    )
-
-
 def _shared_anchors(text_offsets: np.ndarray, views: list[Anchors]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Documents and byte offsets [shared] of the anchors that all views have, and symbol offsets [V, shared].
 

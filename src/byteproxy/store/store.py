@@ -1,17 +1,26 @@
 """A prepared corpus to read from: memory-mapped, so opening costs a look at each file's size, and reading no copy."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
-from byteproxy.store.format import FileInfo, Manifest, file_info, read_batch, read_manifest
-from byteproxy.store.passages import Anchors, Passages, cut_shard, join_passages
+from byteproxy.store.format import Manifest, read_batch, read_manifest
+from byteproxy.store.passages import Anchors, Passages, cut_shard
+from byteproxy.store.table import VERSION as TABLE_VERSION
+from byteproxy.store.table import Table, kept_table
+from byteproxy.store.verified import REPAIR, ensure_unaltered, verify
+from byteproxy.views import registry
+from byteproxy.views.base import View
 
 
 class Store:
@@ -33,13 +42,13 @@ class Store:
         """The corpus in a folder; InputError naming the file that is missing, of another size or of another version."""
         path = Path(path)
         store = cls(path, read_manifest(path))
-        for file in store._files():
+        for file in store.manifest.files:
             try:
                 size = (path / file.name).stat().st_size
             except OSError as error:
-                raise InputError(f"{path / file.name} can't be read ({error.strerror}): {_REPAIR}") from error
+                raise InputError(f"{path / file.name} can't be read ({error.strerror}): {REPAIR}") from error
             if size != file.size:
-                raise InputError(f"{path / file.name} has {size} bytes and should have {file.size}: {_REPAIR}")
+                raise InputError(f"{path / file.name} has {size} bytes and should have {file.size}: {REPAIR}")
         return store
 
     def __reduce__(self) -> tuple[object, tuple[Path]]:
@@ -47,18 +56,34 @@ class Store:
 
     def verify(self, progress: Progress = silent) -> None:
         """Read every file and compare its hash; InputError naming the first that differs. Progress is in bytes."""
-        total = sum(file.size for file in self._files())
-        done = 0
-        for file in self._files():
-            path = self.path / file.name
-            try:
-                found = file_info(path)
-            except OSError as error:
-                raise InputError(f"{path} can't be read ({error.strerror}): {_REPAIR}") from error
-            if found != file:
-                raise InputError(f"{path} was altered since it was written: {_REPAIR}")
-            done += file.size
-            progress(done, total)
+        verify(self.path, self.manifest.files, progress)
+
+    def ensure_unaltered(self, progress: Progress = silent) -> None:
+        """As `verify`, but reads only files that were written to since they were last verified here."""
+        ensure_unaltered(self.path, self.manifest.files, progress)
+
+    def view(self, name: str) -> View:
+        """The view of that name, out of the corpus itself.
+
+        Raises InputError where the corpus doesn't say how it is made, or where that gives another view today.
+        """
+        entry = self.manifest.view(name)
+        if entry.artefact is not None:
+            view = registry.load(self.path / entry.artefact.name)
+        elif entry.spec and not registry.is_artefact(entry.spec) and not registry.kind(_kind_of(entry.spec)).trained:
+            view = registry.build(entry.spec, lambda: ()).view
+        else:
+            raise InputError(
+                f"{self.path} holds the symbols of view {name!r} and neither the view nor what it is made from: "
+                "build or load it by itself"
+            )
+        if view.fingerprint != entry.fingerprint:
+            raise InputError(
+                f"view {name!r} of {self.path} has the fingerprint {view.fingerprint[:12]} now, and had "
+                f"{entry.fingerprint[:12]} when it was added, so its symbols would be others: use the versions of "
+                "then, or prepare again into another folder"
+            )
+        return view
 
     def shards(self, side: Side) -> list[int]:
         """The numbers of the shards of one side, in order."""
@@ -70,10 +95,10 @@ class Store:
         """The documents of one side in the order in which they were read."""
         for shard in self.shards(side):
             batch = self._shard(shard)
-            names = [batch.column(name) for name in ("id", "source", "project")]
+            names = [batch.column(name) for name in ("id", "source", "project", "language")]
             for row in range(batch.num_rows):
-                identifier, source, project = (column[row].as_py() for column in names)
-                yield Document(id=identifier, text=self.text(shard, row), source=source, project=project)
+                identifier, source, project, language = (column[row].as_py() for column in names)
+                yield Document(identifier, self.text(shard, row), source, project, language)
 
     def text(self, shard: int, row: int) -> bytes:
         """The text of one document; a copy."""
@@ -94,14 +119,13 @@ class Store:
         """The symbols of a shard, end to end: uint16 or uint32 [symbols]."""
         return _values(self._view(view_name, shard).column("symbols"))
 
-    def passages(self, side: Side, view_names: tuple[str, ...], max_bytes: int) -> Passages:
-        """One side cut into passages of at most `max_bytes`, which cover every byte and symbol exactly once.
+    def passages(self, shard: int, view_names: tuple[str, ...], max_bytes: int) -> Passages:
+        """A shard cut into passages of at most `max_bytes`, which cover every byte and symbol exactly once.
 
         Cuts are at anchors that all the named views share; with none named, at those of the first view that there is,
         so that raw text is cut like compressed text, or anywhere if there is none. They are at line ends where one is
         at least half of max_bytes on. Where there is no anchor within max_bytes, a passage is longer. Empty documents
         have none.
-
         """
         if max_bytes < 1:
             raise InputError(f"max_bytes is {max_bytes}: give at least 1")
@@ -110,18 +134,29 @@ class Store:
                 raise InputError(f"view {name!r} is not aligned with the text, so it has no passages: name another")
         first = self.manifest.cutting_view
         cutting = view_names or (() if first is None else (first.name,))
-        parts = [
-            cut_shard(
-                shard,
-                self.text_buffer(shard),
-                self._text_offsets(shard),
-                [self._anchors(name, shard) for name in cutting],
-                len(view_names),
-                max_bytes,
-            )
-            for shard in self.shards(side)
-        ]
-        return join_passages(parts, len(view_names))
+        return cut_shard(
+            shard,
+            self.text_buffer(shard),
+            self._text_offsets(shard),
+            [self._anchors(name, shard) for name in cutting],
+            len(view_names),
+            max_bytes,
+        )
+
+    def table(self, side: Side, view_names: tuple[str, ...], max_bytes: int, progress: Progress = silent) -> Table:
+        """The passages of all shards of one side, in the order of sources, shards, documents and text; see `table`.
+
+        progress: passages made; the total is 0. The second time it costs nothing.
+        """
+        what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), side, view_names, max_bytes]
+        key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+        cuts = _Cuts(self, self.shards(side), view_names, max_bytes)
+        return kept_table(self.path, key, cuts, list(self.manifest.sources), len(view_names), progress)
+
+    def sources_of(self, shard: int) -> np.ndarray:
+        """The source of each document of a shard, as a number in the manifest's order: int64 [documents]."""
+        names = pa.array(list(self.manifest.sources), pa.string())
+        return pc.index_in(self._shard(shard).column("source"), names).to_numpy().astype(np.int64)
 
     def _anchors(self, view_name: str, shard: int) -> Anchors:
         batch = self._view(view_name, shard)
@@ -134,10 +169,6 @@ class Store:
             byte_starts + _values(batch.column("anchor_bytes")),
             symbol_starts + _values(batch.column("anchor_symbols")),
         )
-
-    def _files(self) -> list[FileInfo]:
-        views = [file for view in self.manifest.views for file in view.files]
-        return [shard.file for shard in self.manifest.shards] + views
 
     def _shard(self, shard: int) -> pa.RecordBatch:
         if shard not in self._shards:
@@ -155,7 +186,24 @@ class Store:
         return _buffer(batch.column("text").buffers()[1], np.dtype(np.int64))[: batch.num_rows + 1]
 
 
-_REPAIR = "run the preparation again to restore it"
+class _Cuts(NamedTuple):
+    """What the table of a side is made of."""
+
+    store: Store
+    shards: list[int]
+    view_names: tuple[str, ...]
+    max_bytes: int
+
+    def sources(self) -> list[set[int]]:
+        return [set(np.unique(self.store.sources_of(shard)).tolist()) for shard in self.shards]
+
+    def shard(self, at: int) -> tuple[Passages, np.ndarray]:
+        shard = self.shards[at]
+        return self.store.passages(shard, self.view_names, self.max_bytes), self.store.sources_of(shard)
+
+
+def _kind_of(spec: str) -> str:
+    return spec.partition(":")[0]
 
 
 def _buffer(buffer: pa.Buffer | None, dtype: np.dtype) -> np.ndarray:

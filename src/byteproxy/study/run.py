@@ -32,8 +32,9 @@ from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.store.encode import add_view
 from byteproxy.store.format import write_whole
-from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.study.budget import steps_within, training_rate
 from byteproxy.study.folder import claimed
@@ -103,7 +104,7 @@ def _prepared(
     """The corpus with its view, and what there is to tell about both."""
     corpus, views = out / "corpus", out / "views"
     with stage("prepare the corpus", "B") as progress:
-        prepare(documents(), corpus, study.split, progress=progress)
+        prepare_documents(documents(), corpus, study.split, progress=progress)
     artefact = views / f"bpe-{study.alphabet}.json"
     told = views / "cost.json"
     if not (artefact.exists() and told.exists()):
@@ -126,7 +127,7 @@ def _prepared(
             _write_json(told, cost)
     store = Store.open(corpus)
     with stage("verify the corpus", "B") as progress:
-        store.verify(progress)
+        store.ensure_unaltered(progress)
     manifest = store.manifest
     entry = manifest.view(view.name)
     sides = {name: asdict(side) for name, side in manifest.sides.items()}
@@ -173,7 +174,7 @@ def _equal_compute(
         config = _config(study, mixture, view, budget["dtype"], 1)
 
         def stream_of(steps: int, config: TrainConfig = config) -> Stream:
-            return Stream(store, config.view, config.mixture, config.shape, config.seed, steps)
+            return Stream(store, config.views, config.mixture, config.shape, config.seed, steps)
 
         steps = steps_within(budget["flops"], stream_of, study.model)
         every = max(1, -(-steps // study.scoring.validations))
@@ -185,7 +186,7 @@ def _config(study: Study, mixture: Mixture, view: str, dtype: str, steps: int) -
     return TrainConfig(
         steps=steps,
         seed=study.seed,
-        view=view if mixture.needs_view else None,
+        views=(view,) if mixture.needs_view else (),
         dtype=dtype,
         model=study.model,
         mixture=mixture,
@@ -227,14 +228,19 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
         "loading_share": counters.loading_seconds / counters.seconds,
         "compressed_share": {
             "asked": counters.asked_rate / trainer.config.steps,
-            "segments": counters.segments[1] / sum(counters.segments),
-            "positions": counters.positions_by[1] / sum(counters.positions_by),
-            "text_bytes": counters.text_bytes[1] / sum(counters.text_bytes),
+            "segments": _compressed(counters.segments),
+            "positions": _compressed(counters.positions_by),
+            "text_bytes": _compressed(counters.text_bytes),
         },
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "curve": [line for line in lines if "loss" in line],
         "validation": [line for line in lines if "raw_bpb" in line],
     }
+
+
+def _compressed(by_representation: list[int]) -> float:
+    """The share of all but raw."""
+    return sum(by_representation[1:]) / sum(by_representation)
 
 
 def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:

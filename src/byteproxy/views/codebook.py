@@ -188,7 +188,7 @@ class CodebookView:
         options = json.dumps(asdict(self.options), sort_keys=True)
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "options": options, "name": self.name}
         metadata["sha256"] = _checksum(metadata, tensors)
-        write_aside(Path(path), safetensors.numpy.save(tensors, metadata))
+        write_aside(Path(path), _in_order(safetensors.numpy.save(tensors, metadata)))
 
     @staticmethod
     def _name(size: int, options: CodebookOptions) -> str:
@@ -262,6 +262,14 @@ def _opened(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     if not {"bytes", "lengths"} <= tensors.keys() or int(tensors["lengths"].sum()) != len(tensors["bytes"]):
         raise ValueError("strings are missing")
     return dict(header.get("__metadata__", {})), tensors
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header sorted, which is written in any order otherwise: same codebook, same bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def _checksum(metadata: dict[str, str], tensors: dict[str, Any]) -> str:

@@ -1,0 +1,202 @@
+"""Adding a view to a corpus: the symbols of every document in a file beside each shard, and the view's own file.
+
+It can be run again at any time: whatever is finished and still what it should be is kept, and the files come out the
+same bytes as in one undisturbed run. Memory: the symbols and anchors of one shard, twice, and what the view takes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from byteproxy.errors import InputError
+from byteproxy.progress import Progress, silent
+from byteproxy.store.anchors import anchors_of
+from byteproxy.store.folder import locked
+from byteproxy.store.format import (
+    VIEW_NAME,
+    FileInfo,
+    Manifest,
+    ShardInfo,
+    ViewInfo,
+    artefact_name,
+    file_info,
+    read_batch,
+    read_manifest,
+    view_file_name,
+    view_schema,
+    write_batch,
+    write_manifest,
+    write_whole,
+)
+from byteproxy.views.base import Encoded, View
+
+ENCODE_BYTES = 4 << 20  # a view may need a hundred times as much memory while it encodes
+
+
+def add_view(out: Path, view: View, progress: Progress = silent, spec: str = "") -> Manifest:
+    """Encode every document with a view, into a file beside each shard; no shard is written to.
+
+    A view of a trained kind is itself stored beside them. spec: what another kind is built from, see `views.registry`.
+    progress: bytes of text encoded, of all there are; files that are already there count as encoded.
+    Raises InputError when the folder holds another view of that name, when the view breaks its contract, and when the
+    disk is full.
+    """
+    out = Path(out)
+    if not VIEW_NAME.fullmatch(view.name):
+        raise InputError(f"view name {view.name!r} can't be part of a file name: use letters, digits, '-', '_' and '.'")
+    read_manifest(out)  # no lock file in a folder that is no corpus
+    with locked(out):
+        manifest = read_manifest(out)
+        before = next((known for known in manifest.views if known.name == view.name), None)
+        if before is not None and before.fingerprint != view.fingerprint:
+            raise InputError(
+                f"{out} already holds another view named {view.name!r} (fingerprint {before.fingerprint[:12]}, not "
+                f"{view.fingerprint[:12]}): prepare into another folder or give the view another name"
+            )
+        files, symbols = _view_files(out, manifest, view, before, progress)
+        artefact = _stored_artefact(out, view, None if before is None else before.artefact)
+        if before is None:
+            text_bytes = sum(shard.text_bytes for shard in manifest.shards)
+            after = ViewInfo(
+                name=view.name,
+                fingerprint=view.fingerprint,
+                alphabet_size=view.alphabet_size,
+                aligned=view.aligned,
+                symbols=symbols,
+                bytes_per_symbol=text_bytes / symbols if symbols else 0.0,
+                files=tuple(files),
+                artefact=artefact,
+                spec=spec if artefact is None else "",
+            )
+            manifest = replace(manifest, views=(*manifest.views, after))
+            write_manifest(out, manifest)
+        elif artefact != before.artefact:
+            again = replace(before, artefact=artefact)
+            manifest = replace(manifest, views=tuple(again if known is before else known for known in manifest.views))
+            write_manifest(out, manifest)
+        return manifest
+
+
+def _view_files(
+    out: Path, manifest: Manifest, view: View, before: ViewInfo | None, progress: Progress
+) -> tuple[list[FileInfo], int]:
+    """The files of a view, made where they are missing or altered, and how many symbols they hold."""
+    total = sum(shard.text_bytes for shard in manifest.shards)
+    done = symbols = 0
+    files = []
+    for number, shard in enumerate(manifest.shards):
+        path = out / view_file_name(number, view.name)
+        info = _finished_view_file(path, view, shard, before.files[number] if before else None)
+        info = info or _write_view_file(path, out / shard.file.name, view, shard, done, total, progress)
+        if before is not None and info != before.files[number]:
+            raise InputError(
+                f"{path} came out different from when view {view.name!r} was added: the view is no pure function "
+                "of the bytes (or another pyarrow wrote the file): prepare into another folder"
+            )
+        files.append(info)
+        symbols += len(read_batch(path).column("symbols").values)
+        done += shard.text_bytes
+        progress(done, total)
+    return files, symbols
+
+
+def _stored_artefact(out: Path, view: View, known: FileInfo | None) -> FileInfo | None:
+    """The file of the view itself, written unless it is there as it was; None for a kind that isn't trained.
+
+    Some kinds don't write the same bytes twice for the same view, so a file that had to be written again may differ.
+    """
+    save, suffix = getattr(view, "save", None), getattr(view, "suffix", None)
+    if save is None or suffix is None:
+        return None
+    path = out / artefact_name(view.name, suffix)
+    if known is None or not path.exists() or file_info(path) != known:
+        save(path)
+    return file_info(path)
+
+
+def _finished_view_file(path: Path, view: View, shard: ShardInfo, known: FileInfo | None) -> FileInfo | None:
+    """The view file of a shard if an earlier run finished it, else None."""
+    if not path.exists():
+        return None
+    try:
+        metadata = read_batch(path).schema.metadata or {}
+    except InputError:
+        return None
+    if metadata != {key.encode(): value.encode() for key, value in _view_metadata(view, shard).items()}:
+        return None
+    info = file_info(path)
+    return info if known in (None, info) else None
+
+
+def _view_metadata(view: View, shard: ShardInfo) -> dict[str, str]:
+    """What a view file says about itself, so that a leftover of an unfinished run can be told to be of use."""
+    return {
+        "byteproxy.alphabet_size": str(view.alphabet_size),
+        "byteproxy.fingerprint": view.fingerprint,
+        "byteproxy.shard_sha256": shard.file.sha256,
+        "byteproxy.view": view.name,
+    }
+
+
+def _write_view_file(
+    path: Path, shard_path: Path, view: View, shard: ShardInfo, done: int, total: int, progress: Progress
+) -> FileInfo:
+    """Encode the documents of one shard; `done` of `total` bytes of text were encoded before."""
+    batch = read_batch(shard_path)
+    if file_info(shard_path) != shard.file:
+        raise InputError(f"{shard_path} was altered since it was written: run the preparation again to restore it")
+    texts = batch.column("text")
+    sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
+    dtype = np.dtype(np.uint16 if view.alphabet_size <= 1 << 16 else np.uint32)
+    encoded: list[np.ndarray] = []
+    anchors: list[tuple[np.ndarray, np.ndarray]] = []
+    for first, last in _batches(sizes):
+        documents = [texts[row].as_py() for row in range(first, last)]
+        through = view.encode_batch(documents)
+        for row, (text, one) in enumerate(zip(documents, through, strict=True), start=first):
+            _check_contract(view, one, len(text), batch.column("id")[row])
+            encoded.append(one.symbols.astype(dtype, copy=False))
+            if view.aligned:
+                anchors.append(anchors_of(np.frombuffer(text, dtype=np.uint8), one.span_bytes.astype(np.uint32)))
+        done += int(sizes[first:last].sum())
+        progress(done, total)
+    columns = [_lists(encoded, dtype)]
+    if view.aligned:
+        columns += [_lists([pair[side] for pair in anchors], np.dtype(np.int64)) for side in (0, 1)]
+    schema = view_schema(pa.from_numpy_dtype(dtype), view.aligned, _view_metadata(view, shard))
+    lists = [
+        pa.LargeListArray.from_arrays(offsets, values, type=kind)
+        for (offsets, values), kind in zip(columns, schema.types, strict=True)
+    ]
+    viewed = pa.record_batch(lists, schema=schema)
+    return write_whole(path, lambda file: write_batch(file, viewed))
+
+
+def _batches(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of documents of about ENCODE_BYTES."""
+    group = (np.cumsum(sizes) - sizes) // ENCODE_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(sizes)]
+    yield from pairwise(bounds)
+
+
+def _lists(arrays: list[np.ndarray], dtype: np.dtype) -> tuple[pa.Array, pa.Array]:
+    """Offsets and values of a list column."""
+    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+    np.cumsum([len(array) for array in arrays], out=offsets[1:])
+    return pa.array(offsets), pa.array(np.concatenate([np.empty(0, dtype=dtype), *arrays], dtype=dtype))
+
+
+def _check_contract(view: View, encoded: Encoded, size: int, document: object) -> None:
+    """Views come from outside too, and a wrong one must not end up as a corpus that is quietly wrong."""
+    symbols, spans = encoded
+    if len(symbols) and not 0 <= int(symbols.min()) <= int(symbols.max()) < view.alphabet_size:
+        reason = f"symbols outside of its alphabet of {view.alphabet_size}"
+    elif view.aligned and (len(spans) != len(symbols) or int(spans.sum(dtype=np.int64)) != size):
+        reason = f"spans that don't cover its {size} bytes"
+    else:
+        return
+    raise InputError(f"view {view.name!r} gives document {document} {reason}: the view is faulty, use another")

@@ -1,0 +1,144 @@
+"""What was rejected: a line of JSON for every record that became no document, and an error where too many are faulty.
+
+Both need a pass over what was staged of the records, without their texts.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from byteproxy.corpus.reading import EXACT_DUPLICATE, FAULTY, NEAR_DUPLICATE
+from byteproxy.errors import InputError
+from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, Manifest, file_info, write_whole
+from byteproxy.store.select import (
+    DUPLICATE,
+    LIKE_EARLIER,
+    LIKE_HELD_OUT,
+    LIKE_TRAIN,
+    REJECTED,
+    Selection,
+    as_read,
+    by_part,
+)
+from byteproxy.store.staging import Parts, Staged
+
+FEWEST_RECORDS = 1000  # of fewer, one bad record would be a large share
+PLACES_SHOWN = 3
+
+_SIMILAR = {
+    LIKE_TRAIN: "similar to a train document",
+    LIKE_EARLIER: "similar to an earlier held-out document",
+    LIKE_HELD_OUT: "similar to a held-out document",
+}
+
+
+class Faults:
+    """Counts damaged records unit by unit, in their order, until they are too many."""
+
+    def __init__(self, out: Path, staged: Path, most: float, listed: bool) -> None:
+        """listed: whether the list may be written into the folder."""
+        self.out, self.staged, self.most, self.listed = out, staged, most, listed
+        self.units: list[Staged] = []
+        self.records = 0
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, unit: Staged) -> None:
+        """Count the next unit; InputError if that is too much, once there are enough records to tell."""
+        self.units.append(unit)
+        self.records += unit.records
+        self.reasons.update(unit.reasons)
+        if self.records >= FEWEST_RECORDS:
+            self.check()
+
+    def check(self) -> None:
+        """InputError if the share of damaged records is above what is allowed; they are listed first."""
+        faulty = Counter({reason: self.reasons[reason] for reason in FAULTY if self.reasons[reason]})
+        share = faulty.total() / max(self.records, 1)
+        if share <= self.most:
+            return
+        where = self.listing() or "the list of them would overwrite that of the corpus which is there"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in faulty.most_common(PLACES_SHOWN))
+        raise InputError(
+            f"{faulty.total():,} of {self.records:,} records are faulty, {100 * share:.3g} % and more than the "
+            f"{100 * self.most:.3g} % allowed ({reasons}; first: {'; '.join(self._first_places())}; {where}): "
+            "mend the sources, or allow a larger share"
+        )
+
+    def listing(self) -> str:
+        """List what was rejected so far, and say where; empty where that may not be."""
+        if not self.listed:
+            return ""
+        parts = Parts(self.staged, self.units)
+        write_rejected(self.out, parts, as_read(parts), finished=None)
+        return f"all are listed in {self.out / REJECTED_FILE}"
+
+    def _first_places(self) -> list[str]:
+        places: list[str] = []
+        for batch in Parts(self.staged, self.units):
+            rows = np.flatnonzero(np.isin(batch.column("reason").to_numpy(zero_copy_only=False), FAULTY))
+            columns = batch.select(["source", "file", "line"])
+            for row in columns.take(pa.array(rows[: PLACES_SHOWN - len(places)])).to_pylist():
+                places.append(f"{row['source']}, {row['file']}" + (f":{row['line']}" if row["line"] else ""))
+            if len(places) == PLACES_SHOWN:
+                break
+        return places
+
+
+def write_rejected(out: Path, parts: Parts, selection: Selection, finished: Manifest | None) -> FileInfo | None:
+    """Write rejected.jsonl, unless it is there as it should be; None, and no file, where nothing was rejected.
+
+    finished: the corpus that the folder holds; nothing is written that isn't its own.
+    """
+    path = out / REJECTED_FILE
+    if not (selection.fate < 0).any():
+        if finished is None:
+            path.unlink(missing_ok=True)
+        return None
+    if finished is not None or path.exists():
+        hashing = HashingFile()
+        _write_lines(hashing, parts, selection)
+        info = hashing.info(path.name)
+        if finished is not None and finished.rejected_file != info:
+            return info
+        if path.exists() and file_info(path) == info:
+            return info
+    return write_whole(path, lambda file: _write_lines(file, parts, selection))
+
+
+def count_rejected(units: list[Staged], selection: Selection) -> dict[str, int]:
+    """How many records were rejected for each reason that occurred, sorted by reason."""
+    counts: Counter[str] = Counter()
+    for unit in units:
+        counts.update(unit.reasons)
+    counts[EXACT_DUPLICATE] += len(selection.copies)
+    counts[NEAR_DUPLICATE] += int(np.isin(selection.fate, list(_SIMILAR)).sum())
+    return {reason: count for reason, count in sorted(counts.items()) if count}
+
+
+def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
+    rejected = np.flatnonzero(selection.fate < 0)
+    for part, rows in by_part(selection.starts, rejected):
+        fates = selection.fate[rows]
+        found = parts[part].select(["source", "file", "line", "reason", "detail"])
+        told = found.take(pa.array(rows - selection.starts[part])).to_pylist()
+        kept = iter(_kept_names(parts, selection, rows[fates == DUPLICATE]))
+        for line, fate in zip(told, fates.tolist(), strict=True):
+            if fate == DUPLICATE:
+                line |= {"reason": EXACT_DUPLICATE, "detail": next(kept)}
+            elif fate != REJECTED:
+                line |= {"reason": NEAR_DUPLICATE, "detail": _SIMILAR[fate]}
+        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told).encode())
+
+
+def _kept_names(parts: Parts, selection: Selection, copies: np.ndarray) -> list[str]:
+    """The documents that these records are copies of, each as source and id."""
+    originals = selection.originals[np.searchsorted(selection.copies, copies)]
+    wanted, places = np.unique(originals, return_inverse=True)
+    names: list[str] = []
+    for part, rows in by_part(selection.starts, wanted):
+        found = parts[part].select(["source", "id"]).take(pa.array(rows - selection.starts[part]))
+        names += [f"{row['source']}/{row['id']}" for row in found.to_pylist()]
+    return [names[place] for place in places.tolist()]
