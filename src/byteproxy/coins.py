@@ -9,7 +9,7 @@ and under four steps a draw on average, whatever n is.
 import numba as nb
 import numpy as np
 
-KIND, ORDER, EPOCH, SPLIT, CUT = map(np.uint64, range(1, 6))  # what a coin is for
+KIND, ORDER, EPOCH, SPLIT, CUT, SOURCE, VIEW, SEGMENT, CHAIN = map(np.uint64, range(1, 10))  # what a coin is for
 _ROUNDS = 4
 
 

@@ -6,7 +6,7 @@ other. A *representation* is what a segment is written in: 0 is raw bytes, 1 the
 2 the second, and so on. Each has an opening and a closing sentinel of its own.
 
 No separate bos opens a row: `<raw>` is the first symbol of raw text, so that a tool which adds exactly one
-bos can be told that it is `<raw>`.
+bos can be told that it is `<raw>`. Id 1 opens a segment only where the mixture leaves sentinels out.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PAD = 0
+NEUTRAL = 1
 EOS = 2
 FIRST_SENTINEL = 12
 SPECIALS = 64

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from tests.mixture.toys import table_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from byteproxy.mixture import planner
-from byteproxy.mixture.planner import State
-from byteproxy.mixture.schedule import Mixture
+from byteproxy.mixture.planner import Planner, State
+from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
@@ -43,8 +43,9 @@ def test_formula_agrees_with_the_counter(config):
 
 def test_a_plan_is_priced_by_what_it_holds():
     config, vocab = ModelConfig(width=64, layers=3, heads=4, ffn=160), Vocab((1000,))
-    passages = np.array([[300, 200, 90], [100, 60, 30]])
-    plan, _ = planner.plan(Mixture(0.7, 0.7, 1.0, True), 10, passages, 2, 512, 0, State())
+    table = table_of([[[(300, 100)], [(200, 60)], [(90, 30)]]])
+    mixture = Mixture(phases=(Phase(1.0, "pairs", 0.7),))
+    plan, _ = Planner(mixture, 10, table, [1.0], [1.0], rows=2, length=512, seed=0).plan(State())
     by_hand = 0
     for length in plan.lengths.tolist():
         by_hand += sum(4 * 64 * 3 * (place + 1) for place in range(length))

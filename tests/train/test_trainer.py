@@ -10,7 +10,7 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
-from byteproxy.mixture.schedule import BYTES, Mixture
+from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.train import checkpoint
@@ -20,9 +20,9 @@ from byteproxy.train.trainer import TrainConfig, Trainer
 
 CONFIG = TrainConfig(
     steps=12,
-    view="bpe-300",
+    views=("bpe-300",),
     model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
-    mixture=Mixture(0.4, 0.9, 0.5, True),
+    mixture=Mixture(phases=(Phase(0.5, "pairs", 0.4, 0.9), Phase(0.5, "one", 0.9))),
     shape=Shape(2, 256, 100),
     log_every=1,
     validate_every=5,
@@ -197,7 +197,7 @@ def test_counters_hold_what_the_stream_showed(undisturbed):
 
 def test_a_step_follows_the_mean_over_all_targets(store, tmp_path):
     """The gradient of a step against one document at a time and a plain softmax over all there is."""
-    config = replace(CONFIG, mixture=BYTES, view=None, optim=OptimConfig(clip=1e9))
+    config = replace(CONFIG, mixture=BYTES, views=(), optim=OptimConfig(clip=1e9))
     trainer = Trainer(config, store, tmp_path)
     head = trainer.model.lm_head.weight
     plan, _ = trainer.stream.plan(trainer.state)

@@ -1,31 +1,39 @@
 """From a plan to rows of symbols: copies just the planned stretches out of the memory-mapped store.
 
-`Stream` is the training data of a run: a pure function of (manifest, mixture, seed), one step at a time. Copying costs
-one read and one write a byte, a few pieces a row, without a per-symbol step in Python.
+`Stream` is the training data of a run: a pure function of (manifest, mixture, seed), one step at a time. Any rows of a
+step can be made by themselves, so ranks, micro-batches and loader processes (see `batches`) divide a step as they like.
+Copying is compiled: one read of 1 to 4 bytes and one write of 17 a position, and a few instructions a piece. A process
+maps the shards that its own rows come from, when it first needs them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba as nb
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
 
 from byteproxy.errors import InputError
-from byteproxy.mixture import planner
-from byteproxy.mixture.planner import Plan, State
+from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
+from byteproxy.mixture.planner import Plan, Planner, State
 from byteproxy.mixture.schedule import Mixture
+from byteproxy.progress import Progress, silent
 from byteproxy.store.store import Store
-from byteproxy.vocab import EOS, Vocab, closing, opening
+from byteproxy.store.table import KEY, PLACE_BITS, length_column, start_column
+from byteproxy.vocab import EOS, PAD, Vocab, closing
 
 NO_TARGET = -1
+_CLOSING_OF_RAW = closing(0)
 
 
 class Rows(NamedTuple):
-    """One optimizer step's symbols; all arrays have one entry per position, rows laid end to end.
+    """Rows of one optimizer step; all arrays have one entry per position, rows laid end to end.
 
-    symbols: int64 [N], N = rows x length.
+    symbols: int64 [N], N = rows x length; PAD where nothing is.
     targets: int64 [N], the next symbol of the same document, or NO_TARGET.
-    representations: int8 [N], that of the last opening sentinel, itself included.
+    representations: int8 [N], that of the last opening symbol, itself included; 0 where nothing is.
     lengths: int64 [documents], positions of each document in order; they sum to N. No document crosses a row.
     """
 
@@ -62,35 +70,57 @@ class Shape:
 
 
 class Stream:
-    """The rows of a run, step by step, from any state."""
+    """The rows of a run, step by step, from any state. Can be pickled: the copy opens the store again."""
 
-    def __init__(self, store: Store, view: str | None, mixture: Mixture, shape: Shape, seed: int, steps: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        views: tuple[str, ...],
+        mixture: Mixture,
+        shape: Shape,
+        seed: int,
+        steps: int,
+        progress: Progress = silent,
+    ) -> None:
         """Open the train side of a store for a run of `steps` optimizer steps.
 
-        view: name of the compressed view; None only if the mixture never shows one.
-        Raises InputError if the mixture needs a view that is not given, or if there is no text to train on.
+        views: names of the compressed views, representations 1 and up; none only if the mixture never shows one.
+        progress: passages of the table, which is made the first time that a store is used with these views.
+        Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
-        if mixture.needs_view and view is None:
+        if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
-        views = () if view is None else (view,)
-        self.passages = store.passages("train", views, shape.passage_bytes)
-        if len(self.passages.shard) == 0:
-            raise InputError("the train side holds no text: add documents or change the split")
-        self.mixture, self.shape, self.seed, self.steps = mixture, shape, seed, steps
+        self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
+        self.seed, self.steps = seed, steps
+        self.table = store.table("train", views, shape.passage_bytes, progress)
         self.vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in views))
-        byte_count = self.passages.byte_end - self.passages.byte_start
-        symbol_count = self.passages.symbol_end - self.passages.symbol_start
-        self._counts = np.concatenate([byte_count[None], symbol_count]).astype(np.int64)
-        self._starts = np.concatenate([self.passages.byte_start[None], self.passages.symbol_start]).astype(np.int64)
-        shards = store.shards("train")
-        self._buffers = [{shard: store.text_buffer(shard) for shard in shards}]
-        self._buffers += [{shard: store.symbol_buffer(name, shard) for shard in shards} for name in views]
+        own = {name: source.weight for name, source in store.manifest.sources.items()}
+        self.source_weights = _weights("source_weights", own, mixture.source_weights)
+        view_weights = _weights("view_weights", dict.fromkeys(views, 1.0), mixture.view_weights)
+        passages = {one.name: one.passages for one in self.table.summary.sources}
+        if not any(self.source_weights[name] > 0 and count for name, count in passages.items()):
+            raise InputError("the train side holds no text to draw: add documents, or change the split or the weights")
+        if mixture.needs_view and not any(view_weights.values()):
+            raise InputError("mixture.view_weights are all 0: give one above 0")
+        _check_whole(mixture, shape, self.table.summary.most)
+        self.planner = Planner(
+            mixture,
+            steps,
+            self.table,
+            [self.source_weights[name] for name in passages],
+            list(view_weights.values()),
+            shape.rows,
+            shape.length,
+            seed,
+        )
+        self._buffers = _Buffers(store, views, self.vocab)
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Stream, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
 
     def plan(self, state: State) -> tuple[Plan, State]:
         """The plan of the step at `state`, and the state after it."""
-        return planner.plan(
-            self.mixture, self.steps, self._counts, self.shape.rows, self.shape.length, self.seed, state
-        )
+        return self.planner.plan(state)
 
     def plans(self) -> Iterator[Plan]:
         """The plans of the whole run, from its first step to its last."""
@@ -99,42 +129,176 @@ class Stream:
             plan, state = self.plan(state)
             yield plan
 
-    def rows(self, plan: Plan) -> Rows:
-        """The symbols of a plan."""
-        n = self.shape.positions
-        symbols = np.empty(n, np.int64)
-        representations = np.empty(n, np.int8)
-        for piece in plan.pieces.tolist():
-            row, at, _, passage, representation, begin, end, closed, ended = piece
-            at += row * self.shape.length
-            start = self._starts[representation, passage]
-            content = self._buffers[representation][self.passages.shard[passage]][start + begin : start + end]
-            first = at
-            symbols[at] = opening(representation)
-            at += 1
-            np.add(content, self.vocab.first_id(representation), out=symbols[at : at + end - begin], casting="unsafe")
-            at += end - begin
-            if closed:
-                symbols[at] = closing(representation)
-                at += 1
-            if ended:
-                symbols[at] = EOS
-                at += 1
-            representations[first:at] = representation
-        targets = np.empty(n, np.int64)
-        targets[:-1] = symbols[1:]
-        targets[np.cumsum(plan.lengths) - 1] = NO_TARGET
-        return Rows(symbols, targets, representations, plan.lengths)
+    def rows(self, plan: Plan, first: int = 0, last: int | None = None) -> Rows:
+        """Rows `first` up to `last` (all, if it is None) of a plan, as symbols."""
+        last = self.shape.rows if last is None else last
+        length = self.shape.length
+        begin, end = np.searchsorted(plan.pieces[:, ROW], (first, last))
+        pieces = plan.pieces[begin:end]
+        starts = self._buffers.checked(pieces, self.table.rows)
+        ends = np.cumsum(plan.lengths)
+        here, there = np.searchsorted(ends, (first * length, last * length), side="right")
+        symbols = np.empty((last - first) * length, np.int64)
+        targets = np.empty(len(symbols), np.int64)
+        representations = np.empty(len(symbols), np.int8)
+        buffers = self._buffers
+        _copy(
+            pieces,
+            starts,
+            buffers.item_bytes,
+            buffers.first_ids,
+            first,
+            length,
+            symbols,
+            representations,
+        )
+        lengths = plan.lengths[here:there]
+        _aim(symbols, lengths, targets)
+        return Rows(symbols, targets, representations, lengths)
 
     def text_bytes(self, plan: Plan) -> np.ndarray:
-        """Bytes of text shown in each representation in this step, int64 [2].
+        """Bytes of text shown in each representation in this step, int64 [R].
 
         A passage shown twice counts twice. Of a compressed segment cut by the end of a row, each part counts for its
         share of the symbols, rounded so that the parts sum to the whole.
         """
         p = plan.pieces
-        passage = p[:, planner.PASSAGE]
-        whole = self._counts[0, passage]
-        symbols = self._counts[np.minimum(p[:, planner.REPRESENTATION], len(self._counts) - 1), passage]
-        shown = whole * p[:, planner.TO] // symbols - whole * p[:, planner.FROM] // symbols
-        return np.bincount(p[:, planner.REPRESENTATION], weights=shown, minlength=2).astype(np.int64)
+        rows = self.table.rows[p[:, PASSAGE]]
+        whole = rows[:, length_column(0)]
+        symbols = np.take_along_axis(rows, length_column(0) + 2 * p[:, REPRESENTATION, None], axis=1)[:, 0]
+        shown = whole * p[:, TO] // symbols - whole * p[:, FROM] // symbols
+        counts = np.bincount(p[:, REPRESENTATION], weights=shown, minlength=self.vocab.representations)
+        return counts.astype(np.int64)
+
+    def epochs(self, state: State) -> dict[str, float]:
+        """How many times each source has been gone through at a state."""
+        sources = self.table.summary.sources
+        drawn = state.drawn or (0,) * len(sources)
+        return {one.name: count / max(1, one.passages) for one, count in zip(sources, drawn, strict=True)}
+
+
+def _weights(field: str, own: dict[str, float], asked: dict[str, float]) -> dict[str, float]:
+    for name in asked:
+        if name not in own:
+            there = ", ".join(own) or "none"
+            raise InputError(f"mixture.{field} names {name!r}, which isn't there (there are: {there})")
+    return own | asked
+
+
+def _check_whole(mixture: Mixture, shape: Shape, most: tuple[int, ...]) -> None:
+    """Packing without cuts needs rows that the longest document fits into."""
+    if mixture.packing != "whole":
+        return
+    longest = 0
+    for phase in mixture.schedule:
+        segments = mixture.passages if phase.mode == "switch" else 1
+        longest = max(longest, segments * (max(most) + 2) + 1)
+        if phase.mode in ("pairs", "parallel"):
+            longest = max(longest, most[0] + max(most[1:], default=0) + 6)
+    if longest > shape.length:
+        raise InputError(
+            f"mixture.packing is whole, but a document may take {longest} positions and shape.length is "
+            f"{shape.length}: lower shape.passage_bytes (or mixture.passages, in mode switch), or give longer rows"
+        )
+
+
+class _Buffers:
+    """Where the texts and symbols of each shard lie in memory; a shard is mapped when it is first asked for."""
+
+    def __init__(self, store: Store, views: tuple[str, ...], vocab: Vocab) -> None:
+        self.store, self.views = store, views
+        shards = len(store.manifest.shards)
+        self.mapped = np.zeros(shards, bool)
+        self.addresses = np.zeros((1 + len(views), shards), np.int64)
+        self.sizes = np.zeros((1 + len(views), shards), np.int64)
+        self.item_bytes = np.ones(1 + len(views), np.int64)
+        self.first_ids = np.array([vocab.first_id(number) for number in range(vocab.representations)], np.int64)
+        self._kept: list[np.ndarray] = []
+
+    def checked(self, pieces: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """The address of each piece's content, int64 [pieces]; InputError where it lies outside of its shard.
+
+        Compiled code trusts these, so a table that doesn't belong to its shards must not get any further.
+        """
+        passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
+        shard = table[passage, KEY] >> PLACE_BITS
+        for number in np.unique(shard[~self.mapped[shard]]).tolist():
+            self._map(number)
+        start = table[passage, start_column(0) + 2 * representation]
+        if len(start) and ((start < 0) | (start + pieces[:, TO] > self.sizes[representation, shard])).any():
+            raise InputError(f"the table of passages in {self.store.path} is damaged: delete its folder .passages")
+        return self.addresses[representation, shard] + (start + pieces[:, FROM]) * self.item_bytes[representation]
+
+    def _map(self, shard: int) -> None:
+        buffers = [self.store.text_buffer(shard), *(self.store.symbol_buffer(name, shard) for name in self.views)]
+        for representation, buffer in enumerate(buffers):
+            self.addresses[representation, shard] = buffer.ctypes.data
+            self.sizes[representation, shard] = len(buffer)
+            self.item_bytes[representation] = buffer.itemsize
+        self._kept += buffers
+        self.mapped[shard] = True
+
+
+def _pointer_to(kind: Any):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def pointer(typing_context, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(kind)))
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+_bytes_at, _uint16_at, _uint32_at = map(_pointer_to, (types.uint8, types.uint16, types.uint32))
+
+
+@nb.njit(cache=True)
+def _copy(pieces, starts, item_bytes, first_ids, first_row, length, symbols, representations):  # type: ignore[no-untyped-def]
+    """Fill in symbols and representations of the pieces' rows, and PAD between them."""
+    filled = 0
+    for number in range(len(pieces)):
+        piece = pieces[number]
+        representation, count = piece[REPRESENTATION], piece[TO] - piece[FROM]
+        at = (piece[ROW] - first_row) * length + piece[AT]
+        symbols[filled:at] = PAD
+        representations[filled:at] = 0
+        begin = at
+        symbols[at] = piece[OPENING]
+        at += 1
+        first, address = first_ids[representation], np.int64(starts[number])
+        if item_bytes[representation] == 1:
+            content = _bytes_at(address)
+            for place in range(count):
+                symbols[at + place] = np.int64(content[place]) + first
+        elif item_bytes[representation] == 2:
+            wide = _uint16_at(address)
+            for place in range(count):
+                symbols[at + place] = np.int64(wide[place]) + first
+        else:
+            widest = _uint32_at(address)
+            for place in range(count):
+                symbols[at + place] = np.int64(widest[place]) + first
+        at += count
+        if piece[CLOSED]:
+            symbols[at] = _CLOSING_OF_RAW + 2 * representation
+            at += 1
+        if piece[ENDED]:
+            symbols[at] = EOS
+            at += 1
+        representations[begin:at] = representation
+        filled = at
+    symbols[filled:] = PAD
+    representations[filled:] = 0
+
+
+@nb.njit(cache=True)
+def _aim(symbols, lengths, targets):  # type: ignore[no-untyped-def]
+    """Targets: the next symbol, but at the end of a document and in empty stretches none."""
+    at = 0
+    for length in lengths:
+        empty = symbols[at] == PAD
+        for place in range(at, at + length - 1):
+            targets[place] = NO_TARGET if empty else symbols[place + 1]
+        at += length
+        targets[at - 1] = NO_TARGET

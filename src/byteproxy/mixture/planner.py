@@ -1,15 +1,17 @@
 """Which stretch of which passage goes where: one optimizer step's rows, planned from lengths alone.
 
-Draw after draw is laid out as a document, `<raw> bytes </raw> eos`, `<compressed> symbols </compressed> eos`, or
-both segments before one eos (a pair), and documents fill the rows one after the other without padding. Where a row ends
-inside a segment, the next row opens with its sentinel again and goes on with the next symbol, as a document of
-its own; of a document that lacks only its closing symbols, these are dropped. So every symbol of a draw is a target
-exactly once. What it costs: two to four positions a document, one position a cut, and at a cut the context before
-it (at most the passage, which is short against the row).
+Draws (see `draws`) are laid out as documents, `<raw> bytes </raw> eos`, `<compressed> symbols </compressed> eos`, or
+several segments before one eos, and documents are packed into rows:
 
-The plan of a step is a function of (passage lengths, mixture, seed, state), and the state is five integers. A few
-microseconds a row; no text is touched. The data state between two steps says what comes next: the draw, its kind
-(decided at the step in which it began), its segment and how much of that segment's content is done.
+- `fill` lays them end to end without padding. Where a row ends inside a segment, the next row opens with its sentinel
+  again and goes on with the next symbol, as a document of its own; of a document that lacks only its closing
+  symbols, these are dropped. So every symbol of a draw is a target exactly once. What it costs: two to four positions a
+  document, one position a cut, and at a cut the context before it.
+- `whole` (see `packing`) cuts nothing, and leaves positions empty.
+
+The plan of a step is a function of (table of passages, mixture, seed, state). The state between two steps is a few
+integers: which draw comes next or is open, what of it is done, and how many passages each source has given. Cost: a
+quarter of a microsecond a draw; no text is touched.
 """
 
 from typing import NamedTuple
@@ -17,152 +19,257 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
-from byteproxy import coins
-from byteproxy.mixture.schedule import (
+from byteproxy.mixture.draws import (
     COMPRESSED_FIRST,
-    COMPRESSED_ONLY,
+    NOTHING,
+    ONE,
+    PAIR,
+    PARALLEL,
+    PLAIN,
+    RANDOM,
     RAW_FIRST,
-    RAW_ONLY,
-    Mixture,
-    at,
-    shares,
+    SWITCH,
+    Deal,
+    content_of,
+    kind_of,
+    opened,
+    passage_of,
+    representation_of,
+    segments_of,
+    source_of,
 )
+from byteproxy.mixture.odds import Lengths, odds
+from byteproxy.mixture.packing import packed
+from byteproxy.mixture.pieces import (
+    CLOSED,
+    COLUMNS,
+    DOCUMENT,
+    ENDED,
+    FROM,
+    PASSAGE,
+    REPRESENTATION,
+    TO,
+    written,
+)
+from byteproxy.mixture.schedule import Mixture, Mode, Moment, at
+from byteproxy.store.table import KEY, PLACE_BITS, Table
 
-# columns of a piece: a stretch of one segment in one row
-ROW, AT, DOCUMENT, PASSAGE, REPRESENTATION, FROM, TO, CLOSED, ENDED = range(9)
-COLUMNS = 9
+_ORDERS = {"random": RANDOM, "raw_first": RAW_FIRST, "compressed_first": COMPRESSED_FIRST}
 
 
 class State(NamedTuple):
-    """Where the stream stands between two steps: all that is needed to go on from there."""
+    """Where the stream stands between two steps: all that is needed to go on from there.
+
+    draw: the one that is open, or the next. kind: of the open draw, NOTHING where none is.
+    representation, segment, done: of the open segment, its number in the draw and how many of its symbols are laid out;
+        its representation is NOTHING where that is still to be decided.
+    drawn: passages that each source has given, the open one's included; empty at the very start.
+    """
 
     step: int = 0
     draw: int = 0
-    kind: int = -1
+    kind: int = NOTHING
+    representation: int = 0
     segment: int = 0
     done: int = 0
+    drawn: tuple[int, ...] = ()
 
 
 class Plan(NamedTuple):
     """One optimizer step, without its text.
 
-    pieces: int64 [pieces, 9], the columns named above; content symbols FROM to TO of the passage in that
-        representation stand after the sentinel at position AT of row ROW; DOCUMENT counts from 0 in the step.
-    lengths: int64 [documents], positions of each document in order; they sum to rows x length.
-    rate: the share of compressed segments that the schedule asks for.
-    segments: int64 [2], raw and compressed segments begun in this step.
+    pieces: int64 [pieces, 10], columns as in `pieces`, in the order of rows and positions.
+    lengths: int64 [documents], positions of each document in order, an empty stretch being one; they sum to all.
+    moment: the rate and mode that the schedule asks for.
+    segments: int64 [R], segments begun in this step, by representation.
+    padding: positions that hold nothing.
     """
 
     step: int
     pieces: np.ndarray
     lengths: np.ndarray
-    rate: float
+    moment: Moment
     segments: np.ndarray
+    padding: int
+
+    @property
+    def rate(self) -> float:
+        """The share of what is compressed that the schedule asks for."""
+        return self.moment.rate
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Positions by representation, int64 [R]; sentinels and eos count as what they open and close."""
+        p = self.pieces
+        return self._by_representation(1 + p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED])
 
     @property
     def targets(self) -> np.ndarray:
-        """Targets per representation, int64 [2]: positions whose next symbol is in the same document.
+        """Targets by representation, int64 [R]: positions whose next symbol is in the same document.
 
         A position's representation is that of the last opening sentinel, itself included.
         """
         p = self.pieces
-        targets = p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED]
-        followed = np.zeros(len(p), bool)
-        followed[:-1] = p[1:, DOCUMENT] == p[:-1, DOCUMENT]  # a first segment also predicts the second's sentinel
-        targets = targets + followed
-        return np.bincount(p[:, REPRESENTATION], weights=targets, minlength=2).astype(np.int64)
+        followed = np.zeros(len(p), np.int64)
+        followed[:-1] = p[1:, DOCUMENT] == p[:-1, DOCUMENT]  # a segment also predicts the sentinel of the next
+        return self._by_representation(p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED] + followed)
 
     @property
     def keys_attended(self) -> int:
         """Keys that the positions attend to, summed: each sees its document up to itself."""
         return int((self.lengths * (self.lengths + 1) // 2).sum())
 
+    def largest_document(self, table: Table) -> float:
+        """The share of the step's positions that the passages of one corpus document take, for the one with most."""
+        p = self.pieces
+        document = p[:, PASSAGE] - (table.rows[p[:, PASSAGE], KEY] & ((1 << PLACE_BITS) - 1))
+        _, which = np.unique(document, return_inverse=True)
+        positions = np.bincount(which, weights=1 + p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED])
+        return float(positions.max()) / int(self.lengths.sum())
 
-def plan(
-    mixture: Mixture, steps: int, passages: np.ndarray, rows: int, length: int, seed: int, state: State
-) -> tuple[Plan, State]:
-    """Plan the step that `state` stands at, and say where the stream stands after it.
+    def _by_representation(self, counts: np.ndarray) -> np.ndarray:
+        summed = np.bincount(self.pieces[:, REPRESENTATION], weights=counts, minlength=len(self.segments))
+        return summed.astype(np.int64)
 
-    passages: int64 [2, P], the bytes and the symbols of each passage (the second row is not read at rate 0).
-    steps: of the whole run; the schedule is relative to it.
+
+class Planner:
+    """Plans the steps of a run of `steps` optimizer steps, from any state."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        steps: int,
+        table: Table,
+        weights: list[float],
+        view_weights: list[float],
+        rows: int,
+        length: int,
+        seed: int,
+    ) -> None:
+        """weights: of each source of the table, and view_weights: of each of its views; not all 0.
+
+        A source without passages is never drawn.
+        """
+        self.mixture, self.steps, self.table, self.rows, self.length = mixture, steps, table, rows, length
+        sources = list(table.summary.sources)
+        shares = np.array([weight * one.passages for weight, one in zip(weights, sources, strict=True)], np.float64)
+        self.source_odds = np.cumsum(shares / shares.sum())
+        views = np.array(view_weights, np.float64)
+        self.view_odds = np.cumsum(views / views.sum()) if len(views) else np.ones(1)
+        self.first = np.array([one.first for one in sources], np.int64)
+        self.size = np.array([one.passages for one in sources], np.int64)
+        self.seed = np.uint64(seed)
+        self.lengths = _mean_lengths(table, shares / shares.sum(), views / max(views.sum(), 1e-300), mixture.passages)
+
+    def plan(self, state: State) -> tuple[Plan, State]:
+        """The plan of the step that `state` stands at, and the state after it."""
+        moment = at(self.mixture, state.step, self.steps)
+        deal = self._deal(moment)
+        drawn = np.array(state.drawn or [0] * len(self.first), np.int64)
+        if self.mixture.packing == "whole":
+            pieces, lengths, segments, padding, draw = packed(deal, self.rows, self.length, state.draw, drawn)
+            kind, representation, segment, done = NOTHING, 0, 0, 0
+        else:
+            pieces, lengths, segments, draw, kind, representation, segment, done = _filled(
+                deal,
+                self.rows,
+                self.length,
+                state.draw,
+                state.kind,
+                state.representation,
+                state.segment,
+                state.done,
+                drawn,
+            )
+            padding = 0
+        after = State(
+            step=state.step + 1,
+            draw=int(draw),
+            kind=int(kind),
+            representation=int(representation),
+            segment=int(segment),
+            done=int(done),
+            drawn=tuple(drawn.tolist()),
+        )
+        return Plan(state.step, pieces, lengths, moment, segments, int(padding)), after
+
+    def _deal(self, moment: Moment) -> Deal:
+        raw_only, compressed_only, _ = odds(moment, self.mixture.count, self.lengths)
+        kinds: dict[Mode, int] = {"plain": PLAIN, "switch": SWITCH}
+        return Deal(
+            table=self.table.rows,
+            first=self.first,
+            size=self.size,
+            source_odds=self.source_odds,
+            view_odds=self.view_odds,
+            seed=self.seed,
+            kind=kinds.get(moment.mode, ONE),
+            both=PARALLEL if moment.mode == "parallel" else PAIR,
+            order=_ORDERS[moment.order],
+            raw_only=raw_only,
+            compressed_only=compressed_only,
+            chain=self.mixture.passages,
+        )
+
+
+def _mean_lengths(table: Table, shares: np.ndarray, view_shares: np.ndarray, chain: int) -> Lengths:
+    """What a draw shows on average.
+
+    Averaged over offsets, a document's first passage begins a chain, and of the others one in `chain`.
     """
-    moment = at(mixture, state.step, steps)
-    probabilities = shares(moment)
-    pieces, documents, segments, draw, kind, segment, done = _fill(
-        passages,
-        rows,
-        length,
-        np.uint64(seed),
-        probabilities.raw_only,
-        probabilities.compressed_only,
-        state.draw,
-        state.kind,
-        state.segment,
-        state.done,
-    )
-    return (
-        Plan(state.step, pieces, documents, moment.rate, segments),
-        State(state.step + 1, int(draw), int(kind), int(segment), int(done)),
-    )
+    means, chains = np.zeros(len(table.summary.most)), 0.0
+    for share, one in zip(shares, table.summary.sources, strict=True):
+        if one.passages:
+            means += share * np.array(one.sums) / one.passages
+            chains += share * (one.documents + (one.passages - one.documents) / chain) / one.passages
+    return Lengths(float(means[0]), float(means[1:] @ view_shares), chains)
 
 
 @nb.njit(cache=True)
-def _kind(seed: np.uint64, draw: int, raw_only: float, compressed_only: float) -> int:
-    toss = coins.coin(seed, np.uint64(draw), coins.KIND)
-    if toss < raw_only:
-        return RAW_ONLY
-    if toss < raw_only + compressed_only:
-        return COMPRESSED_ONLY
-    return RAW_FIRST if coins.coin(seed, np.uint64(draw), coins.ORDER) < 0.5 else COMPRESSED_FIRST
-
-
-@nb.njit(cache=True)
-def _representation(kind: int, segment: int) -> int:
-    if kind == RAW_FIRST:
-        return segment
-    if kind == COMPRESSED_FIRST:
-        return 1 - segment
-    return 1 if kind == COMPRESSED_ONLY else 0
-
-
-@nb.njit(cache=True)
-def _fill(  # type: ignore[no-untyped-def]
-    passages, rows, length, seed, raw_only, compressed_only, draw, kind, segment, done
-):
+def _filled(deal, rows, length, draw, kind, representation, segment, done, drawn):  # type: ignore[no-untyped-def]
     pieces = np.empty((rows * length, COLUMNS), np.int64)
     lengths = np.empty(rows * length, np.int64)
-    begun = np.zeros(2, np.int64)
+    begun = np.zeros((deal.table.shape[1] - 1) // 2, np.int64)
     count = document = 0
+    source, passage, segments, before = 0, 0, 0, 0
+    if kind != NOTHING:
+        source = source_of(deal, draw)
+        passage = passage_of(deal, source, drawn[source] - 1)
+        segments = segments_of(deal, source, drawn[source] - 1, passage, kind)
     for row in range(rows):
         at = 0
         while at < length:
-            if kind < 0:
-                kind, segment, done = _kind(seed, draw, raw_only, compressed_only), 0, 0
+            if kind == NOTHING:
+                draw, source, passage = opened(deal, draw, drawn)
+                kind, representation = kind_of(deal, draw)
+                segments = segments_of(deal, source, drawn[source] - 1, passage, kind)
+                segment = done = 0
             begin, ended = at, False
             while at < length and not ended:
-                representation = _representation(kind, segment)
-                passage = coins.passage_of(seed, draw, passages.shape[1])
-                content = passages[representation, passage]
+                here = passage + segment if kind == SWITCH else passage
+                if representation == NOTHING:
+                    representation = representation_of(deal, draw, kind, segment, before)
+                content = content_of(deal, here, representation)
                 taken = min(content - done, length - at - 1)
                 if done == 0 and taken > 0:
                     begun[representation] += 1
-                whole = done + taken == content
-                last = segment == 1 or kind in (RAW_ONLY, COMPRESSED_ONLY)
-                closed = whole and at + 1 + taken < length
-                ended = closed and last and at + 2 + taken < length
-                piece = pieces[count]
-                piece[ROW], piece[AT], piece[DOCUMENT] = row, at, document
-                piece[PASSAGE], piece[REPRESENTATION] = passage, representation
-                piece[FROM], piece[TO] = done, done + taken
-                piece[CLOSED], piece[ENDED] = closed, ended
+                whole, last = done + taken == content, segment == segments - 1
+                room = length - at - 1 - taken
+                closed = whole and kind != PLAIN and room >= 1
+                ended = whole and (last or kind == PARALLEL)
+                eos = ended and room - closed >= 1
+                written(pieces[count], row, at, document, here, representation, kind, done, done + taken, closed, eos)
                 count += 1
-                at += 1 + taken + closed + ended
+                at += 1 + taken + closed + eos
                 done += taken
                 if whole and last:
-                    draw, kind, segment, done = draw + 1, -1, 0, 0
-                    break
-                if whole:
-                    segment, done = 1, 0
+                    draw, kind = draw + 1, NOTHING
+                elif whole:
+                    # What comes next is decided where it begins, by the rate of that step.
+                    before, segment, done = representation, segment + 1, 0
+                    representation = NOTHING if kind == SWITCH else representation_of(deal, draw, kind, 1, before)
             lengths[document] = at - begin
             document += 1
-    return pieces[:count].copy(), lengths[:document].copy(), begun, draw, kind, segment, done
+    if kind == NOTHING:
+        representation = segment = done = 0
+    return pieces[:count].copy(), lengths[:document].copy(), begun, draw, kind, representation, segment, done

@@ -1,81 +1,152 @@
-"""How much is compressed when, as a pure function of the optimizer step, and how pairs keep that share.
+"""What is shown when: rate and mode as a pure function of the optimizer step.
 
-The rate r is the share of compressed segments among all segments (the paper's count). While passages are
-paired, a draw is one of three kinds, with probabilities such that compressed/all = r for every r:
+A run is a row of phases, each with a share of its steps, a mode and a rate. The *rate* r is the share of what is
+compressed among all that is shown, counted in segments (the paper's count), in bytes of text or in positions. The
+*mode* says what one draw shows of its passage:
 
-    r > 1/2: compressed only with 2 - 1/r, else a pair.   Per draw: 1 compressed segment of 1/r segments.
-    r <= 1/2: a pair with r/(1-r), else raw only.         Per draw: r/(1-r) compressed of 1/(1-r) segments.
+    one       one segment: compressed or raw, between its sentinels
+    pairs     both, one after the other in one document, or else one
+    parallel  both, as two documents that can't see each other, or else one
+    switch    consecutive passages of a document in one context, each by itself compressed or raw
+    plain     one segment without sentinels: the model isn't told which it is (the paper's control)
 
-Source: Zheng et al., arXiv 2602.04289 (rate warm-up, pairs in random order); the derivation is ours.
+So several phases give a piecewise schedule; within a phase the rate is constant, or goes to `rate_end` in a straight
+line or along half a cosine. Source: Zheng et al., arXiv 2602.04289 (rate warm-up, pairs in random order, parallel and
+plain); `switch` and the other counts are ours. How a rate becomes the odds of a draw is in `odds`.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal, NamedTuple, get_args
 
 from byteproxy.errors import InputError
 
-RAW_ONLY, COMPRESSED_ONLY, RAW_FIRST, COMPRESSED_FIRST = range(4)  # kinds of draw; the last two are pairs
+Mode = Literal["one", "pairs", "parallel", "switch", "plain"]
+Order = Literal["random", "raw_first", "compressed_first"]
+Curve = Literal["linear", "cosine"]
+Count = Literal["segments", "bytes", "positions"]
+Packing = Literal["fill", "whole"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}: give one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run.
+
+    share: of the run's steps; those of all phases sum to 1.
+    mode: what a draw shows.
+    rate: share of what is compressed, at the phase's first step.
+    rate_end: the rate that the phase goes to; None stays at `rate`.
+    curve: how it goes there.
+    order: of the two segments of a pair.
+    """
+
+    share: float = 1.0
+    mode: Mode = "one"
+    rate: float = 0.9
+    rate_end: float | None = None
+    curve: Curve = "linear"
+    order: Order = "random"
+
+    def __post_init__(self) -> None:
+        for name, value in (("share", self.share), ("rate", self.rate), ("rate_end", self.rate_end)):
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"mixture.phases: {name} is {value}: give a share between 0 and 1")
+        for name, kind in (("mode", Mode), ("order", Order), ("curve", Curve)):
+            _one_of(f"mixture.phases: {name}", getattr(self, name), get_args(kind))
+
+    def rate_at(self, fraction: float) -> float:
+        """The rate after a fraction of the phase, in [0, 1)."""
+        if self.rate_end is None:
+            return self.rate
+        if self.curve == "cosine":
+            fraction = (1 - math.cos(math.pi * fraction)) / 2
+        return self.rate + (self.rate_end - self.rate) * fraction
+
+
+PRESETS: dict[str, tuple[Phase, ...]] = {
+    # The paper's: 10k of its 50k steps are warm-up.
+    "paper": (Phase(0.2, "pairs", 0.4, 0.9), Phase(0.8, "one", 0.9)),
+    # Compressed text first, for it covers more in the same compute, then nothing but what the model will read.
+    "coarse_first": (Phase(0.6, "one", 0.9), Phase(0.4, "one", 0.0)),
+    "bytes": (Phase(1.0, "one", 0.0),),
+    "symbols": (Phase(1.0, "one", 1.0),),
+}
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """What share of segments is compressed, from the first step to the last.
+    """What a run shows, from its first step to its last.
 
-    rate_start: share of compressed segments at step 0.
-    rate_end: the same once the warm-up is over.
-    warmup_share: the share of all steps over which the rate rises in a straight line.
-    pairs: show passages of the warm-up in both representations, in one document, in random order.
+    preset: the phases by name, one of PRESETS; empty where `phases` are given.
+    phases: in order.
+    count: what rates are shares of.
+    passages: mode switch: the most consecutive passages of a document in one context.
+    view_weights: how often each compressed view is taken, relative to the others, by name; 1 where not named.
+    source_weights: how often a source's text is shown relative to its size, by name, in place of the corpus's own.
+    packing: "fill" lays documents end to end, cuts them where a row ends and leaves no position empty; "whole" cuts
+        none, and leaves empty what no whole document fits into.
     """
 
-    rate_start: float = 0.4
-    rate_end: float = 0.9
-    warmup_share: float = 0.2
-    pairs: bool = True
+    preset: str = ""
+    phases: tuple[Phase, ...] = ()
+    count: Count = "segments"
+    passages: int = 4
+    view_weights: dict[str, float] = field(default_factory=dict)
+    source_weights: dict[str, float] = field(default_factory=dict)
+    packing: Packing = "fill"
 
     def __post_init__(self) -> None:
-        for name in ("rate_start", "rate_end", "warmup_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"mixture.{name} is {getattr(self, name)}: give a share between 0 and 1")
+        if self.preset and self.phases:
+            raise InputError("mixture has both a preset and phases: give one of them")
+        if not self.phases:
+            _one_of("mixture.preset", self.preset or "paper", tuple(PRESETS))
+        elif abs(sum(phase.share for phase in self.phases) - 1) > 1e-6:
+            total = sum(phase.share for phase in self.phases)
+            raise InputError(f"mixture.phases: the shares sum to {total:g}: let them sum to 1")
+        _one_of("mixture.count", self.count, get_args(Count))
+        _one_of("mixture.packing", self.packing, get_args(Packing))
+        if self.passages < 1:
+            raise InputError(f"mixture.passages is {self.passages}: give at least 1")
+        for name, weights in (("view_weights", self.view_weights), ("source_weights", self.source_weights)):
+            for key, weight in weights.items():
+                if not 0 <= weight < math.inf:
+                    raise InputError(f"mixture.{name}.{key} is {weight}: give a number of at least 0")
+
+    @property
+    def schedule(self) -> tuple[Phase, ...]:
+        """The phases, those of the preset if one is named; the paper's if nothing is."""
+        return self.phases or PRESETS[self.preset or "paper"]
 
     @property
     def needs_view(self) -> bool:
         """Whether any step shows compressed segments."""
-        return self.rate_start > 0 or self.rate_end > 0
+        return any(phase.share > 0 and (phase.rate > 0 or (phase.rate_end or 0) > 0) for phase in self.schedule)
 
 
-PAPER = Mixture()
-BYTES = Mixture(rate_start=0.0, rate_end=0.0, warmup_share=0.0, pairs=False)
+PAPER = Mixture("paper")
+BYTES = Mixture("bytes")
 
 
 class Moment(NamedTuple):
-    """What holds at one optimizer step: the rate, and whether passages are paired."""
+    """What holds at one optimizer step."""
 
     rate: float
-    paired: bool
+    mode: Mode
+    order: Order
 
 
 def at(mixture: Mixture, step: int, steps: int) -> Moment:
     """The rate and mode of optimizer step `step` (from 0) in a run of `steps`."""
-    warmup = mixture.warmup_share * steps
-    if step >= warmup:
-        return Moment(mixture.rate_end, False)
-    rate = mixture.rate_start + (mixture.rate_end - mixture.rate_start) * step / warmup
-    return Moment(rate, mixture.pairs)
-
-
-class Shares(NamedTuple):
-    """Probabilities of the kinds of draw; they sum to 1."""
-
-    raw_only: float
-    compressed_only: float
-    pair: float
-
-
-def shares(moment: Moment) -> Shares:
-    """The kinds of draw that make compressed/all segments equal to the rate."""
-    r = moment.rate
-    if not moment.paired:
-        return Shares(1 - r, r, 0.0)
-    if r > 0.5:
-        return Shares(0.0, 2 - 1 / r, 1 / r - 1)
-    return Shares(1 - r / (1 - r), 0.0, r / (1 - r))
+    phases = [phase for phase in mixture.schedule if phase.share > 0]
+    ends = [end * steps for end in accumulate(phase.share for phase in phases)]
+    number = next((n for n, end in enumerate(ends[:-1]) if step < end), len(phases) - 1)
+    phase, begin = phases[number], ends[number - 1] if number else 0.0
+    length = phase.share * steps
+    return Moment(phase.rate_at(min(1.0, max(0.0, (step - begin) / length))), phase.mode, phase.order)

@@ -2,9 +2,9 @@
 
 One optimizer step: plan, rows, forward, summed typed loss over the number of targets, backward, clip, update.
 Everything that decides the weights is in the configuration, the seed and the store; stopping and going on changes
-nothing, because the state is a checkpoint's tensors and the stream's five integers.
+nothing, because the state is a checkpoint's tensors and the stream's few integers.
 
-Metrics per logged step: `loss` in nats per target over both representations, `raw_loss` and `compressed_loss` alone,
+Metrics per logged step: `loss` in nats per target over all representations, `raw_loss` and `compressed_loss` of these,
 averaged since the last line; `flops`, `positions`, `text_bytes` and `seconds` since the start. Seconds are those of
 training steps, loading included, without validation and checkpoints (`wall_seconds` has them all).
 """
@@ -44,7 +44,7 @@ class TrainConfig:
     """All that decides a run, except the text.
 
     steps: optimizer steps.
-    view: name of the compressed view in the store, where the mixture shows one.
+    views: names of the compressed views in the store, where the mixture shows any.
     dtype: of activations and matrix products, "float32" or "bfloat16"; weights are float32.
     log_every, validate_every: in steps; validate_every 0 means only at the end.
     checkpoint_seconds: training time between two checkpoints.
@@ -52,7 +52,7 @@ class TrainConfig:
 
     steps: int
     seed: int = 0
-    view: str | None = None
+    views: tuple[str, ...] = ()
     dtype: str = "float32"
     model: ModelConfig = field(default_factory=ModelConfig)
     mixture: Mixture = field(default_factory=Mixture)
@@ -69,13 +69,18 @@ class TrainConfig:
             raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype is {self.dtype!r}: give one of {', '.join(DTYPES)}")
+        if any(phase.mode == "plain" for phase in self.mixture.schedule):
+            raise InputError(
+                "mixture.phases has mode plain: without sentinels no position says which softmax is its own, and the "
+                "typed softmax is the only one that there is; use mode one"
+            )
 
 
 @dataclass
 class Counters:
     """What a run has done since its start, over all its resumptions.
 
-    segments: raw and compressed segments begun. text_bytes, positions_by: per representation.
+    segments: begun. segments, text_bytes, positions_by: by representation, empty before the first step.
     """
 
     flops: int = 0
@@ -83,20 +88,23 @@ class Counters:
     seconds: float = 0.0
     loading_seconds: float = 0.0
     wall_seconds: float = 0.0
-    segments: list[int] = field(default_factory=lambda: [0, 0])
+    segments: list[int] = field(default_factory=list)
     asked_rate: float = 0.0
-    text_bytes: list[int] = field(default_factory=lambda: [0, 0])
-    positions_by: list[int] = field(default_factory=lambda: [0, 0])
+    text_bytes: list[int] = field(default_factory=list)
+    positions_by: list[int] = field(default_factory=list)
 
     def add(self, plan: Plan, rows: Rows, text_bytes: np.ndarray, flops: int) -> None:
         """Count one step."""
         self.flops += flops
         self.positions += len(rows.symbols)
         self.asked_rate += plan.rate
-        self.segments = [int(a + b) for a, b in zip(self.segments, plan.segments, strict=True)]
-        self.text_bytes = [int(a + b) for a, b in zip(self.text_bytes, text_bytes, strict=True)]
-        by = np.bincount(rows.representations, minlength=2)
-        self.positions_by = [int(a + b) for a, b in zip(self.positions_by, by, strict=True)]
+        self.segments = _added(self.segments, plan.segments)
+        self.text_bytes = _added(self.text_bytes, text_bytes)
+        self.positions_by = _added(self.positions_by, plan.positions)
+
+
+def _added(so_far: list[int], counts: np.ndarray) -> list[int]:
+    return [int(a + b) for a, b in zip(so_far or [0] * len(counts), counts, strict=True)]
 
 
 Validate = Callable[[Transformer], dict[str, float]]
@@ -105,20 +113,21 @@ Validate = Callable[[Transformer], dict[str, float]]
 class Trainer:
     """A run in a folder: `config.toml`, `metrics.jsonl`, `checkpoints/`."""
 
-    def __init__(self, config: TrainConfig, store: Store, folder: Path) -> None:
+    def __init__(self, config: TrainConfig, store: Store, folder: Path, progress: Progress = silent) -> None:
         """Build the model, or take up the folder's newest checkpoint.
 
-        Raises InputError if the folder holds a run of another configuration or corpus.
+        progress: bytes of the corpus that are verified: all of it the first time, later only what was written to.
+        Raises InputError if the folder holds a run of another configuration or corpus, or if the corpus was altered.
         """
         self.config, self.folder = config, folder
-        self.stream = Stream(store, config.view, config.mixture, config.shape, config.seed, config.steps)
+        store.ensure_unaltered(progress)
+        self.stream = Stream(store, config.views, config.mixture, config.shape, config.seed, config.steps)
         torch.manual_seed(config.seed)
         self.model = Transformer(config.model, self.stream.vocab.size, DTYPES[config.dtype])
         self.optimizers = optimizers(self.model, config.optim)
-        views = () if config.view is None else (config.view,)
         self.state, self.counters = State(), Counters()
         self._log = _Log(self.stream.vocab.representations)
-        self._identity = {"config": to_toml(config), "corpus": store.manifest.fingerprint_for(views)}
+        self._identity = {"config": to_toml(config), "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             self._take_up(found)
@@ -130,7 +139,8 @@ class Trainer:
         for what, mine in self._identity.items():
             if saved[what] != mine:
                 raise InputError(f"{self.folder} holds a run of another {what}: choose another folder or delete it")
-        self.state, self.counters = State(**saved["state"]), Counters(**saved["counters"])
+        self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
+        self.counters = Counters(**saved["counters"])
         self._log.take_up(saved["log"])
 
     def save(self) -> None:
@@ -235,7 +245,7 @@ class _Log:
 
     def add(self, plan: Plan, rows: Rows, nats: np.ndarray) -> None:
         self.nats += nats
-        self.targets += plan.targets[: self.representations]
+        self.targets += plan.targets
         self.rate = plan.rate
 
     def state(self) -> dict[str, Any]:
@@ -246,11 +256,10 @@ class _Log:
         self.rate = state["rate"]
 
     def line(self) -> dict[str, Any]:
-        mean = [n / t if t else None for n, t in zip(self.nats, self.targets, strict=True)]
         values = {
             "loss": self.nats.sum() / self.targets.sum(),
-            "raw_loss": mean[0],
-            "compressed_loss": mean[1] if self.representations > 1 else None,
+            "raw_loss": self.nats[0] / self.targets[0] if self.targets[0] else None,
+            "compressed_loss": self.nats[1:].sum() / self.targets[1:].sum() if self.targets[1:].any() else None,
             "rate": self.rate,
         }
         self._clear()
