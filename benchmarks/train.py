@@ -17,10 +17,11 @@ import torch
 
 from byteproxy.config import from_toml
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.mixture.schedule import Mixture
+from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention import documents
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.store.prepare import add_view, prepare
+from byteproxy.store.encode import add_view
+from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.study.recipe import Study
 from byteproxy.train.flops import fastest_dtype, matrix_rate, plan_flops
@@ -37,15 +38,15 @@ def measure(say: Callable[[str], None]) -> dict:
     dtype = fastest_dtype()
     with tempfile.TemporaryDirectory() as folder:
         say("prepare the corpus ...")
-        prepare(read_stdlib(), Path(folder), study.split)
+        prepare_documents(read_stdlib(), Path(folder), study.split)
         view = BpeView.train((d.text for d in Store.open(Path(folder)).documents("train")), study.alphabet)
         add_view(Path(folder), view)
         store = Store.open(Path(folder))
         # Each mode held still: raw only, the mixture after its warm-up, and pairs in the middle of the warm-up.
         mixtures = {
             "bytes": study.arms["bytes"],
-            "proxy": Mixture(0.9, 0.9, 0.0, False),
-            "paired": Mixture(0.65, 0.65, 1.0, True),
+            "proxy": Mixture(phases=(Phase(1.0, "one", 0.9),)),
+            "paired": Mixture(phases=(Phase(1.0, "pairs", 0.65),)),
         }
         say("train ...")
         trainers = {
@@ -72,7 +73,7 @@ def measure(say: Callable[[str], None]) -> dict:
 def _trainer(study: Study, mixture: Mixture, view: str, dtype: torch.dtype, store: Store, folder: str) -> Trainer:
     name = next(name for name, known in DTYPES.items() if known == dtype)
     config = TrainConfig(
-        1000, study.seed, view if mixture.needs_view else None, name, study.model, mixture, study.shape, study.optim
+        1000, study.seed, (view,) if mixture.needs_view else (), name, study.model, mixture, study.shape, study.optim
     )
     return Trainer(config, store, Path(tempfile.mkdtemp(dir=folder)))
 
