@@ -30,7 +30,7 @@ def ran(tmp_path_factory):
     printed = {}
     for command in COMMANDS:
         mine = re.sub(r"--minutes \S+(?= )", f"--minutes 0.02 --out {shlex.quote(str(out))}", command)
-        mine = mine.replace("runs/demo", str(out))
+        mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
         if command in PRINTED_ONLY:
             mine = command.replace("make", "make -n")
         done = subprocess.run(

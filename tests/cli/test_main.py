@@ -10,8 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from byteproxy.cli import main as cli
+from byteproxy.export.llama import export_llama
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import Vocab
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"
 
@@ -79,29 +84,38 @@ def test_generate_refuses_what_is_no_model(tmp_path):
 
 
 def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
-    """Stopped in training, continued, finished: the figures of both arms come out, and the sample's model writes."""
-    command = [BYTEPROXY, "demo", "--minutes", "0.05", "--out", str(tmp_path / "run"), "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """Stopped in training twice: the second time it had taken up where it stopped, and prepared nothing again."""
+    command = [BYTEPROXY, "demo", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
     metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_text()):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
-    assert "Traceback" not in said
-    done = byteproxy(*command[1:])
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout.splitlines()[-1])
-    assert len(done.stdout.splitlines()) == 1, "with --json, stdout is for programs"
-    assert results["resumed"]
-    for arm in results["arms"].values():
-        assert {"raw_bpb", "flops", "positions", "text_bytes_seen", "seconds"} <= arm.keys()
-        assert 1 < arm["raw_bpb"] < 8
-    assert {"held_out_bytes", "xz_bpb", "ppmd_bpb", "sample", "report"} <= results.keys()
-    assert Path(results["report"]).exists()
-    model = str(tmp_path / "run" / "model")
+    steps: list[list[int]] = []
+    for _ in range(2):
+        before = len(steps_in(metrics))
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(steps_in(metrics)) <= before:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
+        assert "Traceback" not in said
+        assert printed == "", "with --json, stdout is for programs"
+        assert ("train the BPE view" in said) == (not steps)
+        steps.append(steps_in(metrics))
+    first, second = steps
+    assert second[: len(first)] == first
+    assert len(set(second)) == len(second) > len(first)
+
+
+def steps_in(metrics: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in metrics.read_text().splitlines()] if metrics.exists() else []
+
+
+def test_a_model_writes_the_same_each_time(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig(width=32, layers=1, heads=2, ffn=64)
+    export_llama(Transformer(config, Vocab().size), 64, tmp_path / "model")
+    model = str(tmp_path / "model")
     texts = [byteproxy("generate", model, "--prompt", "def ", "--most-bytes", "30").stdout for _ in range(2)]
     assert texts[0] == texts[1] != ""
     piped = byteproxy("generate", model, "--prompt", "-", "--json", input="def ")

@@ -13,6 +13,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
+from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
@@ -272,3 +273,27 @@ def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(store, tmp_path, monk
         trainer.save()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
     assert Trainer(CONFIG, store, tmp_path).state.step == 1
+
+
+def test_a_corpus_with_a_flipped_byte_is_refused(tmp_path):
+    """Before anything is trained, and again by a run that goes on; a corpus that is put right is taken."""
+    store, _ = toy_store(tmp_path / "corpus")
+    Trainer(replace(CONFIG, steps=2), store, tmp_path / "run").run()
+    path = store.path / store.manifest.views[0].files[0].name
+    sound = path.read_bytes()
+    path.write_bytes(sound[:5000] + bytes([sound[5000] ^ 1]) + sound[5001:])
+    for folder in ("run", "another"):
+        with pytest.raises(InputError, match=rf"{path.name} was altered"):
+            Trainer(replace(CONFIG, steps=2), Store.open(store.path), tmp_path / folder)
+    path.write_bytes(sound)
+    Trainer(replace(CONFIG, steps=2), Store.open(store.path), tmp_path / "run")
+
+
+def test_metrics_say_what_came_out_of_the_mixture(undisturbed):
+    folder, trainer = undisturbed
+    last = read(folder / "metrics.jsonl")[-1]
+    share = last["compressed_share"]
+    assert share["segments"] == sum(trainer.counters.segments[1:]) / sum(trainer.counters.segments)
+    assert 0 < share["positions"] < share["text_bytes"] < 1
+    planned = [plan.segments for plan in trainer.stream.plans()]
+    assert share["segments"] == sum(int(one[1]) for one in planned) / sum(int(one.sum()) for one in planned)

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import tyro
 
+SECONDS_BETWEEN_LOOKS = 10
+
 
 def demo(
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo"),
@@ -46,7 +48,10 @@ def demo(
     from byteproxy.study.table import arms_table
 
     with as_file(files("byteproxy") / "recipes" / "demo.toml") as recipe:
-        study = replace(from_toml(recipe, Study), minutes=minutes, seed=seed)
+        study = from_toml(recipe, Study)
+    # A look at the validation text takes two seconds: so many that they stay a small part of the training.
+    looks = max(1, min(study.scoring.validations, round(minutes * 60 / SECONDS_BETWEEN_LOOKS)))
+    study = replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, validations=looks))
     results = run_study(study, read_stdlib, out, stage)
     # With --json stdout is for programs: what people read goes to stderr.
     console = Console(file=sys.stderr if json else sys.stdout, highlight=False, soft_wrap=True)

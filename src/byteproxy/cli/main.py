@@ -11,8 +11,11 @@ from typing import Annotated, Any, TypeAlias
 import tyro
 
 from byteproxy import __version__
+from byteproxy.cli.corpus import Command as CorpusCommand
 from byteproxy.cli.demo import demo
 from byteproxy.cli.generate import generate
+from byteproxy.cli.mixture import Command as MixtureCommand
+from byteproxy.cli.prepare import prepare
 from byteproxy.cli.views import Command as ViewsCommand
 from byteproxy.errors import InputError
 
@@ -22,27 +25,30 @@ A language model is tied for life to its tokenizer. Here a compressor helps in t
 mixture of raw UTF-8 bytes and a compressed view of the same text, learns that both say the same, and afterwards reads
 and writes raw bytes; the compressor is thrown away. (Proxy compression, arXiv 2602.04289.)
 
-The pipeline: corpus -> view (a compressor) -> store -> mixture -> training -> held-out bits per byte -> raw bytes.
-
-Start with:
-  byteproxy demo                 all of it in under 10 minutes on 2 cores, offline, from Python's own sources
-  byteproxy demo --minutes 2     the same with less training
+The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 minutes on 2 cores, offline):
+  byteproxy prepare stdlib --out runs/corpus --view bpe:4096
+                                 sources become a corpus: source files, JSONL, Parquet; split, without copies, encoded
+  byteproxy corpus stats runs/corpus
+                                 what it holds; corpus show: a document in all its views; corpus verify: checksums
+  byteproxy views compare raw bpe codebook gzip
+                                 compressors: how short they make code, how fast, and how little an edit changes
+                                 (views list, views train bpe:4096, views inspect FILE --views bpe codebook)
+  byteproxy mixture preview runs/corpus --recipe paper
+                                 what training would show when, and which share of it is compressed
+  byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  let the model that the demo left behind write, byte by byte
-  byteproxy views list           the compressors that there are
-  byteproxy views compare raw bpe codebook gzip
-                                 how short they make code, how fast, and how little an edit changes
-  byteproxy views inspect FILE --views bpe codebook
-                                 a document in the colours of their symbols
-  byteproxy views train bpe:4096 a compressor to keep
 
 Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr."""
 
 
 Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
-    | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
+    Annotated[Any, tyro.conf.subcommand("prepare", constructor=prepare)]
+    | Annotated[CorpusCommand, tyro.conf.subcommand("corpus", description="Look into a prepared corpus and verify it.")]
     | Annotated[ViewsCommand, tyro.conf.subcommand("views", description="List, train, compare and inspect views.")]
+    | Annotated[MixtureCommand, tyro.conf.subcommand("mixture", description="See what a mixture shows.")]
+    | Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
+    | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
 )
 
 

@@ -3,7 +3,6 @@
 What is heavy to import is imported by the commands themselves, so that help comes at once.
 """
 
-import json as json_module
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
+from byteproxy.cli.output import Json, console, end
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 FOLDER = Path("runs/views")
 TERMINAL_BYTES = 2000
@@ -32,15 +31,15 @@ def list_(json: Json = False) -> None:
     from byteproxy.evaluate.views.terminal import kinds_table
 
     found = _kinds_there_are()
-    console = _console(json)
-    console.print(kinds_table(found))
-    console.print(
+    people = console(json)
+    people.print(kinds_table(found))
+    people.print(
         'Say "bpe" for the defaults, "bpe:4096" to give the first option,\n"codebook:bits=12,parse=greedy" for any, '
         "or the path of a trained view.",
         soft_wrap=True,
         markup=False,
     )
-    _end(json, {"kinds": found})
+    end(json, {"kinds": found})
 
 
 def train(
@@ -91,12 +90,12 @@ def train(
         "path": str(path),
     }
     size = "" if each is None else f", {each:.2f} bytes each on training text"
-    _console(json).print(
+    console(json).print(
         f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {seconds:.1f} s\nSaved: {path}",
         soft_wrap=True,
         markup=False,
     )
-    _end(json, results)
+    end(json, results)
 
 
 def compare(
@@ -130,12 +129,12 @@ def compare(
 
     results = view_figures.compare(views or _all_kinds(), open_corpus(corpus), side, most_bytes, seed, stage)
     write_page(compare_page(results), out)
-    console = _console(json)
-    console.print(*comparison_tables(results), sep="\n")
-    console.print(
+    people = console(json)
+    people.print(*comparison_tables(results), sep="\n")
+    people.print(
         f"Near-duplicates left out: {results['near_duplicates_dropped']:,}\nPage: {out}", markup=False, soft_wrap=True
     )
-    _end(json, {**results, "page": str(out)})
+    end(json, {**results, "page": str(out)})
 
 
 def inspect(
@@ -176,29 +175,29 @@ def inspect(
             view = build(spec, texts, progress).view
         viewed.append(Viewed(spec, view, view.encode(document)))
     write_page(inspect_page(name, document, viewed, most_bytes), out)
-    console = _console(json)
+    people = console(json)
     for one in viewed:
-        _show(one, document, min(most_bytes, TERMINAL_BYTES), console)
-    console.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+        _show(one, document, min(most_bytes, TERMINAL_BYTES), people)
+    people.print(f"\nPage: {out}", markup=False, soft_wrap=True)
     figures = {one.spec: one.figures(document) for one in viewed}
-    _end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
+    end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
 
 
-def _show(viewed: Any, document: bytes, most_bytes: int, console: "Console") -> None:
+def _show(viewed: Any, document: bytes, most_bytes: int, people: "Console") -> None:
     from rich.text import Text
 
     from byteproxy.evaluate.views.inspect_page import rest, summary
     from byteproxy.evaluate.views.terminal import symbols_text
 
-    console.print()
-    console.print(Text(viewed.spec, "bold"), Text(summary(viewed.figures(document))), sep=": ")
+    people.print()
+    people.print(Text(viewed.spec, "bold"), Text(summary(viewed.figures(document))), sep=": ")
     if not viewed.view.aligned:
-        console.print("symbols that belong to no stretch of the text")
+        people.print("symbols that belong to no stretch of the text")
         return
-    text, shown_bytes = symbols_text(viewed, document, most_bytes, console.color_system is not None)
-    console.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
+    text, shown_bytes = symbols_text(viewed, document, most_bytes, people.color_system is not None)
+    people.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
     if left_out := rest(document, shown_bytes):
-        console.print(left_out, style="dim")
+        people.print(left_out, style="dim")
 
 
 def _kinds_there_are() -> dict[str, dict[str, Any]]:
@@ -244,18 +243,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't make the folder {folder} ({error.strerror}): give another place with --out") from error
-
-
-def _console(json: bool) -> "Console":
-    """Where people read. With --json stdout is for programs."""
-    from rich.console import Console
-
-    return Console(file=sys.stderr if json else sys.stdout, highlight=False)
-
-
-def _end(json: bool, results: dict[str, Any]) -> None:
-    if json:
-        print(json_module.dumps(results))
 
 
 Command: TypeAlias = (

@@ -104,7 +104,7 @@ def _prepared(
     """The corpus with its view, and what there is to tell about both."""
     corpus, views = out / "corpus", out / "views"
     with stage("prepare the corpus", "B") as progress:
-        prepare_documents(documents(), corpus, study.split, progress=progress)
+        prepare_documents(documents(), corpus, study.split, progress=progress, near_duplicates="held_out")
     artefact = views / f"bpe-{study.alphabet}.json"
     told = views / "cost.json"
     if not (artefact.exists() and told.exists()):
@@ -228,19 +228,12 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
         "loading_share": counters.loading_seconds / counters.seconds,
         "compressed_share": {
             "asked": counters.asked_rate / trainer.config.steps,
-            "segments": _compressed(counters.segments),
-            "positions": _compressed(counters.positions_by),
-            "text_bytes": _compressed(counters.text_bytes),
+            **counters.compressed_share(),
         },
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "curve": [line for line in lines if "loss" in line],
         "validation": [line for line in lines if "raw_bpb" in line],
     }
-
-
-def _compressed(by_representation: list[int]) -> float:
-    """The share of all but raw."""
-    return sum(by_representation[1:]) / sum(by_representation)
 
 
 def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Everything that decides the weights is in the configuration, the seed and the st
 nothing, because the state is a checkpoint's tensors and the stream's few integers.
 
 Metrics per logged step: `loss` in nats per target over all representations, `raw_loss` and `compressed_loss` of these,
-averaged since the last line; `flops`, `positions`, `text_bytes` and `seconds` since the start. Seconds are those of
+averaged since the last line; `rate`, what the schedule asks for; `flops`, `positions`, `text_bytes`, `seconds` and
+`compressed_share`, what came out of the mixture, since the start. Seconds are those of
 training steps, loading included, without validation and checkpoints (`wall_seconds` has them all).
 """
 
@@ -101,6 +102,11 @@ class Counters:
         self.segments = _added(self.segments, plan.segments)
         self.text_bytes = _added(self.text_bytes, text_bytes)
         self.positions_by = _added(self.positions_by, plan.positions)
+
+    def compressed_share(self) -> dict[str, float | None]:
+        """What came out of the mixture: the share of what is compressed, in each count; None of nothing."""
+        counts = {"segments": self.segments, "text_bytes": self.text_bytes, "positions": self.positions_by}
+        return {name: sum(by[1:]) / sum(by) if any(by) else None for name, by in counts.items()}
 
 
 def _added(so_far: list[int], counts: np.ndarray) -> list[int]:
@@ -228,6 +234,7 @@ class Trainer:
             "positions": self.counters.positions,
             "text_bytes": sum(self.counters.text_bytes),
             "seconds": round(self.counters.seconds, 3),
+            "compressed_share": self.counters.compressed_share(),
         }
 
 

@@ -299,7 +299,7 @@ def test_resynchronisation_gives_median_and_tail(monkeypatch):
 
 def test_progress_goes_up_to_the_end():
     seen = []
-    figures(WORDS, CODE, progress=lambda done, total: seen.append((done, total)))
+    figures(WORDS, CODE, progress=lambda done, total, note="": seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len({total for _, total in seen}) == 1
     assert seen[-1][0] == seen[-1][1] > 0
@@ -315,7 +315,7 @@ def test_compare_measures_every_view_on_the_same_text(tmp_path):
     @contextmanager
     def stage(what, unit):
         stages.append((what, unit))
-        yield lambda done, total: None
+        yield lambda *_: None
 
     results = compare(["raw", "gzip", "raw"], corpus, seed=1, stage=stage)
     texts = held_out_sample(corpus, "validation", 10**6).texts
@@ -373,7 +373,7 @@ def test_a_missing_file_is_said_before_others_are_trained(tmp_path):
     @contextmanager
     def stage(what, unit):
         stages.append(what)
-        yield lambda done, total: None
+        yield lambda *_: None
 
     with pytest.raises(InputError, match="there is no file"):
         compare(["bpe:300", "zz/none.json"], open_corpus(str(tmp_path / "corpus")), stage=stage)

@@ -48,8 +48,12 @@ def rest(document: bytes, shown_bytes: int) -> str:
     return f"The first {shown_bytes:,} of {len(document):,} bytes are shown; the figures are for all of them."
 
 
-def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes: int) -> str:
-    """The page as HTML. name: of the document; most_bytes: how much of it each view shows, and on to a symbol's end."""
+def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes: int, before: str = "") -> str:
+    """The page as HTML.
+
+    name: of the document. most_bytes: how much of it each view shows, and on to a symbol's end.
+    before: HTML to stand before the views.
+    """
     views = list(views)
     figures = {viewed.spec: viewed.figures(document) for viewed in views}
     places = " · ".join(f'<a href="#view{number}">{text(spec)}</a>' for number, spec in enumerate(figures))
@@ -61,6 +65,7 @@ def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes
             f"<p class=note>Each colour is a symbol, or several that share the bytes; hover over it for its number."
             " ⏎ is a newline, → a tab, · a blank of a symbol that is blank. \\x and two digits stand for a byte that is"
             " no character, or is a part of one that two symbols share.</p></header>",
+            before,
             *(
                 _section(number, viewed, figures[viewed.spec], document, most_bytes)
                 for number, viewed in enumerate(views)

@@ -1,0 +1,128 @@
+"""`byteproxy corpus`: what a prepared corpus holds, a document of it in all its views, and whether it is unaltered.
+
+What is heavy to import is imported by the commands themselves, so that help comes at once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+
+FOLDER = Path("runs/corpus")
+TERMINAL_BYTES = 2000
+"""What `show` shows of a document in the terminal; the page has more."""
+
+Corpus: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+
+
+def stats(
+    corpus: Corpus,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "stats.html",
+    json: Json = False,
+) -> None:
+    """Show what a corpus holds: by side, source and language, how long documents are, what was rejected, its views.
+
+    Reads no text, so it takes seconds whatever the size. Leaves a page with a plot, and tables here.
+
+    Args:
+        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
+        out: Page to write.
+        json: End the output with all figures as one JSON object on one line.
+    """
+    from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.evaluate.corpus.stats_page import stats_page
+    from byteproxy.evaluate.corpus.terminal import all_tables
+    from byteproxy.page import write_page
+    from byteproxy.store.store import Store
+
+    figures = corpus_figures(Store.open(corpus))
+    write_page(stats_page(figures), out)
+    people = console(json)
+    people.print(*all_tables(figures), sep="\n")
+    if figures["rejected_file"]:
+        people.print(f"Rejected records: {figures['rejected_file']}", markup=False, soft_wrap=True)
+    people.print(f"Page: {out}", markup=False, soft_wrap=True)
+    end(json, {**figures, "page": str(out)})
+
+
+def show(
+    corpus: Corpus,
+    document: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DOCUMENT]")] = None,
+    side: Annotated[Literal["train", "validation", "test"] | None, tyro.conf.arg(metavar="SIDE")] = None,
+    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "document.html",
+    json: Json = False,
+) -> None:
+    """Show one document in all its views, every symbol in a colour: in the terminal, and whole on a page.
+
+    The symbols that the corpus holds are compared with what its views give now.
+
+    Args:
+        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
+        document: Id of a document, or SOURCE/ID where several have that id; the first one of the side if none is named.
+        side: Where to look, train, validation or test; None looks for a named document everywhere, and takes the first
+            one of train if none is named.
+        most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
+        out: Page to write.
+        json: End the output with the figures as one JSON object on one line.
+    """
+    from byteproxy.errors import InputError
+    from byteproxy.evaluate.corpus.document import find, seen, told
+    from byteproxy.evaluate.corpus.document_page import document_page
+    from byteproxy.evaluate.corpus.terminal import print_document
+    from byteproxy.page import write_page
+    from byteproxy.store.store import Store
+
+    if most_bytes < 1:
+        raise InputError(f"most_bytes is {most_bytes}: give at least 1")
+    store = Store.open(corpus)
+    shown = seen(store, find(store, document, side))
+    write_page(document_page(shown, most_bytes), out)
+    people = console(json)
+    print_document(shown, min(most_bytes, TERMINAL_BYTES), people)
+    people.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+    end(json, {"corpus": str(corpus), **told(shown), "page": str(out)})
+
+
+def verify(corpus: Corpus, json: Json = False) -> None:
+    """Read every file of a corpus and compare its checksum; the first one that was altered is named.
+
+    Ends with status 0 if all are as they were written, and with 2 if one isn't.
+
+    Args:
+        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
+        json: End the output with what was verified as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.evaluate.corpus.tables import sized
+    from byteproxy.store.store import Store
+
+    store = Store.open(corpus)
+    with stage("verify", "B") as progress:
+        store.verify(progress)
+    files, manifest = store.manifest.files, store.manifest
+    results: dict[str, Any] = {
+        "corpus": str(corpus),
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "views": [view.name for view in manifest.views],
+        "fingerprint": manifest.fingerprint,
+    }
+    views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
+    console(json).print(
+        f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
+        f"{len(manifest.shards):,} shards{views}.\nFingerprint: {manifest.fingerprint}",
+        markup=False,
+        soft_wrap=True,
+    )
+    end(json, results)
+
+
+Command: TypeAlias = (
+    Annotated[Any, tyro.conf.subcommand("stats", constructor=stats)]
+    | Annotated[Any, tyro.conf.subcommand("show", constructor=show)]
+    | Annotated[Any, tyro.conf.subcommand("verify", constructor=verify)]
+)
+"""What may follow `byteproxy corpus`."""

@@ -1,0 +1,117 @@
+"""`byteproxy mixture`: what a mixture shows, step by step, before anything is trained.
+
+What is heavy to import is imported by the commands themselves, so that help comes at once.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINES = 20
+"""Lines of the table, about."""
+SPAN = 200
+"""Steps that are looked at if nobody says which."""
+
+
+def preview(
+    corpus: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
+    recipe: Annotated[str, tyro.conf.arg(metavar="R")] = "paper",
+    arm: Annotated[str | None, tyro.conf.arg(metavar="ARM")] = None,
+    steps: Annotated[str | None, tyro.conf.arg(metavar="FIRST:LAST")] = None,
+    total: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIEW [VIEW ...]")] = (),
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("runs/mixture/preview.html"),
+    json: Json = False,
+) -> None:
+    """Show what a mixture takes from a corpus: the share that is asked for beside the one that comes out.
+
+    Plans the steps as training would and reads no text: thousands of steps a second. Shows how much of what is shown is
+    compressed, counted in segments, bytes of text and positions, how far that is from what was asked (in standard
+    errors: within about 3 it is chance), and the rows of the first step. Leaves a page with a plot.
+
+    Args:
+        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
+        recipe: A preset (paper, coarse_first, bytes, symbols), a recipe that comes with byteproxy (demo), or
+            a TOML file of a study, of a run, or with the fields of a mixture.
+        arm: Which arm of a study; None takes the first one whose mixture needs a view.
+        steps: Which optimizer steps to plan, such as 0:200, 100: or ":"; None means the first 200, or all of fewer.
+        total: Optimizer steps of the whole run, of which phases are shares; None means those of the recipe, or 1000.
+        views: Names of views that the corpus holds; none means those of the recipe, or the first aligned one.
+        out: Page to write.
+        json: End the output with the figures of every step as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.cli.recipes import recipe_of
+    from byteproxy.errors import InputError
+    from byteproxy.evaluate.mixture_page import mixture_page
+    from byteproxy.evaluate.mixture_rows import pictured
+    from byteproxy.mixture.loader import Stream
+    from byteproxy.mixture.preview import planned, span_of, step_figures, summed
+    from byteproxy.page import write_page
+    from byteproxy.store.store import Store
+
+    asked = recipe_of(recipe, arm)
+    run_steps = asked.steps if total is None else total
+    if run_steps < 1:
+        raise InputError(f"total is {run_steps}: give at least 1")
+    first, last = span_of(steps or f"0:{min(SPAN, run_steps)}", run_steps)
+    store = Store.open(corpus)
+    names = views or asked.views_in(store.manifest)
+    with stage("find passages", "passages") as progress:
+        stream = Stream(store, names, asked.mixture, asked.shape, asked.seed, run_steps, progress)
+    figures, epochs, picture = [], {}, None
+    with stage("plan steps", "steps") as progress:
+        for plan, state in planned(stream, first, last, progress):
+            figures.append(step_figures(stream, plan))
+            epochs = stream.epochs(state)
+            picture = picture or pictured(stream, plan)
+    assert picture is not None, "a span has a step"
+    windows = [summed(figures[at : at + size], asked.mixture.count) for at, size in _windows(len(figures))]
+    results = {
+        "corpus": str(corpus),
+        "recipe": recipe,
+        "arm": asked.arm,
+        "mixture": {**asdict(asked.mixture), "phases": [asdict(phase) for phase in asked.mixture.schedule]},
+        "views": list(names),
+        "shape": asdict(asked.shape),
+        "seed": asked.seed,
+        "total_steps": run_steps,
+        "steps": figures,
+        "total": summed(figures, asked.mixture.count),
+        "epochs": epochs,
+    }
+    write_page(mixture_page(results, windows, picture), out)
+    _show(results, windows, picture, console(json))
+    console(json).print(f"Page: {out}", markup=False, soft_wrap=True)
+    end(json, {**results, "page": str(out)})
+
+
+def _windows(count: int) -> list[tuple[int, int]]:
+    """Where each line begins, and how many steps it is of."""
+    size = -(-count // LINES)
+    return [(at, min(size, count - at)) for at in range(0, count, size)]
+
+
+def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, people: "Console") -> None:
+    from byteproxy.evaluate.mixture_rows import rows_text
+    from byteproxy.evaluate.mixture_tables import about, epochs, steps_table
+
+    people.print(about(results), markup=False, soft_wrap=True)
+    people.print(steps_table(results, windows))
+    people.print(epochs(results), markup=False, soft_wrap=True)
+    people.print()
+    people.print(rows_text(picture, people), soft_wrap=True)
+
+
+# A union has two members at least; tyro leaves the second out.
+Command: TypeAlias = (
+    Annotated[Any, tyro.conf.subcommand("preview", constructor=preview)] | Annotated[None, tyro.conf.Suppress]
+)
+"""What may follow `byteproxy mixture`."""

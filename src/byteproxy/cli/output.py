@@ -1,0 +1,28 @@
+"""What every command says at its end: tables for people, and with --json one object on one line for programs."""
+
+import json as json_module
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+"""The option that every command has."""
+
+
+def console(json: bool) -> "Console":
+    """Where people read. With --json stdout is for programs."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr if json else sys.stdout, highlight=False)
+
+
+def end(json: bool, results: dict[str, Any]) -> None:
+    """With --json, end with one object on one line; what isn't finite is null there."""
+    from byteproxy.page import finite
+
+    if json:
+        print(json_module.dumps(finite(results)))

@@ -1,0 +1,127 @@
+"""`byteproxy prepare`: sources become a corpus to train on, with views of every document.
+
+What is heavy to import is imported by the command itself, so that help comes at once.
+"""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+
+SOURCES = """What to read, with options behind a colon. Examples:
+  stdlib
+    the source files of this Python: 30 MB, always there
+  ~/repositories
+    a folder of source files; each folder in it is a
+    project, which is held out as a whole or not at all
+  "~/code:depth=2,languages=python|rust"
+    projects two folders deep; files in these languages
+  pile.jsonl.zst:text=contents,project=repo
+    lines of JSON, plain, .gz or .zst, or a folder of such
+    files; the names that their fields have
+  "web:include=*.parquet,text=content"
+    tables: Parquet or Arrow, such as a dataset of Hugging
+    Face that was downloaded
+  code:weight=2 web.parquet:name=pages
+    several; code is shown twice as often as its size says
+Options: name, weight, format (auto, files, jsonl, parquet,
+arrow), include, exclude, depth, languages, and the names
+of the fields text, id, project and language; "|" stands
+between several values. Of equal documents, the one that
+is read first stays."""
+
+
+def prepare(
+    sources: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="SOURCE [SOURCE ...]", help=SOURCES, help_behavior_hint="(at least one)"),
+    ],
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    views: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="view", metavar="VIEW")] = (),
+    validation: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.05,
+    test: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.10,
+    salt: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "",
+    smallest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 1,
+    largest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 64 << 20,
+    invalid: Literal["keep", "drop", "repair"] = "keep",
+    near_duplicates: Literal["held_out", "train", "keep"] = "held_out",
+    most_faulty: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.01,
+    workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
+    json: Json = False,
+) -> None:
+    """Make a corpus out of sources: documents split by project, without copies, and encoded by views.
+
+    Stopped at any moment, the same command goes on from there; run again, it does what is missing and no more. Other
+    views can be added later in the same way.
+
+    Args:
+        out: Folder of the corpus: new, empty, or the same corpus from before.
+        views: A view to add, such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), or the file of a
+            trained one; may be given several times. What needs training is trained on the train side of this corpus.
+        validation: Share of projects held out for choosing between settings.
+        test: Share of projects held out for what is reported.
+        salt: Any text; another one draws another split.
+        smallest: Bytes that a document has at least; smaller ones are rejected.
+        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected.
+        invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
+        near_duplicates: Of which side to drop documents that are much like one of the other; keep drops none.
+        most_faulty: Share of all records that may be damaged; above it the preparation stops and names them.
+        workers: Processes that read; None means one for each core that this process may use.
+        json: End the output with all figures as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.cli.trained import named, trained_for
+    from byteproxy.corpus.reading import Rules
+    from byteproxy.corpus.source import sources as read_sources
+    from byteproxy.corpus.split import Split
+    from byteproxy.errors import InputError
+    from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.store.encode import add_view
+    from byteproxy.store.prepare import Preparation
+    from byteproxy.store.prepare import prepare as write_corpus
+    from byteproxy.store.store import Store
+    from byteproxy.views.batches import cores
+
+    if not sources:
+        raise InputError("no source is named: give stdlib, or the path of a file or a folder")
+    begin = time.perf_counter()
+    known = named(views)
+    preparation = Preparation(
+        split=Split(validation, test, salt),
+        rules=Rules(smallest, largest, invalid),
+        near_duplicates=near_duplicates,
+        most_faulty=most_faulty,
+    )
+    manifest = write_corpus(read_sources(sources), out, preparation, cores() if workers is None else workers, stage)
+    train_seconds: dict[str, float | None] = {}
+    for spec, view in known.items():
+        if view is None:
+            view, train_seconds[spec] = trained_for(Store(out, manifest), spec, stage)
+        with stage(f"encode {view.name}", "B") as progress:
+            manifest = add_view(out, view, progress, spec)
+    figures = corpus_figures(Store(out, manifest))
+    _summary(figures, out, console(json))
+    end(json, {**figures, "train_seconds": train_seconds, "seconds": time.perf_counter() - begin})
+
+
+def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:
+    """What there is now, and what to do with it."""
+    from byteproxy.evaluate.corpus.tables import sized
+    from byteproxy.evaluate.corpus.terminal import summary_tables
+
+    people.print(*summary_tables(figures), sep="\n")
+    folder = shlex.quote(str(out))
+    lines = [f"{figures['documents']:,} documents with {sized(figures['bytes'])} of text in {out}"]
+    if figures["rejected_file"]:
+        lines.append(f"Rejected records, one a line: {figures['rejected_file']}")
+    lines += ["", "Next:", f"  byteproxy corpus stats {folder}", f"  byteproxy corpus show {folder}"]
+    aligned = [name for name, view in figures["views"].items() if view["aligned"]]
+    lines.append(f"  byteproxy mixture preview {folder} --recipe {'paper' if aligned else 'bytes'}")
+    if not aligned:
+        lines.append("  the same command with --view bpe:4096, which adds a compressor to train with")
+    people.print("\n".join(lines), markup=False, soft_wrap=True)

@@ -1,0 +1,107 @@
+"""Which mixture somebody means by a name or a file: a preset, a recipe that comes with byteproxy, or a TOML file."""
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import PRESETS, Mixture
+from byteproxy.store.format import Manifest
+
+STEPS = 1000
+"""Of a run whose recipe doesn't say, or which has as many as its minutes allow."""
+
+
+class Recipe(NamedTuple):
+    """What a run shows.
+
+    views: names of the views that it was made for; wanted ones may be missing from a corpus where `needed` is False.
+    arm: of a study; None of anything else.
+    """
+
+    mixture: Mixture
+    shape: Shape = Shape()
+    seed: int = 0
+    steps: int = STEPS
+    views: tuple[str, ...] = ()
+    needed: bool = True
+    arm: str | None = None
+
+    def views_in(self, manifest: Manifest) -> tuple[str, ...]:
+        """The views to show: the recipe's own, or the first aligned one of the corpus; none if none is shown.
+
+        Raises InputError where the corpus has none.
+        """
+        there = {view.name for view in manifest.views}
+        if self.views and (self.needed or there.issuperset(self.views)):
+            return self.views
+        if not self.mixture.needs_view:
+            return ()
+        if manifest.cutting_view is None:
+            raise InputError(
+                "the mixture shows compressed segments, and the corpus has no aligned view: add one with "
+                "`byteproxy prepare ... --view bpe:4096`, or preview the recipe bytes"
+            )
+        return (manifest.cutting_view.name,)
+
+
+def recipe_of(name: str, arm: str | None = None) -> Recipe:
+    """The recipe of that name; InputError where there is none, or where its file is wrong, naming the field.
+
+    A TOML file is a study if it has arms, a run if it has steps or a mixture, and else the fields of a mixture.
+    """
+    path = _built_in().get(name)
+    content: dict[str, Any] = {}
+    if name not in PRESETS:
+        path = path or Path(name)
+        content = _content(path, name)
+    if "arms" in content and path is not None:
+        return _of_study(path, arm)
+    if arm is not None:
+        raise InputError(f"recipe {name} has no arms, and so no arm {arm!r}: leave --arm out, or name a study")
+    if path is None or name in PRESETS:
+        return Recipe(Mixture(name))
+    if "steps" in content or "mixture" in content:
+        return _of_run(path)
+    return Recipe(from_toml(path, Mixture))
+
+
+def _built_in() -> dict[str, Path]:
+    """The recipes that come with byteproxy."""
+    folder = Path(str(files("byteproxy"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _content(path: Path, name: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"there is no recipe {name!r}: name a preset ({', '.join(PRESETS)}), one that comes with byteproxy "
+            f"({', '.join(_built_in())}), or a TOML file"
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def _of_study(path: Path, arm: str | None) -> Recipe:
+    from byteproxy.study.recipe import Study
+
+    study = from_toml(path, Study)
+    if arm is None:
+        arm = next((name for name, mixture in study.arms.items() if mixture.needs_view), next(iter(study.arms)))
+    if arm not in study.arms:
+        raise InputError(f"{path} has no arm {arm!r}: name one of {', '.join(study.arms)}")
+    mixture = study.arms[arm]
+    views = (f"bpe-{study.alphabet}",) if mixture.needs_view else ()
+    return Recipe(mixture, study.shape, study.seed, views=views, needed=False, arm=arm)
+
+
+def _of_run(path: Path) -> Recipe:
+    from byteproxy.train.trainer import TrainConfig
+
+    run = from_toml(path, TrainConfig)
+    return Recipe(run.mixture, run.shape, run.seed, run.steps, run.views)

@@ -1,0 +1,88 @@
+"""Views for a corpus, trained on its train side and remembered: the same command a second time trains nothing.
+
+A trained view is kept in the corpus's folder from the moment that it is trained, so a stop while the corpus is encoded
+costs no training either. Which spec it came from is noted beside it, for this corpus only, since another text gives
+another view of the same name.
+"""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from byteproxy.errors import InputError
+from byteproxy.evaluate.views.figures import needs_training
+from byteproxy.files import write_aside
+from byteproxy.progress import Stage, quietly
+from byteproxy.store.format import Manifest, artefact_name
+from byteproxy.store.store import Store
+from byteproxy.views import registry
+from byteproxy.views.base import View
+from byteproxy.views.registry import Built
+
+NOTE = ".byteproxy-trained.json"
+
+
+def named(specs: tuple[str, ...]) -> dict[str, View | None]:
+    """The views that need no training, and None for those that do; InputError for what can't become a view."""
+    return {
+        spec: None if needs_training(spec) else registry.build(spec, lambda: ()).view for spec in dict.fromkeys(specs)
+    }
+
+
+def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
+    """The view that a spec names, trained on the train side of a corpus unless that was done before."""
+    notes = _notes(store)
+    key = _key(spec)
+    kept = _kept(store.path, notes["views"].get(key))
+    if kept is not None:
+        return Built(kept, None)
+    with stage(f"train {spec}", "B") as progress:
+        built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress)
+    view: Any = built.view
+    file = artefact_name(view.name, view.suffix)
+    entry = next((entry for entry in store.manifest.views if entry.name == view.name), None)
+    if entry is not None and entry.fingerprint != view.fingerprint:
+        return built  # the file of that name is another view's, and adding this one will be refused
+    if entry is None:
+        view.save(store.path / file)
+    notes["views"][key] = {"file": file, "fingerprint": view.fingerprint}
+    write_aside(store.path / NOTE, json.dumps(notes).encode())
+    return built
+
+
+def _notes(store: Store) -> dict[str, Any]:
+    """What was trained for this corpus; nothing if the notes are another corpus's, or no notes."""
+    of = _without_views(store.manifest)
+    try:
+        notes = json.loads((store.path / NOTE).read_bytes())
+        if notes["corpus"] == of and isinstance(notes["views"], dict):
+            return notes
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return {"corpus": of, "views": {}}
+
+
+def _kept(folder: Path, note: Any) -> View | None:
+    """The view that a note tells of, if its file still holds it."""
+    try:
+        view = registry.load(folder / note["file"])
+        return view if view.fingerprint == note["fingerprint"] else None
+    except (InputError, TypeError, KeyError):
+        return None
+
+
+def _key(spec: str) -> str:
+    """The same for all ways to write the same spec; it changes with a file that an option names."""
+    name, _, given = spec.partition(":")
+    options = asdict(registry.parse_options(registry.kind(name), given))
+    files = [Path(value).stat().st_mtime_ns for value in options.values() if isinstance(value, str) and _is_file(value)]
+    return json.dumps([name, options, files])
+
+
+def _is_file(value: str) -> bool:
+    return bool(value) and Path(value).is_file()
+
+
+def _without_views(manifest: Manifest) -> str:
+    return replace(manifest, views=()).fingerprint

@@ -1,0 +1,138 @@
+"""A prepared corpus in figures: how much of what there is, how long documents are, what was left out.
+
+No text is read: lengths are differences of the Arrow offsets, which are memory-mapped. Costs a pass over those and over
+the columns of source, language and project, and 8 bytes of memory a document.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from byteproxy.corpus.reading import FAULTY
+from byteproxy.corpus.split import SIDES
+from byteproxy.store.format import ViewInfo, read_batch
+from byteproxy.store.store import Store
+
+PERCENTILES = (10, 25, 50, 75, 90, 99)
+
+
+def corpus_figures(store: Store) -> dict[str, Any]:
+    """All there is to say about a corpus, as JSON takes it.
+
+    sources: documents, bytes and projects are what is kept, `read` is what there was before anything was dropped of
+    what could be read. lengths: by side, and of all. histogram: one entry for each power of two, see `histogram`.
+    """
+    manifest = store.manifest
+    batches = list(_shards(store))
+    by_side = {side: _lengths(batches[shard] for shard in store.shards(side)) for side in SIDES}
+    everything = np.concatenate(list(by_side.values()))
+    kept = _grouped(batches, "source")
+    return {
+        "corpus": str(store.path),
+        "fingerprint": manifest.fingerprint,
+        "records": manifest.records,
+        "documents": len(everything),
+        "bytes": int(everything.sum()),
+        "sides": {
+            side: {"documents": info.documents, "bytes": info.bytes, "projects": info.projects}
+            for side, info in manifest.sides.items()
+        },
+        "sources": {
+            name: {
+                **kept.get(name, {"documents": 0, "bytes": 0, "projects": 0}),
+                "read": {"documents": info.documents, "bytes": info.bytes},
+                "weight": info.weight,
+            }
+            for name, info in manifest.sources.items()
+        },
+        "languages": _largest_first(_grouped(batches, "language")),
+        "lengths": {name: percentiles(lengths) for name, lengths in (*by_side.items(), ("all", everything))},
+        "histogram": histogram(everything),
+        **_rejections(store),
+        "near_duplicates": manifest.near_duplicates,
+        "views": {view.name: _view_figures(view) for view in manifest.views},
+    }
+
+
+def percentiles(lengths: np.ndarray) -> dict[str, float] | None:
+    """The mean, the ends and the percentiles of lengths in bytes, each of which some document has; None of none."""
+    if not len(lengths):
+        return None
+    found = np.percentile(lengths, (0, *PERCENTILES, 100), method="inverted_cdf").astype(np.int64).tolist()
+    names = ("smallest", *(f"p{percentile}" for percentile in PERCENTILES), "largest")
+    return {"mean": float(lengths.mean()), **dict(zip(names, found, strict=True))}
+
+
+def histogram(lengths: np.ndarray) -> list[dict[str, int]]:
+    """How many documents and how much text by the power of two of a length in bytes, from the shortest to the longest.
+
+    An entry is of documents of `from` up to `to` bytes, both included; empty ones have an entry of their own.
+    """
+    power = np.frexp(lengths.astype(np.float64))[1]
+    if not len(power):
+        return []
+    documents = np.bincount(power)
+    text_bytes = np.bincount(power, weights=lengths)
+    return [
+        {
+            "from": 1 << number >> 1,
+            "to": max((1 << number) - 1, 0),
+            "documents": int(documents[number]),
+            "bytes": int(text_bytes[number]),
+        }
+        for number in range(int(power.min()), len(documents))
+    ]
+
+
+def _shards(store: Store) -> Iterator[pa.RecordBatch]:
+    """For each shard: source, project, language and length of each document; nothing is copied but the lengths."""
+    for shard in store.manifest.shards:
+        batch = read_batch(store.path / shard.file.name)
+        lengths = pc.binary_length(batch.column("text"))
+        yield batch.select(["source", "project", "language"]).append_column("bytes", lengths)
+
+
+def _lengths(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
+    columns = [batch.column("bytes").to_numpy(zero_copy_only=False) for batch in batches]
+    return np.concatenate([np.empty(0, np.int64), *columns])
+
+
+def _grouped(batches: list[pa.RecordBatch], column: str) -> dict[str, dict[str, int]]:
+    """Documents, bytes and projects for each value of a column, in the order in which they come up."""
+    if not batches:
+        return {}
+    wanted = [("bytes", "count"), ("bytes", "sum"), ("project", "count_distinct")]
+    found = pa.Table.from_batches(batches).group_by(column, use_threads=False).aggregate(wanted)
+    names = {"bytes_count": "documents", "bytes_sum": "bytes", "project_count_distinct": "projects"}
+    return {row[column]: {name: row[key] for key, name in names.items()} for row in found.to_pylist()}
+
+
+def _largest_first(groups: Mapping[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    return dict(sorted(groups.items(), key=lambda item: (-item[1]["bytes"], item[0])))
+
+
+def _rejections(store: Store) -> dict[str, Any]:
+    """Records that became no document, the damaged apart from those that aren't wanted, and where they are listed."""
+    manifest = store.manifest
+    file = manifest.rejected_file
+    return {
+        "faulty": {reason: count for reason, count in manifest.rejected.items() if reason in FAULTY},
+        "unwanted": {reason: count for reason, count in manifest.rejected.items() if reason not in FAULTY},
+        "rejected_file": None if file is None else str(store.path / file.name),
+    }
+
+
+def _view_figures(view: ViewInfo) -> dict[str, Any]:
+    return {
+        "alphabet_size": view.alphabet_size,
+        "aligned": view.aligned,
+        "symbols": view.symbols,
+        "bytes_per_symbol": view.bytes_per_symbol if view.symbols else None,
+        "fingerprint": view.fingerprint,
+        "file": view.artefact.name if view.artefact else None,
+        "spec": view.spec or None,
+        "file_bytes": sum(file.size for file in view.files),
+    }

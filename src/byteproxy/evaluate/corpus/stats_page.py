@@ -1,0 +1,40 @@
+"""The page that `byteproxy corpus stats` leaves: how long documents are, as a plot, and every table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import byteproxy
+from byteproxy.evaluate.corpus import tables
+from byteproxy.evaluate.corpus.bars import length_plot
+from byteproxy.evaluate.corpus.tables import Figures, sized
+from byteproxy.page import framed, json_details, table, text
+
+
+def stats_page(figures: Mapping[str, Any]) -> str:
+    """The page about what `corpus_figures` returned, as HTML."""
+    parts = (tables.by_side, tables.by_source, tables.by_language, tables.by_length, tables.by_view, tables.by_reason)
+    file = figures["rejected_file"]
+    listed = f"<p class=note>Each rejected record is listed in <code>{text(file)}</code>.</p>" if file else ""
+    return framed(
+        "what a corpus holds",
+        (
+            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>What a corpus holds</h1>"
+            f"<p><code>{text(figures['corpus'])}</code>: {figures['documents']:,} documents with"
+            f" {sized(figures['bytes'])} of text, of {figures['records']:,} records that were read. Fingerprint"
+            f" <code>{text(figures['fingerprint'][: tables.FINGERPRINT_SHOWN])}</code>.</p></header>",
+            "<section><h2>Documents by length</h2><figure class=wide>"
+            + length_plot(figures["histogram"])
+            + "</figure><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
+            " Hover over a bar for its numbers.</p></section>",
+            *(_section(shown) for part in parts if (shown := part(figures)).rows),
+            listed,
+            json_details(figures),
+        ),
+        "figure.wide { max-width: 760px; }",
+    )
+
+
+def _section(figures: Figures) -> str:
+    columns = [(text(heading), text(unit)) for heading, unit in figures.columns]
+    rows = [(text(name), [text(cell) for cell in cells]) for name, cells in figures.rows]
+    return f"<section><h2>{text(figures.title)}</h2>{table(text(figures.first), columns, rows)}</section>"

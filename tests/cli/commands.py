@@ -1,0 +1,52 @@
+"""Commands in this process, as a user meets them."""
+
+import json
+import sys
+
+import pytest
+
+from byteproxy.cli import main as cli
+
+
+def in_process(monkeypatch, capsys):
+    """What runs `byteproxy ...` and gives (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["byteproxy", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def last_object(result):
+    """The object of a command with --json that went well: stdout holds one line."""
+    status, stdout, stderr = result
+    assert status == 0, stderr
+    assert len(stdout.splitlines()) == 1
+    return json.loads(stdout, parse_constant=pytest.fail)
+
+
+def refusal(result):
+    """Exit status 2 and one line that is no traceback."""
+    status, _, stderr = result
+    assert status == 2, stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("byteproxy: ")]
+    assert "Traceback" not in stderr
+    return line
+
+
+def explained(text, option):
+    """Whether a help text has more to say about an option than its name."""
+    line = next(line for line in text.splitlines() if line.strip("│ ").startswith(option))
+    following = text.splitlines()[text.splitlines().index(line) + 1]
+    return len(f"{line} {following}".replace("│", " ").split()) > 4
+
+
+def keeps_to_itself(page):
+    """Whether a page has no script, and asks nothing of a network."""
+    return "<script" not in page and "http://" not in page and "https://" not in page and "default-src 'none'" in page

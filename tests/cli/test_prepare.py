@@ -1,0 +1,227 @@
+"""`byteproxy prepare` as a user meets it: small sources in, a corpus out."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.commands import explained, in_process, last_object, refusal
+from tests.toy_corpus import toy_documents
+
+from byteproxy.store.format import read_manifest
+from byteproxy.store.store import Store
+from byteproxy.views.bpe import BpeView
+from byteproxy.views.registry import load
+
+BYTEPROXY = Path(sys.executable).parent / "byteproxy"
+
+
+@pytest.fixture
+def byteproxy(monkeypatch, capsys, tmp_path):
+    """Commands in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return in_process(monkeypatch, capsys)
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A folder of repositories, and lines of JSON of which one is damaged, one too small, one a copy."""
+    documents = toy_documents()
+    for document in documents:
+        path = tmp_path / "code" / document.project / document.id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(document.text)
+    (tmp_path / "code" / "project0" / "main.rs").write_text('fn main() { println!("one"); }\n')
+    lines = [
+        json.dumps({"contents": f"note number {n}\n" * 20, "id": f"n{n}", "project": f"p{n % 5}"}) for n in range(30)
+    ]
+    lines += ["{broken", json.dumps({"contents": ""}), json.dumps({"contents": documents[0].text.decode()})]
+    (tmp_path / "notes.jsonl").write_text("\n".join(lines) + "\n")
+    return "code:weight=2", "notes.jsonl:text=contents,name=pages"
+
+
+COMMON = ("--most-faulty", "0.05", "--near-duplicates", "keep", "--workers", "1", "--test", "0.2")
+
+
+def never(*arguments, **options):
+    raise AssertionError("trained again")
+
+
+def test_sources_become_a_corpus_with_views(byteproxy, sources):
+    result = byteproxy("prepare", *sources, "--out", "c", "--view", "bpe:300", "--view", "gzip", *COMMON, "--json")
+    figures = last_object(result)
+    store = Store.open(Path("c"))
+    store.verify()
+    documents = [document for side in ("train", "validation", "test") for document in store.documents(side)]
+    assert figures["documents"] == len(documents) == 81 + 30
+    assert figures["bytes"] == sum(len(document.text) for document in documents)
+    for side in ("train", "validation", "test"):
+        mine = list(store.documents(side))
+        told = {"documents": len(mine), "bytes": sum(len(one.text) for one in mine)}
+        assert figures["sides"][side] == {**told, "projects": len({one.project for one in mine})}
+    assert figures["sources"]["code"]["weight"] == 2
+    assert {name: source["documents"] for name, source in figures["sources"].items()} == {"code": 81, "pages": 30}
+    assert figures["sources"]["pages"]["read"]["documents"] == 31, "with the copy"
+    assert figures["faulty"] == {"broken JSON": 1}
+    assert figures["unwanted"] == {"exact duplicate": 1, "too small": 1}
+    assert {json.loads(line)["reason"] for line in Path(figures["rejected_file"]).read_text().splitlines()} == {
+        "broken JSON",
+        "exact duplicate",
+        "too small",
+    }
+    assert figures["languages"]["rust"]["documents"] == 1
+    assert list(figures["views"]) == ["bpe-300", "gzip-9"]
+    view = store.view("bpe-300")
+    again = BpeView.train((document.text for document in store.documents("train")), 300)
+    assert view.fingerprint == again.fingerprint == figures["views"]["bpe-300"]["fingerprint"]
+    assert figures["views"]["bpe-300"]["symbols"] == sum(len(view.encode(one.text).symbols) for one in documents)
+    assert store.view("gzip-9").name == "gzip-9", "it is named in the manifest"
+    assert figures["train_seconds"]["bpe:300"] > 0
+    _, _, said = result
+    rows = [line.split() for line in said.splitlines()]
+    assert next(row for row in rows if row[:1] == ["pages"])[-1] == "1", "weight"
+    assert next(row for row in rows if row[:1] == ["code"])[-1] == "2"
+    assert any(row[:3] == ["broken", "JSON", "faulty"] for row in rows)
+    assert any(row[:3] == ["too", "small", "unwanted"] for row in rows)
+    assert "c/rejected.jsonl" in said
+    assert "byteproxy mixture preview c --recipe paper" in said
+    assert re.search(r"^read: \d+\.\d s, [\d.]+ kB", said, re.MULTILINE), "progress"
+
+
+def test_a_second_run_trains_nothing_and_a_third_adds_what_is_new(byteproxy, sources, monkeypatch):
+    command = ("prepare", *sources, "--out", "c", *COMMON, "--json", "--view")
+    first = last_object(byteproxy(*command, "bpe:300"))
+    before = {path.name: path.stat().st_mtime_ns for path in Path("c").iterdir() if path.suffix == ".arrow"}
+    train = BpeView.train
+    monkeypatch.setattr(BpeView, "train", never)
+    status, stdout, stderr = byteproxy(*command, "bpe:alphabet=300")
+    again = last_object((status, stdout, stderr))
+    assert "train bpe" not in stderr
+    assert {**first, "seconds": 0, "train_seconds": 0} == {**again, "seconds": 0, "train_seconds": 0}
+    assert again["train_seconds"] == {"bpe:alphabet=300": None}
+    monkeypatch.setattr(BpeView, "train", train)
+    more = last_object(byteproxy(*command, "bpe:300", "--view", "bpe:290", "--view", "bits"))
+    assert list(more["views"]) == ["bpe-300", "bpe-290", "bits"]
+    after = {path.name: path.stat().st_mtime_ns for path in Path("c").iterdir()}
+    assert {name: after[name] for name in before} == before, "nothing was written again"
+
+
+def test_stopped_while_it_encodes_it_keeps_what_it_trained(byteproxy, sources, monkeypatch):
+    command = ("prepare", *sources, "--out", "c", *COMMON, "--view", "bpe:300", "--json")
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("byteproxy.store.encode.add_view", stopped)
+        status, _, stderr = byteproxy(*command)
+    assert status == 130
+    assert "the same command goes on from here" in stderr
+    assert read_manifest(Path("c")).views == ()
+    monkeypatch.setattr(BpeView, "train", never)
+    assert "bpe-300" in last_object(byteproxy(*command))["views"]
+
+
+def test_a_damaged_view_is_trained_again_and_restored(byteproxy, sources):
+    command = ("prepare", *sources, "--out", "c", *COMMON, "--view", "bpe:300", "--json")
+    last_object(byteproxy(*command))
+    path = Path("c/view-bpe-300.json")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"e", b"f", 1))
+    Path("c/shard-00000.bpe-300.arrow").unlink()
+    assert last_object(byteproxy(*command))["train_seconds"]["bpe:300"] > 0
+    assert path.read_bytes() == whole
+    Store.open(Path("c")).verify()
+
+
+def test_another_corpus_in_the_folder_gets_views_of_its_own(byteproxy, sources):
+    command = ("prepare", *sources, "--out", "c", *COMMON, "--view", "bpe:300", "--json")
+    first = last_object(byteproxy(*command))
+    Path("c/manifest.json").unlink()
+    for number in range(40):
+        Path(f"code/project{number}/more.py").write_text("".join(f"zebra_{number}_{n} = {n}\n" for n in range(200)))
+    second = last_object(byteproxy(*command))
+    assert second["train_seconds"]["bpe:300"] > 0
+    assert second["views"]["bpe-300"]["fingerprint"] != first["views"]["bpe-300"]["fingerprint"]
+
+
+def test_another_view_of_the_same_name_leaves_the_corpus_as_it_was(byteproxy, sources, tmp_path):
+    BpeView.train((document.text for document in toy_documents(seed=1)), 300).save(tmp_path / "other.json")
+    command = ("prepare", *sources, "--out", "c", *COMMON, "--view")
+    last_object(byteproxy(*command, "./other.json", "--json"))
+    assert "already holds another view named 'bpe-300'" in refusal(byteproxy(*command, "bpe:300"))
+    Store.open(Path("c")).verify()
+    assert Store.open(Path("c")).view("bpe-300").fingerprint == load(tmp_path / "other.json").fingerprint
+
+
+def test_a_trained_view_can_be_a_file(byteproxy, sources, tmp_path):
+    BpeView.train((document.text for document in toy_documents()), 280).save(tmp_path / "mine.json")
+    figures = last_object(byteproxy("prepare", *sources, "--out", "c", *COMMON, "--view", "./mine.json", "--json"))
+    assert figures["train_seconds"] == {}
+    assert figures["views"]["bpe-280"]["fingerprint"] == load(tmp_path / "mine.json").fingerprint
+    assert Store.open(Path("c")).view("bpe-280").alphabet_size == 280
+
+
+def test_options_decide_the_corpus(byteproxy, sources):
+    (Path("code") / "project1" / "odd.py").write_bytes(b"x = '\xff'\n" * 30)
+    common = ("prepare", *sources, "--most-faulty", "0.1", "--workers", "1", "--json", "--out")
+    options = ("--validation", "0", "--test", "0", "--smallest", "400", "--largest", "1500", "--invalid", "drop")
+    last_object(byteproxy(*common, "c", *options, "--near-duplicates", "train", "--salt", "pepper"))
+    manifest = read_manifest(Path("c"))
+    assert (manifest.split.validation, manifest.split.test, manifest.split.salt) == (0, 0, "pepper")
+    assert (manifest.rules.smallest, manifest.rules.largest, manifest.rules.invalid) == (400, 1500, "drop")
+    assert manifest.near_duplicates == "train"
+    assert manifest.rejected["invalid UTF-8"] == 1
+    lengths = [len(document.text) for document in Store.open(Path("c")).documents("train")]
+    assert lengths
+    assert 400 <= min(lengths) <= max(lengths) <= 1500
+    assert "c already holds a corpus of other" in refusal(byteproxy(*common, "c"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "c"], "no source is named"),
+        (["nowhere", "--out", "c"], "nowhere doesn't exist"),
+        (["code", "notes.jsonl:name=code", "--out", "c"], "both named code"),
+        (["code", "--out", "c", "--view", "nonesuch"], "there is no view 'nonesuch'"),
+        (["code", "--out", "c", "--view", "bpe:12"], "256"),
+        (["code", "--out", "c", "--view", "missing/view.json"], "there is no file missing/view.json"),
+        (["code", "--out", "c", "--workers", "0"], "workers is 0"),
+        (["code", "--out", "c", "--test", "1.5"], "split.test is 1.5"),
+        (["code", "--out", "c", "--largest", "-1"], "must not be below 0"),
+        (["notes.jsonl:text=contents", "--out", "c", "--workers", "1"], "1 of 33 records are faulty"),
+    ],
+    ids=" ".join,
+)
+def test_mistakes_are_one_line(byteproxy, sources, arguments, said):
+    assert said in refusal(byteproxy("prepare", *arguments))
+    assert "faulty" in said or not Path("c").exists(), "said before anything is written"
+
+
+def test_help_teaches_sources_and_comes_at_once():
+    begin = time.perf_counter()
+    text = subprocess.run([BYTEPROXY, "prepare", "--help"], capture_output=True, text=True).stdout
+    assert time.perf_counter() - begin < 2
+    for example in (
+        "stdlib",
+        "~/repositories",
+        "depth=2,languages=python|rust",
+        "jsonl.zst:text=",
+        "*.parquet",
+        "weight=2",
+    ):
+        assert example in text
+    for option in (
+        *("--out", "--view", "--validation", "--test", "--salt", "--smallest", "--largest", "--invalid"),
+        *("--near-duplicates", "--most-faulty", "--workers", "--json"),
+    ):
+        assert explained(text, option), option
+    about = subprocess.run([BYTEPROXY, "--help"], capture_output=True, text=True).stdout
+    order = [
+        about.index(f"  byteproxy {name} ") for name in ("prepare", "corpus", "views", "mixture", "demo", "generate")
+    ]
+    assert order == sorted(order)
