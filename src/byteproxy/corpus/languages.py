@@ -5,6 +5,8 @@ Data, logs and generated formats (.csv, .svg, .lock) are left out on purpose: th
 folder are taken as text to learn from. Names are in small letters, as people write them.
 """
 
+from functools import lru_cache
+
 _TABLE = """
     ada            .adb .ads
     assembly       .s .asm
@@ -95,6 +97,7 @@ LANGUAGES = tuple(dict.fromkeys(_BY_NAME.values()))
 """The languages that there are names for, sorted."""
 
 
+@lru_cache(1 << 14)  # a file is asked about when it is listed, and soon after when it is read
 def language_of(path: str) -> str:
     """The language of a file by its name, in small letters, or "" where that isn't known.
 
