@@ -44,7 +44,7 @@ SEED = 1
 # From 256 rows or 65,536 hashes on, rensa starts a pool of threads, and in a process that is forked after that, the
 # next call of that size hangs. No call is that large here: blocks of texts, and pieces of their hashes.
 BLOCK_TEXTS = 128
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 PIECE_HASHES = 1 << 15
 
 _NOTHING = np.uint32(0xFFFFFFFF)  # in every entry, the signature of a text without shingles
