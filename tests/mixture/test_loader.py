@@ -160,6 +160,19 @@ def test_the_largest_document_is_found(corpus):
         assert plan.largest_document(stream.table) == max(positions.values()) / (8 * 640)
 
 
+def test_no_draw_takes_more_than_a_passage(tmp_path):
+    """One document of a megabyte among small ones: it comes piece by piece, and no step is full of it."""
+    line = b"".join(b"%d " % number for number in range(20)) + b"\n"
+    documents = [Document("large", line * 20_000, "toy", "large")]
+    documents += [Document(f"small{number}", line * 40 + b"%d" % number, "toy", f"{number}") for number in range(500)]
+    prepare_documents(documents, tmp_path, Split(0, 0))
+    stream = Stream(Store.open(tmp_path), (), BYTES, Shape(32, 2048, 512), 0, 20)
+    share = 20_000 / (20_000 + 500 * 40)
+    for plan in stream.plans():
+        assert plan.lengths.max() <= 512 + 3
+        assert plan.largest_document(stream.table) == pytest.approx(share, abs=0.15)
+
+
 def test_sources_are_drawn_by_their_weights(corpus):
     for weight in (1.0, 4.0):
         mixture = Mixture(phases=PAIRED.phases, source_weights={"two": weight})

@@ -63,7 +63,7 @@ class _Told:
         self.total, self.progress = sum(unit.size for unit in units), progress
         self.shared = multiprocessing.get_context("spawn").RawArray("q", 2 * max(1, len(units)))
         self._behind = np.frombuffer(self.shared, np.int64).reshape(-1, 2)
-        self._shown_at = 0.0
+        self._begin, self._shown_at = time.monotonic(), 0.0
 
     def tell(self, number: int, size: int, records: int) -> None:
         """What a unit that is read in this process says."""
@@ -75,7 +75,8 @@ class _Told:
         """Report what all have said."""
         self._shown_at = time.monotonic()
         size, records = self._behind.sum(axis=0).tolist()
-        self.progress(size, self.total, f"{records:,} records")
+        rate = records / max(self._shown_at - self._begin, 1e-3)
+        self.progress(size, self.total, f"{records:,} documents, {rate:,.0f}/s")
 
 
 def _as_staged(
