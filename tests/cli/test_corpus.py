@@ -101,10 +101,10 @@ def test_stats_are_those_of_the_documents(byteproxy, store, monkeypatch):
 def test_stats_leave_a_page_with_a_plot(byteproxy, store):
     status, stdout, _ = byteproxy("corpus", "stats", "c")
     assert status == 0
-    assert "Page: runs/corpus/stats.html" in stdout
+    assert "Page: runs/pages/corpus.html" in stdout
     assert "█" in stdout
     assert "…" not in stdout, "everything fits into 80 columns"
-    page = Path("runs/corpus/stats.html").read_text()
+    page = Path("runs/pages/corpus.html").read_text()
     assert keeps_to_itself(page)
     histogram = last_object(byteproxy("corpus", "stats", "c", "--out", "other.html", "--json"))["histogram"]
     assert page.count("<rect") == 2 * len(histogram)
@@ -128,7 +128,7 @@ def test_show_compares_what_is_stored_with_what_the_views_give(byteproxy, store)
     assert said.count("stored symbols agree") == 3
     assert "words" in said
     assert "symbols stored; not compared" in said
-    page = Path("runs/corpus/document.html").read_text()
+    page = Path("runs/pages/document.html").read_text()
     assert keeps_to_itself(page)
     assert page.count("stored symbols agree") == 3
     assert page.count("<pre class=symbols") == 3, "the text and two aligned views"
@@ -147,7 +147,7 @@ def test_show_cuts_in_the_terminal_and_later_on_the_page(byteproxy, store):
     assert status == 0
     assert stdout.count("The first 2,000 of 5,600 bytes are shown") >= 2
     assert "word and word⏎\n" in stdout
-    page = Path("runs/corpus/document.html").read_text()
+    page = Path("runs/pages/document.html").read_text()
     assert "The first 3,000 of 5,600 bytes are shown" in page
     assert "The first 2,000" not in page
 
@@ -163,7 +163,7 @@ def test_show_without_views_shows_the_text(byteproxy, tmp_path):
     status, stdout, _ = byteproxy("corpus", "show", "plain", "file7.py")
     assert status == 0
     assert "def " in stdout
-    assert "def " in Path("runs/corpus/document.html").read_text()
+    assert "def " in Path("runs/pages/document.html").read_text()
 
 
 def test_show_refuses_names_that_say_too_little_or_nothing(byteproxy, store):

@@ -10,7 +10,7 @@ import tyro
 
 from byteproxy.cli.output import Json, console, end
 
-FOLDER = Path("runs/corpus")
+FOLDER = Path("runs/pages")
 TERMINAL_BYTES = 2000
 """What `show` shows of a document in the terminal; the page has more."""
 
@@ -19,7 +19,7 @@ Corpus: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar=
 
 def stats(
     corpus: Corpus,
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "stats.html",
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "corpus.html",
     json: Json = False,
 ) -> None:
     """Show what a corpus holds: by side, source and language, how long documents are, what was rejected, its views.
