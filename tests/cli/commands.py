@@ -1,6 +1,9 @@
 """Commands in this process, as a user meets them."""
 
 import json
+import os
+import pty
+import subprocess
 import sys
 
 import pytest
@@ -50,3 +53,20 @@ def explained(text, option):
 def keeps_to_itself(page):
     """Whether a page has no script, and asks nothing of a network."""
     return "<script" not in page and "http://" not in page and "https://" not in page and "default-src 'none'" in page
+
+
+def on_terminal(command, stream="stdout", **options):
+    """What a command writes to a pseudo-terminal, as bytes, with colours; the other stream is lost."""
+    leader, follower = pty.openpty()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: follower}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "120"}
+    process = subprocess.Popen(command, env=environment, **streams, **options)
+    os.close(follower)
+    seen = b""
+    try:
+        while part := os.read(leader, 4096):
+            seen += part
+    except OSError:  # the other end is closed
+        pass
+    assert process.wait() == 0
+    return seen

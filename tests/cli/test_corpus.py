@@ -1,7 +1,5 @@
 """`byteproxy corpus` as a user meets it."""
 
-import os
-import pty
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.commands import explained, in_process, keeps_to_itself, last_object, refusal
+from tests.cli.commands import explained, in_process, keeps_to_itself, last_object, on_terminal, refusal
 from tests.store.toys import Pieces
 from tests.toy_corpus import toy_documents
 
@@ -235,21 +233,6 @@ def test_every_option_is_explained(command, options):
 
 
 def test_show_uses_colours_on_a_terminal(store, tmp_path):
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [BYTEPROXY, "corpus", "show", "c", "long.md"],
-        stdout=follower,
-        stderr=subprocess.DEVNULL,
-        cwd=tmp_path,
-        env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
-    )
-    os.close(follower)
-    seen = b""
-    try:
-        while part := os.read(leader, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    assert process.wait() == 0
+    seen = on_terminal([BYTEPROXY, "corpus", "show", "c", "long.md"], cwd=tmp_path)
     assert b"48;2;159;208;255m" in seen
     assert "│".encode() not in seen

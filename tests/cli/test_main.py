@@ -1,8 +1,6 @@
 """The commands as a user meets them."""
 
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.commands import on_terminal
 
 from byteproxy.cli import main as cli
 from byteproxy.export.llama import export_llama
@@ -129,19 +128,7 @@ def test_progress_has_rate_and_time_left_on_a_terminal():
         "with stage('count sheep', 'B') as progress:\n"
         "    for done in range(12):\n        progress(done * 1000, 12000)\n        time.sleep(0.1)\n"
     )
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=follower, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    )
-    os.close(follower)
-    seen = b""
-    try:
-        while part := os.read(leader, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    process.wait()
-    text = seen.decode()
+    text = on_terminal([sys.executable, "-c", code], "stderr").decode()
     assert "count sheep" in text
     assert "of 12.0 kB" in text
     assert "kB/s" in text

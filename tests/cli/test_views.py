@@ -1,17 +1,15 @@
 """`byteproxy views` as a user meets it."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.toy_corpus import toy_store
 
-from byteproxy.cli import main as cli
 from byteproxy.evaluate.views import figures as view_figures
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
@@ -34,31 +32,8 @@ def views(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(view_figures, "SPEED_SECONDS", 0.01)
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["byteproxy", "views", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
-
-
-def last_object(stdout):
-    """With --json stdout holds one line, an object."""
-    assert len(stdout.splitlines()) == 1
-    return json.loads(stdout)
-
-
-def refusal(result):
-    status, _, stderr = result
-    assert status == 2
-    lines = [line for line in stderr.strip().splitlines() if line.startswith("byteproxy: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in stderr
-    return lines[0]
+    command = in_process(monkeypatch, capsys)
+    return lambda *arguments: command("views", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +71,7 @@ def test_list_tells_kinds_and_options(views):
         assert name in stdout
         assert kind.summary.split()[0] in stdout
     status, stdout, stderr = views("list", "--json")
-    listed = last_object(stdout)["kinds"]
+    listed = last_object((status, stdout, stderr))["kinds"]
     assert set(listed) == set(kinds())
     gzip = {"summary": kinds()["gzip"].summary, "trained": False, "options": {"level": 9}, "choices": {}}
     assert listed["gzip"] == gzip
@@ -109,7 +84,7 @@ def test_list_tells_kinds_and_options(views):
 def test_train_saves_what_compare_and_inspect_can_name(views, corpus, tmp_path):
     status, stdout, stderr = views("train", "bpe:300", "--corpus", corpus, "--json")
     assert status == 0, stderr
-    trained = last_object(stdout)
+    trained = last_object((status, stdout, stderr))
     assert trained["path"] == "runs/views/bpe-300.json"
     assert trained["name"] == "bpe-300"
     assert trained["alphabet_size"] == 300
@@ -122,7 +97,7 @@ def test_train_saves_what_compare_and_inspect_can_name(views, corpus, tmp_path):
 
     status, stdout, stderr = views("compare", trained["path"], "raw", "--corpus", corpus, "--json")
     assert status == 0, stderr
-    compared = last_object(stdout)
+    compared = last_object((status, stdout, stderr))
     view = compared["views"][trained["path"]]
     assert view["name"] == "bpe-300"
     assert view["train_seconds"] is None, "it was loaded"
@@ -136,7 +111,7 @@ def test_train_saves_what_compare_and_inspect_can_name(views, corpus, tmp_path):
     (tmp_path / "document.py").write_bytes(document)
     status, stdout, stderr = views("inspect", "document.py", "--views", trained["path"], "gzip", "--json")
     assert status == 0, stderr
-    inspected = last_object(stdout)
+    inspected = last_object((status, stdout, stderr))
     assert inspected["bytes"] == 39
     assert inspected["views"][trained["path"]]["symbols"] == len(saved.encode(document).symbols)
     assert inspected["views"]["gzip"]["aligned"] is False
@@ -163,8 +138,8 @@ def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
     assert "0.10" in raw_lines[1]
     assert "Page: page.html" in stdout
     assert (tmp_path / "page.html").read_text().count("<circle") == 2
-    status, stdout, _ = views("compare", "raw", "--corpus", corpus, "--side", "test", "--json")
-    assert last_object(stdout)["side"] == "test"
+    status, stdout, stderr = views("compare", "raw", "--corpus", corpus, "--side", "test", "--json")
+    assert last_object((status, stdout, stderr))["side"] == "test"
 
 
 def test_inspect_shows_symbols_in_the_terminal(views, tmp_path):
@@ -194,22 +169,7 @@ def test_inspect_reads_standard_input(corpus, tmp_path):
 
 def test_inspect_uses_colours_on_a_terminal(tmp_path):
     (tmp_path / "a.py").write_bytes(b"abcd")
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [BYTEPROXY, "views", "inspect", "a.py", "--views", "double_bytes"],
-        stdout=follower,
-        stderr=subprocess.DEVNULL,
-        cwd=tmp_path,
-        env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
-    )
-    os.close(follower)
-    seen = b""
-    try:
-        while part := os.read(leader, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    assert process.wait() == 0
+    seen = on_terminal([BYTEPROXY, "views", "inspect", "a.py", "--views", "double_bytes"], cwd=tmp_path)
     assert b"48;2;159;208;255mab\x1b[0m\x1b[" in seen
     assert "│".encode() not in seen
 
@@ -254,7 +214,7 @@ def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
     (tmp_path / "a.py").write_bytes(b"def f(): pass\n")
     few = {name: kind for name, kind in kinds().items() if not kind.trained}
     monkeypatch.setattr(registry, "kinds", lambda: few)
-    _, stdout, _ = views("inspect", "a.py", "--json")
-    assert list(last_object(stdout)["views"]) == sorted(few)
-    _, stdout, _ = views("compare", "--corpus", corpus, "--json")
-    assert list(last_object(stdout)["views"]) == sorted(few)
+    status, stdout, stderr = views("inspect", "a.py", "--json")
+    assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
+    status, stdout, stderr = views("compare", "--corpus", corpus, "--json")
+    assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
