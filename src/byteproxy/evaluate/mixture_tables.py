@@ -30,7 +30,12 @@ def _padding(one: Mapping[str, Any]) -> str:
 
 
 COLUMNS = (
-    Column("mode", "", lambda one: ", ".join(one["modes"]), "What one draw shows of its passage."),
+    Column(
+        "mode",
+        "",
+        lambda one: one["modes"][0] if len(one["modes"]) == 1 else "several",
+        "What one draw shows of its passage.",
+    ),
     Column(
         "asked",
         "%",
@@ -69,7 +74,7 @@ COLUMNS = (
         lambda one: _percent(one["largest_document"]),
         "The share of a step's positions that one document of the corpus takes; the largest of these steps.",
     ),
-    Column("empty", "%", _padding, "Positions that hold nothing."),
+    Column("pad", "%", _padding, "Positions that hold nothing."),
 )
 
 
@@ -93,9 +98,8 @@ def steps_table(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]
         counted = column.heading == results["mixture"]["count"]
         heading = f"{column.heading}\n{column.unit}" if column.unit else column.heading
         justify: Any = "left" if column.heading == "mode" else "right"
-        table.add_column(
-            heading, justify=justify, no_wrap=justify == "right", vertical="bottom", style="bold" if counted else None
-        )
+        style, width = "bold" if counted else None, 8 if column.heading == "mode" else None
+        table.add_column(heading, justify=justify, no_wrap=True, vertical="bottom", style=style, min_width=width)
     found = lines(results, windows)
     for place, (steps, cells) in enumerate(found):
         table.add_row(steps, *cells, end_section=place == len(found) - 2)
