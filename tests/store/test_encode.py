@@ -27,16 +27,6 @@ from byteproxy.views.bpe import BpeView
 from byteproxy.views.raw import RawView
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    prepare_documents(FIXED, folder, SPLIT, shard_bytes=20_000)
-    add_view(folder, WORDS)
-    files = contents(folder)
-    assert sum(name.endswith(".words.arrow") for name in files) >= 6
-    return files
-
-
 @pytest.mark.parametrize("documents", [0, 5, 20, 30])
 def test_view_broken_off_and_run_again(documents: int, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     prepare_documents(FIXED, tmp_path, SPLIT, shard_bytes=20_000)

@@ -35,16 +35,6 @@ def broken_off(documents: list[Document], after: int) -> Iterator[Document]:
     raise StoppedError
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    prepare_documents(FIXED, folder, SPLIT, shard_bytes=20_000)
-    add_view(folder, WORDS)
-    files = contents(folder)
-    assert sum(name.endswith(".words.arrow") for name in files) >= 6
-    return files
-
-
 @pytest.mark.parametrize("after", [0, 9, len(FIXED)])
 def test_preparation_broken_off_and_run_again(after: int, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     with pytest.raises(StoppedError):
