@@ -1,5 +1,6 @@
 """Rows against the store they came from."""
 
+import json
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from tests.mixture.corpora import corpus as make_corpus
 
 from byteproxy.corpus.document import Document
+from byteproxy.corpus.source import sources
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import NO_TARGET, Shape, Stream
@@ -14,7 +16,7 @@ from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import BYTES, MODES, Mixture, Phase
 from byteproxy.store.encode import add_view
-from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.prepare import Preparation, prepare, prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.store.table import KEY, PLACE_BITS, length_column, start_column
 from byteproxy.views.base import Encoded
@@ -181,6 +183,22 @@ def test_sources_are_drawn_by_their_weights(corpus):
             _, state = stream.plan(state)
         epochs = stream.epochs(state)
         assert epochs["two"] / epochs["one"] == pytest.approx(weight, rel=0.15)
+
+
+def test_a_corpus_brings_weights_of_its_own(tmp_path):
+    """Those of its sources, unless the mixture says others."""
+    for name in ("one", "two"):
+        lines = "".join(json.dumps({"text": f"{name} {number} " * 40}) + "\n" for number in range(60))
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    named = sources([str(tmp_path / "one.jsonl"), f"{tmp_path / 'two.jsonl'}:weight=3"])
+    prepare(named, tmp_path / "out", Preparation(Split(0, 0)))
+    for weights, wanted in (({}, 3.0), ({"two": 0.5}, 0.5)):
+        mixture = Mixture("bytes", source_weights=weights)
+        stream, state = Stream(Store.open(tmp_path / "out"), (), mixture, Shape(4, 2048, 512), 0, 60), State()
+        for _ in range(60):
+            _, state = stream.plan(state)
+        epochs = stream.epochs(state)
+        assert epochs["two"] / epochs["one"] == pytest.approx(wanted, rel=0.15)
 
 
 def test_a_copied_stream_gives_the_same_rows(corpus):

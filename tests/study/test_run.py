@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.toy_corpus import toy_documents, toy_store
 
+from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.export.llama import load_llama
 from byteproxy.mixture.loader import Shape, Stream
@@ -69,6 +70,20 @@ def test_results_are_whole_and_written(finished):
     assert (out / "report.html").read_text().count("proxy") > 3
     assert results["report"] == str(out / "report.html")
     assert results["verdict"].startswith("At equal training FLOPs the proxy arm is")
+
+
+def test_held_out_copies_of_training_text_are_dropped(tmp_path):
+    """A training document with one line more, in a project that is held out."""
+    documents = toy_documents()
+    side_of = STUDY.split.side_of
+    original = max((one for one in documents if side_of(one.project) == "train"), key=lambda one: len(one.text))
+    project = next(f"copy{n}" for n in range(1000) if side_of(f"copy{n}") == "test")
+    copy = Document("copy.py", original.text + b"\nlast = 1\n", "toy", project)
+    results = run_study(STUDY, lambda: [*documents, copy], tmp_path / "run")
+    assert results["corpus"]["rejected"]["near-duplicate"] >= 1
+    kept = [one.id for one in Store.open(tmp_path / "run" / "corpus").documents("test")]
+    assert kept
+    assert "copy.py" not in kept
 
 
 def test_held_out_text_is_of_projects_that_no_arm_trained_on(finished):

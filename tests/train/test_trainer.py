@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -297,3 +298,25 @@ def test_metrics_say_what_came_out_of_the_mixture(undisturbed):
     assert 0 < share["positions"] < share["text_bytes"] < 1
     planned = [plan.segments for plan in trainer.stream.plans()]
     assert share["segments"] == sum(int(one[1]) for one in planned) / sum(int(one.sum()) for one in planned)
+
+
+def test_what_takes_long_at_the_start_is_shown(tmp_path):
+    """Every byte of the corpus, then every passage; a second time the passages are there."""
+    store, _ = toy_store(tmp_path / "corpus")
+    seen: list[tuple[str, int]] = []
+
+    @contextmanager
+    def stage(what, unit):
+        yield lambda done, total, note="": seen.append((what, done))
+
+    trainer = Trainer(CONFIG, store, tmp_path / "run", stage)
+    assert ("verify the corpus", sum(file.size for file in store.manifest.files)) in seen
+    assert seen[-1] == ("find passages", len(trainer.stream.table.rows))
+    seen.clear()
+    Trainer(CONFIG, store, tmp_path / "run", stage)
+    assert {what for what, _ in seen} == {"verify the corpus"}
+
+
+def test_a_mixture_without_sentinels_is_refused():
+    with pytest.raises(InputError, match=r"mode plain: without sentinels"):
+        replace(CONFIG, mixture=Mixture(phases=(Phase(0.5, "plain", 0.5), Phase(0.5, "one", 0.5))))

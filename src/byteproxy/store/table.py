@@ -151,8 +151,9 @@ class _Making:
         A shard holds documents in the order of their sources, so a table streams; of a store that was filled in another
         order, one source is made after the other.
         """
-        for turn in self._turns(cuts.sources()):
-            for shard, present in enumerate(cuts.sources()):
+        sources = cuts.sources()
+        for turn in self._turns(sources):
+            for shard, present in enumerate(sources):
                 if not turn & present:
                     continue
                 passages, source_of_document = cuts.shard(shard)

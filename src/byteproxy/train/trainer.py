@@ -28,7 +28,7 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import typed_loss
 from byteproxy.model.transformer import Transformer
-from byteproxy.progress import Progress, silent
+from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.format import write_whole
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
@@ -119,15 +119,18 @@ Validate = Callable[[Transformer], dict[str, float]]
 class Trainer:
     """A run in a folder: `config.toml`, `metrics.jsonl`, `checkpoints/`."""
 
-    def __init__(self, config: TrainConfig, store: Store, folder: Path, progress: Progress = silent) -> None:
+    def __init__(self, config: TrainConfig, store: Store, folder: Path, stage: Stage = quietly) -> None:
         """Build the model, or take up the folder's newest checkpoint.
 
-        progress: bytes of the corpus that are verified: all of it the first time, later only what was written to.
+        stage: shows the corpus being verified (in bytes: all of it the first time, later only what was written to), and
+            its passages being found, which is done once.
         Raises InputError if the folder holds a run of another configuration or corpus, or if the corpus was altered.
         """
         self.config, self.folder = config, folder
-        store.ensure_unaltered(progress)
-        self.stream = Stream(store, config.views, config.mixture, config.shape, config.seed, config.steps)
+        with stage("verify the corpus", "B") as progress:
+            store.ensure_unaltered(progress)
+        with stage("find passages", "passages") as progress:
+            self.stream = Stream(store, config.views, config.mixture, config.shape, config.seed, config.steps, progress)
         torch.manual_seed(config.seed)
         self.model = Transformer(config.model, self.stream.vocab.size, DTYPES[config.dtype])
         self.optimizers = optimizers(self.model, config.optim)
