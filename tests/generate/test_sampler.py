@@ -1,3 +1,5 @@
+"""The sampler against one without a cache, and its draws against the model's distribution."""
+
 import numpy as np
 import pytest
 import torch
@@ -5,22 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
-from byteproxy.generate.cache import Cache
 from byteproxy.generate.sampler import characters, continued
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import EOS, FIRST_BYTE, byte_ids, closing, opening
 
+ENDS = [closing(0), EOS]
+CHOICES = [*ENDS, *range(FIRST_BYTE, 320)]
+
+
+def filled(rows=320, **options):
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, ffn=48, **options), rows)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.lm_head.weight.data[ENDS] = 0
+    return model
+
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    model = Transformer(ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, ffn=48), 320)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    model.lm_head.weight.data[[EOS, closing(0)]] = 0
-    return model
+    return filled()
+
+
+def window_of(text):
+    return torch.cat((torch.tensor([opening(0)]), torch.from_numpy(byte_ids(text))))
 
 
 def slow_greedy(model, prompt, most, context):
@@ -32,10 +44,9 @@ def slow_greedy(model, prompt, most, context):
     for _ in range(most):
         if len(text) - start > context:
             start = len(text) - context // 2
-        symbols = torch.cat((torch.tensor([opening(0)]), torch.from_numpy(byte_ids(bytes(text[start:])))))
+        symbols = window_of(bytes(text[start:]))
         logits = model.lm_head.weight @ model(symbols, layout_of(np.array([len(symbols)])))[-1]
-        allowed = [closing(0), EOS, *range(FIRST_BYTE, 320)]
-        symbol = allowed[int(logits[allowed].argmax())]
+        symbol = CHOICES[int(logits[CHOICES].argmax())]
         if symbol < FIRST_BYTE:
             break
         text.append(symbol - FIRST_BYTE)
@@ -50,15 +61,12 @@ def test_greedy_is_that_of_a_model_without_a_cache(model, prompt):
     assert list(continued(model, prompt, 60, 40)) == wanted
 
 
-def test_the_cache_takes_many_positions_or_one(model):
-    symbols = torch.randint(320, (20,))
-    whole = model(symbols, layout_of(np.array([20])))
-    for cuts in ([20], [1] * 20, [7, 1, 1, 11]):
-        cache, parts = Cache(model.config, 20, torch.float32), []
-        for part in symbols.split(cuts):
-            parts.append(model.hidden(part, cache.places(len(part)), cache.attend))
-            cache.advance(len(part))
-        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-5)
+def test_greedy_with_every_option_is_that_of_a_model_without_a_cache():
+    """New windows too: what n-grams reach back to ends with the window."""
+    model = filled(qk_norm=True, value_embeddings=True, ngrams=(2, 4), ngram_rows=512, soft_cap=30.0)
+    wanted = slow_greedy(model, b"def f(", 60, 40)
+    assert len(set(wanted)) > 5
+    assert list(continued(model, b"def f(", 60, 40)) == wanted
 
 
 def test_one_seed_one_text(model):
@@ -66,19 +74,33 @@ def test_one_seed_one_text(model):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_temperature_one_is_the_models_distribution(model):
-    hidden = model(torch.tensor([opening(0), FIRST_BYTE + 97]), layout_of(np.array([2])))[-1]
-    allowed = [closing(0), EOS, *range(FIRST_BYTE, 320)]
-    wanted = (model.lm_head.weight[allowed] @ hidden).softmax(0).detach().numpy()
-    n = 3000
-    draws = [next(continued(model, b"a", 1, 40, 1.0, seed), None) for seed in range(n)]
-    counted = np.bincount([1 if d is None else d + 2 for d in draws], minlength=258)
-    counted[0], wanted[0] = counted[0] + counted[1], wanted[0] + wanted[1]
-    often = np.flatnonzero(n * wanted >= 5)
-    often = often[often != 1]
-    chi2 = ((counted[often] - n * wanted[often]) ** 2 / (n * wanted[often])).sum()
-    assert len(often) > 50
-    assert chi2 < len(often) + 5 * np.sqrt(2 * len(often))
+@pytest.mark.parametrize(("soft_cap", "temperature"), [(0.0, 1.0), (0.0, 2.0), (1.5, 1.0), (1.5, 0.5)])
+def test_draws_follow_the_models_distribution(soft_cap, temperature):
+    """Of a model that says the same after every byte, so that one text is many draws."""
+    model = filled(soft_cap=soft_cap)
+    with torch.no_grad():
+        model.embed_tokens.weight[:] = model.embed_tokens.weight[0]
+        for block in model.blocks():
+            block.self_attn.o_proj.weight.zero_()
+            block.mlp.down_proj.weight.zero_()
+        hidden = model(torch.tensor([opening(0)]), layout_of(np.array([1])))[0]
+        logits = model.lm_head.weight[CHOICES] @ hidden
+    if soft_cap:
+        logits = soft_cap * torch.tanh(logits / soft_cap)
+    wanted = (logits / temperature).softmax(0).double().numpy()
+    draws: list[int] = []
+    for seed in range(100):  # a text may end
+        draws += continued(model, b"", 1500 - len(draws), 40, temperature, seed)
+        if len(draws) == 1500:
+            break
+    bytes_only = wanted[2:] / wanted[2:].sum()
+    expected = len(draws) * bytes_only
+    counted = np.bincount(draws, minlength=256)
+    often = expected >= 5
+    chi2 = ((counted[often] - expected[often]) ** 2 / expected[often]).sum()
+    assert len(draws) == 1500
+    assert often.sum() > 30
+    assert chi2 < often.sum() + 5 * np.sqrt(2 * often.sum())
 
 
 def test_the_model_can_end_the_text(model):
@@ -94,6 +116,11 @@ def test_wrong_requests_are_refused(model):
     for most, context, temperature in ((-1, 40, 0), (1, 1, 0), (1, 40, -1)):
         with pytest.raises(InputError, match="give at least"):
             next(continued(model, b"", most, context, temperature))
+
+
+def test_a_vocabulary_without_all_bytes_is_refused():
+    with pytest.raises(InputError, match="319 symbols.* first 320"):
+        next(continued(filled(rows=319), b"", 1, 40))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

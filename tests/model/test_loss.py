@@ -1,81 +1,177 @@
-"""Typed softmax is the full softmax with every other symbol masked."""
+"""Chunked losses are the plain ones; typed softmax is the full softmax with every other symbol masked."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from byteproxy.model import loss
-from byteproxy.model.loss import typed_bits, typed_loss
-from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, SPECIALS, Vocab
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.loss import Entries, local_targets, softmax_rows, summed_loss, typed_bits
+from byteproxy.model.objective import Objective
+from byteproxy.model.targets import Positions, losses
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
 
 VOCAB = Vocab((50, 30))
 
 
+def entries(generator, positions, heads, rows, count):
+    position = torch.randint(positions, (count,), generator=generator).sort().values
+    head = torch.randint(heads, (count,), generator=generator)
+    row = torch.randint(rows, (count,), generator=generator)
+    return Entries(position, head, row, torch.rand(count, generator=generator) + 0.1)
+
+
+def plainly(hidden, rows, found, soft_cap):
+    """One logit row at a time."""
+    nats = []
+    for position, head, row, _ in zip(*found, strict=True):
+        logits = rows[head] @ hidden[position]
+        if soft_cap:
+            logits = soft_cap * torch.tanh(logits / soft_cap)
+        nats.append(-logits.log_softmax(0)[row])
+    nats = torch.stack(nats)
+    return (nats * found.weight).sum(), nats
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    positions=st.integers(1, 70),
+    heads=st.integers(1, 3),
+    rows=st.integers(2, 40),
+    count=st.integers(1, 90),
+    chunk=st.sampled_from([1, 4, 16, 64]),
+    soft_cap=st.sampled_from([0.0, 3.0]),
+)
+def test_sums_and_gradients_are_the_plain_ones(seed, positions, heads, rows, count, chunk, soft_cap):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(positions, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(heads, rows, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    found = entries(generator, positions, heads, rows, count)
+    before = loss._SMALLEST, loss._LARGEST
+    loss._SMALLEST = loss._LARGEST = chunk
+    try:
+        ours, nats = summed_loss(hidden, table, found, soft_cap)
+        wanted, each = plainly(hidden, table, found, soft_cap)
+        torch.testing.assert_close(nats.double(), each, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.double(), wanted, rtol=1e-5, atol=1e-4)
+        mine = torch.autograd.grad(ours / 7, (hidden, table))
+        theirs = torch.autograd.grad(wanted / 7, (hidden, table))
+        for a, b in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    finally:
+        loss._SMALLEST, loss._LARGEST = before
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that any tensor made meanwhile holds."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for one in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return out
+
+
+def test_memory_does_not_grow_with_positions_times_symbols():
+    positions, rows = 20_000, 3000
+    hidden = torch.randn(positions, 4, requires_grad=True)
+    table = torch.randn(1, rows, 4, requires_grad=True)
+    every = torch.arange(positions)
+    found = Entries(every, torch.zeros_like(every), every % rows, torch.ones(positions))
+    with Largest() as largest:
+        summed_loss(hidden, table, found)[0].backward()
+    assert largest.numbers <= loss.LOGITS < positions * rows / 10
+
+
 def example(positions=300, seed=0):
     generator = torch.Generator().manual_seed(seed)
+    config = ModelConfig(width=16, layers=1, heads=1, ffn=8)
+    model = Transformer(config, VOCAB.size).double()
+    torch.nn.init.normal_(model.lm_head.weight)
     hidden = torch.randn(positions, 16, generator=generator, dtype=torch.float64, requires_grad=True)
-    head = torch.randn(VOCAB.size, 16, generator=generator, dtype=torch.float64, requires_grad=True)
     representations = torch.randint(3, (positions,), generator=generator)
     targets = torch.empty(positions, dtype=torch.int64)
     for i, representation in enumerate(representations.tolist()):
         allowed = [*range(SPECIALS), *VOCAB.symbol_ids(representation)]
         targets[i] = allowed[int(torch.randint(len(allowed), (1,), generator=generator))]
     targets[::7] = -1
-    return hidden, head, targets, representations
+    return model, hidden, Positions(torch.zeros_like(targets), targets, representations)
 
 
-def masked_full_softmax(hidden, head, targets, representations):
+def allowed_of(softmax):
     allowed = torch.zeros(3, VOCAB.size, dtype=torch.bool)
     allowed[:, :SPECIALS] = True
     for representation in range(3):
         ids = VOCAB.symbol_ids(representation)
         allowed[representation, ids.start : ids.stop] = True
-    logits = (hidden @ head.T).masked_fill(~allowed[representations], float("-inf"))
-    nats = F.cross_entropy(logits, targets.clamp_min(0), reduction="none") * (targets >= 0)
-    return torch.stack([nats[representations == r].sum() for r in range(3)])
+    return allowed | (softmax == "shared")
 
 
-@pytest.mark.parametrize("chunk", [7, 1024])
-def test_values_and_gradients_are_those_of_the_masked_full_softmax(monkeypatch, chunk):
-    monkeypatch.setattr(loss, "CHUNK", chunk)
-    hidden, head, targets, representations = example()
-    ours = typed_loss(hidden, head, targets, representations, VOCAB)
-    wanted = masked_full_softmax(hidden, head, targets, representations)
-    torch.testing.assert_close(ours.double(), wanted, rtol=1e-5, atol=1e-4)
-    weights = torch.tensor([1.0, 0.3, 2.0])
-    mine = torch.autograd.grad((ours * weights).sum() / 9, (hidden, head))
-    theirs = torch.autograd.grad((wanted * weights).sum() / 9, (hidden, head))
+def masked_full_softmax(model, hidden, shown, softmax):
+    logits = (hidden @ model.lm_head.weight.T).masked_fill(~allowed_of(softmax)[shown.representations_N], float("-inf"))
+    nats = F.cross_entropy(logits, shown.targets_N.clamp_min(0), reduction="none") * (shown.targets_N >= 0)
+    return torch.stack([nats[shown.representations_N == r].sum() for r in range(3)])
+
+
+@pytest.mark.parametrize("softmax", ["typed", "shared"])
+def test_losses_are_those_of_the_masked_full_softmax(softmax):
+    model, hidden, shown = example()
+    model.config = ModelConfig(width=16, layers=1, heads=1, ffn=8, softmax=softmax)
+    found = losses(model, hidden, shown, VOCAB, Objective(compressed_weight=0.3), 0.0)
+    wanted = masked_full_softmax(model, hidden, shown, softmax)
+    ours = torch.stack((found.nats[0, 0], found.nats[1, 1], found.nats[2, 1]))
+    torch.testing.assert_close(ours, wanted.detach(), rtol=1e-5, atol=1e-4)
+    weights = torch.tensor([1.0, 0.3, 0.3])
+    mine = torch.autograd.grad(found.total / 9, (hidden, model.lm_head.weight))
+    theirs = torch.autograd.grad((wanted * weights).sum() / 9, (hidden, model.lm_head.weight))
     for a, b in zip(mine, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_raw_positions_do_not_pay_for_compressed_symbols():
-    hidden, head, targets, representations = example()
-    before = typed_loss(hidden, head, targets, representations, VOCAB)
-    loud = head.detach().clone()
-    loud[FIRST_SYMBOL:] += 100
-    after = typed_loss(hidden, loud, targets, representations, VOCAB)
-    assert after[0] == before[0]
-    assert after[1] != before[1]
+@pytest.mark.parametrize("softmax", ["typed", "shared"])
+def test_raw_positions_pay_for_compressed_symbols_only_where_the_softmax_is_shared(softmax):
+    model, hidden, shown = example()
+    model.config = ModelConfig(width=16, layers=1, heads=1, ffn=8, softmax=softmax)
+    before = losses(model, hidden, shown, VOCAB, Objective(), 0.0).nats
+    with torch.no_grad():
+        model.lm_head.weight[FIRST_SYMBOL:] += 100
+    after = losses(model, hidden, shown, VOCAB, Objective(), 0.0).nats
+    assert (after[0, 0] == before[0, 0]) == (softmax == "typed")
+    assert after[1, 1] != before[1, 1]
 
 
-def test_bits_are_nats_over_ln_2():
-    hidden, head, targets, representations = example()
-    raw = ((representations == 0) & (targets >= 0)).nonzero()[:, 0]
-    bits = typed_bits(hidden[raw], head, targets[raw], 0, VOCAB)
-    nats = typed_loss(hidden, head, targets, representations, VOCAB)[0]
-    assert float(bits.detach().sum()) * 0.6931471805599453 == pytest.approx(float(nats.detach()), rel=1e-5)
+@pytest.mark.parametrize("soft_cap", [0.0, 2.0])
+def test_bits_are_nats_over_ln_2(soft_cap):
+    model, hidden, shown = example()
+    raw = ((shown.representations_N == 0) & (shown.targets_N >= 0)).nonzero()[:, 0]
+    head, target = model.lm_head.weight, shown.targets_N[raw]
+    bits = typed_bits(hidden[raw], head, target, 0, VOCAB, soft_cap)
+    every, rows = torch.arange(len(raw)), softmax_rows(head, 0, VOCAB)[None]
+    found = Entries(every, torch.zeros_like(every), local_targets(target, 0, VOCAB), torch.ones(len(raw)))
+    _, nats = summed_loss(hidden[raw], rows, found, soft_cap)
+    torch.testing.assert_close(bits.float() * 0.6931471805599453, nats)
 
 
 def test_a_target_of_another_representation_is_refused():
-    hidden, head, targets, representations = example()
-    targets[representations == 0] = FIRST_SYMBOL
-    with pytest.raises(IndexError, match="no symbol of representation 0"):
-        typed_loss(hidden, head, targets, representations, VOCAB)
+    model, hidden, shown = example()
+    wrong = shown.targets_N.clone()
+    wrong[shown.representations_N == 0] = FIRST_SYMBOL
+    with pytest.raises(IndexError, match="no special and no byte"):
+        losses(model, hidden, shown._replace(targets_N=wrong), VOCAB, Objective(), 0.0)
+    with pytest.raises(IndexError, match="no symbol of representation 1"):
+        local_targets(torch.tensor([70]), 1, VOCAB)
 
 
 def test_no_targets_no_loss():
-    hidden, head, targets, representations = example()
-    nothing = typed_loss(hidden, head, torch.full_like(targets, -1), representations, VOCAB)
-    assert nothing.tolist() == [0, 0, 0]
-    assert FIRST_BYTE == SPECIALS
+    model, hidden, shown = example()
+    nothing = losses(model, hidden, shown._replace(targets_N=torch.full((300,), -1)), VOCAB, Objective(), 0.0)
+    assert float(nothing.total) == 0
+    assert not nothing.counts.any()

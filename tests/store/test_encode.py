@@ -6,7 +6,7 @@ from tests.store.toys import (
     FIXED,
     SPLIT,
     WORDS,
-    Nibbles,
+    Halves,
     Pieces,
     StoppedError,
     StopsHalfway,
@@ -18,7 +18,7 @@ from tests.store.toys import (
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
-from byteproxy.store.format import file_info
+from byteproxy.store.format import VERSION, file_info
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views import registry
@@ -44,10 +44,10 @@ def test_adding_a_view_writes_to_no_other_file(tmp_path: Path) -> None:
     prepare_documents(FIXED, tmp_path, SPLIT, shard_bytes=20_000)
     add_view(tmp_path, WORDS)
     before = identities(tmp_path)
-    manifest = add_view(tmp_path, Nibbles())
+    manifest = add_view(tmp_path, Halves())
     after = identities(tmp_path)
     assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
-    assert [view.name for view in manifest.views] == ["words", "nibbles"]
+    assert [view.name for view in manifest.views] == ["words", "halves"]
 
 
 def test_view_is_not_made_from_an_altered_shard(tmp_path: Path) -> None:
@@ -76,6 +76,22 @@ def test_leftover_of_another_view_of_that_name_is_not_used(tmp_path: Path, undis
     assert contents(tmp_path) == undisturbed
 
 
+def test_leftover_of_another_version_is_not_used(
+    tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lack a column."""
+    prepare_documents(FIXED, tmp_path, SPLIT, shard_bytes=20_000)
+    manifest = (tmp_path / "manifest.json").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("byteproxy.store.encode.VERSION", VERSION - 1)
+        add_view(tmp_path, WORDS)
+    assert contents(tmp_path).keys() == undisturbed.keys()
+    assert contents(tmp_path)["shard-00000.words.arrow"] != undisturbed["shard-00000.words.arrow"]
+    (tmp_path / "manifest.json").write_bytes(manifest)
+    add_view(tmp_path, WORDS)
+    assert contents(tmp_path) == undisturbed
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "../up", "a b", ".hidden"])
 def test_view_name_must_fit_a_file_name(name: str, tmp_path: Path) -> None:
     prepare_documents(FIXED, tmp_path, SPLIT)
@@ -93,6 +109,10 @@ class Faulty(RawView):
         symbols, span_bytes = super().encode(document)
         if self.fault == "spans":
             return Encoded(symbols, span_bytes * 2)
+        if self.fault == "last":
+            return Encoded(np.append(symbols, 0), np.append(span_bytes, 0))
+        if self.fault == "negative":
+            return Encoded(symbols, np.array([-1, *[0] * (len(document) - 2), len(document) + 1]))
         if self.fault == "count":
             return Encoded(symbols[:-1], span_bytes)
         return Encoded(symbols + 256, span_bytes)
@@ -128,10 +148,19 @@ def test_view_gets_batches_of_bounded_size(tmp_path: Path, monkeypatch: pytest.M
     assert len(batches) < len(FIXED)
 
 
-@pytest.mark.parametrize("fault", ["spans", "count", "alphabet"])
-def test_faulty_view_is_refused_with_the_document(fault: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("spans", "spans that don't cover its 9 bytes"),
+        ("count", "spans that don't cover its 9 bytes"),
+        ("negative", "spans that don't cover its 9 bytes"),
+        ("last", "a last symbol without a span"),
+        ("alphabet", "symbols outside of its alphabet of 256"),
+    ],
+)
+def test_faulty_view_is_refused_with_the_document(fault: str, said: str, tmp_path: Path) -> None:
     prepare_documents([a_document(5, b"some text")], tmp_path, SPLIT)
-    with pytest.raises(InputError, match=r"view 'raw' gives document file-5\.py (spans|symbols)"):
+    with pytest.raises(InputError, match=rf"view 'raw' gives document file-5\.py {said}"):
         add_view(tmp_path, Faulty(fault))
     assert sorted(contents(tmp_path)) == ["manifest.json", "shard-00000.arrow"]
 

@@ -15,7 +15,7 @@ from byteproxy.store import format
 from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SideInfo, SourceInfo, ViewInfo
 
 SHARD = ShardInfo(FileInfo("shard-00000.arrow", 10, "ab"), "train", 2, 8)
-FIRST = ViewInfo("first", "f1", 256, True, 4, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))
+FIRST = ViewInfo("first", "f1", 256, True, 4, 3, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))
 OPAQUE = replace(FIRST, name="opaque", fingerprint="f2", aligned=False)
 SECOND = replace(FIRST, name="second", fingerprint="f3", artefact=FileInfo("view-second.x", 5, "ij"), spec="second:3")
 MANIFEST = Manifest(
@@ -37,7 +37,7 @@ def test_manifest_comes_back(tmp_path: Path) -> None:
     format.write_manifest(tmp_path, MANIFEST)
     assert format.read_manifest(tmp_path) == MANIFEST
     content = json.loads((tmp_path / "manifest.json").read_text())
-    assert (content["format"], content["version"]) == ("byteproxy-store", 2)
+    assert (content["format"], content["version"]) == ("byteproxy-store", 3)
     assert content["fingerprint"] == MANIFEST.fingerprint
     assert (tmp_path / "manifest.json").read_text() == json.dumps(content, indent=2) + "\n"
     assert list(format.read_manifest(tmp_path).sources) == ["toy", "a later one"]
@@ -71,9 +71,15 @@ def test_truncated_manifest_is_refused(length: int, tmp_path: Path) -> None:
 def test_other_versions_and_no_corpus_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished corpus"):
         format.read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": "byteproxy-store", "version": 1}')
-    with pytest.raises(InputError, match="version 1, but this byteproxy reads byteproxy-store version 2"):
-        format.read_manifest(tmp_path)
+    format.write_manifest(tmp_path, MANIFEST)
+    written = (tmp_path / "manifest.json").read_text()
+    for older in (1, 2):
+        (tmp_path / "manifest.json").write_text(written.replace('"version": 3', f'"version": {older}'))
+        with pytest.raises(
+            InputError,
+            match=f"version {older}, but this byteproxy reads byteproxy-store version 3: prepare the corpus again",
+        ):
+            format.read_manifest(tmp_path)
 
 
 def test_files_are_all_beside_the_manifest() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Nibbles, Opaque, a_document
+from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Halves, Opaque, a_document
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
@@ -16,12 +16,12 @@ from byteproxy.store.passages import Anchors, Passages, cut_shard
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 
-CHOICES = [(), ("words",), ("nibbles", "lines"), ("words", "lines", "nibbles")]
+CHOICES = [(), ("words",), ("halves", "lines"), ("words", "lines", "halves")]
 
 
 def a_store(folder: Path, documents: list[Document], views: bool = True) -> Store:
     prepare_documents(documents, folder, Split(0.2, 0.2), shard_bytes=4000)
-    for view in (Opaque(), WORDS, LINES, Nibbles()) if views else ():
+    for view in (Opaque(), WORDS, LINES, Halves()) if views else ():
         add_view(folder, view)
     return Store.open(folder)
 
@@ -130,9 +130,9 @@ def test_shapes_and_types(store: Store, tmp_path: Path) -> None:
 def test_raw_and_first_view_draw_the_same_passages(store: Store) -> None:
     cuts = {
         names: [passages_of(store, side, names, 600).byte_end.tolist() for side in SIDES]
-        for names in ((), ("words",), ("nibbles",))
+        for names in ((), ("words",), ("halves",))
     }
-    assert cuts[()] == cuts[("words",)] != cuts[("nibbles",)]
+    assert cuts[()] == cuts[("words",)] != cuts[("halves",)]
 
 
 def ends_at_anchors(text: bytes, anchors: list[int], max_bytes: int) -> list[int]:

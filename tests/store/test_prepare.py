@@ -11,7 +11,7 @@ from tests.store.toys import (
     LINES,
     SPLIT,
     WORDS,
-    Nibbles,
+    Halves,
     Opaque,
     StoppedError,
     StopsHalfway,
@@ -173,7 +173,7 @@ def test_exact_duplicates_are_dropped_across_projects_and_sources(tmp_path: Path
 
 def test_manifest_counts(tmp_path: Path) -> None:
     prepare_documents(FIXED, tmp_path, SPLIT, shard_bytes=20_000)
-    views: list[View] = [WORDS, Opaque(), Nibbles()]
+    views: list[View] = [WORDS, Opaque(), Halves()]
     for view in views:
         manifest = add_view(tmp_path, view)
     store = Store.open(tmp_path)
@@ -189,6 +189,10 @@ def test_manifest_counts(tmp_path: Path) -> None:
     for info in manifest.views:
         symbols = sum(len(store.symbol_buffer(info.name, shard)) for shard in range(len(manifest.shards)))
         assert info.symbols == symbols
+        view = next(view for view in views if view.name == info.name)
+        texts = [document.text for side in SIDES for document in store.documents(side)]
+        spans = [view.encode(text).span_bytes.tolist() for text in texts]
+        assert info.units == sum(span > 0 for own in spans for span in own)
         assert info.bytes_per_symbol == pytest.approx(total / symbols)
     for number, shard in enumerate(manifest.shards):
         assert shard.text_bytes == len(store.text_buffer(number))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.toys import CORPORA, FIXED, WORDS, Nibbles, Opaque, contents
+from tests.store.toys import CORPORA, FIXED, WORDS, Halves, Opaque, Pieces, contents
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
@@ -22,7 +22,7 @@ from byteproxy.views.raw import RawView
 
 SPLIT = Split(0.2, 0.2)
 BPE = BpeView.train([document.text for document in FIXED] + [b"the quick brown fox\n" * 9] * 2, 270)
-VIEWS: list[View] = [RawView(), WORDS, Nibbles(), Opaque(), BPE]
+VIEWS: list[View] = [RawView(), WORDS, Halves(), Opaque(), BPE]
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     prepare_documents(FIXED, folder, SPLIT, shard_bytes=20_000)
     add_view(folder, WORDS)
-    add_view(folder, Nibbles())
+    add_view(folder, Halves())
     return folder
+
+
+def spans_of(store: Store, view_name: str, shard: int, row: int) -> list[int]:
+    """Those of one document, from its column and from the buffer, where they lie as its symbols do."""
+    batch = store._view(view_name, shard)
+    first = sum(len(batch["symbols"][before]) for before in range(row))
+    found: list[int] = batch["spans"][row].as_py()
+    assert store.span_buffer(view_name, shard)[first : first + len(batch["symbols"][row])].tolist() == found
+    return found
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,6 +62,7 @@ def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes:
                 assert store.symbols(view.name, shard, row).tolist() == encoded.symbols.tolist()
                 assert store.symbols(view.name, shard, row).dtype == encoded.symbols.dtype
                 if view.aligned:
+                    assert spans_of(store, view.name, shard, row) == encoded.span_bytes.tolist()
                     batch = store._view(view.name, shard)
                     own = anchors_of(np.frombuffer(document.text, dtype=np.uint8), encoded.span_bytes)
                     assert batch["anchor_bytes"][row].as_py() == own[0].tolist()
@@ -67,14 +77,20 @@ def test_buffers_are_the_mapped_file_itself(folder: Path) -> None:
         assert text.dtype == np.uint8
         assert not text.flags.writeable
         assert text.ctypes.data == store.text_buffer(shard).ctypes.data
-        symbols = store.symbol_buffer("nibbles", shard)
+        symbols = store.symbol_buffer("halves", shard)
         assert symbols.dtype == np.uint32
         assert not symbols.flags.writeable
-        assert np.shares_memory(symbols, store.symbols("nibbles", shard, 0))
+        assert np.shares_memory(symbols, store.symbols("halves", shard, 0))
+        spans = store.span_buffer("halves", shard)
+        assert spans.dtype == np.uint8
+        assert spans.shape == symbols.shape
+        assert not spans.flags.writeable
+        assert spans.ctypes.data == store.span_buffer("halves", shard).ctypes.data
     before = pa.total_allocated_bytes()
     again = Store.open(folder)
     held = [again.text_buffer(shard) for shard in again.shards("train")]
-    assert sum(len(buffer) for buffer in held) > 10_000
+    held += [again.span_buffer("halves", shard) for shard in again.shards("train")]
+    assert sum(len(buffer) for buffer in held) > 30_000
     assert pa.total_allocated_bytes() - before < 2_000
 
 
@@ -88,15 +104,41 @@ def test_files_open_in_plain_pyarrow(folder: Path) -> None:
         ("project", "string"),
         ("language", "string"),
     ]
-    with pa.memory_map(str(folder / "shard-00000.nibbles.arrow")) as source:
+    with pa.memory_map(str(folder / "shard-00000.halves.arrow")) as source:
         viewed = pa.ipc.open_file(source)
         assert viewed.num_record_batches == 1
-        columns = {name: viewed.read_all()[name] for name in ("symbols", "anchor_bytes", "anchor_symbols")}
+        columns = {name: viewed.read_all()[name] for name in ("symbols", "spans", "anchor_bytes", "anchor_symbols")}
     assert columns["symbols"].type.value_type == pa.uint32()
+    assert columns["spans"].type.value_type == pa.uint8()
     assert columns["anchor_bytes"].type.value_type == columns["anchor_symbols"].type.value_type == pa.int64()
     for text, symbols, ends in zip(table["text"], columns["symbols"], columns["anchor_bytes"], strict=True):
-        assert Nibbles().decode(np.array(symbols.as_py())) == text.as_py()
+        assert Halves().decode(np.array(symbols.as_py())) == text.as_py()
         assert ends.as_py()[-1] == len(text.as_py())
+
+
+def test_spans_take_as_many_bytes_as_the_largest_of_a_shard_needs(tmp_path: Path) -> None:
+    sizes = [255, 256, 65_535, 65_536]
+    documents = [Document(str(size), b"x" * size, "toy", "p") for size in sizes]
+    prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=1)
+    add_view(tmp_path, Pieces(rb".+", "whole"))
+    store = Store.open(tmp_path)
+    spans = [store.span_buffer("whole", shard) for shard in store.shards("train")]
+    assert [own.tolist() for own in spans] == [[size] for size in sizes]
+    assert [own.dtype for own in spans] == [np.uint8, np.uint16, np.uint16, np.uint32]
+    prepare_documents(documents[:3], tmp_path / "together", Split(0, 0))
+    add_view(tmp_path / "together", Pieces(rb".+", "whole"))
+    together = Store.open(tmp_path / "together").span_buffer("whole", 0)
+    assert together.tolist() == sizes[:3]
+    assert together.dtype == np.uint16
+
+
+def test_a_view_that_is_not_aligned_has_no_spans(tmp_path: Path) -> None:
+    prepare_documents(FIXED, tmp_path, SPLIT)
+    manifest = add_view(tmp_path, Opaque())
+    assert manifest.view("opaque").units == 0
+    with pytest.raises(InputError, match="'opaque' is not aligned"):
+        Store.open(tmp_path).span_buffer("opaque", 0)
+    assert Store.open(tmp_path)._view("opaque", 0).schema.names == ["symbols"]
 
 
 def test_large_document_has_a_shard_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.toys import CORPORA, FIXED, LINES, WORDS, a_document
+from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Halves, a_document
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
@@ -21,12 +21,14 @@ from byteproxy.store.table import FOLDER, KEY, PLACE_BITS, Table
 
 def a_store(folder: Path, documents: list[Document]) -> Store:
     prepare_documents(documents, folder, Split(0.2, 0.2), shard_bytes=4000)
-    for view in (WORDS, LINES):
+    for view in (WORDS, LINES, Halves()):
         add_view(folder, view)
     return Store.open(folder)
 
 
-def slow_rows(store: Store, side: str, names: tuple[str, ...], most: int) -> list[tuple[str, list[int]]]:
+def slow_rows(
+    store: Store, side: str, names: tuple[str, ...], most: int, units: bool = False
+) -> list[tuple[str, list[int]]]:
     found = []
     for shard in store.shards(side):  # type: ignore[arg-type]
         passages = store.passages(shard, names, most)
@@ -43,7 +45,8 @@ def slow_rows(store: Store, side: str, names: tuple[str, ...], most: int) -> lis
             ]
             for view in range(len(names)):
                 start, end = passages.symbol_start[view, at], passages.symbol_end[view, at]
-                row += [start, end - start]
+                spans = store.span_buffer(names[view], shard)[start:end].tolist()
+                row += [start, len([span for span in spans if span > 0] if units else spans)]
             found.append((sources[document], list(map(int, row))))
     order = list(store.manifest.sources)
     return sorted(found, key=lambda pair: order.index(pair[0]))
@@ -66,17 +69,21 @@ def mixed(documents: list[Document]) -> list[Document]:
     return [Document(one.id, one.text, f"source{number * 7 % 3}", one.project) for number, one in enumerate(documents)]
 
 
+NAMES: list[tuple[str, ...]] = [(), ("words",), ("halves",), ("words", "halves", "lines")]
+
+
 @settings(max_examples=25, deadline=None)
-@given(CORPORA, st.booleans(), st.sampled_from([(), ("words",), ("words", "lines")]), st.integers(1, 2000))
+@given(CORPORA, st.booleans(), st.sampled_from(NAMES), st.integers(1, 2000))
 def test_rows_are_the_passages_of_all_shards(
     documents: list[Document], several: bool, names: tuple[str, ...], most: int
 ) -> None:
     with TemporaryDirectory() as folder:
         store = a_store(Path(folder), mixed(documents) if several else documents)
         for side in SIDES:
-            wanted = slow_rows(store, side, names, most)
-            for _ in range(2):  # made, then found
-                check(store.table(side, names, most), wanted, list(store.manifest.sources), len(names))
+            wanted = {units: slow_rows(store, side, names, most, units) for units in (False, True)}
+            for units in (False, True, False, True):  # each made, then found
+                table = store.table(side, names, most, units=units)
+                check(table, wanted[units], list(store.manifest.sources), len(names))
 
 
 def test_it_is_made_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,17 +11,20 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
+from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
-from byteproxy.train.trainer import TrainConfig, Trainer
+from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
-    steps=12,
+    stop="12 steps",
+    compile=False,
     views=("bpe-300",),
     model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
     mixture=Mixture(phases=(Phase(0.5, "pairs", 0.4, 0.9), Phase(0.5, "one", 0.9))),
@@ -58,7 +61,7 @@ def undisturbed(store, tmp_path_factory):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_training_lowers_the_loss_in_both_representations(store, tmp_path, optimizer):
-    config = replace(CONFIG, steps=60, optim=OptimConfig(optimizer, learning_rate=1e-2))
+    config = replace(CONFIG, stop="60 steps", optim=OptimConfig(optimizer, learning_rate=1e-2))
     Trainer(config, store, tmp_path).run()
     lines = read(tmp_path / "metrics.jsonl")
     for kind in ("raw_loss", "compressed_loss"):
@@ -80,7 +83,7 @@ def test_two_runs_with_one_seed_are_the_same_and_another_seed_differs(store, und
 def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(store, undisturbed, tmp_path):
     folder, trainer = undisturbed
 
-    def stop_after_seven(done, total):
+    def stop_after_seven(done, total, note):
         if done == 7:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -102,14 +105,14 @@ def test_lines_that_average_over_a_stop_are_the_undisturbed_ones(store, tmp_path
     Trainer(config, store, tmp_path / "whole").run()
     stopped = Trainer(config, store, tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        stopped.run(progress=lambda done, total: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None)
+        stopped.run(progress=lambda done, total, note: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None)
     Trainer(config, store, tmp_path / "stopped").run()
     assert len(losses(tmp_path / "whole")) == 3
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
 
 def test_a_wish_to_stop_in_the_last_step_is_heard(store, tmp_path):
-    def stop_at_the_end(done, total):
+    def stop_at_the_end(done, total, note):
         if done == total:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -124,7 +127,7 @@ def test_killed_between_checkpoints_is_the_undisturbed_run_as_well(store, undist
     class KilledError(Exception):
         pass
 
-    def die(done, total):
+    def die(done, total, note):
         if done == 8:
             raise KilledError
 
@@ -216,12 +219,39 @@ def test_a_step_follows_the_mean_over_all_targets(store, tmp_path):
     torch.testing.assert_close(head.grad, wanted, rtol=1e-3, atol=1e-6)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(store, tmp_path):
-    trainer = Trainer(CONFIG, store, tmp_path)
+def test_steps_that_can_not_be_taken_change_nothing_and_too_many_stop_the_run(store, tmp_path, capsys):
+    config = replace(CONFIG, optim=OptimConfig(most_skips=3))
+    trainer = Trainer(config, store, tmp_path)
     with torch.no_grad():
         trainer.model.norm.weight[0] = float("nan")
-    with pytest.raises(InputError, match="no longer finite at step 0"):
+    before = weights(trainer)
+    with pytest.raises(InputError, match=r"4 steps in a row could not be taken.*lower optim.learning_rate"):
         trainer.run()
+    after = weights(trainer)
+    assert all(torch.equal(one.nan_to_num(7), after[name].nan_to_num(7)) for name, one in before.items())
+    assert [line["step"] for line in read(tmp_path / "metrics.jsonl") if "skipped" in line] == [1, 2, 3]
+    assert "step 2 was not taken: the loss is nan" in capsys.readouterr().err
+    kept = json.loads((tmp_path / "skipped" / "step-000002.json").read_text())
+    assert kept["reason"] == "the loss is nan"
+    state = State(**{**kept["state"], "drawn": tuple(kept["state"]["drawn"])})
+    plan, _ = trainer.stream.plan(state)
+    assert plan.step == 2  # the rows can be looked at again
+
+
+def test_one_bad_step_is_passed_over(store, tmp_path):
+    """A gradient as from a broken machine, once: the run goes on, and the weights never see it."""
+    trainer = Trainer(CONFIG, store, tmp_path)
+    whole = trainer.losses
+
+    def broken_once(rows, step):
+        found = whole(rows, step)
+        return found._replace(total=found.total * float("inf")) if step == 5 else found
+
+    trainer.losses = broken_once
+    counters = trainer.run()
+    assert counters.skipped == 1
+    assert all(bool(torch.isfinite(one).all()) for one in weights(trainer).values())
+    assert [path.name for path in (tmp_path / "skipped").iterdir()] == ["step-000005.json"]
 
 
 def test_learning_rate_rises_holds_and_falls():
@@ -246,7 +276,7 @@ def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_
 @pytest.mark.parametrize(
     ("make", "field"),
     [
-        (lambda: replace(CONFIG, steps=0), "steps"),
+        (lambda: replace(CONFIG, stop="0 steps"), "stop"),
         (lambda: replace(CONFIG, seed=-1), "seed"),
         (lambda: replace(CONFIG, dtype="float8"), "dtype"),
         (lambda: OptimConfig("sgd"), "optim.optimizer"),
@@ -279,15 +309,15 @@ def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(store, tmp_path, monk
 def test_a_corpus_with_a_flipped_byte_is_refused(tmp_path):
     """Before anything is trained, and again by a run that goes on; a corpus that is put right is taken."""
     store, _ = toy_store(tmp_path / "corpus")
-    Trainer(replace(CONFIG, steps=2), store, tmp_path / "run").run()
+    Trainer(replace(CONFIG, stop="2 steps"), store, tmp_path / "run").run()
     path = store.path / store.manifest.views[0].files[0].name
     sound = path.read_bytes()
     path.write_bytes(sound[:5000] + bytes([sound[5000] ^ 1]) + sound[5001:])
     for folder in ("run", "another"):
         with pytest.raises(InputError, match=rf"{path.name} was altered"):
-            Trainer(replace(CONFIG, steps=2), Store.open(store.path), tmp_path / folder)
+            Trainer(replace(CONFIG, stop="2 steps"), Store.open(store.path), tmp_path / folder)
     path.write_bytes(sound)
-    Trainer(replace(CONFIG, steps=2), Store.open(store.path), tmp_path / "run")
+    Trainer(replace(CONFIG, stop="2 steps"), Store.open(store.path), tmp_path / "run")
 
 
 def test_metrics_say_what_came_out_of_the_mixture(undisturbed):

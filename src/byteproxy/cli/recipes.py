@@ -1,15 +1,19 @@
-"""Which mixture somebody means by a name or a file: a preset, a recipe that comes with byteproxy, or a TOML file."""
+"""What somebody means by a name or a file: a run to train, or the mixture of a preset, a recipe or a TOML file."""
 
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import PRESETS, Mixture
+from byteproxy.model.config import ModelConfig
 from byteproxy.store.format import Manifest
+
+if TYPE_CHECKING:
+    from byteproxy.train.config import TrainConfig
 
 STEPS = 1000
 """Of a run whose recipe doesn't say, or which has as many as its minutes allow."""
@@ -38,20 +42,61 @@ class Recipe(NamedTuple):
         there = {view.name for view in manifest.views}
         if self.views and (self.needed or there.issuperset(self.views)):
             return self.views
-        if not self.mixture.needs_view:
-            return ()
-        if manifest.cutting_view is None:
-            raise InputError(
-                "the mixture shows compressed segments, and the corpus has no aligned view: add one with "
-                "`byteproxy prepare ... --view bpe:4096`, or preview the recipe bytes"
-            )
-        return (manifest.cutting_view.name,)
+        return first_view(self.mixture, manifest)
+
+
+def first_view(mixture: Mixture, manifest: Manifest) -> tuple[str, ...]:
+    """The view to show where none is named: the first aligned one of the corpus; none if none is shown.
+
+    Raises InputError where the corpus has none.
+    """
+    if not mixture.needs_view:
+        return ()
+    if manifest.cutting_view is None:
+        raise InputError(
+            "the mixture shows compressed segments, and the corpus has no aligned view: add one with "
+            "`byteproxy prepare ... --view bpe:4096`, or take a mixture of raw bytes, such as the preset bytes"
+        )
+    return (manifest.cutting_view.name,)
+
+
+def run_recipes() -> dict[str, str]:
+    """The recipes of runs that come with byteproxy, by size, and what each says of itself in its first line."""
+    found = {name: (path, _content(path, name)) for name, path in _built_in().items()}
+    runs = {name: both for name, both in found.items() if "arms" not in both[1]}
+
+    def size(name: str) -> int:
+        return ModelConfig(**runs[name][1]["model"]).matrix_parameters
+
+    first_lines = {
+        name: runs[name][0].read_text(encoding="utf-8").partition("\n")[0] for name in sorted(runs, key=size)
+    }
+    return {name: line.removeprefix("# ") for name, line in first_lines.items()}
+
+
+def run_named(name: str) -> "TrainConfig":
+    """The run that a recipe or a TOML file describes; InputError where there is none, or naming the field."""
+    from byteproxy.train.config import TrainConfig
+
+    path = _built_in().get(name, Path(name))
+    if not path.is_file():
+        raise InputError(
+            f"there is no recipe {name!r}: name one that comes with byteproxy ({', '.join(run_recipes())}), or a TOML "
+            "file"
+        )
+    if "arms" in _content(path, name):
+        raise InputError(
+            f"{name} is a study of several arms and no run: name one of {', '.join(run_recipes())}, or a TOML file "
+            "with the fields of a run"
+        )
+    return from_toml(path, TrainConfig)
 
 
 def recipe_of(name: str, arm: str | None = None) -> Recipe:
     """The recipe of that name; InputError where there is none, or where its file is wrong, naming the field.
 
-    A TOML file is a study if it has arms, a run if it has steps or a mixture, and else the fields of a mixture.
+    A TOML file is a study if it has arms, a run if it says where it stops or has a mixture, and else the fields of a
+    mixture.
     """
     path = _built_in().get(name)
     content: dict[str, Any] = {}
@@ -64,7 +109,7 @@ def recipe_of(name: str, arm: str | None = None) -> Recipe:
         raise InputError(f"recipe {name} has no arms, and so no arm {arm!r}: leave --arm out, or name a study")
     if path is None or name in PRESETS:
         return Recipe(Mixture(name))
-    if "steps" in content or "mixture" in content:
+    if "stop" in content or "mixture" in content:
         return _of_run(path)
     return Recipe(from_toml(path, Mixture))
 
@@ -101,7 +146,6 @@ def _of_study(path: Path, arm: str | None) -> Recipe:
 
 
 def _of_run(path: Path) -> Recipe:
-    from byteproxy.train.trainer import TrainConfig
-
-    run = from_toml(path, TrainConfig)
-    return Recipe(run.mixture, run.shape, run.seed, run.steps, run.views)
+    run = run_named(str(path))
+    steps = run.steps if run.length[1] == "steps" else STEPS
+    return Recipe(run.mixture, run.shape, run.seed, steps, run.views)

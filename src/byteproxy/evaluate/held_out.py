@@ -24,19 +24,28 @@ def held_out_texts(corpus: Sides, side: Side, most_bytes: int, document_bytes: i
     document_bytes: the most that one document gives.
     Raises InputError if the side holds no text.
     """
-    documents = sorted(corpus.documents(side), key=lambda document: blake2b(document.id.encode()).digest())
+    seen = []
+    for number, document in enumerate(corpus.documents(side)):
+        size = min(document_bytes, len(document.text))
+        seen.append((blake2b(document.id.encode()).digest(), number, document.project, size))
     taken: Counter[str] = Counter()
     turns = []
-    for document in documents:
-        turns.append(taken[document.project])
-        taken[document.project] += 1
-    texts: list[bytes] = []
+    for _, number, project, size in sorted(seen):
+        turns.append((taken[project], number, size))
+        taken[project] += 1
+    chosen: dict[int, int] = {}  # how much of which document, by number, in order
     left = most_bytes
-    for _, document in sorted(zip(turns, documents, strict=True), key=lambda pair: pair[0]):
-        text = document.text[: min(document_bytes, left)]
-        if text:
-            texts.append(text)
-            left -= len(text)
+    for _, number, size in sorted(turns, key=lambda turn: turn[0]):
+        if min(size, left) > 0:
+            chosen[number] = min(size, left)
+            left -= chosen[number]
+    # Read a second time: a side may be too large to be held.
+    found = {
+        number: document.text[: chosen[number]]
+        for number, document in enumerate(corpus.documents(side))
+        if number in chosen
+    }
+    texts = [found[number] for number in chosen]
     if not texts:
         raise InputError(f"the {side} side holds no text: use more projects or a larger share")
     return texts

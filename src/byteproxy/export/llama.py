@@ -1,7 +1,12 @@
 """A folder with a stock Llama of raw bytes: `config.json` and `model.safetensors`, and nothing of any compressor.
 
-The rows of the compressed symbols are cut off both tables; typed softmax never gave them to raw positions, so logits on
-raw bytes do not change. Parameter names and the meaning of each are those of Hugging Face's `LlamaForCausalLM`.
+With `qk_norm` it is a stock Qwen3. Parameter names and the meaning of each are those of Hugging Face's
+`LlamaForCausalLM` and `Qwen3ForCausalLM`, so both directions are a rename.
+
+What compressed text took is left behind: the rows of its symbols in both tables (typed softmax never gave them to raw
+positions, so logits on raw bytes do not change), the rows hashed from a symbol's bytes, the scales of a byte's place in
+its symbol, and every head beyond the first, bytes and symbols alike. Raw positions are read from plain rows of the
+table and predict the next byte with the first head, so they use none of these.
 """
 
 import json
@@ -9,32 +14,90 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from byteproxy.errors import InputError
+from byteproxy.export.stock import CLASSES, CONFIG, EMBEDDING, HEAD, WEIGHTS, stock_config, stock_weights
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.store.format import write_whole
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_TABLES = ("embed_tokens.weight", "lm_head.weight")
+_LEFT_BEHIND = ("place_scales", "hashed", "byte_heads", "symbol_heads")
 
 
-def export_llama(model: Transformer, context: int, folder: Path) -> None:
-    """Write the raw-byte part of a model.
+def export_llama(model: Transformer, context: int, folder: Path, rows: int | None = FIRST_SYMBOL) -> None:
+    """Write the raw-byte part of a model, in float32.
 
     context: bytes of text that the model was trained to see at once; one position more is needed for the sentinel.
-    Raises InputError if the folder cannot be written.
+    rows: how many rows of both tables are kept, those of specials and bytes; None: all, as for a model that
+        `load_llama` read and whose symbols are another vocabulary's.
+    Raises InputError if the model has an option that no stock architecture has, or the folder cannot be written.
     """
+    if broken := model.config.breaks_export:
+        names = ", ".join(f"model.{name}" for name in broken)
+        raise InputError(
+            f"the model uses {names}, which no stock architecture has, so it can't be exported: train one without, or "
+            "keep its checkpoint, which byteproxy itself reads"
+        )
     tensors = {}
-    for name, tensor in model.state_dict().items():
-        kept = tensor[:FIRST_SYMBOL] if name in _TABLES else tensor
-        tensors[name if name == "lm_head.weight" else f"model.{name}"] = kept.detach().float().contiguous().clone()
-    shape = model.config
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+    for name, tensor in _stock_names(model).items():
+        kept = tensor[:rows] if name in (EMBEDDING, HEAD) else tensor
+        tensors[name] = kept.detach().cpu().float().contiguous().clone()
+    if len(tensors[EMBEDDING]) != len(tensors[HEAD]):
+        raise InputError(
+            f"the model reads {len(tensors[EMBEDDING])} symbols and predicts {len(tensors[HEAD])}, but a stock model "
+            f"has one number for both: keep the {FIRST_SYMBOL} rows of specials and bytes"
+        )
+    content = json.dumps(_config(model.config, len(tensors[HEAD]), context), indent=2) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / WEIGHTS, lambda file: file.write(save(tensors, metadata={"format": "pt"})))
+        write_whole(folder / CONFIG, lambda file: file.write(content.encode()))
+    except OSError as error:
+        raise InputError(f"cannot write the model to {folder}: {error.strerror}") from error
+
+
+def load_llama(folder: Path) -> tuple[Transformer, int]:
+    """A model in float32 and its context in bytes, from a folder that we wrote or `save_pretrained` did.
+
+    Weights of 16 bits become float32, tied tables two, sharded files one model. Token ids and tokenizers are not read:
+    to write bytes with a model, its first ids have to be those of `vocab`.
+    Raises InputError if a file is missing, damaged or describes something that is not a Llama or Qwen3 of our kind.
+    """
+    try:
+        stock = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        model = Transformer(stock.shape, stock.rows, torch.float32)
+        names = _stock_names(model)
+        tensors = stock_weights(folder, stock, {name: tensor.shape for name, tensor in names.items()})
+        for name, tensor in names.items():
+            tensor.copy_(tensors[name])
+        return model.eval(), stock.positions - 1
+    except InputError as error:
+        raise InputError(f"{folder} holds no model that can be read: {error}") from error
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG} and {WEIGHTS}, written "
+            "by byteproxy or by transformers for a Llama or Qwen3"
+        ) from error
+
+
+def _kind(shape: ModelConfig) -> str:
+    return "qwen3" if shape.qk_norm else "llama"
+
+
+def _stock_names(model: Transformer) -> dict[str, torch.Tensor]:
+    """A model's tensors that stock models have too, by the names that these give them; the memory is the model's."""
+    kept = {name: tensor for name, tensor in model.state_dict().items() if name not in _LEFT_BEHIND}
+    return {name if name == HEAD else f"model.{name}": tensor for name, tensor in kept.items()}
+
+
+def _config(shape: ModelConfig, rows: int, context: int) -> dict[str, object]:
+    kind = _kind(shape)
+    ours = rows == FIRST_SYMBOL
+    config: dict[str, object] = {
+        "architectures": [CLASSES[kind]],
+        "model_type": kind,
         "hidden_size": shape.width,
         "intermediate_size": shape.ffn,
         "num_hidden_layers": shape.layers,
@@ -45,44 +108,13 @@ def export_llama(model: Transformer, context: int, folder: Path) -> None:
         "rms_norm_eps": shape.norm_epsilon,
         "rope_theta": shape.rope_theta,
         "max_position_embeddings": context + 1,
-        "vocab_size": FIRST_SYMBOL,
-        "bos_token_id": opening(RAW),
-        "eos_token_id": EOS,
-        "pad_token_id": PAD,
+        "vocab_size": rows,
+        # With other rows than specials and bytes, what an id means is not ours to say.
+        "bos_token_id": opening(RAW) if ours else None,
+        "eos_token_id": EOS if ours else None,
+        "pad_token_id": PAD if ours else None,
         "tie_word_embeddings": False,
         "attention_bias": False,
-        "mlp_bias": False,
         "torch_dtype": "float32",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / _WEIGHTS, lambda file: file.write(save(tensors, metadata={"format": "pt"})))
-        write_whole(folder / _CONFIG, lambda file: file.write((json.dumps(config, indent=2) + "\n").encode()))
-    except OSError as error:
-        raise InputError(f"cannot write the model to {folder}: {error.strerror}") from error
-
-
-def load_llama(folder: Path) -> tuple[Transformer, int]:
-    """A model from such a folder in float32, and its context in bytes.
-
-    Raises InputError if a file is missing, damaged or describes something else.
-    """
-    try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        tensors = load_file(folder / _WEIGHTS)
-        shape = ModelConfig(
-            width=config["hidden_size"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            key_value_heads=config["num_key_value_heads"],
-            ffn=config["intermediate_size"],
-            rope_theta=config["rope_theta"],
-            norm_epsilon=config["rms_norm_eps"],
-        )
-        model = Transformer(shape, config["vocab_size"], torch.float32)
-        model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
-        return model.eval(), config["max_position_embeddings"] - 1
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{folder} holds no model that can be read ({error}): give a folder that byteproxy wrote"
-        ) from error
+    return config | ({"use_sliding_window": False} if shape.qk_norm else {"mlp_bias": False})

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from byteproxy.errors import InputError
 from byteproxy.generate.cache import Cache
 from byteproxy.model.transformer import Transformer
-from byteproxy.vocab import BYTES, EOS, FIRST_BYTE, RAW, byte_ids, closing, opening
+from byteproxy.vocab import BYTES, EOS, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, closing, opening
 
 _CHOICES = [closing(RAW), EOS, *range(FIRST_BYTE, FIRST_BYTE + BYTES)]
 
@@ -29,11 +29,17 @@ def continued(
     context: bytes that the model was trained to see at once. Of a longer prompt only the end is read, half of that.
     temperature: 0 takes the most probable byte each time.
     seed: of the sampling noise; the same seed gives the same bytes.
+    Raises InputError for numbers out of range, or a model without a row for each special and byte.
     """
     if most < 0 or context < 2 or temperature < 0:
         raise InputError(
             f"cannot write {most} bytes with a context of {context} at temperature {temperature}: "
             "give at least 0 bytes, a context of at least 2 and a temperature of at least 0"
+        )
+    if (rows := min(len(model.embed_tokens.weight), len(model.lm_head.weight))) < FIRST_SYMBOL:
+        raise InputError(
+            f"the model has {rows} symbols, too few to write bytes with: "
+            f"give one whose first {FIRST_SYMBOL} are byteproxy's specials and the 256 bytes"
         )
     noise = torch.Generator().manual_seed(seed)
     choices = torch.tensor(_CHOICES)
@@ -43,9 +49,7 @@ def continued(
     for _ in range(most):
         if cache.filled + len(unread) > cache.context:
             cache, unread = _window(model, text, context)
-        hidden_ND = model.hidden(unread, cache.places(len(unread)), cache.attend)
-        cache.advance(len(unread))
-        logit_C = F.linear(hidden_ND[-1], rows_CD).float()
+        logit_C = _logits(cache.read(model, unread)[-1], rows_CD, model.config.soft_cap)
         if temperature == 0:
             choice = int(logit_C.argmax())
         else:
@@ -56,6 +60,12 @@ def continued(
         text.append(symbol - FIRST_BYTE)
         unread = choices[choice : choice + 1]
         yield symbol - FIRST_BYTE
+
+
+def _logits(hidden_D: torch.Tensor, rows_CD: torch.Tensor, soft_cap: float) -> torch.Tensor:
+    """Float32 [C], bent as in training: the order stays, but what a temperature divides does not."""
+    logit_C = F.linear(hidden_D, rows_CD).float()
+    return soft_cap * torch.tanh(logit_C / soft_cap) if soft_cap else logit_C
 
 
 def _window(model: Transformer, text: bytearray, context: int) -> tuple[Cache, torch.Tensor]:

@@ -4,24 +4,29 @@
 step can be made by themselves, so ranks, micro-batches and loader processes (see `batches`) divide a step as they like.
 Copying is compiled: one read of 1 to 4 bytes and one write of 17 a position, and a few instructions a piece. A process
 maps the shards that its own rows come from, when it first needs them.
+
+A stream may be *composed*: a compressed position is then a unit, a run of symbols up to one with a span, and lengths
+count units from the table of passages on. And it may be *spelled*: rows also say which text each position stands for.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
 from byteproxy.errors import InputError
+from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
 from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
 from byteproxy.mixture.planner import Plan, Planner, State
 from byteproxy.mixture.schedule import Mixture
+from byteproxy.mixture.spelling import Spelled, spell
+from byteproxy.mixture.stretches import stretches_of, unit_symbols
 from byteproxy.progress import Progress, silent
 from byteproxy.store.store import Store
-from byteproxy.store.table import KEY, PLACE_BITS, length_column, start_column
+from byteproxy.store.table import length_column
 from byteproxy.vocab import EOS, PAD, Vocab, closing
 
 NO_TARGET = -1
@@ -31,16 +36,18 @@ _CLOSING_OF_RAW = closing(0)
 class Rows(NamedTuple):
     """Rows of one optimizer step; all arrays have one entry per position, rows laid end to end.
 
-    symbols: int64 [N], N = rows x length; PAD where nothing is.
+    symbols: int64 [N], N = rows x length; PAD where nothing is. In a composed stream a unit is its last symbol.
     targets: int64 [N], the next symbol of the same document, or NO_TARGET.
     representations: int8 [N], that of the last opening symbol, itself included; 0 where nothing is.
     lengths: int64 [documents], positions of each document in order; they sum to N. No document crosses a row.
+    spelled: what each position stands for; None unless the stream is spelled.
     """
 
     symbols: np.ndarray
     targets: np.ndarray
     representations: np.ndarray
     lengths: np.ndarray
+    spelled: Spelled | None = None
 
 
 @dataclass(frozen=True)
@@ -81,18 +88,24 @@ class Stream:
         seed: int,
         steps: int,
         progress: Progress = silent,
+        *,
+        composed: bool = False,
+        spelled: bool = False,
     ) -> None:
         """Open the train side of a store for a run of `steps` optimizer steps.
 
         views: names of the compressed views, representations 1 and up; none only if the mixture never shows one.
         progress: passages of the table, which is made the first time that a store is used with these views.
+        composed: let a compressed position be a unit: a run of symbols up to and including one with a span above 0.
+        spelled: let rows say which text their positions stand for, too.
         Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
         if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
-        self.table = store.table("train", views, shape.passage_bytes, progress)
+        self.composed, self.spelled = composed, spelled
+        self.table = store.table("train", views, shape.passage_bytes, progress, units=composed)
         self.vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in views))
         own = {name: source.weight for name, source in store.manifest.sources.items()}
         self.source_weights = _weights("source_weights", own, mixture.source_weights)
@@ -113,10 +126,11 @@ class Stream:
             shape.length,
             seed,
         )
-        self._buffers = _Buffers(store, views, self.vocab)
+        self._mapped = Mapped(store, views, self.vocab, spans=composed or spelled)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Stream, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
+        copied = partial(Stream, composed=self.composed, spelled=self.spelled)
+        return copied, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
 
     def plan(self, state: State) -> tuple[Plan, State]:
         """The plan of the step at `state`, and the state after it."""
@@ -135,32 +149,30 @@ class Stream:
         length = self.shape.length
         begin, end = np.searchsorted(plan.pieces[:, ROW], (first, last))
         pieces = plan.pieces[begin:end]
-        starts = self._buffers.checked(pieces, self.table.rows)
+        starts, item_bytes = self._mapped.checked(pieces, self.table.rows), self._mapped.item_bytes
+        spelled = None
+        if self.composed or self.spelled:
+            stretches = stretches_of(self._mapped, pieces, self.table.rows, self.composed)
+            if self.spelled:
+                spelled = spell(pieces, stretches, first, last - first, length, self.composed)
+            if self.composed:
+                # The first keeps alive what `starts` point to.
+                _units, starts, item_bytes = unit_symbols(pieces, stretches, self.vocab.representations)
         ends = np.cumsum(plan.lengths)
         here, there = np.searchsorted(ends, (first * length, last * length), side="right")
         symbols = np.empty((last - first) * length, np.int64)
         targets = np.empty(len(symbols), np.int64)
         representations = np.empty(len(symbols), np.int8)
-        buffers = self._buffers
-        _copy(
-            pieces,
-            starts,
-            buffers.item_bytes,
-            buffers.first_ids,
-            first,
-            length,
-            symbols,
-            representations,
-        )
+        _copy(pieces, starts, item_bytes, self._mapped.first_ids, first, length, symbols, representations)
         lengths = plan.lengths[here:there]
         _aim(symbols, lengths, targets)
-        return Rows(symbols, targets, representations, lengths)
+        return Rows(symbols, targets, representations, lengths, spelled)
 
     def text_bytes(self, plan: Plan) -> np.ndarray:
         """Bytes of text shown in each representation in this step, int64 [R].
 
         A passage shown twice counts twice. Of a compressed segment cut by the end of a row, each part counts for its
-        share of the symbols, rounded so that the parts sum to the whole.
+        share of the symbols (or units), rounded so that the parts sum to the whole.
         """
         p = plan.pieces
         rows = self.table.rows[p[:, PASSAGE]]
@@ -202,57 +214,6 @@ def _check_whole(mixture: Mixture, shape: Shape, most: tuple[int, ...]) -> None:
         )
 
 
-class _Buffers:
-    """Where the texts and symbols of each shard lie in memory; a shard is mapped when it is first asked for."""
-
-    def __init__(self, store: Store, views: tuple[str, ...], vocab: Vocab) -> None:
-        self.store, self.views = store, views
-        shards = len(store.manifest.shards)
-        self.mapped = np.zeros(shards, bool)
-        self.addresses = np.zeros((1 + len(views), shards), np.int64)
-        self.sizes = np.zeros((1 + len(views), shards), np.int64)
-        self.item_bytes = np.ones(1 + len(views), np.int64)
-        self.first_ids = np.array([vocab.first_id(number) for number in range(vocab.representations)], np.int64)
-        self._kept: list[np.ndarray] = []
-
-    def checked(self, pieces: np.ndarray, table: np.ndarray) -> np.ndarray:
-        """The address of each piece's content, int64 [pieces]; InputError where it lies outside of its shard.
-
-        Compiled code trusts these, so a table that doesn't belong to its shards must not get any further.
-        """
-        passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
-        shard = table[passage, KEY] >> PLACE_BITS
-        for number in np.unique(shard[~self.mapped[shard]]).tolist():
-            self._map(number)
-        start = table[passage, start_column(0) + 2 * representation]
-        if len(start) and ((start < 0) | (start + pieces[:, TO] > self.sizes[representation, shard])).any():
-            raise InputError(f"the table of passages in {self.store.path} is damaged: delete its folder .passages")
-        return self.addresses[representation, shard] + (start + pieces[:, FROM]) * self.item_bytes[representation]
-
-    def _map(self, shard: int) -> None:
-        buffers = [self.store.text_buffer(shard), *(self.store.symbol_buffer(name, shard) for name in self.views)]
-        for representation, buffer in enumerate(buffers):
-            self.addresses[representation, shard] = buffer.ctypes.data
-            self.sizes[representation, shard] = len(buffer)
-            self.item_bytes[representation] = buffer.itemsize
-        self._kept += buffers
-        self.mapped[shard] = True
-
-
-def _pointer_to(kind: Any):  # type: ignore[no-untyped-def]
-    @intrinsic
-    def pointer(typing_context, address):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(kind)))
-
-        return types.CPointer(kind)(types.int64), generate
-
-    return pointer
-
-
-_bytes_at, _uint16_at, _uint32_at = map(_pointer_to, (types.uint8, types.uint16, types.uint32))
-
-
 @nb.njit(cache=True)
 def _copy(pieces, starts, item_bytes, first_ids, first_row, length, symbols, representations):  # type: ignore[no-untyped-def]
     """Fill in symbols and representations of the pieces' rows, and PAD between them."""
@@ -268,15 +229,15 @@ def _copy(pieces, starts, item_bytes, first_ids, first_row, length, symbols, rep
         at += 1
         first, address = first_ids[representation], np.int64(starts[number])
         if item_bytes[representation] == 1:
-            content = _bytes_at(address)
+            content = bytes_at(address)
             for place in range(count):
                 symbols[at + place] = np.int64(content[place]) + first
         elif item_bytes[representation] == 2:
-            wide = _uint16_at(address)
+            wide = uint16_at(address)
             for place in range(count):
                 symbols[at + place] = np.int64(wide[place]) + first
         else:
-            widest = _uint32_at(address)
+            widest = uint32_at(address)
             for place in range(count):
                 symbols[at + place] = np.int64(widest[place]) + first
         at += count

@@ -1,13 +1,20 @@
-"""The shape of a model."""
+"""The shape of a model: what decides its parameters."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from byteproxy.errors import InputError
+from byteproxy.vocab import FIRST_SYMBOL
+
+Inputs = Literal["symbols", "mean", "positions"]
+Softmax = Literal["typed", "shared"]
+LONGEST_PLACE = 16
+"""Places of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A decoder-only transformer whose parameters map one to one onto `LlamaForCausalLM`.
+    """A decoder-only transformer whose parameters map one to one onto `LlamaForCausalLM`, options apart.
 
     width: of the residual stream.
     layers, heads: transformer blocks, and attention heads in each; width / heads must be even.
@@ -15,6 +22,19 @@ class ModelConfig:
     ffn: width of the SwiGLU layer.
     rope_theta: base of the rotary position embedding.
     norm_epsilon: added to the mean square in RMSNorm.
+    qk_norm: queries and keys are normed in each head. The stock export is then a Qwen3, not a Llama.
+    soft_cap: logits are bent to stay within plus and minus this; 0 leaves them. No stock export.
+    value_embeddings: each layer adds a table's row of the symbol to its values. No stock export.
+    ngrams: lengths of the n-grams of symbols, ending at each position, whose hashed embeddings are added to the inputs.
+        No stock export.
+    ngram_rows: rows of the table of each of these lengths.
+    inputs: what compressed positions read: "symbols", rows of a table of their own (the paper); "mean", the mean of the
+        byte table's rows of the symbol's bytes; "positions", as mean, each row scaled by the byte's place.
+    hashed_rows: rows of a table that is added to composed inputs by a hash of the symbol's bytes; 0: none.
+    softmax: "typed": a position chooses among the specials and the symbols of its representation; "shared": among all
+        that there are (the paper), so that raw bytes pay for compressed symbols.
+    byte_heads: bytes predicted at each position whose text is known, the next one included.
+    symbol_heads: symbols predicted at each compressed position, the next one included.
     """
 
     width: int = 192
@@ -24,19 +44,41 @@ class ModelConfig:
     ffn: int = 512
     rope_theta: float = 10_000.0
     norm_epsilon: float = 1e-5
+    qk_norm: bool = False
+    soft_cap: float = 0.0
+    value_embeddings: bool = False
+    ngrams: tuple[int, ...] = ()
+    ngram_rows: int = 4096
+    inputs: Inputs = "symbols"
+    hashed_rows: int = 0
+    softmax: Softmax = "typed"
+    byte_heads: int = 1
+    symbol_heads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "ffn"):
+        for name in ("width", "layers", "heads", "ffn", "ngram_rows", "byte_heads", "symbol_heads"):
             if getattr(self, name) < 1:
                 raise InputError(f"model.{name} is {getattr(self, name)}: give at least 1")
+        for name in ("soft_cap", "hashed_rows"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"model.{name} is {getattr(self, name)}: give 0 for none, or a positive number")
+        for name, kind in (("inputs", Inputs), ("softmax", Softmax)):
+            if getattr(self, name) not in get_args(kind):
+                raise InputError(f"model.{name} is {getattr(self, name)!r}: give one of {', '.join(get_args(kind))}")
         if self.width % (2 * self.heads):
             raise InputError(
                 f"model.width {self.width} does not split into {self.heads} heads of an even width: "
                 f"change model.width or model.heads"
             )
-        if self.heads % self.kv_heads:
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise InputError(
                 f"model.key_value_heads {self.kv_heads} does not divide model.heads {self.heads}: give a divisor"
+            )
+        if any(length < 2 for length in self.ngrams) or len(set(self.ngrams)) < len(self.ngrams):
+            raise InputError(f"model.ngrams is {list(self.ngrams)}: give different lengths of at least 2")
+        if self.hashed_rows and not self.composed:
+            raise InputError(
+                'model.hashed_rows adds to composed inputs: let model.inputs be "mean" or "positions", or leave it 0'
             )
 
     @property
@@ -50,7 +92,26 @@ class ModelConfig:
         return self.width // self.heads
 
     @property
+    def composed(self) -> bool:
+        """Whether compressed positions read bytes, and no symbol has an embedding of its own."""
+        return self.inputs != "symbols"
+
+    @property
     def matrix_parameters(self) -> int:
         """Parameters of the matrices that every position passes through; embeddings and softmax not among them."""
         attention = 2 * self.width * (self.width + self.kv_heads * self.head_width)
         return self.layers * (attention + 3 * self.width * self.ffn)
+
+    @property
+    def breaks_export(self) -> tuple[str, ...]:
+        """The options in use that no stock architecture has; with none, export is a rename and a slice."""
+        used = {"soft_cap": self.soft_cap, "value_embeddings": self.value_embeddings, "ngrams": self.ngrams}
+        return tuple(name for name, value in used.items() if value)
+
+    def raw_parameters(self) -> int:
+        """Parameters that reading and writing raw bytes takes: what is left when the compressor is thrown away."""
+        tables = 2 * FIRST_SYMBOL * self.width + len(self.ngrams) * self.ngram_rows * self.width
+        if self.value_embeddings:
+            tables += self.layers * FIRST_SYMBOL * self.kv_heads * self.head_width
+        norms = self.width * (2 * self.layers + 1) + (2 * self.layers * self.head_width if self.qk_norm else 0)
+        return self.matrix_parameters + tables + norms

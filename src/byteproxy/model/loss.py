@@ -1,67 +1,79 @@
-"""Typed softmax: each position chooses among the specials and the symbols of its own representation only.
+"""Cross-entropy through linear heads, in chunks: memory grows neither with positions times symbols nor with heads.
 
-A raw position's softmax has 64 + 256 rows however many symbols the compressed views have, so raw bytes pay nothing for
-them in bits or in time, and generation can drop the symbol rows. Targets are summed, not averaged: the caller divides
-by the global number of targets. Logits are made in chunks of positions, and each chunk's gradient is taken at once (the
-idea of fused linear cross-entropy, as in Liger Kernel), so memory does not grow with positions times symbols.
+N positions, D width, R rows of a softmax, J heads that share their positions, E targets. Logits are made for some
+positions at a time, and each chunk's gradient is taken at once (the idea of fused linear cross-entropy, as in Liger
+Kernel). A target is an entry (position, head, row, weight), so a position may have none, one, or a bag of them. What is
+predicted where is decided in `targets`. Losses are summed, not averaged: the caller divides by the global number of
+targets.
+
+Typed softmax: a raw position's softmax has 64 + 256 rows however many symbols the compressed views have, so raw bytes
+pay nothing for them in bits or in time, and generation can drop the symbol rows.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from byteproxy.vocab import SPECIALS, Vocab
 
-CHUNK = 512  # positions whose logits exist at the same time
-_NO_TARGET = -100
+LOGITS = 1 << 20  # that exist at the same time
+_SMALLEST, _LARGEST = 128, 1024  # positions in a chunk
 
 
-def typed_loss(
-    hidden_ND: torch.Tensor,
-    head_VD: torch.Tensor,
-    targets_N: torch.Tensor,
-    representations_N: torch.Tensor,
-    vocab: Vocab,
-) -> torch.Tensor:
-    """Summed cross-entropy in nats of each representation's positions: float32 [representations].
+class Entries(NamedTuple):
+    """Targets, in the order of their positions: int64 [E] each, weight float32 [E]."""
 
-    targets_N: int64; negative where there is no target.
-    Raises IndexError if a target is not among the symbols of its position's representation.
+    position: torch.Tensor
+    head: torch.Tensor
+    row: torch.Tensor
+    weight: torch.Tensor
+
+
+def summed_loss(
+    hidden_ND: torch.Tensor, rows_JRD: torch.Tensor, entries: Entries, soft_cap: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted sum of all entries' cross-entropies in nats, float32 scalar; and each entry's own, without gradient.
+
+    rows_JRD: the rows of each head's softmax, float32; products are in hidden_ND's type.
     """
-    sums = []
-    for representation in range(vocab.representations):
-        where = ((representations_N == representation) & (targets_N >= 0)).nonzero()[:, 0]
-        if len(where) == 0:
-            sums.append(hidden_ND.new_zeros((), dtype=torch.float32))
-            continue
-        local_N = local_targets(targets_N[where], representation, vocab)
-        rows_RD = softmax_rows(head_VD, representation, vocab).to(hidden_ND.dtype)
-        sums.append(_SummedCrossEntropy.apply(hidden_ND[where], rows_RD, local_N))
-    return torch.stack(sums)
+    if len(entries.position) == 0:
+        nothing = torch.zeros((), device=hidden_ND.device)
+        return nothing, nothing.new_zeros(0)
+    summed, nats_E = _Summed.apply(hidden_ND, rows_JRD.to(hidden_ND.dtype), *entries, soft_cap)
+    return summed, nats_E
 
 
 def typed_bits(
-    hidden_ND: torch.Tensor, head_VD: torch.Tensor, targets_N: torch.Tensor, representation: int, vocab: Vocab
+    hidden_ND: torch.Tensor,
+    head_VD: torch.Tensor,
+    targets_N: torch.Tensor,
+    representation: int,
+    vocab: Vocab,
+    soft_cap: float = 0.0,
 ) -> torch.Tensor:
     """The bits that each position's target costs, float32 [N]; all positions of one representation, no gradient."""
     rows_RD = softmax_rows(head_VD, representation, vocab).to(hidden_ND.dtype)
     local_N = local_targets(targets_N, representation, vocab)
+    chunk = _chunk(len(rows_RD))
     nats = [
-        F.cross_entropy(F.linear(x_CD, rows_RD).float(), target_C, reduction="none")
-        for x_CD, target_C in zip(hidden_ND.split(CHUNK), local_N.split(CHUNK), strict=True)
+        F.cross_entropy(_capped(F.linear(x_CD, rows_RD).float(), soft_cap), target_C, reduction="none")
+        for x_CD, target_C in zip(hidden_ND.split(chunk), local_N.split(chunk), strict=True)
     ]
     return torch.cat(nats) / torch.log(torch.tensor(2.0)) if nats else hidden_ND.new_zeros(0, dtype=torch.float32)
 
 
 def softmax_rows(head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
-    """The rows of the head that a representation's softmax uses: specials, then its symbols."""
+    """The rows (of the last dimension but one) that a representation's softmax uses: specials, then its symbols."""
     ids = vocab.symbol_ids(representation)
-    return torch.cat((head_VD[:SPECIALS], head_VD[ids.start : ids.stop]))
+    return torch.cat((head_VD[..., :SPECIALS, :], head_VD[..., ids.start : ids.stop, :]), -2)
 
 
 def local_targets(targets_N: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
-    """Ids as row numbers of `softmax_rows`."""
+    """Ids as row numbers of `softmax_rows`.
+
+    Raises IndexError if one is not among the symbols of the representation.
+    """
     ids = vocab.symbol_ids(representation)
     local_N = torch.where(targets_N < SPECIALS, targets_N, targets_N - ids.start + SPECIALS)
     foreign = (targets_N >= SPECIALS) & ((targets_N < ids.start) | (targets_N >= ids.stop))
@@ -70,35 +82,67 @@ def local_targets(targets_N: torch.Tensor, representation: int, vocab: Vocab) ->
     return local_N
 
 
-class _SummedCrossEntropy(torch.autograd.Function):
-    """Sum of cross-entropies of linear logits, with gradients taken chunk by chunk in the forward pass."""
+def _chunk(logits_per_position: int) -> int:
+    """Positions whose logits exist at the same time: a power of two, so that few shapes occur."""
+    return min(_LARGEST, max(_SMALLEST, 1 << (LOGITS // logits_per_position).bit_length() - 1))
+
+
+def _capped(logit: torch.Tensor, soft_cap: float) -> torch.Tensor:
+    return logit if soft_cap == 0 else soft_cap * torch.tanh(logit / soft_cap)
+
+
+class _Summed(torch.autograd.Function):
+    """Weighted sum of cross-entropies of linear logits, with gradients taken chunk by chunk in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x_ND: torch.Tensor, rows_RD: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-        loss = x_ND.new_zeros((), dtype=torch.float32)
+    def forward(
+        ctx: Any,
+        hidden_ND: torch.Tensor,
+        rows_JRD: torch.Tensor,
+        position_E: torch.Tensor,
+        head_E: torch.Tensor,
+        row_E: torch.Tensor,
+        weight_E: torch.Tensor,
+        soft_cap: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        dx_ND = torch.empty_like(x_ND) if wanted else x_ND
-        drows_RD = torch.zeros_like(rows_RD, dtype=torch.float32)
-        leaf_RD = rows_RD.detach().requires_grad_(wanted)
-        for start in range(0, len(x_ND), CHUNK):
+        heads, rows, width = rows_JRD.shape
+        rows_XD = rows_JRD.reshape(heads * rows, width)
+        position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
+        chunk = _chunk(heads * rows)
+        bounds = torch.arange(0, len(position_P) + chunk, chunk, device=place_E.device)
+        of_chunk = torch.searchsorted(place_E, bounds).tolist()
+        nats_E = torch.empty(len(position_E), device=hidden_ND.device)
+        dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
+        drows_XD = torch.zeros_like(rows_XD, dtype=torch.float32) if wanted else rows_XD
+        for number, first in enumerate(range(0, len(position_P), chunk)):
+            here = slice(of_chunk[number], of_chunk[number + 1])
             # The last chunk is filled up: kernels are made, and kept, for every shape that they meet.
-            x_CD, target_C = x_ND[start : start + CHUNK].detach(), targets_N[start : start + CHUNK]
-            missing = CHUNK - len(x_CD)
-            leaf_CD = F.pad(x_CD, (0, 0, 0, missing)).requires_grad_(wanted)
-            filled_C = F.pad(target_C, (0, missing), value=_NO_TARGET)
-            with torch.set_grad_enabled(wanted):
-                logit_CR = F.linear(leaf_CD, leaf_RD).float()
-                part = F.cross_entropy(logit_CR, filled_C, reduction="sum", ignore_index=_NO_TARGET)
-            loss += part.detach()
-            if wanted:
-                dx_CD, drow_RD = torch.autograd.grad(part, (leaf_CD, leaf_RD))
-                dx_ND[start : start + CHUNK] = dx_CD[: CHUNK - missing]
-                drows_RD += drow_RD
-        ctx.save_for_backward(dx_ND, drows_RD)
-        return loss
+            at_C = position_P[first : first + chunk]
+            x_CD = hidden_ND[F.pad(at_C, (0, chunk - len(at_C)))]
+            logit_CJR = F.linear(x_CD, rows_XD).float().view(chunk, heads, rows)
+            logit_CJR = _capped(logit_CJR, soft_cap)
+            sum_CJ = logit_CJR.logsumexp(-1)
+            place_X = (place_E[here] - first) * heads + head_E[here]
+            index_X = place_X * rows + row_E[here]
+            nats_E[here] = sum_CJ.view(-1)[place_X] - logit_CJR.view(-1)[index_X]
+            if not wanted:
+                continue
+            weight_CJ = torch.zeros_like(sum_CJ).view(-1).index_add_(0, place_X, weight_E[here]).view_as(sum_CJ)
+            bend_CJR = 1 - (logit_CJR / soft_cap).square_() if soft_cap else None
+            dlogit_CJR = logit_CJR.sub_(sum_CJ[..., None]).exp_().mul_(weight_CJ[..., None])
+            dlogit_CJR.view(-1).index_add_(0, index_X, -weight_E[here])
+            if bend_CJR is not None:
+                dlogit_CJR *= bend_CJR
+            dlogit_CX = dlogit_CJR.view(chunk, -1).to(hidden_ND.dtype)
+            dhidden_ND[at_C] = (dlogit_CX @ rows_XD)[: len(at_C)]
+            drows_XD += dlogit_CX.mT @ x_CD
+        ctx.save_for_backward(dhidden_ND, drows_XD.view_as(rows_JRD))
+        ctx.mark_non_differentiable(nats_E)
+        return nats_E @ weight_E, nats_E
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, torch.Tensor, None]:
-        dx_ND, drows_RD = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
+        dhidden_ND, drows_JRD = ctx.saved_tensors
         scale = gradients[0]
-        return dx_ND * scale, (drows_RD * scale).to(dx_ND.dtype), None
+        return dhidden_ND * scale, (drows_JRD * scale).to(dhidden_ND.dtype), None, None, None, None, None

@@ -1,9 +1,10 @@
 """A Llama-shaped transformer over one line of packed positions.
 
-Tensor names carry their shape: N positions, D width, H heads, G key-value heads, E head width, F ffn width, V symbols.
-Parameters are float32 and are cast to `dtype` where they are used, so that optimizers see exact weights while matrix
-products run in bfloat16. Attention is an argument: training passes a packed layout, generation a key-value cache.
-RoPE turns halves of a head against each other, as Hugging Face's Llama does.
+Tensor names carry their shape: N positions, D width, H heads, G key-value heads, E head width, F ffn width, V symbols,
+R byte heads. Parameters are float32 and are cast to `dtype` where they are used, so that optimizers see exact weights
+while matrix products run in bfloat16. Attention is an argument: training passes a packed layout, generation a key-value
+cache. RoPE turns halves of a head against each other, as Hugging Face's Llama does. What stands between two attentions
+is one function each of a block, `read` and `write`, and these are what gets compiled: once for all layers.
 """
 
 from collections.abc import Callable
@@ -12,28 +13,49 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from byteproxy.model.attention import documents
+from byteproxy.model import attention
 from byteproxy.model.attention.layout import Layout
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.config import LONGEST_PLACE, ModelConfig
+from byteproxy.model.embedding import Spelling, composed, ngram_rows
+from byteproxy.vocab import FIRST_SYMBOL
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, q_NHE, k_NHE, v_NHE) -> [N, H, E]"""
 
 
 class Transformer(nn.Module):
-    """Symbols in, hidden states out; `lm_head.weight` [V, D] turns these into logits (see `loss`)."""
+    """Symbols in, hidden states out; `lm_head.weight` [V, D] turns these into logits (see `loss`).
 
-    def __init__(self, config: ModelConfig, vocab_size: int, dtype: torch.dtype = torch.float32) -> None:
+    byte_heads: [R - 1, specials and bytes, D], of the second byte ahead and on. symbol_heads: [heads - 1, V, D].
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        rows: int,
+        dtype: torch.dtype = torch.float32,
+        output_rows: int | None = None,
+        backend: attention.Backend = "auto",
+    ) -> None:
+        """rows, output_rows: symbols that the model reads, and that it predicts (None: as many)."""
         super().__init__()
-        self.config = config
-        self.dtype = dtype
-        self.embed_tokens = nn.Embedding(vocab_size, config.width)
-        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
-        self.norm = Norm(config)
-        self.lm_head = nn.Linear(config.width, vocab_size, bias=False)
-        for parameter in self.parameters():
-            if parameter.dim() == 2:
-                nn.init.normal_(parameter, std=config.width**-0.5)
+        output_rows = rows if output_rows is None else output_rows
+        self.config, self.dtype, self.backend = config, dtype, backend
+        self.compiled_for = 0
+        self._read, self._write = Block.read, Block.write
+        width = config.width
+        self.embed_tokens = nn.Embedding(rows, width)
+        self.layers = nn.ModuleList(Block(config, layer, rows) for layer in range(config.layers))
+        self.norm = Norm(width, config.norm_epsilon)
+        self.lm_head = nn.Linear(width, output_rows, bias=False)
+        self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE, width)) if config.inputs == "positions" else None
+        self.hashed = nn.Parameter(torch.zeros(config.hashed_rows, width)) if config.hashed_rows else None
+        self.ngrams = nn.ParameterList(torch.zeros(config.ngram_rows, width) for _ in config.ngrams)
+        self.byte_heads = _heads(config.byte_heads, FIRST_SYMBOL, width)
+        self.symbol_heads = _heads(config.symbol_heads, output_rows, width)
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=width**-0.5)
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
         nn.init.zeros_(self.lm_head.weight)
         for block in self.blocks():
@@ -44,17 +66,61 @@ class Transformer(nn.Module):
         """The layers, typed."""
         return [block for block in self.layers if isinstance(block, Block)]
 
-    def forward(self, symbols_N: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Hidden states [N, D] of packed documents; no document sees another."""
-        return self.hidden(symbols_N, layout.positions_N, lambda _, q, k, v: documents.attend(q, k, v, layout))
+    def compile_for(self, positions: int) -> None:
+        """Compile what stands between attentions for passes over that many positions; others run as they are."""
+        self.compiled_for = positions
+        self._read = torch.compile(Block.read, dynamic=False)
+        self._write = torch.compile(Block.write, dynamic=False)
 
-    def hidden(self, symbols_N: torch.Tensor, positions_N: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """Hidden states [N, D] of symbols at these places in their documents, with any way to attend."""
+    def forward(self, symbols_N: torch.Tensor, layout: Layout, spelling: Spelling | None = None) -> torch.Tensor:
+        """Hidden states [N, D] of packed documents; no document sees another."""
+        attend = attention.backend(self.backend, symbols_N.device, self.dtype)
+        return self.hidden(symbols_N, layout.positions_N, lambda _, q, k, v: attend(q, k, v, layout), spelling)
+
+    def hidden(
+        self,
+        symbols_N: torch.Tensor,
+        positions_N: torch.Tensor,
+        attend: Attend,
+        spelling: Spelling | None = None,
+        before: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Hidden states [N, D] of symbols at these places in their documents, with any way to attend.
+
+        spelling: what composed inputs read; without it every position is read as the special or byte that it is.
+        before: the symbols that stand before the first one in its document, as many as the longest n-gram needs.
+        """
+        x_ND = self.inputs(symbols_N, positions_N, spelling, before).to(self.dtype)
         rotation = self.rotation(positions_N)
-        x_ND = self.embed_tokens(symbols_N).to(self.dtype)
+        compiled = len(symbols_N) == self.compiled_for and self.training
+        read, write = (self._read, self._write) if compiled else (Block.read, Block.write)
         for block in self.blocks():
-            x_ND = block(x_ND, rotation, attend)
+            q_NHE, k_NHE, v_NHE = read(block, x_ND, *rotation, symbols_N)
+            x_ND = write(block, x_ND, attend(block.layer, q_NHE, k_NHE, v_NHE))
         return self.norm(x_ND)
+
+    def inputs(
+        self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
+    ) -> torch.Tensor:
+        """What the first layer reads, float32 [N, D]."""
+        weight = self.embed_tokens.weight
+        if spelling is None or not self.config.composed:
+            spelling = None
+            x_ND = F.embedding(symbols_N, weight)
+        else:
+            x_ND = composed(weight, spelling, self.place_scales, self.hashed)
+        if not self.ngrams:
+            return x_ND
+        place_N = torch.arange(len(symbols_N), device=symbols_N.device)
+        if spelling is None:
+            known = symbols_N if before is None else torch.cat((before, symbols_N))
+            at_N, within_N = place_N + len(known) - len(symbols_N), positions_N
+        else:
+            first_N = spelling.begins_N[place_N - positions_N]
+            known, at_N, within_N = spelling.ids_M, spelling.ends_N - 1, spelling.ends_N - 1 - first_N
+        for length, table in zip(self.config.ngrams, self.ngrams, strict=True):
+            x_ND = x_ND + F.embedding(ngram_rows(known, at_N, within_N, length, len(table)), table)
+        return x_ND
 
     def rotation(self, positions_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine of every position's angles, each [N, 1, E/2], computed in float32."""
@@ -64,30 +130,40 @@ class Transformer(nn.Module):
         return angle_N1E.cos().to(self.dtype), angle_N1E.sin().to(self.dtype)
 
 
+def _heads(count: int, rows: int, width: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.zeros(count - 1, rows, width)) if count > 1 else None
+
+
 class Block(nn.Module):
     """Attention, then SwiGLU, each on a normed copy and added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig, layer: int, rows: int) -> None:
         super().__init__()
         self.layer = layer
-        self.input_layernorm = Norm(config)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = Norm(config)
+        self.input_layernorm = Norm(config.width, config.norm_epsilon)
+        self.self_attn = Attention(config, rows)
+        self.post_attention_layernorm = Norm(config.width, config.norm_epsilon)
         self.mlp = Mlp(config)
 
-    def forward(self, x_ND: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], attend: Attend) -> torch.Tensor:
-        """The residual stream after this layer."""
-        x_ND = x_ND + self.self_attn(self.input_layernorm(x_ND), rotation, attend, self.layer)
+    def read(
+        self, x_ND: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, symbols_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values, each [N, H, E]."""
+        return self.self_attn.read(self.input_layernorm(x_ND), cos, sin, symbols_N)
+
+    def write(self, x_ND: torch.Tensor, y_NHE: torch.Tensor) -> torch.Tensor:
+        """The residual stream after this layer, from what attention gathered."""
+        x_ND = x_ND + F.linear(y_NHE.flatten(1), self.self_attn.o_proj.weight.to(x_ND.dtype))
         return x_ND + self.mlp(self.post_attention_layernorm(x_ND))
 
 
 class Norm(nn.Module):
     """RMSNorm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, width: int, epsilon: float) -> None:
         super().__init__()
-        self.epsilon = config.norm_epsilon
-        self.weight = nn.Parameter(torch.ones(config.width))
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x_ND: torch.Tensor) -> torch.Tensor:
         """Each row scaled to mean square 1, times the weight."""
@@ -97,7 +173,7 @@ class Norm(nn.Module):
 class Attention(nn.Module):
     """Projections around whatever attends."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, rows: int) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
         kv_width = config.kv_heads * config.head_width
@@ -105,20 +181,25 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(config.width, kv_width, bias=False)
         self.v_proj = nn.Linear(config.width, kv_width, bias=False)
         self.o_proj = nn.Linear(config.width, config.width, bias=False)
+        self.q_norm = Norm(config.head_width, config.norm_epsilon) if config.qk_norm else None
+        self.k_norm = Norm(config.head_width, config.norm_epsilon) if config.qk_norm else None
+        self.value_table = nn.Parameter(torch.zeros(rows, kv_width)) if config.value_embeddings else None
 
-    def forward(
-        self, x_ND: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], attend: Attend, layer: int
-    ) -> torch.Tensor:
-        """What each position gathers from those it attends to: [N, D]."""
+    def read(
+        self, x_ND: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, symbols_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values, each [N, H, E]; key-value heads are repeated for those that share them."""
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)).to(x_ND.dtype)
-        heads = (self.heads, self.kv_heads, self.kv_heads)
-        qkv_NHE = F.linear(x_ND, weight).unflatten(1, (sum(heads), -1))
-        qk_NHE, v_NGE = qkv_NHE.split((self.heads + self.kv_heads, self.kv_heads), 1)
-        q_NHE, k_NGE = _rotated(qk_NHE, rotation).split((self.heads, self.kv_heads), 1)
+        heads = self.heads, self.kv_heads, self.kv_heads
+        q_NHE, k_NGE, v_NGE = F.linear(x_ND, weight).unflatten(1, (sum(heads), -1)).split(heads, 1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_NHE, k_NGE = self.q_norm(q_NHE), self.k_norm(k_NGE)
+        if self.value_table is not None:
+            v_NGE = v_NGE + F.embedding(symbols_N, self.value_table).to(v_NGE.dtype).view_as(v_NGE)
+        q_NHE, k_NGE = _rotated(q_NHE, cos, sin), _rotated(k_NGE, cos, sin)
         if self.kv_heads != self.heads:
             k_NGE, v_NGE = (x.repeat_interleave(self.heads // self.kv_heads, 1) for x in (k_NGE, v_NGE))
-        y_NHE = attend(layer, q_NHE, k_NGE, v_NGE)
-        return F.linear(y_NHE.flatten(1), self.o_proj.weight.to(x_ND.dtype))
+        return q_NHE, k_NGE, v_NGE
 
 
 class Mlp(nn.Module):
@@ -137,7 +218,6 @@ class Mlp(nn.Module):
         return F.linear(F.silu(gate_NF) * up_NF, self.down_proj.weight.to(x_ND.dtype))
 
 
-def _rotated(x_NHE: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    cos, sin = rotation
+def _rotated(x_NHE: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     left, right = x_NHE.chunk(2, -1)
     return torch.cat((left * cos - right * sin, right * cos + left * sin), -1)

@@ -1,7 +1,7 @@
-"""Adding a view to a corpus: the symbols of every document in a file beside each shard, and the view's own file.
+"""Adding a view to a corpus: every document's symbols and spans in a file beside each shard, and the view's own file.
 
 It can be run again at any time: whatever is finished and still what it should be is kept, and the files come out the
-same bytes as in one undisturbed run. Memory: the symbols and anchors of one shard, twice, and what the view takes.
+same bytes as in one undisturbed run. Memory: symbols, spans and anchors of one shard, twice, and what the view takes.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from byteproxy.progress import Progress, silent
 from byteproxy.store.anchors import anchors_of
 from byteproxy.store.folder import locked
 from byteproxy.store.format import (
+    VERSION,
     VIEW_NAME,
     FileInfo,
     Manifest,
@@ -57,7 +58,7 @@ def add_view(out: Path, view: View, progress: Progress = silent, spec: str = "")
                 f"{out} already holds another view named {view.name!r} (fingerprint {before.fingerprint[:12]}, not "
                 f"{view.fingerprint[:12]}): prepare into another folder or give the view another name"
             )
-        files, symbols = _view_files(out, manifest, view, before, progress)
+        files, symbols, units = _view_files(out, manifest, view, before, progress)
         artefact = _stored_artefact(out, view, None if before is None else before.artefact)
         if before is None:
             text_bytes = sum(shard.text_bytes for shard in manifest.shards)
@@ -67,6 +68,7 @@ def add_view(out: Path, view: View, progress: Progress = silent, spec: str = "")
                 alphabet_size=view.alphabet_size,
                 aligned=view.aligned,
                 symbols=symbols,
+                units=units,
                 bytes_per_symbol=text_bytes / symbols if symbols else 0.0,
                 files=tuple(files),
                 artefact=artefact,
@@ -83,10 +85,10 @@ def add_view(out: Path, view: View, progress: Progress = silent, spec: str = "")
 
 def _view_files(
     out: Path, manifest: Manifest, view: View, before: ViewInfo | None, progress: Progress
-) -> tuple[list[FileInfo], int]:
-    """The files of a view, made where they are missing or altered, and how many symbols they hold."""
+) -> tuple[list[FileInfo], int, int]:
+    """The files of a view, made where they are missing or altered, and how many symbols and units they hold."""
     total = sum(shard.text_bytes for shard in manifest.shards)
-    done = symbols = 0
+    done = symbols = units = 0
     files = []
     for number, shard in enumerate(manifest.shards):
         path = out / view_file_name(number, view.name)
@@ -98,10 +100,13 @@ def _view_files(
                 "of the bytes (or another pyarrow wrote the file): prepare into another folder"
             )
         files.append(info)
-        symbols += len(read_batch(path).column("symbols").values)
+        batch = read_batch(path)
+        symbols += len(batch.column("symbols").values)
+        if view.aligned:
+            units += int(np.count_nonzero(batch.column("spans").values.to_numpy(zero_copy_only=True)))
         done += shard.text_bytes
         progress(done, total)
-    return files, symbols
+    return files, symbols, units
 
 
 def _stored_artefact(out: Path, view: View, known: FileInfo | None) -> FileInfo | None:
@@ -138,6 +143,7 @@ def _view_metadata(view: View, shard: ShardInfo) -> dict[str, str]:
         "byteproxy.alphabet_size": str(view.alphabet_size),
         "byteproxy.fingerprint": view.fingerprint,
         "byteproxy.shard_sha256": shard.file.sha256,
+        "byteproxy.version": str(VERSION),
         "byteproxy.view": view.name,
     }
 
@@ -153,6 +159,7 @@ def _write_view_file(
     sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
     dtype = np.dtype(np.uint16 if view.alphabet_size <= 1 << 16 else np.uint32)
     encoded: list[np.ndarray] = []
+    spans: list[np.ndarray] = []
     anchors: list[tuple[np.ndarray, np.ndarray]] = []
     for first, last in _batches(sizes):
         documents = [texts[row].as_py() for row in range(first, last)]
@@ -161,13 +168,17 @@ def _write_view_file(
             _check_contract(view, one, len(text), batch.column("id")[row])
             encoded.append(one.symbols.astype(dtype, copy=False))
             if view.aligned:
+                spans.append(one.span_bytes.astype(np.min_scalar_type(int(one.span_bytes.max(initial=0)))))
                 anchors.append(anchors_of(np.frombuffer(text, dtype=np.uint8), one.span_bytes.astype(np.uint32)))
         done += int(sizes[first:last].sum())
         progress(done, total)
-    columns = [_lists(encoded, dtype)]
+    columns, span_type = [_lists(encoded, dtype)], None
     if view.aligned:
+        widest = max((own.dtype for own in spans), key=lambda kind: kind.itemsize, default=np.dtype(np.uint8))
+        span_type = pa.from_numpy_dtype(widest)
+        columns.append(_lists(spans, widest))
         columns += [_lists([pair[side] for pair in anchors], np.dtype(np.int64)) for side in (0, 1)]
-    schema = view_schema(pa.from_numpy_dtype(dtype), view.aligned, _view_metadata(view, shard))
+    schema = view_schema(pa.from_numpy_dtype(dtype), span_type, _view_metadata(view, shard))
     lists = [
         pa.LargeListArray.from_arrays(offsets, values, type=kind)
         for (offsets, values), kind in zip(columns, schema.types, strict=True)
@@ -195,8 +206,12 @@ def _check_contract(view: View, encoded: Encoded, size: int, document: object) -
     symbols, spans = encoded
     if len(symbols) and not 0 <= int(symbols.min()) <= int(symbols.max()) < view.alphabet_size:
         reason = f"symbols outside of its alphabet of {view.alphabet_size}"
-    elif view.aligned and (len(spans) != len(symbols) or int(spans.sum(dtype=np.int64)) != size):
+    elif view.aligned and (
+        len(spans) != len(symbols) or int(spans.min(initial=0)) < 0 or int(spans.sum(dtype=np.int64)) != size
+    ):
         reason = f"spans that don't cover its {size} bytes"
+    elif view.aligned and size > 0 and spans[-1] == 0:
+        reason = "a last symbol without a span, which belongs to no byte"
     else:
         return
     raise InputError(f"view {view.name!r} gives document {document} {reason}: the view is faulty, use another")

@@ -2,7 +2,7 @@
 
     manifest.json                     everything about the folder; written last, so a folder without it is unfinished
     shard-00000.arrow                 id, source, project, language: string; text: large_binary; one row per document
-    shard-00000.bpe-4096.arrow        the same documents through a view: symbols and anchors
+    shard-00000.bpe-4096.arrow        the same documents through a view: symbols, spans and anchors
     view-bpe-4096.json                the view itself, where its kind is trained
     rejected.jsonl                    every record that became no document, with the reason; absent where there is none
 
@@ -30,7 +30,7 @@ from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
 
 FORMAT = "byteproxy-store"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 REJECTED_FILE = "rejected.jsonl"
 SHARD_FILES = re.compile(r"shard-\d{5,}(\.[\w.-]+)?\.arrow")
@@ -95,6 +95,7 @@ class ShardInfo:
 class ViewInfo:
     """One view of the whole corpus: `files` has one entry per shard, in the shards' order.
 
+    units: symbols with a span above 0, each of which ends a unit; 0 of a view that isn't aligned.
     artefact: the file of the view itself; None for a kind that isn't trained.
     spec: what such a kind is built from, as in `views.registry`; empty where that wasn't said.
     """
@@ -104,6 +105,7 @@ class ViewInfo:
     alphabet_size: int
     aligned: bool
     symbols: int
+    units: int
     bytes_per_symbol: float
     files: tuple[FileInfo, ...]
     artefact: FileInfo | None = None
@@ -176,12 +178,16 @@ def artefact_name(view: str, suffix: str) -> str:
     return f"view-{view}{suffix}"
 
 
-def view_schema(symbol_type: pa.DataType, aligned: bool, metadata: dict[str, str]) -> pa.Schema:
-    """Columns of a view file; symbol_type is uint16 or uint32, and the metadata says what was encoded with what."""
-    fields = [pa.field("symbols", _list_of(symbol_type), nullable=False)]
-    if aligned:
-        fields += [pa.field(name, _list_of(pa.int64()), nullable=False) for name in ("anchor_bytes", "anchor_symbols")]
-    return pa.schema(fields, metadata)
+def view_schema(symbol_type: pa.DataType, span_type: pa.DataType | None, metadata: dict[str, str]) -> pa.Schema:
+    """Columns of a view file; the metadata says what was encoded with what.
+
+    symbol_type: uint16 or uint32. span_type: the smallest unsigned type that holds the shard's largest span, uint8 to
+    uint32; None for a view that isn't aligned, which has symbols only.
+    """
+    types = {"symbols": symbol_type}
+    if span_type is not None:
+        types |= {"spans": span_type, "anchor_bytes": pa.int64(), "anchor_symbols": pa.int64()}
+    return pa.schema([pa.field(name, _list_of(kind), nullable=False) for name, kind in types.items()], metadata)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

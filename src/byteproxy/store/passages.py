@@ -45,6 +45,19 @@ class Anchors:
     symbol: np.ndarray
 
 
+@nb.njit(cache=True)
+def units_between(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many symbols with a span there are from each start up to its end: int64 [P].
+
+    spans: unsigned [symbols] of a shard. starts, ends: int64 [P], offsets into them.
+    """
+    units = np.zeros(len(starts), np.int64)
+    for passage in range(len(starts)):
+        for symbol in range(starts[passage], ends[passage]):
+            units[passage] += spans[symbol] > 0
+    return units
+
+
 def cut_shard(
     shard: int, text: np.ndarray, text_offsets: np.ndarray, views: list[Anchors], named: int, max_bytes: int
 ) -> Passages:

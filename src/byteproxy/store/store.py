@@ -15,7 +15,7 @@ from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest, read_batch, read_manifest
-from byteproxy.store.passages import Anchors, Passages, cut_shard
+from byteproxy.store.passages import Anchors, Passages, cut_shard, units_between
 from byteproxy.store.table import VERSION as TABLE_VERSION
 from byteproxy.store.table import Table, kept_table
 from byteproxy.store.verified import REPAIR, ensure_unaltered, verify
@@ -119,6 +119,15 @@ class Store:
         """The symbols of a shard, end to end: uint16 or uint32 [symbols]."""
         return _values(self._view(view_name, shard).column("symbols"))
 
+    def span_buffer(self, view_name: str, shard: int) -> np.ndarray:
+        """The spans of a shard's symbols, end to end: uint8, uint16 or uint32 [symbols], in bytes of text.
+
+        The type is the smallest that holds the shard's largest span. InputError where the view isn't aligned.
+        """
+        if not self.manifest.view(view_name).aligned:
+            raise InputError(f"view {view_name!r} is not aligned with the text, so it has no spans: name another")
+        return _values(self._view(view_name, shard).column("spans"))
+
     def passages(self, shard: int, view_names: tuple[str, ...], max_bytes: int) -> Passages:
         """A shard cut into passages of at most `max_bytes`, which cover every byte and symbol exactly once.
 
@@ -143,14 +152,22 @@ class Store:
             max_bytes,
         )
 
-    def table(self, side: Side, view_names: tuple[str, ...], max_bytes: int, progress: Progress = silent) -> Table:
+    def table(
+        self,
+        side: Side,
+        view_names: tuple[str, ...],
+        max_bytes: int,
+        progress: Progress = silent,
+        units: bool = False,
+    ) -> Table:
         """The passages of all shards of one side, in the order of sources, shards, documents and text; see `table`.
 
         progress: passages made; the total is 0. The second time it costs nothing.
+        units: let the lengths in views count units instead of symbols. Costs a pass over the spans, once.
         """
-        what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), side, view_names, max_bytes]
+        what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), side, view_names, max_bytes, units]
         key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-        cuts = _Cuts(self, self.shards(side), view_names, max_bytes)
+        cuts = _Cuts(self, self.shards(side), view_names, max_bytes, units)
         return kept_table(self.path, key, cuts, list(self.manifest.sources), len(view_names), progress)
 
     def sources_of(self, shard: int) -> np.ndarray:
@@ -193,13 +210,21 @@ class _Cuts(NamedTuple):
     shards: list[int]
     view_names: tuple[str, ...]
     max_bytes: int
+    units: bool
 
     def sources(self) -> list[set[int]]:
         return [set(np.unique(self.store.sources_of(shard)).tolist()) for shard in self.shards]
 
-    def shard(self, at: int) -> tuple[Passages, np.ndarray]:
+    def shard(self, at: int) -> tuple[Passages, np.ndarray, np.ndarray]:
         shard = self.shards[at]
-        return self.store.passages(shard, self.view_names, self.max_bytes), self.store.sources_of(shard)
+        passages = self.store.passages(shard, self.view_names, self.max_bytes)
+        counts = passages.symbol_end - passages.symbol_start
+        if self.units:
+            for own, name, start, end in zip(
+                counts, self.view_names, passages.symbol_start, passages.symbol_end, strict=True
+            ):
+                own[:] = units_between(self.store.span_buffer(name, shard), start, end)
+        return passages, counts, self.store.sources_of(shard)
 
 
 def _kind_of(spec: str) -> str:

@@ -1,9 +1,10 @@
 """The passages of one side as a table: what a planner needs of a corpus, in a file that is mapped and not read.
 
 A row is a passage, a few 64-bit numbers: where it begins in its shard and how much there is of it, in bytes and in
-the symbols of each view. The rows of a source stand together. The table is made once, shard by shard, and kept in the
-corpus's folder `.passages`, which may be deleted at any time; where it can't be written it stays in memory. Cost: 24
-bytes a passage and 16 more for each view, on disk; no memory of its own for a process that maps it.
+the symbols of each view, or in its units (runs of symbols up to one with a span; where it begins is a symbol even
+then). The rows of a source stand together. The table is made once, shard by shard, and kept in the corpus's folder
+`.passages`, which may be deleted at any time; where it can't be written it stays in memory. Cost: 24 bytes a passage
+and 16 more for each view, on disk; no memory of its own for a process that maps it.
 """
 
 import json
@@ -24,7 +25,7 @@ from byteproxy.store.passages import Passages
 KEY, BYTE_START, BYTES, VIEWS = range(4)  # columns; each view brings two more: SYMBOL_START, SYMBOLS
 PLACE_BITS = 40
 """KEY is the shard's number above, and the passage's place in its document, from 0, in the lower bits."""
-VERSION = 1
+VERSION = 2
 FOLDER = ".passages"
 
 
@@ -33,7 +34,7 @@ class SourcePassages:
     """What the table holds of one source.
 
     first: its first row. passages, documents: how many (documents without text are none).
-    sums: bytes, then symbols of each view, of all its passages.
+    sums: bytes, then symbols (or units) of each view, of all its passages.
     """
 
     name: str
@@ -47,7 +48,7 @@ class SourcePassages:
 class Summary:
     """What there is to know of a table without reading it.
 
-    most: the longest passage in bytes, and the one of most symbols in each view.
+    most: the longest passage in bytes, and the one of most symbols (or units) in each view.
     """
 
     sources: tuple[SourcePassages, ...]
@@ -61,7 +62,7 @@ class Table(NamedTuple):
     summary: Summary
 
     def lengths(self, representation: int) -> np.ndarray:
-        """The bytes (representation 0) or symbols (1 and up) of each passage, int64 [P]; a view."""
+        """The bytes (representation 0) or symbols (1 and up; or units) of each passage, int64 [P]; a view."""
         return self.rows[:, length_column(representation)]
 
 
@@ -71,8 +72,12 @@ class Cuts(Protocol):
     def sources(self) -> list[set[int]]:
         """The numbers of the sources that each shard holds documents of."""
 
-    def shard(self, at: int) -> tuple[Passages, np.ndarray]:
-        """The passages of a shard, and the number of the source of each of its documents."""
+    def shard(self, at: int) -> tuple[Passages, np.ndarray, np.ndarray]:
+        """The passages of a shard, P of them in V views, and more about them.
+
+        Then what each counts in each view, symbols or units: int64 [V, P]; and the number of the source of each of the
+        shard's documents.
+        """
 
 
 def start_column(representation: int) -> int:
@@ -81,7 +86,7 @@ def start_column(representation: int) -> int:
 
 
 def length_column(representation: int) -> int:
-    """The column that says how many bytes or symbols a passage has."""
+    """The column that says how many bytes or symbols (or units) a passage has."""
     return BYTES + 2 * representation
 
 
@@ -156,8 +161,8 @@ class _Making:
             for shard, present in enumerate(sources):
                 if not turn & present:
                     continue
-                passages, source_of_document = cuts.shard(shard)
-                rows = _rows(passages, self.views)
+                passages, counts, source_of_document = cuts.shard(shard)
+                rows = _rows(passages, counts)
                 source = source_of_document[passages.document]
                 for number in sorted(turn & present):
                     own = np.ascontiguousarray(rows[source == number])
@@ -190,16 +195,16 @@ class _Making:
         np.maximum(self.most, lengths.max(axis=0, initial=0), out=self.most)
 
 
-def _rows(passages: Passages, views: int) -> np.ndarray:
-    """Rows of the table for the passages of one shard."""
+def _rows(passages: Passages, counts: np.ndarray) -> np.ndarray:
+    """Rows of the table for the passages of one shard; counts: int64 [V, P], as `Cuts.shard` gives them."""
     count = len(passages)
-    rows = np.empty((count, VIEWS + 2 * views), np.int64)
+    rows = np.empty((count, VIEWS + 2 * len(counts)), np.int64)
     begins = np.flatnonzero(np.diff(passages.document, prepend=-1))
     place = np.arange(count) - np.repeat(begins, np.diff(begins, append=count))
     rows[:, KEY] = passages.shard.astype(np.int64) << PLACE_BITS | place
     rows[:, BYTE_START] = passages.byte_start
     rows[:, BYTES] = passages.byte_end - passages.byte_start
-    for view in range(views):
+    for view, own in enumerate(counts):
         rows[:, start_column(1 + view)] = passages.symbol_start[view]
-        rows[:, length_column(1 + view)] = passages.symbol_end[view] - passages.symbol_start[view]
+        rows[:, length_column(1 + view)] = own
     return rows

@@ -8,8 +8,8 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.config import ModelConfig
+from byteproxy.train.config import DTYPES
 from byteproxy.train.optim import OptimConfig
-from byteproxy.train.trainer import DTYPES
 
 
 @dataclass(frozen=True)

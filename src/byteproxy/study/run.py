@@ -28,7 +28,6 @@ from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.export.llama import export_llama, load_llama
 from byteproxy.generate.sampler import characters, continued
-from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
@@ -36,16 +35,19 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.format import write_whole
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.budget import steps_within, training_rate
 from byteproxy.study.folder import claimed
 from byteproxy.study.recipe import Study
 from byteproxy.study.report import write_report
 from byteproxy.study.verdict import verdict
+from byteproxy.train.budget import steps_for_flops, training_rate
+from byteproxy.train.config import DTYPES, TrainConfig, steps
 from byteproxy.train.flops import fastest_dtype
 from byteproxy.train.metrics import read as read_metrics
-from byteproxy.train.trainer import DTYPES, TrainConfig, Trainer
+from byteproxy.train.trainer import Trainer
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
+
+FEWEST_STEPS = 20  # of an arm, however small the budget is
 
 
 def run_study(
@@ -165,26 +167,21 @@ def _equal_compute(
         with stage("measure this machine", "arms") as progress:
             seconds_per_flop = 0.0
             for done, mixture in enumerate(study.arms.values(), 1):
-                seconds_per_flop += 1 / training_rate(_config(study, mixture, view, dtype, 1), store)
+                seconds_per_flop += 1 / training_rate(_config(study, mixture, view, dtype), store)
                 progress(done, len(study.arms))
         _write_json(told, {"flops": study.minutes * 60 / seconds_per_flop, "dtype": dtype})
     budget = json.loads(told.read_text())
     configs = {}
     for name, mixture in study.arms.items():
-        config = _config(study, mixture, view, budget["dtype"], 1)
-
-        def stream_of(steps: int, config: TrainConfig = config) -> Stream:
-            return Stream(store, config.views, config.mixture, config.shape, config.seed, steps)
-
-        steps = steps_within(budget["flops"], stream_of, study.model)
-        every = max(1, -(-steps // study.scoring.validations))
-        configs[name] = replace(config, steps=steps, validate_every=every)
+        config = _config(study, mixture, view, budget["dtype"])
+        count = steps_for_flops(budget["flops"], config, store, FEWEST_STEPS)
+        every = max(1, -(-count // study.scoring.validations))
+        configs[name] = replace(config, stop=steps(count), validate_every=every)
     return configs, budget["flops"]
 
 
-def _config(study: Study, mixture: Mixture, view: str, dtype: str, steps: int) -> TrainConfig:
+def _config(study: Study, mixture: Mixture, view: str, dtype: str) -> TrainConfig:
     return TrainConfig(
-        steps=steps,
         seed=study.seed,
         views=(view,) if mixture.needs_view else (),
         dtype=dtype,

@@ -3,10 +3,23 @@
 `torch.distributed.checkpoint` writes into a folder aside; once all is on disk the folder is renamed to `step-NNNNNN`.
 Beside the tensors lies `state.json`: the data state, the counters so far, and fingerprints of what the run was started
 with, so that a checkpoint is never continued with another corpus or configuration.
+
+All ranks call each function here. Rank 0 writes, as the others hold the same; every rank reads, so they need to see one
+file system. What goes wrong on one rank is raised on all.
+
+A kill at any moment costs what was done since the last save and no more. In the folder there may then be
+
+    step-000100            a whole checkpoint
+    .step-000100.new       being written: never read
+    .step-000100.before    whole too, being replaced by one of the same step; read only while step-000100 is absent
+    .step-000100.gone      being removed: never read
+
+and the next save removes what lies about. Only a rename makes or ends a whole checkpoint.
 """
 
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -17,12 +30,15 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
+from byteproxy.train.parallel import any_rank, from_rank_zero, world
 
 _STATE = "state.json"
+_WHOLE = re.compile(r"step-(\d+)")
+_BEFORE = re.compile(r"\.(step-(\d+))\.before")
 
 
 def save(
@@ -33,59 +49,140 @@ def save(
     state: dict[str, Any],
     keep: int = 2,
 ) -> None:
-    """Write the checkpoint of `step` (optimizer steps done) and drop all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".step-{step:06d}"
-    shutil.rmtree(aside, ignore_errors=True)
-    weights, moments = get_state_dict(model, optimizers)
-    try:
-        with _alone():
-            dcp.save({"model": weights, "optimizers": moments}, checkpoint_id=aside, no_dist=True)
-        (aside / _STATE).write_text(json.dumps(state))
-        for file in aside.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        whole = folder / f"step-{step:06d}"
-        shutil.rmtree(whole, ignore_errors=True)
-        aside.rename(whole)
-        sync_folder(folder)
-    except (OSError, CheckpointException) as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        free = shutil.disk_usage(folder).free >> 20
-        raise InputError(
-            f"cannot write a checkpoint to {folder} ({_cause(error)}; {free} MB are free): free space or check rights"
-        ) from error
-    for old in _whole(folder)[:-keep]:
-        shutil.rmtree(old)
+    """Write the checkpoint of `step` (optimizer steps done) and drop all but the newest `keep`, at least 1.
+
+    Raises InputError, on all ranks, if it can't be written; those before stay.
+    """
+    said, cause = None, None
+    if world().rank == 0:
+        tensors = {"model": model.state_dict(), "optimizers": {"state": _moments(model, optimizers)}}
+        try:
+            _write(folder, f"step-{step:06d}", tensors, state)
+            for _, old in _whole(folder)[:-keep]:
+                _drop(old)
+        except (OSError, CheckpointException) as error:
+            shutil.rmtree(folder / f".step-{step:06d}.new", ignore_errors=True)
+            said, cause = _unwritable(folder, error), error
+    said = from_rank_zero(said)
+    if said is not None:
+        raise InputError(said) from cause
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run, if there is one."""
-    whole = _whole(folder)
-    return whole[-1] if whole else None
+    """The newest whole checkpoint of a run, if there is one, as rank 0 sees it."""
+    whole = _whole(folder) if world().rank == 0 else []
+    return from_rank_zero(whole[-1][1] if whole else None)
 
 
 def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:
     """Put a checkpoint's tensors into the model and its optimizers, and return its state.
 
-    Raises InputError if the checkpoint is damaged or belongs to another model.
+    What the optimizers held before is dropped; their settings stay those that they were made with.
+    Raises InputError, on all ranks, if the checkpoint is damaged or belongs to another model.
     """
-    weights, moments = get_state_dict(model, optimizers)
-    tensors = {"model": weights, "optimizers": moments}
+    failure: BaseException | None = None
+    state: dict[str, Any] = {}
     try:
-        with _alone():
-            dcp.load(tensors, checkpoint_id=checkpoint, no_dist=True)
-        set_state_dict(model, optimizers, model_state_dict=weights, optim_state_dict=moments)
-        state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text())
+        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        _read(checkpoint, model, optimizers)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
+        failure = error
+    if any_rank(failure is not None):
+        why = "by another process" if failure is None else _cause(failure)
         raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
-        ) from error
+            f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before"
+        ) from failure
     return state
 
 
-def _whole(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if (path / _STATE).exists())
+def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _tidy(folder)
+    aside, whole, before = (folder / place for place in (f".{name}.new", name, f".{name}.before"))
+    with _alone():
+        dcp.save(tensors, checkpoint_id=aside, no_dist=True)
+    (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
+    for file in aside.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    sync_folder(aside)
+    if whole.exists():
+        whole.rename(before)
+    aside.rename(whole)
+    sync_folder(folder)
+    if before.exists():
+        _drop(before)
+
+
+def _whole(folder: Path) -> list[tuple[int, Path]]:
+    """The whole checkpoints by step, the newest last."""
+    found = {}
+    for path in folder.glob(".step-*.before"):
+        if match := _BEFORE.fullmatch(path.name):
+            found[int(match[2])] = path
+    for path in folder.glob("step-*"):
+        if match := _WHOLE.fullmatch(path.name):
+            found[int(match[1])] = path
+    return sorted((step, path) for step, path in found.items() if (path / _STATE).exists())
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed process left, and put back what it had put out of the way."""
+    for path in folder.glob(".step-*.before"):
+        match = _BEFORE.fullmatch(path.name)
+        if match and not (folder / match[1]).exists():
+            path.rename(folder / match[1])
+        else:
+            _drop(path)
+    for path in folder.glob(".step-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _drop(path: Path) -> None:
+    """Remove a checkpoint so that no moment shows half of it as whole."""
+    gone = path.with_name(f".{path.name.strip('.')}.gone")
+    path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)  # what can't be removed now, the next save tries again
+
+
+def _moments(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:
+    """What the optimizers remember, by parameter and kind.
+
+    Not torch's `get_state_dict`: that makes an optimizer step which has not stepped yet, and what it saves can't be
+    read back where some parameter never had a gradient.
+    """
+    names: dict[Any, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {names[p]: state for optimizer in optimizers for p, state in optimizer.state.items()}
+
+
+def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Read the tensors into the model, in place, and into new moments."""
+    stored = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    parameters = dict(model.named_parameters())
+    moments: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for key, kind in stored.items():
+        if not key.startswith("optimizers.state.") or not isinstance(kind, TensorStorageMetadata):
+            continue
+        name, _, what = key.removeprefix("optimizers.state.").rpartition(".")
+        if name not in parameters:
+            raise ValueError(f"the model that it is of has {name}, and this one has not")
+        parameter, dtype = parameters[name], kind.properties.dtype
+        alike = kind.size == parameter.shape  # then it is laid out as the parameter is
+        tensor = torch.zeros_like(parameter, dtype=dtype) if alike else parameter.new_zeros(kind.size, dtype=dtype)
+        moments.setdefault(parameter, {})[what] = tensors[key] = tensor.detach()
+    with _alone():
+        dcp.load(tensors, checkpoint_id=checkpoint, no_dist=True)
+    for optimizer in optimizers:
+        optimizer.state.clear()
+        for group in optimizer.param_groups:
+            optimizer.state.update({p: moments[p] for p in group["params"] if p in moments})
+
+
+def _unwritable(folder: Path, error: BaseException) -> str:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free >> 20
+    return f"cannot write a checkpoint to {folder} ({_cause(error)}; {free} MB are free): free space or check rights"
 
 
 def _cause(error: BaseException) -> str:
@@ -97,7 +194,7 @@ def _cause(error: BaseException) -> str:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process: torch need not warn that there is no group."""
+    """One process writes, or each reads for itself: torch need not warn that it asks no group."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield

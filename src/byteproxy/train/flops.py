@@ -1,55 +1,88 @@
 """What training costs: FLOPs by formula, and the matrix-product rate of the machine to hold them against.
 
 A position costs 3 x (2 x parameters of the matrices it passes + 4 x width x keys it attends to in each layer + 2 x
-width x rows of the softmax it uses): the products forward, and twice that again backward. Norms, rotations and the
-optimizer are left out, and so is work that an attention backend does beyond the keys attended (padding, masked pairs):
-the formula prices the method, wall time is reported beside it. Agrees to 1 % with torch's FlopCounterMode on plain
-matrix products.
+width x rows of each softmax it uses): the products forward, and twice that again backward. Norms, rotations, tables and
+the optimizer are left out, and so is work that an attention backend does beyond the keys attended (padding, masked
+pairs, weights computed again): the formula prices the method, wall time is reported beside it. Agrees to 1 % with
+torch's FlopCounterMode on plain matrix products. Of the heads beyond the first, a position near its segment's end is
+priced in full, though the last of them have no target there.
 """
 
 import time
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
+from byteproxy.mixture.pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.mixture.planner import Plan
 from byteproxy.model.config import ModelConfig
-from byteproxy.vocab import Vocab
+from byteproxy.model.objective import Objective
+from byteproxy.vocab import FIRST_SYMBOL, RAW, Vocab
 
 
-def training_flops(config: ModelConfig, vocab: Vocab, positions: int, keys_attended: int, targets: np.ndarray) -> int:
+def training_flops(config: ModelConfig, positions: int, keys_attended: int, logits: int) -> int:
     """FLOPs of forward and backward.
 
     positions: that pass through the matrices.
     keys_attended: summed over positions, for one layer.
-    targets: per representation, the positions whose softmax is computed.
+    logits: that are computed: over all softmaxes, positions times rows.
     """
     matrices = 2 * positions * config.matrix_parameters
-    attention = 4 * config.width * keys_attended * config.layers
-    softmax = sum(
-        2 * config.width * vocab.softmax_rows(representation) * int(count)
-        for representation, count in enumerate(targets[: vocab.representations])
-    )
-    return 3 * (matrices + attention + softmax)
+    attention = 4 * config.heads * config.head_width * keys_attended * config.layers
+    return 3 * (matrices + attention + 2 * config.width * logits)
 
 
-def plan_flops(config: ModelConfig, vocab: Vocab, plan: Plan) -> int:
+def plan_flops(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
     """FLOPs of training on one planned step."""
-    return training_flops(config, vocab, int(plan.lengths.sum()), plan.keys_attended, plan.targets)
+    logits = plan_logits(config, objective, vocab, plan)
+    return training_flops(config, int(plan.lengths.sum()), plan.keys_attended, logits)
 
 
-def matrix_rate(dtype: torch.dtype, shape: tuple[int, int, int] = (2048, 512, 512), seconds: float = 0.1) -> float:
+def plan_logits(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
+    """Logits of one planned step: positions times rows, of each softmax that is used there."""
+    targets, p = plan.targets, plan.pieces
+    within = p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED]  # positions with a target in their own segment
+    total = 0
+    for representation in range(vocab.representations):
+        count = int(targets[representation])
+        here = int(within[p[:, REPRESENTATION] == representation].sum())
+        bytes_ahead = here * FIRST_SYMBOL * (config.byte_heads - 1)
+        rows = vocab.softmax_rows(representation)
+        if representation == RAW:
+            total += count * (vocab.size if config.softmax == "shared" else rows) + bytes_ahead
+            continue
+        if objective.symbols:
+            total += count * (vocab.size if config.softmax == "shared" else rows)
+            total += here * rows * (config.symbol_heads - 1)
+        if objective.bag or objective.bytes:
+            total += count * FIRST_SYMBOL
+        if objective.bytes:
+            total += bytes_ahead
+    return total
+
+
+def matrix_rate(
+    dtype: torch.dtype,
+    shape: tuple[int, int, int] = (2048, 512, 512),
+    seconds: float = 0.1,
+    device: torch.device | str = "cpu",
+) -> float:
     """FLOPs per second of this machine's own matrix product at [m, k] x [k, n], best of several in `seconds`."""
     m, k, n = shape
-    x, weight = torch.randn(m, k, dtype=dtype), torch.randn(n, k, dtype=dtype)
-    F.linear(x, weight)
+    x, weight = torch.randn(m, k, dtype=dtype, device=device), torch.randn(n, k, dtype=dtype, device=device)
+    _timed(x, weight)
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
-        start = time.perf_counter()
-        F.linear(x, weight)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, _timed(x, weight))
     return 2 * m * k * n / best
+
+
+def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:
+    start = time.perf_counter()
+    F.linear(x, weight)
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter() - start
 
 
 def fastest_dtype() -> torch.dtype:
@@ -63,3 +96,17 @@ def fastest_dtype() -> torch.dtype:
         for dtype in best:
             best[dtype] = max(best[dtype], matrix_rate(dtype, seconds=0.03))
     return torch.bfloat16 if best[torch.bfloat16] > 1.5 * best[torch.float32] else torch.float32
+
+
+def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool) -> int:
+    """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what backward keeps.
+
+    positions: of one micro-batch. Kept for each and layer: the residual stream twice, queries, keys, values and what
+    attention gave, and three times the ffn's width; in two bytes each where `half`.
+    """
+    item = 2 if half else 4
+    matrices = config.matrix_parameters if optimizer == "muon" else 0
+    states = 4 * (2 * parameters + 2 * (parameters - matrices) + matrices)
+    cast = item * config.matrix_parameters if half else 0
+    kept = config.layers * (7 * config.width + 3 * config.ffn) * item
+    return states + cast + positions * kept

@@ -1,18 +1,22 @@
 """The training loop.
 
-One optimizer step: plan, rows, forward, summed typed loss over the number of targets, backward, clip, update.
-Everything that decides the weights is in the configuration, the seed and the store; stopping and going on changes
-nothing, because the state is a checkpoint's tensors and the stream's few integers.
+One optimizer step: plan, then for each micro-batch rows, forward, summed losses over the step's number of targets and
+backward; gradients summed over ranks, judged, clipped, update. Everything that decides the weights is in the
+configuration, the seed and the store; stopping and going on changes nothing, because the state is a checkpoint's
+tensors and the stream's few integers.
 
-Metrics per logged step: `loss` in nats per target over all representations, `raw_loss` and `compressed_loss` of these,
-averaged since the last line; `rate`, what the schedule asks for; `flops`, `positions`, `text_bytes`, `seconds` and
-`compressed_share`, what came out of the mixture, since the start. Seconds are those of
-training steps, loading included, without validation and checkpoints (`wall_seconds` has them all).
+Lines of the metrics: see `Averages.line` for what is averaged since the last one. Since the start: `flops`,
+`positions`, `text_bytes`, `seconds` of training, `loading_share` of them, `memory_mb` at the peak, and
+`compressed_share`, what came out of the mixture. A step that was not taken has a line of its own with `skipped`, and
+what there is to know about it in `skipped/`. All ranks train; rank 0 writes.
 """
 
+import json
+import resource
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,99 +25,56 @@ import torch
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
-from byteproxy.mixture.loader import Rows, Shape, Stream
+from byteproxy.mixture.batches import Part
+from byteproxy.mixture.loader import Rows, Stream
 from byteproxy.mixture.planner import Plan, State
-from byteproxy.mixture.schedule import Mixture
+from byteproxy.model import attention
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
-from byteproxy.model.loss import typed_loss
+from byteproxy.model.embedding import Spelling
+from byteproxy.model.targets import Losses, Positions, columns, losses
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.format import write_whole
 from byteproxy.store.store import Store
-from byteproxy.train import checkpoint
-from byteproxy.train.flops import plan_flops
+from byteproxy.train import checkpoint, compiler, parallel
+from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.counters import Averages, Counters
+from byteproxy.train.flops import matrix_rate, plan_flops
+from byteproxy.train.guard import Guard
 from byteproxy.train.interrupt import Interrupt
-from byteproxy.train.metrics import Metrics
-from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """All that decides a run, except the text.
-
-    steps: optimizer steps.
-    views: names of the compressed views in the store, where the mixture shows any.
-    dtype: of activations and matrix products, "float32" or "bfloat16"; weights are float32.
-    log_every, validate_every: in steps; validate_every 0 means only at the end.
-    checkpoint_seconds: training time between two checkpoints.
-    """
-
-    steps: int
-    seed: int = 0
-    views: tuple[str, ...] = ()
-    dtype: str = "float32"
-    model: ModelConfig = field(default_factory=ModelConfig)
-    mixture: Mixture = field(default_factory=Mixture)
-    shape: Shape = field(default_factory=Shape)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    log_every: int = 10
-    validate_every: int = 0
-    checkpoint_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"steps is {self.steps}: give at least 1")
-        if not 0 <= self.seed < 1 << 63:
-            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype is {self.dtype!r}: give one of {', '.join(DTYPES)}")
-        if any(phase.mode == "plain" for phase in self.mixture.schedule):
-            raise InputError(
-                "mixture.phases has mode plain: without sentinels no position says which softmax is its own, and the "
-                "typed softmax is the only one that there is; use mode one"
-            )
-
-
-@dataclass
-class Counters:
-    """What a run has done since its start, over all its resumptions.
-
-    segments: begun. segments, text_bytes, positions_by: by representation, empty before the first step.
-    """
-
-    flops: int = 0
-    positions: int = 0
-    seconds: float = 0.0
-    loading_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    segments: list[int] = field(default_factory=list)
-    asked_rate: float = 0.0
-    text_bytes: list[int] = field(default_factory=list)
-    positions_by: list[int] = field(default_factory=list)
-
-    def add(self, plan: Plan, rows: Rows, text_bytes: np.ndarray, flops: int) -> None:
-        """Count one step."""
-        self.flops += flops
-        self.positions += len(rows.symbols)
-        self.asked_rate += plan.rate
-        self.segments = _added(self.segments, plan.segments)
-        self.text_bytes = _added(self.text_bytes, text_bytes)
-        self.positions_by = _added(self.positions_by, plan.positions)
-
-    def compressed_share(self) -> dict[str, float | None]:
-        """What came out of the mixture: the share of what is compressed, in each count; None of nothing."""
-        counts = {"segments": self.segments, "text_bytes": self.text_bytes, "positions": self.positions_by}
-        return {name: sum(by[1:]) / sum(by) if any(by) else None for name, by in counts.items()}
-
-
-def _added(so_far: list[int], counts: np.ndarray) -> list[int]:
-    return [int(a + b) for a, b in zip(so_far or [0] * len(counts), counts, strict=True)]
-
+from byteproxy.train.metrics import Sinks
+from byteproxy.train.optim import learning_rate, optimizers
+from byteproxy.vocab import FIRST_SYMBOL
 
 Validate = Callable[[Transformer], dict[str, float]]
+
+
+def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) -> Stream:
+    """The training stream of a run."""
+    return Stream(
+        store,
+        config.views,
+        config.mixture,
+        config.shape,
+        config.seed,
+        config.steps,
+        progress,
+        composed=config.model.composed,
+        spelled=config.objective.needs_spelling(config.model),
+    )
+
+
+def model_of(config: TrainConfig, stream: Stream) -> Transformer:
+    """The model of a run at its first step; rows for a view's symbols only where symbols are read or predicted."""
+    size = stream.vocab.size
+    torch.manual_seed(config.seed)
+    return Transformer(
+        config.model,
+        FIRST_SYMBOL if config.model.composed else size,
+        DTYPES[config.dtype],
+        output_rows=size if config.objective.symbols else FIRST_SYMBOL,
+        backend=config.attention,
+    )
 
 
 class Trainer:
@@ -122,26 +83,34 @@ class Trainer:
     def __init__(self, config: TrainConfig, store: Store, folder: Path, stage: Stage = quietly) -> None:
         """Build the model, or take up the folder's newest checkpoint.
 
+        config: with its steps and dtype said (`budget.resolved`).
         stage: shows the corpus being verified (in bytes: all of it the first time, later only what was written to), and
             its passages being found, which is done once.
         Raises InputError if the folder holds a run of another configuration or corpus, or if the corpus was altered.
         """
         self.config, self.folder = config, folder
+        self.device = compiler.device_of(config.device)
+        attention.backend(config.attention, self.device, DTYPES[config.dtype])
         with stage("verify the corpus", "B") as progress:
             store.ensure_unaltered(progress)
         with stage("find passages", "passages") as progress:
-            self.stream = Stream(store, config.views, config.mixture, config.shape, config.seed, config.steps, progress)
-        torch.manual_seed(config.seed)
-        self.model = Transformer(config.model, self.stream.vocab.size, DTYPES[config.dtype])
+            self.stream = stream_of(config, store, progress)
+        _check_units(config, store)
+        self.world = parallel.world()
+        self.part = Part(self.world.rank, self.world.ranks, config.micro_rows or None)
+        self.model = model_of(config, self.stream).to(self.device)
         self.optimizers = optimizers(self.model, config.optim)
         self.state, self.counters = State(), Counters()
-        self._log = _Log(self.stream.vocab.representations)
-        self._identity = {"config": to_toml(config), "corpus": store.manifest.fingerprint_for(config.views)}
+        self.averages = Averages(["raw", *config.views], columns(config.model))
+        self.guard = Guard(config.optim.spike, config.optim.most_skips)
+        self._identity = {"config": config.identity, "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest(folder / "checkpoints")
         if found is not None:
             self._take_up(found)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "config.toml", lambda file: file.write(self._identity["config"].encode()))
+        self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
+        if self.world.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / "config.toml", lambda file: file.write(to_toml(config).encode()))
 
     def _take_up(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.optimizers)
@@ -150,7 +119,8 @@ class Trainer:
                 raise InputError(f"{self.folder} holds a run of another {what}: choose another folder or delete it")
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
-        self._log.take_up(saved["log"])
+        self.averages.take_up(saved["averages"])
+        self.guard.take_up(saved["guard"])
 
     def save(self) -> None:
         """Write a checkpoint of the steps done so far."""
@@ -158,119 +128,234 @@ class Trainer:
             **self._identity,
             "state": self.state._asdict(),
             "counters": asdict(self.counters),
-            "log": self._log.state(),
+            "averages": self.averages.state(),
+            "guard": self.guard.state(),
         }
-        checkpoint.save(self.folder / "checkpoints", self.state.step, self.model, self.optimizers, state)
+        where = self.folder / "checkpoints"
+        checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
 
-    def run(self, validate: Validate | None = None, progress: Progress = silent) -> Counters:
+    def run(self, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly) -> Counters:
         """Train to the last step and return what it took; progress counts optimizer steps.
 
-        validate: called with the model every `validate_every` steps and at the end; its figures go to the metrics.
-        Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if the loss is no longer finite.
+        validate: called on rank 0 with the model every `validate_every` steps and at the end; its figures go to the
+            metrics.
+        Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if too many steps in a row can't be
+        taken.
         """
-        metrics = Metrics(self.folder / "metrics.jsonl", self.state.step)
-        saved_at = self.counters.seconds
+        config, counters = self.config, self.counters
+        rate = self._machine_rate() * self.world.ranks
+        sinks = self._sinks()
+        saved_at = counters.seconds
         try:
-            with Interrupt() as interrupt:
-                while self.state.step < self.config.steps:
+            with Interrupt() as interrupt, compiler.deterministic(config.deterministic):
+                if self.state.step < config.steps:
+                    self.compile(stage)
+                while self.state.step < config.steps:
                     begin = time.perf_counter()
-                    self._log.add(*self.step())
-                    done, last = self.state.step, self.state.step == self.config.steps
-                    if done % self.config.log_every == 0 or last:
-                        metrics.write({"step": done, **self._so_far(), **self._log.line()})
-                    due = self.config.validate_every and done % self.config.validate_every == 0
+                    note = self._logged_step(sinks, rate)
+                    done, last = self.state.step, self.state.step == config.steps
+                    due = config.validate_every and done % config.validate_every == 0
                     if validate is not None and (due or last):
-                        metrics.write({"step": done, **self._so_far(), **validate(self.model)})
-                    self.counters.wall_seconds += time.perf_counter() - begin
-                    progress(done, self.config.steps)
-                    if last or interrupt.wanted or self.counters.seconds - saved_at > self.config.checkpoint_seconds:
+                        self._validate(sinks, validate)
+                    counters.wall_seconds += time.perf_counter() - begin
+                    progress(done, config.steps, note)
+                    wanted = parallel.any_rank(interrupt.wanted)
+                    timely = parallel.from_rank_zero(counters.seconds - saved_at > config.checkpoint_seconds)
+                    if last or wanted or timely:
                         self.save()
-                        saved_at = self.counters.seconds
-                    if interrupt.wanted:
+                        saved_at = counters.seconds
+                    if wanted:
                         raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
         finally:
-            metrics.close()
-        return self.counters
+            if sinks is not None:
+                sinks.close()
+        return counters
 
-    def step(self) -> tuple[Plan, Rows, np.ndarray]:
-        """One optimizer step; returns its plan, rows, and summed loss in nats per representation, float64."""
+    def compile(self, stage: Stage = quietly) -> None:
+        """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
+        if not self.model.compiled_for:
+            if self.why_not_compiled and self.world.rank == 0:
+                print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            return
+        plan, _ = self.stream.plan(self.state)
+        first, last = self.part.micro_batches(self.config.shape.rows)[0]
+        with stage("compile the model", "passes") as progress:
+            progress(0, 1)
+            self._pass(plan, first, last)
+            self._forget_gradients()
+            progress(1, 1)
+
+    def step(self) -> tuple[Plan, str | None]:
+        """One optimizer step; returns its plan, and why it was not taken, if it wasn't."""
         begin = time.perf_counter()
         plan, following = self.stream.plan(self.state)
-        rows = self.stream.rows(plan)
         loading = time.perf_counter() - begin
-        rate = learning_rate(self.config.optim, plan.step, self.config.steps)
+        flops = plan_flops(self.config.model, self.config.objective, self.stream.vocab, plan)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-        sums = self.losses(rows)
-        (sums.sum() / max(1, int(plan.targets.sum()))).backward()
+                group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
+        self._forget_gradients()
+        parts = [(first, last) for first, last in self.part.micro_batches(self.config.shape.rows) if first < last]
+        sums = np.zeros((2, *self.averages.nats.shape))
+        total = 0.0
+        for first, last in parts:
+            found, waited = self._pass(plan, first, last)
+            sums += np.stack([found.nats.cpu().numpy(), found.counts.cpu().numpy()])
+            total += float(found.total.detach())
+            loading += waited
+        parallel.sum_gradients(self.model.parameters())
+        summed = parallel.sum_over(np.append(sums.ravel(), total))
+        (nats, counts), total = summed[:-1].reshape(sums.shape), float(summed[-1])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
-        if not bool(torch.isfinite(norm)):
-            raise InputError(
-                f"the gradient is no longer finite at step {plan.step}: lower optim.learning_rate "
-                f"(the run up to its last checkpoint is kept in {self.folder})"
-            )
-        for optimizer in self.optimizers:
-            optimizer.step()
-        flops = plan_flops(self.config.model, self.stream.vocab, plan)
-        self.counters.add(plan, rows, self.stream.text_bytes(plan), flops)
+        loss = total / max(1, int(plan.targets.sum()))
+        reason = self._judged(plan, float(norm), loss, nats, counts)
+        if reason is None:
+            for optimizer in self.optimizers:
+                optimizer.step()
+        self.counters.add(plan, self.stream.text_bytes(plan), flops)
         self.counters.loading_seconds += loading
-        self.counters.seconds += time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        self.counters.seconds += seconds
+        if reason is None:
+            self.averages.add(plan, nats, counts, total, seconds, flops)
+        else:
+            self.counters.skipped += 1
         self.state = following
-        return plan, rows, sums.detach().double().numpy()
+        return plan, reason
 
-    def losses(self, rows: Rows) -> torch.Tensor:
-        """The summed loss of some rows in nats, per representation."""
-        hidden_ND = self.model(torch.from_numpy(rows.symbols), layout_of(rows.lengths))
-        return typed_loss(
-            hidden_ND,
-            self.model.lm_head.weight,
-            torch.from_numpy(rows.targets),
-            torch.from_numpy(rows.representations),
-            self.stream.vocab,
+    def _pass(self, plan: Plan, first: int, last: int) -> tuple[Losses, float]:
+        """Forward and backward of some rows; gives their losses, and the seconds that rows were waited for."""
+        begin = time.perf_counter()
+        rows = self.stream.rows(plan, first, last)
+        waited = time.perf_counter() - begin
+        targets = max(1, int(plan.targets.sum()))
+        try:
+            found = self.losses(rows, plan.step)
+            _backward(found, targets)
+        except compiler.FAILURES as error:
+            if not self.model.compiled_for:
+                raise
+            self.model.compiled_for = 0
+            self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"
+            print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            self._forget_gradients()  # of the pass that failed, the first one of all
+            found = self.losses(rows, plan.step)
+            _backward(found, targets)
+        return found, waited
+
+    def losses(self, rows: Rows, step: int) -> Losses:
+        """The summed losses of some rows of a step."""
+        spelling = None
+        if rows.spelled is not None:
+            spelling = Spelling(*(torch.from_numpy(one).to(self.device) for one in rows.spelled))
+        symbols_N, targets_N, representations_N = (
+            torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
+        hidden_ND = self.model(symbols_N, layout_of(rows.lengths, self.device), spelling)
+        shown = Positions(symbols_N, targets_N, representations_N.long(), spelling)
+        progress = step / self.config.steps
+        return losses(self.model, hidden_ND, shown, self.stream.vocab, self.config.objective, progress)
+
+    def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
+        reason = self.guard.judge(plan.step, norm, loss)
+        if reason is not None and self.world.rank == 0:
+            norms = {
+                name: float(parameter.grad.norm())
+                for name, parameter in self.model.named_parameters()
+                if parameter.grad is not None
+            }
+            kept = {
+                "step": plan.step,
+                "reason": reason,
+                "loss": loss,
+                "gradient_norm": norm,
+                "state": self.state._asdict(),
+                "nats": nats.tolist(),
+                "counts": counts.tolist(),
+                "gradient_norms": norms,
+            }
+            path = self.folder / "skipped" / f"step-{plan.step:06d}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda file: file.write(json.dumps(kept, indent=1).encode()))
+            print(f"step {plan.step} was not taken: {reason}", file=sys.stderr, flush=True)
+        return reason
+
+    def _logged_step(self, sinks: Sinks | None, rate: float) -> str:
+        """One step and what the metrics say of it; gives a note for people."""
+        before = self.counters.seconds
+        plan, reason = self.step()
+        done = self.state.step
+        pace = int(plan.lengths.sum()) / (self.counters.seconds - before)
+        if reason is not None and sinks is not None:
+            sinks.write({"step": done, "skipped": reason})
+        loss = self.averages.total / max(1.0, self.averages.targets)
+        if done % self.config.log_every == 0 or done == self.config.steps:
+            line = self.averages.line(rate)
+            if sinks is not None:
+                sinks.write({"step": done, **self._so_far(), **line})
+        return f"loss {loss:.3f}, {pace:,.0f} positions/s"
+
+    def _validate(self, sinks: Sinks | None, validate: Validate) -> None:
+        if sinks is not None:
+            self.model.eval()
+            figures = validate(self.model)
+            self.model.train()
+            sinks.write({"step": self.state.step, **self._so_far(), **figures})
+        parallel.barrier()
 
     def _so_far(self) -> dict[str, Any]:
+        seconds = self.counters.seconds
         return {
             "flops": self.counters.flops,
             "positions": self.counters.positions,
             "text_bytes": sum(self.counters.text_bytes),
-            "seconds": round(self.counters.seconds, 3),
+            "seconds": round(seconds, 3),
+            "wall_seconds": round(self.counters.wall_seconds, 3),
+            "loading_share": round(self.counters.loading_seconds / seconds, 5) if seconds else 0.0,
+            "memory_mb": _peak_memory(self.device),
             "compressed_share": self.counters.compressed_share(),
         }
 
+    def _sinks(self) -> Sinks | None:
+        if self.world.rank:
+            return None
+        return Sinks(self.folder, self.state.step, self.config.tensorboard)
 
-class _Log:
-    """Averages since the last line of the metrics; kept in checkpoints, so that a resumed run writes the same lines."""
+    def _forget_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
-    def __init__(self, representations: int) -> None:
-        self.representations = representations
-        self._clear()
+    def _micro_positions(self) -> int:
+        """Positions of a full micro-batch."""
+        spans = self.part.micro_batches(self.config.shape.rows)
+        return (spans[0][1] - spans[0][0]) * self.config.shape.length
 
-    def _clear(self) -> None:
-        self.nats = np.zeros(self.representations)
-        self.targets = np.zeros(self.representations)
-        self.rate = 0.0
+    def _machine_rate(self) -> float:
+        shape = self._micro_positions(), self.config.model.width, self.config.model.ffn
+        return matrix_rate(DTYPES[self.config.dtype], shape, device=self.device)
 
-    def add(self, plan: Plan, rows: Rows, nats: np.ndarray) -> None:
-        self.nats += nats
-        self.targets += plan.targets
-        self.rate = plan.rate
 
-    def state(self) -> dict[str, Any]:
-        return {"nats": self.nats.tolist(), "targets": self.targets.tolist(), "rate": self.rate}
+def _backward(found: Losses, targets: int) -> None:
+    if found.total.requires_grad:  # else none of these rows holds a target
+        (found.total / targets).backward()
 
-    def take_up(self, state: dict[str, Any]) -> None:
-        self.nats, self.targets = np.array(state["nats"]), np.array(state["targets"])
-        self.rate = state["rate"]
 
-    def line(self) -> dict[str, Any]:
-        values = {
-            "loss": self.nats.sum() / self.targets.sum(),
-            "raw_loss": self.nats[0] / self.targets[0] if self.targets[0] else None,
-            "compressed_loss": self.nats[1:].sum() / self.targets[1:].sum() if self.targets[1:].any() else None,
-            "rate": self.rate,
-        }
-        self._clear()
-        return values
+def _check_units(config: TrainConfig, store: Store) -> None:
+    """Symbols as targets of composed positions need one symbol to a unit."""
+    if not (config.model.composed and config.objective.symbols):
+        return
+    for name in config.views:
+        entry = store.manifest.view(name)
+        if entry.units != entry.symbols:
+            raise InputError(
+                f"view {name!r} writes several symbols for what is one composed position: let objective.symbols be 0 "
+                "and give objective.bag or objective.bytes a weight"
+            )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Megabytes: of the accelerator where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> 20 if sys.platform == "darwin" else peak >> 10

@@ -12,8 +12,8 @@ from byteproxy.model.attention.layout import Layout
 def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
     n, _, width = q_NHE.shape
-    document_N = torch.repeat_interleave(torch.arange(len(layout.lengths)), torch.tensor(layout.lengths))
-    place_N = torch.arange(n)
+    place_N = torch.arange(n, device=q_NHE.device)
+    document_N = layout.document_N
     seen_NN = (document_N[:, None] == document_N) & (place_N[:, None] >= place_N)
     q_HNE, k_HNE, v_HNE = (x.transpose(0, 1) for x in (q_NHE, k_NHE, v_NHE))
     score_HNN = (q_HNE @ k_HNE.transpose(1, 2)) * width**-0.5

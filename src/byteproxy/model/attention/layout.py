@@ -2,9 +2,12 @@
 
 Documents are grouped by length into buckets and padded to the longest in theirs, at their ends, where causality alone
 hides the padding from every real position. Two index lists, each other's inverse, carry positions there and back.
+What only some backends need is made when the first of them asks.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +23,8 @@ class Bucket(NamedTuple):
     length: int
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """Documents in a line of N positions.
 
     lengths: positions of each document, in order.
@@ -28,6 +32,7 @@ class Layout(NamedTuple):
     buckets: in the order of `into_M`.
     into_M: int64, for every slot of every bucket the position that goes there, or -1 for padding.
     back_N: int64, for every position its slot.
+    in_place: whether `into_M` changes nothing, so that nothing has to be carried.
     """
 
     lengths: list[int]
@@ -35,9 +40,23 @@ class Layout(NamedTuple):
     buckets: list[Bucket]
     into_M: torch.Tensor
     back_N: torch.Tensor
+    in_place: bool
+
+    @cached_property
+    def document_N(self) -> torch.Tensor:
+        """The number of each position's document, int64, from 0."""
+        device = self.positions_N.device
+        lengths = torch.tensor(self.lengths, device=device)
+        return torch.repeat_interleave(torch.arange(len(self.lengths), device=device), lengths)
+
+    @cached_property
+    def bounds(self) -> torch.Tensor:
+        """Where each document begins, and where the last one ends: int32 [documents + 1]."""
+        ends = np.concatenate([[0], np.cumsum(self.lengths)])
+        return torch.from_numpy(ends.astype(np.int32)).to(self.positions_N.device)
 
 
-def layout_of(lengths: np.ndarray) -> Layout:
+def layout_of(lengths: np.ndarray, device: torch.device | str = "cpu") -> Layout:
     """The layout of documents of these lengths, laid end to end; every length at least 1."""
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -52,9 +71,10 @@ def layout_of(lengths: np.ndarray) -> Layout:
     back = np.empty(len(positions), np.int64)
     filled = np.flatnonzero(into_slots >= 0)
     back[into_slots[filled]] = filled
-    return Layout(
-        lengths.tolist(), torch.from_numpy(positions), buckets, torch.from_numpy(into_slots), torch.from_numpy(back)
-    )
+    in_place = len(into_slots) == len(positions) and bool((into_slots == np.arange(len(positions))).all())
+    carried = (torch.from_numpy(one).to(device) for one in (positions, into_slots, back))
+    positions_N, into_M, back_N = carried
+    return Layout(lengths.tolist(), positions_N, buckets, into_M, back_N, in_place)
 
 
 def _by_powers_of_two(members: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,0 +1,67 @@
+"""Options out of dataclasses, nested ones with a dot: every field is one, and explained by its class's docstring.
+
+tyro builds what it parses by itself and puts what a dataclass refuses into a box of its own. Here it only gathers the
+values, and `made` builds from them, so that a refusal is an InputError like any other.
+"""
+
+import dataclasses
+import re
+from typing import Any, NamedTuple, get_type_hints
+
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+
+class Given(NamedTuple):
+    """The values of a dataclass's fields, not built yet."""
+
+    kind: type
+    values: dict[str, Any]
+
+
+def made(value: Any) -> Any:
+    """What was given, built; InputError where a dataclass refuses it."""
+    if not isinstance(value, Given):
+        return value
+    return value.kind(**{name: made(one) for name, one in value.values.items()})
+
+
+def registry() -> ConstructorRegistry:
+    """What teaches tyro to gather: for its argument `registry`."""
+    taught = ConstructorRegistry()
+    taught.struct_rule(_gathered)
+    return taught
+
+
+def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
+    if not dataclasses.is_dataclass(info.type) or not isinstance(info.default, info.type):
+        return None
+    kind = info.type
+    types, said = get_type_hints(kind), explanations(kind)
+
+    def gather(**values: Any) -> Given:
+        return Given(kind, values)
+
+    return StructConstructorSpec(
+        gather,
+        tuple(
+            StructFieldSpec(field.name, types[field.name], getattr(info.default, field.name), said.get(field.name, ""))
+            for field in dataclasses.fields(kind)
+        ),
+    )
+
+
+def explanations(kind: type) -> dict[str, str]:
+    """What the docstring of a dataclass says of each field: `name: text`, up to the next one or an empty line.
+
+    Names with commas between share a text; a type without a word about a field has nothing to say here.
+    """
+    names = "|".join(sorted((field.name for field in dataclasses.fields(kind)), key=len, reverse=True))
+    heading = re.compile(rf"(?<![\w.])((?:{names})(?:, (?:{names}))*): ")
+    said = {}
+    for block in re.split(r"\n\s*\n", kind.__doc__ or ""):
+        found = list(heading.finditer(block))
+        ends = [one.start() for one in found[1:]] + [len(block)]
+        for one, end in zip(found, ends, strict=False):
+            words = " ".join(block[one.end() : end].split())
+            said |= dict.fromkeys(one[1].split(", "), words.rstrip(".;"))
+    return said

@@ -1,0 +1,261 @@
+"""What there is to say of a training run at its end: figures for people and programs, and the page `report.html`.
+
+All of it is out of the run's folder and its counters, so a run that went on from a checkpoint, or one that was finished
+already, says the same.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import byteproxy
+from byteproxy.config import to_toml
+from byteproxy.evaluate.run_plots import SMOOTHING, Line, legend, plot
+from byteproxy.page import framed, json_details, table, text
+from byteproxy.train import parallel
+from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.trainer import Trainer
+
+DASH = "\N{EN DASH}"
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+_AXES = {"flops": "training FLOPs", "text_bytes": "text", "wall_seconds": "wall time"}
+
+
+def run_figures(trainer: Trainer) -> dict[str, Any]:
+    """The figures of a run so far, which can be written as JSON; None of what was not measured.
+
+    Losses are of the last line of the metrics, in nats per target; bits per byte are the last ones measured.
+    positions_per_second: over all steps. machine_share: the median over the lines of the metrics. loading_share: of
+    the training time, in which rows were waited for. text_bytes: shown, by representation.
+    """
+    counters, config = trainer.counters, trainer.config
+    lines = read_metrics(trainer.folder / "metrics.jsonl")
+    losses = next((line for line in reversed(lines) if "loss" in line), {})
+    measured = next((line for line in reversed(lines) if "raw_bpb" in line), {})
+    shares = [line["machine_share"] for line in lines if line.get("machine_share") is not None]
+    seconds = counters.seconds
+    return {
+        "run": str(trainer.folder),
+        "corpus": config.corpus,
+        "views": list(config.views),
+        "steps": trainer.state.step,
+        "of_steps": config.steps,
+        "skipped": counters.skipped,
+        "loss": losses.get("loss"),
+        "losses": losses.get("losses"),
+        "raw_bpb": measured.get("raw_bpb"),
+        "view_bpb": measured.get("view_bpb"),
+        "transfer_gap": measured.get("transfer_gap"),
+        "positions_per_second": counters.positions / seconds if seconds else None,
+        "machine_share": median(shares) if shares else None,
+        "loading_share": counters.loading_seconds / seconds if seconds else None,
+        "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
+        "text_bytes": dict(zip(["raw", *config.views], counters.text_bytes, strict=False)),
+        "compressed_share": counters.compressed_share(),
+        "positions": counters.positions,
+        "flops": counters.flops,
+        "seconds": seconds,
+        "wall_seconds": counters.wall_seconds,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "raw_parameters": config.model.raw_parameters(),
+        "dtype": config.dtype,
+        "device": str(trainer.device),
+        "processes": parallel.world().ranks,
+    }
+
+
+class Row(NamedTuple):
+    """One line of the table at a run's end."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
+    """The figures that matter most, in words."""
+    text_bytes = figures["text_bytes"]
+    each = ", ".join(f"{sized(count, 'B')} of it {name}" for name, count in text_bytes.items()) if text_bytes else ""
+    rows = [
+        Row("loss", _number(figures["loss"], 4), "nats per target, of the last steps"),
+        Row("raw bits per byte", _number(figures["raw_bpb"], 4), "of validation text, read as raw bytes"),
+    ]
+    for name, bits in (figures["view_bpb"] or {}).items():
+        rows.append(Row(f"{name} bits per byte", _number(bits, 4), "the same text in the view's symbols"))
+    if figures["transfer_gap"] is not None:
+        rows.append(
+            Row("transfer gap", f"{figures['transfer_gap']:+.4f}", "raw bits per byte above those of the views")
+        )
+    rows += [
+        Row("positions a second", _number(figures["positions_per_second"], 0), f"{figures['processes']} process(es)"),
+        Row("share of the machine", _percent(figures["machine_share"]), "of its rate of plain matrix products"),
+        Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),
+        Row("memory", sized((figures["memory_mb"] or 0) * 2**20, "B"), "at the peak"),
+        Row("text shown", sized(sum(text_bytes.values()), "B"), each),
+        Row("training FLOPs", f"{figures['flops']:.3g}", "by the formula"),
+        Row("training time", timed(figures["seconds"]), f"{timed(figures['wall_seconds'])} with validation"),
+        Row("steps", f"{figures['steps']:,}", f"{figures['skipped']:,} not taken"),
+    ]
+    return rows
+
+
+def sized(count: float, unit: str = "") -> str:
+    """1234567 as `1.23 M`, with the unit behind."""
+    power = 0
+    while abs(count) >= 999.5 and power < len(_PREFIXES) - 1:
+        count /= 1000
+        power += 1
+    number = f"{count:,.0f}" if not power or count >= 99.95 else f"{count:.{1 if count >= 9.995 else 2}f}"
+    return f"{number} {_PREFIXES[power]}{unit}".rstrip()
+
+
+def timed(seconds: float) -> str:
+    """Seconds, minutes, hours, days or years, whichever reads best."""
+    for size, unit in ((365.25 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
+
+
+def run_page(trainer: Trainer, figures: Mapping[str, Any]) -> str:
+    """The page as HTML. figures: as `run_figures` gives them."""
+    lines = read_metrics(trainer.folder / "metrics.jsonl")
+    measured = [line for line in lines if "raw_bpb" in line]
+    logged = [line for line in lines if "loss" in line]
+    rows = [(text(row.name), [text(row.value), text(row.meaning)]) for row in figure_rows(figures)]
+    name = trainer.folder.name
+    unfinished = "" if figures["steps"] == figures["of_steps"] else f" of {figures['of_steps']:,}"
+    return framed(
+        f"run {name}",
+        (
+            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Run {text(name)}</h1>"
+            f"<p>{figures['steps']:,} steps{unfinished}, {sized(figures['parameters'])} parameters,"
+            f" {sized(figures['raw_parameters'])} of them of the part that reads and writes raw bytes.</p></header>",
+            f"<section><h2>Figures</h2>{table('', (('value', ''), ('', '')), rows)}</section>",
+            f"<section><h2>Bits per byte of validation text</h2>{_bits_per_byte(measured)}</section>",
+            f"<section><h2>Training loss</h2>{_losses(logged)}</section>",
+            f"<section><h2>Speed</h2>{_speed(logged)}</section>",
+            f"<section><h2>Steps that were not taken</h2>{_skipped(lines)}</section>",
+            f"<section><h2>Configuration</h2><pre>{text(to_toml(trainer.config))}</pre></section>",
+            json_details({**figures, "validation": measured}),
+        ),
+        _STYLE,
+    )
+
+
+def _bits_per_byte(measured: Sequence[Mapping[str, Any]]) -> str:
+    views = list(dict.fromkeys(name for line in measured for name in line.get("view_bpb", {})))
+    wanted: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = [("raw bytes", lambda line: line["raw_bpb"])]
+    for view in views:
+        wanted.append((view, lambda line, view=view: line.get("view_bpb", {}).get(view)))
+    bits = _three("bits per byte", measured, wanted)
+    gap = _three("transfer gap (bits per byte)", measured, [("transfer gap", lambda line: line.get("transfer_gap"))])
+    explained = (
+        "<p class=note>The transfer gap is what raw bytes cost above the mean of the views: how far reading raw bytes"
+        " lags behind what the model knows from compressed text. A view's bits are an upper bound of what its model of"
+        " the text needs, as other symbols could have stood for the same text.</p>"
+    )
+    return bits + (f"<h3>Transfer gap</h3>{gap}{explained}" if views else "")
+
+
+def _losses(logged: Sequence[Mapping[str, Any]]) -> str:
+    names = dict.fromkeys(
+        (kind, column) for line in logged for kind, row in line.get("losses", {}).items() for column in row
+    )
+    wanted: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = [
+        (
+            f"{kind}: {column.replace('_', ' ')}",
+            lambda line, kind=kind, column=column: line.get("losses", {}).get(kind, {}).get(column),
+        )
+        for kind, column in names
+    ]
+    return _three("nats per target", logged, wanted, smooth=True) + (
+        f"<p class=note>By representation and head. Strong lines: a centred mean over about {100 * SMOOTHING:.0f} % of"
+        " the points. A byte is one target and so is a symbol of several bytes: compare each line with itself only.</p>"
+    )
+
+
+def _speed(logged: Sequence[Mapping[str, Any]]) -> str:
+    figures = []
+    for name, key, scale in (
+        ("positions a second", "positions_per_second", 1),
+        ("% of the machine", "machine_share", 100),
+    ):
+        lines = _lines(logged, "wall_seconds", [(name, lambda line, key=key: line.get(key))], smooth=True)
+        lines = [Line(one.label, one.colour, one.x, [scale * y for y in one.y], one.smooth) for one in lines]
+        figures.append(_figure(name, lines, "wall_seconds"))
+    return f"<div class=plots>{''.join(figures)}</div>"
+
+
+def _skipped(lines: Sequence[Mapping[str, Any]]) -> str:
+    found = [(f"{line['step']:,}", [text(line["skipped"])]) for line in lines if "skipped" in line]
+    return table("step", (("why", ""),), found) if found else "<p>None: every step was taken.</p>"
+
+
+def _three(
+    y_label: str,
+    logged: Sequence[Mapping[str, Any]],
+    wanted: Sequence[tuple[str, Callable[[Mapping[str, Any]], Any]]],
+    smooth: bool = False,
+) -> str:
+    """The same lines over compute, text and time."""
+    named: list[Line] = []
+    figures = []
+    for axis in _AXES:
+        lines = _lines(logged, axis, wanted, smooth)
+        named = named or lines
+        figures.append(_figure(y_label, lines, axis))
+    return f"<p>{legend(named)}</p><div class=plots>{''.join(figures)}</div>"
+
+
+def _lines(
+    logged: Sequence[Mapping[str, Any]],
+    axis: str,
+    wanted: Sequence[tuple[str, Callable[[Mapping[str, Any]], Any]]],
+    smooth: bool = False,
+) -> list[Line]:
+    lines = []
+    for colour, (name, value) in enumerate(wanted):
+        points = [(line[axis], value(line)) for line in logged if axis in line]
+        points = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
+        if points:
+            lines.append(Line(name, colour, [x for x, _ in points], [y for _, y in points], smooth))
+    return lines
+
+
+def _figure(y_label: str, lines: Sequence[Line], axis: str) -> str:
+    caption = f"<figcaption>{text(y_label)} over {_AXES[axis]}</figcaption>"
+    if not lines:
+        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+    divisor, unit = _unit(axis, max(line.x[-1] for line in lines))
+    scaled = [Line(one.label, one.colour, [x / divisor for x in one.x], one.y, one.smooth) for one in lines]
+    return f"<figure>{caption}{plot(f'{y_label} {axis}', scaled, f'{_AXES[axis]} ({unit})', y_label)}</figure>"
+
+
+def _unit(axis: str, largest: float) -> tuple[float, str]:
+    if axis == "wall_seconds":
+        units = (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")
+        return next((size, unit) for size, unit in units if largest >= 3 * size or size == 1)
+    power = min(max(0, int(math.log10(max(1.0, largest))) // 3), len(_PREFIXES) - 1)
+    if axis == "text_bytes":
+        return 1000.0**power, f"{_PREFIXES[power]}B"
+    return 1000.0**power, f"10^{3 * power}"
+
+
+def _number(value: float | None, places: int) -> str:
+    return DASH if value is None or not math.isfinite(value) else f"{value:,.{places}f}"
+
+
+def _percent(share: float | None) -> str:
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+_STYLE = """
+h3 { font-size: .95rem; margin: 1.6em 0 .5em; }
+.plots { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 28px 28px; }
+figure { min-width: 0; max-width: none; }
+figcaption { font-size: .85rem; }
+td:last-child { text-align: left; color: var(--muted); white-space: normal; }
+@media (max-width: 760px) { .plots { grid-template-columns: minmax(0, 1fr); } }
+"""

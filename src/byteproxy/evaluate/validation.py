@@ -1,0 +1,50 @@
+"""What is measured while a run trains: bits per byte of held-out text, as raw bytes and in each compressed view.
+
+`transfer_gap` is defined here: the bits per byte of raw text above the mean of those of the views. It says how far
+reading raw bytes lags behind what the model knows from compressed text, and closes as the two align. It is no exact
+distance: a view's figure is a bound of its own (see `bpb`), which is why a model that reads bytes well gets below zero.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from byteproxy.evaluate.bpb import raw_bpb, view_bpb
+from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.model.transformer import Transformer
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig
+from byteproxy.vocab import Vocab
+
+
+def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], dict[str, Any]] | None:
+    """What `Trainer.run` calls now and then, with the text chosen; None where the configuration wants nothing measured.
+
+    It gives `raw_bpb`; and where the model predicts symbols of views, `view_bpb`, a figure for each by name, and
+    `transfer_gap`, all in bits per byte of text.
+    Raises InputError if the validation side holds no text, or a view can't be had from the store.
+    """
+    asked = config.validation
+    if asked.bytes == 0:
+        return None
+    texts = held_out_texts(store, "validation", asked.bytes, asked.document_bytes)
+    vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in config.views))
+    views = {}
+    for representation, name in enumerate(config.views, start=1):
+        shown = config.mixture.needs_view and config.mixture.view_weights.get(name, 1.0) > 0
+        if shown and config.objective.symbols:
+            views[name] = representation, store.view(name)
+    window = config.shape.passage_bytes
+    stride = asked.stride or max(1, window // 2)
+
+    def validate(model: Transformer) -> dict[str, Any]:
+        raw = raw_bpb(model, vocab, texts, window, stride).bpb
+        figures: dict[str, Any] = {"raw_bpb": raw}
+        if views:
+            compressed = {
+                name: view_bpb(model, vocab, representation, view, texts, window, stride).bpb
+                for name, (representation, view) in views.items()
+            }
+            figures |= {"view_bpb": compressed, "transfer_gap": raw - sum(compressed.values()) / len(compressed)}
+        return figures
+
+    return validate

@@ -1,0 +1,129 @@
+"""Where the content of a run's shards lies in memory, and how compiled code reads it there.
+
+A shard is mapped when it is first asked for. Compiled code takes addresses as they come, so each is checked against its
+shard before any is handed out; that costs a few vectorised operations for all pieces of a call.
+"""
+
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from byteproxy.errors import InputError
+from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
+from byteproxy.store.store import Store
+from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
+from byteproxy.vocab import Vocab
+
+
+class Content(NamedTuple):
+    """Where the passages of pieces lie in memory: int64 [pieces] each.
+
+    text, text_bytes: address of the passage's first byte, and how many bytes it has.
+    symbols, symbol_bytes: address of its first symbol, and bytes of a symbol.
+    spans, span_bytes: address of its first symbol's span, and bytes of a span; both 0 of a raw piece.
+    room: symbols from its first to the end of the shard.
+    """
+
+    text: np.ndarray
+    text_bytes: np.ndarray
+    symbols: np.ndarray
+    symbol_bytes: np.ndarray
+    spans: np.ndarray
+    span_bytes: np.ndarray
+    room: np.ndarray
+
+
+class Mapped:
+    """The texts and symbols of each shard, and with `spans` the symbols' spans too."""
+
+    def __init__(self, store: Store, views: tuple[str, ...], vocab: Vocab, spans: bool) -> None:
+        self.store, self.views, self.with_spans = store, views, spans
+        shards = len(store.manifest.shards)
+        self.mapped = np.zeros(shards, bool)
+        self.addresses = np.zeros((1 + len(views), shards), np.int64)
+        self.sizes = np.zeros((1 + len(views), shards), np.int64)
+        self.item_bytes = np.ones(1 + len(views), np.int64)
+        self.span_addresses = np.zeros((1 + len(views), shards), np.int64)
+        self.span_bytes = np.zeros((1 + len(views), shards), np.int64)
+        self.first_ids = np.array([vocab.first_id(number) for number in range(vocab.representations)], np.int64)
+        self._kept: list[np.ndarray] = []
+
+    def checked(self, pieces: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """The address of each piece's content, int64 [pieces]; InputError where it lies outside of its shard.
+
+        Compiled code trusts these, so a table that doesn't belong to its shards must not get any further.
+        """
+        passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
+        shard = table[passage, KEY] >> PLACE_BITS
+        for number in np.unique(shard[~self.mapped[shard]]).tolist():
+            self._map(number)
+        start = table[passage, start_column(0) + 2 * representation]
+        if len(start) and ((start < 0) | (start + pieces[:, TO] > self.sizes[representation, shard])).any():
+            raise self.damaged()
+        return self.addresses[representation, shard] + (start + pieces[:, FROM]) * self.item_bytes[representation]
+
+    def content(self, pieces: np.ndarray, table: np.ndarray) -> Content:
+        """Where the passages of checked pieces lie; InputError where their text lies outside of its shard."""
+        passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
+        shard = table[passage, KEY] >> PLACE_BITS
+        text_start, text_bytes = table[passage, BYTE_START], table[passage, BYTES]
+        if ((text_start < 0) | (text_bytes < 0) | (text_start + text_bytes > self.sizes[0, shard])).any():
+            raise self.damaged()
+        start = table[passage, start_column(0) + 2 * representation]
+        span_bytes = self.span_bytes[representation, shard]
+        return Content(
+            text=self.addresses[0, shard] + text_start,
+            text_bytes=text_bytes,
+            symbols=self.addresses[representation, shard] + start * self.item_bytes[representation],
+            symbol_bytes=self.item_bytes[representation],
+            spans=self.span_addresses[representation, shard] + start * span_bytes,
+            span_bytes=span_bytes,
+            room=self.sizes[representation, shard] - start,
+        )
+
+    def damaged(self) -> InputError:
+        """What to raise where the table of passages and the shards don't fit together."""
+        return InputError(f"the table of passages in {self.store.path} is damaged: delete its folder .passages")
+
+    def _map(self, shard: int) -> None:
+        buffers = [self.store.text_buffer(shard), *(self.store.symbol_buffer(name, shard) for name in self.views)]
+        for representation, buffer in enumerate(buffers):
+            self.addresses[representation, shard] = buffer.ctypes.data
+            self.sizes[representation, shard] = len(buffer)
+            self.item_bytes[representation] = buffer.itemsize
+        self._kept += buffers
+        for representation, name in enumerate(self.views if self.with_spans else (), start=1):
+            spans = self.store.span_buffer(name, shard)
+            if len(spans) != self.sizes[representation, shard]:
+                raise InputError(f"view {name!r} of {self.store.path} has not as many spans as symbols: verify it")
+            self.span_addresses[representation, shard] = spans.ctypes.data
+            self.span_bytes[representation, shard] = spans.itemsize
+            self._kept.append(spans)
+        self.mapped[shard] = True
+
+
+def _pointer_to(kind: Any):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def pointer(typing_context, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], context.get_value_type(types.CPointer(kind)))
+
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+bytes_at, uint16_at, uint32_at = map(_pointer_to, (types.uint8, types.uint16, types.uint32))
+
+
+@nb.njit(cache=True)
+def item_at(address, item_bytes, place):  # type: ignore[no-untyped-def]
+    """Number `place` of the unsigned numbers of 1, 2 or 4 bytes at an address, as int64."""
+    if item_bytes == 1:
+        return np.int64(bytes_at(address)[place])
+    if item_bytes == 2:
+        return np.int64(uint16_at(address)[place])
+    return np.int64(uint32_at(address)[place])

@@ -1,0 +1,84 @@
+"""What is predicted at a position, and what each prediction weighs in the loss."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from byteproxy.errors import InputError
+from byteproxy.model.config import ModelConfig
+
+Reach = Literal["text", "symbol"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Targets and weights.
+
+    A raw position predicts the next symbol through the byte head, and with `model.byte_heads` above 1 those after it.
+    At compressed positions three kinds of targets may be mixed; a weight of 0 leaves one out:
+
+    symbols: the next symbol (and `model.symbol_heads` - 1 after it) through the symbol softmax: the paper's.
+    bag: the bytes of the next symbol, in any order, through the one byte head (token superposition).
+    bytes: the bytes of the text that follows, in order, through the byte heads: head 1 the first of them.
+    reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
+        targets); "symbol" not beyond the next symbol.
+    raw_weight, compressed_weight: of all that is predicted at positions of that kind (the paper's code: 1 and 1/3).
+    head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
+    heads_weight: of all heads beyond the first, at the run's first step; heads_weight_end: at its last, in a straight
+        line; None stays.
+
+    No head predicts past the segment that it stands in; its closing sentinel and eos are inside. Only the first one,
+    the next symbol's, also names the sentinel that opens the next segment of its document.
+    """
+
+    symbols: float = 1.0
+    bag: float = 0.0
+    bytes: float = 0.0
+    reach: Reach = "text"
+    raw_weight: float = 1.0
+    compressed_weight: float = 1.0
+    head_decay: float = 0.75
+    heads_weight: float = 1.0
+    heads_weight_end: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("symbols", "bag", "bytes", "raw_weight", "compressed_weight", "head_decay", "heads_weight"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"objective.{name} is {getattr(self, name)}: give a number of at least 0")
+        if self.heads_weight_end is not None and not 0 <= self.heads_weight_end < float("inf"):
+            raise InputError(f"objective.heads_weight_end is {self.heads_weight_end}: give a number of at least 0")
+        if self.reach not in get_args(Reach):
+            raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
+        if not self.symbols + self.bag + self.bytes:
+            raise InputError(
+                "objective.symbols, objective.bag and objective.bytes are all 0: compressed positions would predict "
+                "nothing; give one of them a weight"
+            )
+
+    def needs_spelling(self, model: ModelConfig) -> bool:
+        """Whether rows have to be spelled out: which bytes stand behind each position, and which follow it."""
+        return model.composed or model.byte_heads > 1 or self.bag > 0 or self.bytes > 0
+
+    def head_weight(self, head: int, progress: float) -> float:
+        """The weight of head `head` (from 1) after a share of the run's steps."""
+        if head == 1:
+            return 1.0
+        end = self.heads_weight if self.heads_weight_end is None else self.heads_weight_end
+        return (self.heads_weight + (end - self.heads_weight) * progress) * self.head_decay ** (head - 1)
+
+
+def check_fit(model: ModelConfig, objective: Objective) -> None:
+    """InputError where an objective asks for what a model of this shape has not."""
+    if model.symbol_heads > 1 and not objective.symbols:
+        raise InputError("model.symbol_heads is above 1, but objective.symbols is 0: give it a weight, or one head")
+    if model.softmax == "shared" and (model.composed or not objective.symbols):
+        raise InputError(
+            'model.softmax is "shared": all symbols have to be read and predicted as such; let model.inputs be '
+            '"symbols" and objective.symbols be above 0, or model.softmax "typed"'
+        )
+    if model.softmax == "shared" and (objective.bag or objective.bytes):
+        raise InputError(
+            'model.softmax is "shared", but objective.bag and objective.bytes go through a byte head of their own: let '
+            'them be 0, or model.softmax "typed"'
+        )
+    if model.value_embeddings and model.composed:
+        raise InputError('model.value_embeddings adds rows of symbols: let model.inputs be "symbols", or leave it out')

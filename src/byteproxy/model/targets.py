@@ -1,0 +1,221 @@
+"""Which targets each position has, through which softmax, at which weight.
+
+N positions, R byte heads, H symbol heads, E entries. Positions are spelled out (`embedding.Spelling`), so the bytes
+that follow a position are the ids after its own, in every representation alike; and none is a target beyond the end of
+the segment that the position stands in. Losses are kept apart by representation and by *column*: the byte heads, then
+the symbol heads, then the bag.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.embedding import Spelling
+from byteproxy.model.loss import Entries, local_targets, softmax_rows, summed_loss
+from byteproxy.model.objective import Objective
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import FIRST_SENTINEL, FIRST_SYMBOL, NEUTRAL, PAD, RAW, SPECIALS, Vocab
+
+
+class Positions(NamedTuple):
+    """What a model is shown, and what follows: as `mixture.loader.Rows`, on the model's device.
+
+    symbols_N, targets_N: int64; a negative target is none. representations_N: int64. spelling: None if not needed.
+    """
+
+    symbols_N: torch.Tensor
+    targets_N: torch.Tensor
+    representations_N: torch.Tensor
+    spelling: Spelling | None = None
+
+
+class Losses(NamedTuple):
+    """The loss of some positions.
+
+    total: weighted sum in nats, with gradient.
+    nats, counts: float64 [representations, columns], unweighted sums, and of how many targets; a bag counts as one.
+    """
+
+    total: torch.Tensor
+    nats: torch.Tensor
+    counts: torch.Tensor
+
+
+def columns(config: ModelConfig) -> list[str]:
+    """The names of the columns of `Losses`."""
+    names = [f"byte_{head}" for head in range(1, config.byte_heads + 1)]
+    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag"]
+
+
+class Aims(NamedTuple):
+    """Entries of one softmax before they are in order; share is 1, or 1 / n for each of n bytes in a bag."""
+
+    position: torch.Tensor
+    head: torch.Tensor
+    row: torch.Tensor
+    weight: torch.Tensor
+    share: torch.Tensor
+    column: torch.Tensor
+
+
+def losses(
+    model: Transformer, hidden_ND: torch.Tensor, shown: Positions, vocab: Vocab, objective: Objective, progress: float
+) -> Losses:
+    """What all targets of these positions cost.
+
+    progress: the share of the run's steps that are done, for weights that move.
+    """
+    config = model.config
+    size = vocab.representations, len(columns(config))
+    total = torch.zeros((), device=hidden_ND.device)
+    nats, counts = (torch.zeros(size, dtype=torch.float64, device=hidden_ND.device) for _ in range(2))
+    for rows_JRD, aims in _softmaxes(model, shown, vocab, objective, progress):
+        order = torch.argsort(aims.position, stable=True)
+        position, head, row, weight, share, column = (one[order] for one in aims)
+        summed, nats_E = summed_loss(hidden_ND, rows_JRD, Entries(position, head, row, weight), config.soft_cap)
+        total = total + summed
+        cell = shown.representations_N[position] * size[1] + column
+        nats.view(-1).index_add_(0, cell, (nats_E * share).double())
+        counts.view(-1).index_add_(0, cell, share.double())
+    return Losses(total, nats, counts)
+
+
+def _softmaxes(
+    model: Transformer, shown: Positions, vocab: Vocab, objective: Objective, progress: float
+) -> list[tuple[torch.Tensor, Aims]]:
+    """Every softmax that is used: the rows of its heads, and its targets."""
+    config, head_VD = model.config, model.lm_head.weight
+    first, further = byte_aims(config, shown, objective, progress)
+    symbols = [
+        (representation, *symbol_aims(config, shown, objective, progress, representation, vocab))
+        for representation in range(1, vocab.representations)
+        if objective.symbols
+    ]
+    used: list[tuple[torch.Tensor, Aims]] = []
+    if config.softmax == "shared":
+        joined = [first, *(_as_ids(aims, representation, vocab) for representation, aims, _ in symbols)]
+        used.append((head_VD[None], _joined(joined)))
+    else:
+        used.append((head_VD[None, :FIRST_SYMBOL], first))
+        used += [(softmax_rows(head_VD, number, vocab)[None], aims) for number, aims, _ in symbols]
+    if model.byte_heads is not None:
+        used.append((model.byte_heads, further))
+    if model.symbol_heads is not None:
+        used += [(softmax_rows(model.symbol_heads, number, vocab), aims) for number, _, aims in symbols]
+    return used
+
+
+def byte_aims(config: ModelConfig, shown: Positions, objective: Objective, progress: float) -> tuple[Aims, Aims]:
+    """Targets of the first byte head, whose rows are specials and bytes; and those of the heads after it.
+
+    Raises IndexError if a raw position's target is neither.
+    """
+    targets_N, spelling = shown.targets_N, shown.spelling
+    aimed_N, raw_N = targets_N >= 0, shown.representations_N == RAW
+    raw = (raw_N & aimed_N).nonzero()[:, 0]
+    if bool((targets_N[raw] >= FIRST_SYMBOL).any()):
+        raise IndexError("a raw position has a target that is no special and no byte")
+    first = [_aims(raw, 0, targets_N[raw], objective.raw_weight, 0)]
+    further: list[Aims] = []
+    weight_N = torch.where(raw_N, objective.raw_weight, objective.compressed_weight * objective.bytes)
+    if spelling is not None:
+        limit_N = _reach(shown, spelling, objective)
+        for head in range(1, config.byte_heads + 1):
+            seen_N = (spelling.ends_N + head - 1 < limit_N) & (weight_N > 0)
+            at = (seen_N & ~raw_N if head == 1 else seen_N).nonzero()[:, 0]
+            weight = weight_N[at] * objective.head_weight(head, progress)
+            aims = _aims(at, max(0, head - 2), spelling.ids_M[spelling.ends_N[at] + head - 1], weight, head - 1)
+            (first if head == 1 else further).append(aims)
+        first += _bags(config, shown, spelling, objective)
+    return _joined(first), _joined(further)
+
+
+def symbol_aims(
+    config: ModelConfig, shown: Positions, objective: Objective, progress: float, representation: int, vocab: Vocab
+) -> tuple[Aims, Aims]:
+    """Targets of a compressed representation's first symbol head, and those of the heads after it; rows are its own."""
+    here_N = shown.representations_N == representation
+    at = (here_N & (shown.targets_N >= 0)).nonzero()[:, 0]
+    weight = objective.compressed_weight * objective.symbols
+    column = config.byte_heads
+    first = _aims(at, 0, local_targets(shown.targets_N[at], representation, vocab), weight, column)
+    further = []
+    segment_N = _segments(shown.symbols_N) if config.symbol_heads > 1 else shown.symbols_N
+    for head in range(2, config.symbol_heads + 1):
+        same_N = segment_N[head:] == segment_N[:-head]
+        at = (same_N & here_N[:-head]).nonzero()[:, 0]
+        row = local_targets(shown.symbols_N[at + head], representation, vocab)
+        own = weight * objective.head_weight(head, progress)
+        further.append(_aims(at, head - 2, row, own, column + head - 1))
+    return first, _joined(further)
+
+
+def _reach(shown: Positions, spelling: Spelling, objective: Objective) -> torch.Tensor:
+    """Where in the spelled ids each position's byte heads have to stop: int64 [N]."""
+    if objective.reach == "text":
+        return spelling.segment_ends_N
+    next_N = torch.cat((spelling.ends_N[1:], spelling.ends_N[-1:])).minimum(spelling.segment_ends_N)
+    return torch.where(shown.representations_N == RAW, spelling.segment_ends_N, next_N)
+
+
+def _bags(config: ModelConfig, shown: Positions, spelling: Spelling, objective: Objective) -> list[Aims]:
+    """Bags of the next symbol's bytes; and for bags and bytes alike the sentinel that opens the next segment."""
+    compressed_N = (shown.representations_N != RAW) & (shown.targets_N >= 0)
+    within_N = spelling.ends_N < spelling.segment_ends_N
+    bag, column = objective.compressed_weight * objective.bag, config.byte_heads + config.symbol_heads
+    found = []
+    if bag:
+        at = (compressed_N & within_N).nonzero()[:, 0]
+        counts = spelling.ends_N[at + 1] - spelling.ends_N[at]
+        position = torch.repeat_interleave(at, counts)
+        begins = torch.cumsum(counts, 0) - counts
+        place = torch.arange(len(position), device=at.device) - torch.repeat_interleave(begins, counts)
+        row = spelling.ids_M[spelling.ends_N[position] + place]
+        share = 1 / torch.repeat_interleave(counts, counts)
+        found.append(_aims(position, 0, row, bag * share, column, share))
+    at = (compressed_N & ~within_N).nonzero()[:, 0]
+    for weight, own in ((bag, column), (objective.compressed_weight * objective.bytes, 0)):
+        if weight:
+            found.append(_aims(at, 0, shown.targets_N[at], weight, own))
+    return found
+
+
+def _segments(symbols_N: torch.Tensor) -> torch.Tensor:
+    """Numbers of segments, int64 [N]: one begins at each opening symbol and at each empty position."""
+    sentinel_N = (symbols_N >= FIRST_SENTINEL) & (symbols_N < SPECIALS) & ((symbols_N - FIRST_SENTINEL) % 2 == 0)
+    return (sentinel_N | (symbols_N == NEUTRAL) | (symbols_N == PAD)).cumsum(0)
+
+
+def _aims(
+    position: torch.Tensor,
+    head: int,
+    row: torch.Tensor,
+    weight: torch.Tensor | float,
+    column: int,
+    share: torch.Tensor | None = None,
+) -> Aims:
+    def filled(value: float) -> torch.Tensor:
+        return torch.full_like(position, value, dtype=torch.float32)
+
+    return Aims(
+        position,
+        torch.full_like(position, head),
+        row,
+        weight if isinstance(weight, torch.Tensor) else filled(weight),
+        filled(1.0) if share is None else share,
+        torch.full_like(position, column),
+    )
+
+
+def _joined(parts: list[Aims]) -> Aims:
+    if not parts:
+        nothing, none = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+        return Aims(nothing, nothing, nothing, none, none, nothing)
+    return Aims(*(torch.cat(one) for one in zip(*parts, strict=True)))
+
+
+def _as_ids(aims: Aims, representation: int, vocab: Vocab) -> Aims:
+    """Rows of a representation's own softmax as ids, which are the rows of the shared one."""
+    shift = vocab.first_id(representation) - SPECIALS
+    return aims._replace(row=torch.where(aims.row < SPECIALS, aims.row, aims.row + shift))

@@ -1,0 +1,52 @@
+"""What a run stands on: its device, whether torch.compile can be used there, and operations that repeat their bits."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from byteproxy.errors import InputError
+from byteproxy.model.transformer import Transformer
+
+FAILURES: tuple[type[BaseException], ...] = (torch._dynamo.exc.TorchDynamoException,)
+"""What torch.compile raises when it can't."""
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; "auto" is what is there. InputError if it isn't there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, found in there.items() if found)
+    if not there[name]:
+        raise InputError(f'device is "{name}", which is not there: give auto, or one of those that are')
+    return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def prepare(model: Transformer, wanted: bool, positions: int, device: torch.device) -> str:
+    """Let the model compile itself for passes over that many positions; gives why not, empty if it does."""
+    if not wanted:
+        return ""
+    if device.type == "cpu" and not _cpp_compiler():
+        return "torch.compile needs a C++ compiler on a CPU and finds none (g++, clang++ or $CXX); going on without"
+    if device.type == "mps":
+        return "torch.compile is not tried on mps; going on without"
+    model.compile_for(positions)
+    return ""
+
+
+def _cpp_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """While entered, operations that may give other bits the next time are refused, if that is wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,147 @@
+"""All that decides a training run, except the text."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from byteproxy.config import to_toml
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.attention import Backend
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.objective import Objective, check_fit
+from byteproxy.train.optim import OptimConfig
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+UNITS = ("steps", "positions", "bytes", "flops", "minutes")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is measured while a run trains, on the corpus's validation side.
+
+    bytes: of text; 0 measures nothing. document_bytes: the most that one document gives.
+    stride: bytes by which windows of raw text move on, 0 for half of one; a window is as long as a passage.
+    """
+
+    bytes: int = 30_000
+    document_bytes: int = 20_000
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0:
+            raise InputError(f"validation.bytes is {self.bytes}: give 0 for none, or a positive number")
+        if self.document_bytes < 1 or self.stride < 0:
+            raise InputError("validation.document_bytes is at least 1, and validation.stride at least 0")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run.
+
+    stop: how long it is: a number and a unit, one of steps, positions, bytes (of text shown), flops, minutes; such as
+        "1000 steps" or "1e15 flops". All but steps are turned into steps before anything starts.
+    corpus: folder of the prepared corpus.
+    seed: of the weights and the mixture.
+    views: names of the compressed views in the store, where the mixture shows any.
+    dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
+        Weights and optimizer states are float32.
+    device: "cpu", "cuda", "mps", or "auto" for what is there.
+    attention: the backend; "auto" is the fastest one on the device.
+    compile: let torch.compile make kernels of what stands between attentions; without a compiler the run says so and
+        goes on without.
+    deterministic: let only operations run that give the same bits each time.
+    micro_rows: rows that one pass takes; 0: all that a rank has of a step. Less needs less memory, and changes sums by
+        rounding only.
+    log_every, validate_every: in steps; validate_every 0 means only at the end.
+    checkpoint_seconds: training time between two checkpoints. keep: how many of them stay.
+    tensorboard: write the metrics for TensorBoard as well.
+    """
+
+    stop: str = "1000 steps"
+    corpus: str = ""
+    seed: int = 0
+    views: tuple[str, ...] = ()
+    dtype: str = "float32"
+    device: str = "auto"
+    attention: Backend = "auto"
+    compile: bool = True
+    deterministic: bool = False
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: Objective = field(default_factory=Objective)
+    mixture: Mixture = field(default_factory=Mixture)
+    shape: Shape = field(default_factory=Shape)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    validation: Validation = field(default_factory=Validation)
+    micro_rows: int = 0
+    log_every: int = 10
+    validate_every: int = 0
+    checkpoint_seconds: float = 60.0
+    keep: int = 2
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        amount, unit = self.length
+        if unit == "steps" and amount != int(amount):
+            raise InputError(f"stop is {self.stop!r}: give whole steps")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        if self.dtype not in ("auto", *DTYPES):
+            raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
+        if self.device not in ("auto", "cpu", "cuda", "mps"):
+            raise InputError(f"device is {self.device!r}: give auto, cpu, cuda or mps")
+        if not 0 <= self.micro_rows <= self.shape.rows:
+            raise InputError(
+                f"micro_rows is {self.micro_rows}: give 0 for all at once, or 1 to shape.rows ({self.shape.rows})"
+            )
+        if self.log_every < 1 or self.validate_every < 0:
+            raise InputError("log_every is in steps and at least 1; validate_every is at least 0, which is at the end")
+        if self.keep < 1 or not self.checkpoint_seconds >= 0:
+            raise InputError("keep is how many checkpoints stay, at least 1; checkpoint_seconds is at least 0")
+        if self.validation.stride > self.shape.passage_bytes:
+            raise InputError(
+                f"validation.stride is {self.validation.stride}: give at most shape.passage_bytes "
+                f"({self.shape.passage_bytes}), which is the longest context"
+            )
+        check_fit(self.model, self.objective)
+        if self.model.softmax == "typed" and any(phase.mode == "plain" for phase in self.mixture.schedule):
+            raise InputError(
+                "mixture.phases has mode plain: without sentinels no position says which softmax is its own, so let "
+                'model.softmax be "shared", or use mode one'
+            )
+
+    @property
+    def length(self) -> tuple[float, str]:
+        """How long the run is, and in which unit."""
+        number, _, unit = self.stop.strip().partition(" ")
+        try:
+            amount = float(number.replace("_", "").replace(",", ""))
+        except ValueError:
+            amount = 0.0
+        unit = unit.strip().lower()
+        unit = unit if unit in UNITS or f"{unit}s" not in UNITS else f"{unit}s"
+        if not 0 < amount < float("inf") or unit not in UNITS:
+            raise InputError(
+                f'stop is {self.stop!r}: give a positive number and one of {", ".join(UNITS)}, such as "1000 steps"'
+            )
+        return amount, unit
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; InputError where they are still to be counted (`budget.resolved`)."""
+        amount, unit = self.length
+        if unit != "steps":
+            raise InputError(f"stop is {self.stop!r}: count its steps first")
+        return int(amount)
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint must agree with to be continued: all but what changes no weight."""
+        aside = {"corpus": "", "checkpoint_seconds": 60.0, "keep": 2, "tensorboard": False}
+        return to_toml(replace(self, **aside))  # type: ignore[arg-type]
+
+
+def steps(count: int) -> str:
+    """A `stop` of that many steps."""
+    return f"{count} steps"

@@ -1,0 +1,72 @@
+"""Which steps are not taken: those whose gradient is not finite, or far larger than those before.
+
+A single bad batch can undo thousands of steps, and skipping it costs one (PaLM, arXiv 2204.02311, went back and skipped
+the data around each spike). The measure is the gradient's norm before clipping, against the median of the last ones
+taken, which a few outliers don't move. The judgement is a function of what went before, so all ranks judge alike, and
+so does a run that was resumed.
+"""
+
+import math
+from collections import deque
+from statistics import median
+from typing import Any
+
+from byteproxy.errors import InputError
+
+_WINDOW = 128
+_LEAST_KNOWN = 16
+
+
+class Guard:
+    """Judges the steps of one run, in order.
+
+    spike: how many times the median a norm may be; 0 takes every finite one.
+    most_skips: steps that may be skipped one after the other.
+    """
+
+    def __init__(self, spike: float, most_skips: int) -> None:
+        self._spike, self._most_skips = spike, most_skips
+        self._norms: deque[float] = deque(maxlen=_WINDOW)
+        self._skips = 0
+
+    def judge(self, step: int, norm: float, loss: float) -> str | None:
+        """Why this step must be skipped, for people; None: take it.
+
+        norm: of the whole gradient, before clipping. loss: of the step, any unit.
+        Raises InputError if too many were skipped in a row.
+        """
+        norm, loss = float(norm), float(loss)
+        reason = self._reason(norm, loss)
+        if reason is None:
+            self._norms.append(norm)
+            self._skips = 0
+            return None
+        self._skips += 1
+        if self._skips > self._most_skips:
+            raise InputError(
+                f"{self._skips} steps in a row could not be taken; the last is step {step}, where {reason}: "
+                "lower optim.learning_rate, or look at what is kept in skipped/ of the run's folder"
+            )
+        return reason
+
+    def _reason(self, norm: float, loss: float) -> str | None:
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        if not math.isfinite(norm):
+            return f"the gradient norm is {norm}"
+        if not self._spike or len(self._norms) < _LEAST_KNOWN:
+            return None
+        usual = median(self._norms)
+        if usual == 0 or norm <= self._spike * usual:  # usual 0: the last steps had no targets
+            return None
+        times, steps = f"{norm / usual:.3g} times", f"the last {len(self._norms)} steps"
+        return f"the gradient norm {norm:.3g} is {times} the median of {steps}"
+
+    def state(self) -> dict[str, Any]:
+        """What was seen so far, for JSON, exactly."""
+        return {"norms": list(self._norms), "skips": self._skips}
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self._norms = deque(state["norms"], maxlen=_WINDOW)
+        self._skips = state["skips"]

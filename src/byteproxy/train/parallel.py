@@ -1,0 +1,165 @@
+"""Data parallelism: every process holds the whole model and takes its part of each step's rows.
+
+The processes are those that torchrun starts, and they find each other by what it sets: RANK, WORLD_SIZE, MASTER_ADDR,
+MASTER_PORT, and LOCAL_RANK for the accelerator. Without these a run is alone, joins nothing, and every function here
+returns what it was given. All collective calls of training are in this file, so that sharded weights (FSDP2) change no
+other.
+
+Sums are taken in an order that depends on the sizes and on the number of ranks only: the same run gives the same bits,
+on every rank, and another number of ranks differs by rounding.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from byteproxy.errors import InputError
+
+T = TypeVar("T")
+
+BUCKET_BYTES = 25 << 20
+# Rank 0 writes checkpoints and validates while the others wait in a collective call; a rank that died is noticed by its
+# closed connection, long before.
+_PATIENCE = timedelta(hours=2)
+_SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class World(NamedTuple):
+    """The processes of a run: this one's number, from 0, and how many there are."""
+
+    rank: int
+    ranks: int
+
+
+def world() -> World:
+    """Where this process stands; (0, 1) outside `joined`."""
+    return World(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else World(0, 1)
+
+
+@contextmanager
+def joined(device: str = "cpu") -> Iterator[World]:
+    """While entered, the processes that torchrun started work together: by gloo on "cpu", by nccl on "cuda".
+
+    Each takes the accelerator of its LOCAL_RANK.
+    Raises InputError where torchrun's variables are incomplete, or the processes don't find each other.
+    """
+    rank, ranks = _from_torchrun()
+    if ranks == 1:
+        yield World(0, 1)
+        return
+    backend, own = "gloo", None
+    if device == "cuda":
+        backend, own = "nccl", torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)))
+        torch.cuda.set_device(own)
+    try:
+        dist.init_process_group(backend, timeout=_PATIENCE, rank=rank, world_size=ranks, device_id=own)
+    except (dist.DistError, RuntimeError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise InputError(
+            f"process {rank} of {ranks} can't join the others at {where} ({str(error).splitlines()[0]}): "
+            "check MASTER_ADDR and MASTER_PORT, and that all are started"
+        ) from error
+    try:
+        yield World(rank, ranks)
+    finally:
+        dist.destroy_process_group()
+
+
+def _from_torchrun() -> World:
+    missing = [name for name in _SET_BY_TORCHRUN if name not in os.environ]
+    if "WORLD_SIZE" not in os.environ and "RANK" not in os.environ:
+        return World(0, 1)
+    if missing:
+        raise InputError(f"{', '.join(missing)} not set, but others of torchrun's variables are: start with torchrun")
+    try:
+        found = World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    except ValueError as error:
+        raise InputError("RANK and WORLD_SIZE must be whole numbers: start with torchrun") from error
+    if not 0 <= found.rank < found.ranks:
+        raise InputError(f"RANK is {found.rank} and WORLD_SIZE {found.ranks}: ranks count from 0; start with torchrun")
+    return found
+
+
+def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace every gradient by its sum over all ranks, in float32.
+
+    A rank without a gradient, where another has one, adds zeros and gets the sum; where no rank has one it stays None,
+    so that an optimizer leaves the parameter alone as it does in a run of one process. Ranks tell each other by one
+    small call what they have. What is sent goes in stretches of `BUCKET_BYTES`; a larger gradient goes by itself,
+    uncopied. Parameters must come in the same order on all ranks.
+    """
+    if world().ranks == 1:
+        return
+    owned = [parameter for parameter in parameters if parameter.requires_grad]
+    present = torch.tensor([parameter.grad is not None for parameter in owned], dtype=torch.int32, device=_device())
+    dist.all_reduce(present, dist.ReduceOp.MAX)
+    taking_part = [parameter for parameter, anywhere in zip(owned, present.tolist(), strict=True) if anywhere]
+    for bucket in _buckets(taking_part):
+        gradients = []
+        for parameter in bucket:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        parts = [gradient.reshape(-1).float() for gradient in gradients]
+        flat = parts[0] if len(parts) == 1 else torch.cat(parts)
+        dist.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([part.numel() for part in parts]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
+    """Runs of parameters of at most `BUCKET_BYTES` as float32, or of a single one."""
+    bucket: list[torch.nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        if bucket and size + 4 * parameter.numel() > BUCKET_BYTES:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(parameter)
+        size += 4 * parameter.numel()
+    if bucket:
+        yield bucket
+
+
+def sum_over(array: np.ndarray) -> np.ndarray:
+    """The sum over all ranks of an array [...] of float64, for small ones (losses by representation)."""
+    if world().ranks == 1:
+        return array
+    total = torch.tensor(array, dtype=torch.float64, device=_device())
+    dist.all_reduce(total)
+    return total.cpu().numpy()
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank."""
+    if world().ranks == 1:
+        return flag
+    found = torch.tensor(flag, dtype=torch.int32, device=_device())
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found)
+
+
+def from_rank_zero(value: T) -> T:
+    """Rank 0's value, on all ranks; small and picklable. The others wait for it."""
+    if world().ranks == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0, device=_device())
+    return values[0]
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    if world().ranks > 1:
+        dist.barrier()
+
+
+def _device() -> torch.device:
+    """Where this group's backend takes tensors from."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")

@@ -1,0 +1,199 @@
+"""What transformers' `save_pretrained` writes, read by us, and written again for transformers."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from byteproxy.errors import InputError
+from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.model.attention.layout import layout_of
+
+transformers = pytest.importorskip("transformers")
+
+SIZES = {
+    "vocab_size": 150,  # any vocabulary, smaller than ours
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "rms_norm_eps": 1e-4,
+    "max_position_embeddings": 300,
+}
+KINDS = {
+    "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+}
+ROPE = {"rope_type": "default", "rope_theta": 700.0}
+
+
+def stock(kind, **changes):
+    torch.manual_seed(0)
+    make_config, make = KINDS[kind]
+    model = make(make_config(**{**SIZES, "rope_parameters": ROPE, **changes})).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def assert_same_logits(theirs, ours):
+    symbols = torch.randint(len(ours.lm_head.weight), (100,))
+    with torch.no_grad():
+        wanted = theirs(symbols[None]).logits[0]
+        found = ours(symbols, layout_of(np.array([len(symbols)]))) @ ours.lm_head.weight.T
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama", {}),
+        ("qwen3", {}),
+        ("llama", {"num_key_value_heads": 4, "vocab_size": 500}),
+        ("qwen3", {"num_key_value_heads": 1}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("qwen3", {"tie_word_embeddings": True}),
+    ],
+)
+def test_there_and_back(kind, changes, tmp_path):
+    theirs = stock(kind, **changes)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours, context = load_llama(tmp_path / "theirs")
+    assert context == 299
+    assert_same_logits(theirs, ours)
+    export_llama(ours, context, tmp_path / "ours", rows=None)
+    again = KINDS[kind][1].from_pretrained(tmp_path / "ours", dtype=torch.float32)
+    assert again.config.rope_parameters == ROPE
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A saved Llama and a saved Qwen3."""
+    folder = tmp_path_factory.mktemp("saved")
+    models = {kind: stock(kind) for kind in KINDS}
+    for kind, model in models.items():
+        model.save_pretrained(folder / kind)
+    return folder, models
+
+
+def rewritten(folder, to, drop=(), **changes):
+    """The same model with another config.json."""
+    config = {**json.loads((folder / "config.json").read_text()), **changes}
+    to.mkdir(exist_ok=True)
+    (to / "config.json").write_text(json.dumps({name: value for name, value in config.items() if name not in drop}))
+    (to / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    return to
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_configs_of_older_versions(kind, saved, tmp_path):
+    """They write rope_theta by itself, and leave some of the others out."""
+    folder, models = saved
+    older = rewritten(
+        folder / kind, tmp_path, ("rope_parameters", "dtype", "attention_dropout"), rope_theta=700.0, rope_scaling=None
+    )
+    assert_same_logits(models[kind], load_llama(older)[0])
+    assert load_llama(rewritten(folder / kind, tmp_path, ("rope_parameters",)))[0].config.rope_theta == 10_000.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_absent_is_what_the_class_takes_for_it(kind, saved, tmp_path):
+    names = ("rms_norm_eps", "num_key_value_heads", "rope_parameters", "max_position_embeddings", "head_dim")
+    sizes = {"hidden_size": 256, "num_attention_heads": 2 if kind == "qwen3" else 32, "vocab_size": 20}
+    defaults = KINDS[kind][0]()
+    config = {name: value for name, value in {**SIZES, **sizes}.items() if name not in names}
+    if kind == "qwen3":  # 32 key-value heads are its default, whatever the heads
+        config["num_key_value_heads"] = 2
+    theirs = KINDS[kind][1](KINDS[kind][0](**config)).eval()
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": kind}))
+    ours, context = load_llama(tmp_path)
+    assert ours.config.norm_epsilon == defaults.rms_norm_eps
+    assert context == defaults.max_position_embeddings - 1
+    assert_same_logits(theirs, ours)
+
+
+def test_sharded_files(saved, tmp_path):
+    model = saved[1]["qwen3"]
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 3
+    assert_same_logits(model, load_llama(tmp_path)[0])
+    index = tmp_path / "model.safetensors.index.json"
+    said = json.loads(index.read_text())
+    index.write_text(json.dumps({"weight_map": {**said["weight_map"], "x": "../x.safetensors"}}))
+    with pytest.raises(InputError, match=r"\.\./x\.safetensors"):
+        load_llama(tmp_path)
+    next(tmp_path.glob("model-00002-of-*")).unlink()
+    index.write_text(json.dumps(said))
+    with pytest.raises(InputError, match="model-00002-of"):
+        load_llama(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_16_bits_become_float32(dtype, tmp_path):
+    stock("llama").to(dtype).save_pretrained(tmp_path)
+    ours, _ = load_llama(tmp_path)
+    assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}
+    assert_same_logits(transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32), ours)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "named"),
+    [
+        ("llama", {"head_dim": 16}, r"head_dim is 16, not hidden_size / num_attention_heads \(48 / 4\)"),
+        ("llama", {"attention_bias": True}, "attention_bias is True"),
+        ("llama", {"mlp_bias": True}, "mlp_bias is True"),
+        ("llama", {"hidden_act": "gelu", "attention_dropout": 0.1}, r"hidden_act is 'gelu'.*attention_dropout is 0\.1"),
+        ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 700.0}}, "rope_parameters"),
+        ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling"),
+        ("llama", {"rope_parameters": {"full_attention": ROPE}}, "rope_parameters"),
+        ("llama", {"rope_parameters": {**ROPE, "partial_rotary_factor": 0.5}}, r"rope_parameters\.partial_rotary_factor"),
+        ("llama", {"partial_rotary_factor": 0.5}, r"partial_rotary_factor is 0\.5"),
+        ("llama", {"rope_theta": 9.0}, r"rope_theta is said twice, 9\.0 and 700\.0"),
+        ("qwen3", {"use_sliding_window": True}, "use_sliding_window is True"),
+        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has sliding_attention"),
+        ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
+        ("llama", {"architectures": ["LlamaForSequenceClassification"]}, "architectures"),
+        ("llama", {"model_type": "mistral"}, "model_type is 'mistral'"),
+        ("qwen3", {"model_type": "llama", "architectures": None}, r"q_norm\.weight has no place"),
+        ("llama", {"num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 3}, "even width"),
+    ],
+)
+def test_what_we_cannot_represent_is_refused_by_name(kind, changes, named, saved, tmp_path):
+    with pytest.raises(InputError, match=named):
+        load_llama(rewritten(saved[0] / kind, tmp_path, **changes))
+
+
+def test_qwen3_without_head_dim_has_heads_of_128(saved, tmp_path):
+    with pytest.raises(InputError, match="head_dim is 128"):
+        load_llama(rewritten(saved[0] / "qwen3", tmp_path, ("head_dim",)))
+
+
+def test_what_is_missing_is_named(saved, tmp_path):
+    with pytest.raises(InputError, match="lacks hidden_size, vocab_size"):
+        load_llama(rewritten(saved[0] / "llama", tmp_path, ("hidden_size", "vocab_size")))
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(saved, tmp_path):
+    tensors = load_file(saved[0] / "llama" / "model.safetensors")
+    folder = rewritten(saved[0] / "llama", tmp_path)
+    bias = "model.layers.0.self_attn.q_proj.bias"
+    for wrong, named in (
+        ({bias: torch.zeros(48)}, rf"{bias} has no place"),
+        ({"model.norm.weight": torch.zeros(47)}, r"model\.norm\.weight is \[47\], not \[48\]"),
+        ({"model.norm.weight": torch.zeros(48, dtype=torch.int8)}, r"model\.norm\.weight is torch\.int8"),
+    ):
+        save_file({**tensors, **wrong}, folder / "model.safetensors")
+        with pytest.raises(InputError, match=named):
+            load_llama(folder)
+    save_file({**tensors, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(6)}, folder / "model.safetensors")
+    assert_same_logits(saved[1]["llama"], load_llama(folder)[0])
+    rewritten(saved[0] / "llama", tmp_path, tie_word_embeddings=True)
+    with pytest.raises(InputError, match="tie_word_embeddings is true"):
+        load_llama(folder)

@@ -1,0 +1,302 @@
+"""Targets enumerated: by hand on small examples, and against plain loops on random rows."""
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byteproxy.errors import InputError
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.embedding import Spelling
+from byteproxy.model.objective import Objective, check_fit
+from byteproxy.model.targets import Positions, byte_aims, columns, losses, symbol_aims
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import EOS, FIRST_BYTE, PAD, RAW, SPECIALS, Vocab, closing, opening
+
+STRINGS = [b"a", b"bc", b"def", b"ghij"]
+VOCAB = Vocab((len(STRINGS),))
+FIRST = VOCAB.first_id(1)
+
+
+class Piece(NamedTuple):
+    """A segment as far as it is in a row: its strings (single bytes if raw), and what ends it."""
+
+    representation: int
+    strings: tuple[bytes, ...]
+    closed: bool = True
+    ended: bool = True
+
+
+class Place(NamedTuple):
+    """A position: its id, the ids it is spelled with, and which document and piece it is in."""
+
+    id: int
+    spelled: list[int]
+    representation: int
+    document: int
+    piece: int
+
+
+def id_of(string, representation):
+    return FIRST_BYTE + string[0] if representation == RAW else FIRST + STRINGS.index(string)
+
+
+def places_of(documents):
+    """Every position of documents, which are lists of pieces; None is an empty stretch of two."""
+    places, piece_number = [], 0
+    for document, pieces in enumerate(documents):
+        if pieces is None:
+            for _ in range(2):
+                places.append(Place(PAD, [PAD], RAW, document, piece_number))
+                piece_number += 1
+            continue
+        for piece in pieces:
+            r = piece.representation
+            symbols = [(id_of(s, r), [FIRST_BYTE + b for b in s]) for s in piece.strings]
+            specials = [closing(r)] * piece.closed + [EOS] * piece.ended
+            written = [(opening(r), [opening(r)]), *symbols, *((one, [one]) for one in specials)]
+            places += [Place(number, spelled, r, document, piece_number) for number, spelled in written]
+            piece_number += 1
+    return places
+
+
+def shown_of(places):
+    ends, total = [], 0
+    for place in places:
+        total += len(place.spelled)
+        ends.append(total)
+    last = {place.piece: end for place, end in zip(places, ends, strict=True)}
+    targets = [
+        after.id if after.document == place.document and place.id != PAD else -1
+        for place, after in zip(places, [*places[1:], Place(0, [], 0, -1, -1)], strict=True)
+    ]
+    ids = [number for place in places for number in place.spelled]
+    return Positions(
+        torch.tensor([place.id for place in places]),
+        torch.tensor(targets),
+        torch.tensor([place.representation for place in places]),
+        Spelling(torch.tensor(ids), torch.tensor(ends), torch.tensor([last[place.piece] for place in places])),
+    )
+
+
+def enumerated(places, config, objective):
+    """{(position, softmax, head, row): weight}, softmax "byte" or "symbol", by loops; rows are ids, or symbols' own."""
+    found = {}
+
+    def add(position, softmax, head, number, weight):
+        row = number if softmax == "byte" or number < SPECIALS else number - FIRST + SPECIALS
+        key = position, softmax, head, row
+        if weight:
+            found[key] = found.get(key, 0.0) + weight
+
+    for at, place in enumerate(places):
+        if place.id == PAD:
+            continue
+        raw = place.representation == RAW
+        rest = [one for one in places[at + 1 :] if one.piece == place.piece]
+        following = [number for one in rest for number in one.spelled]
+        document = [one for one in places[at + 1 :] if one.document == place.document]
+        after = document[0] if document else None
+        if after is not None and raw:
+            add(at, "byte", 1, after.id, objective.raw_weight)
+        elif after is not None:
+            add(at, "symbol", 1, after.id, objective.compressed_weight * objective.symbols)
+            if not rest:  # the sentinel of the next segment
+                add(at, "byte", 1, after.id, objective.compressed_weight * (objective.bag + objective.bytes))
+            for number in after.spelled if rest else []:
+                add(at, "byte", 1, number, objective.compressed_weight * objective.bag / len(after.spelled))
+        reach = following if raw or objective.reach == "text" else following[: len(after.spelled) if rest else 0]
+        for head in range(1, config.byte_heads + 1):
+            if head <= len(reach) and not (raw and head == 1):
+                weight = objective.raw_weight if raw else objective.compressed_weight * objective.bytes
+                add(
+                    at,
+                    "byte",
+                    head,
+                    reach[head - 1],
+                    weight * (1.0 if head == 1 else objective.head_decay ** (head - 1)),
+                )
+        for head in range(2, config.symbol_heads + 1):
+            if not raw and head <= len(rest):
+                weight = objective.compressed_weight * objective.symbols * objective.head_decay ** (head - 1)
+                add(at, "symbol", head, rest[head - 1].id, weight)
+    return found
+
+
+def ours(places, config, objective):
+    shown, found = shown_of(places), {}
+    first, further = byte_aims(config, shown, objective, 0.0)
+    parts = [("byte", 1, first), ("byte", 2, further)]
+    if objective.symbols:
+        first, further = symbol_aims(config, shown, objective, 0.0, 1, VOCAB)
+        parts += [("symbol", 1, first), ("symbol", 2, further)]
+    for softmax, base, aims in parts:
+        for position, head, row, weight in zip(*(one.tolist() for one in aims[:4]), strict=True):
+            key = position, softmax, head + base, row
+            found[key] = found.get(key, 0.0) + weight
+    return {key: weight for key, weight in found.items() if weight}
+
+
+def names(found, head, softmax="byte"):
+    """What one head predicts, position by position: characters, and specials by name."""
+    written = {closing(0): "</raw>", closing(1): "</comp>", EOS: "eos", opening(0): "<raw>", opening(1): "<comp>"}
+
+    def name(row):
+        if row in written:
+            return written[row]
+        return chr(row - FIRST_BYTE) if softmax == "byte" else STRINGS[row - SPECIALS].decode()
+
+    chosen = sorted((key for key in found if key[1] == softmax and key[2] == head), key=lambda key: key[0])
+    return {position: name(row) for position, _, _, row in chosen}
+
+
+R3 = ModelConfig(byte_heads=3, symbol_heads=2)
+CROSS = Objective(bytes=1.0)
+
+
+def test_raw_by_hand():
+    """<raw> a b c </raw> eos: no head sees past eos."""
+    found = ours(places_of([[Piece(RAW, (b"a", b"b", b"c"))]]), R3, CROSS)
+    assert names(found, 1) == {0: "a", 1: "b", 2: "c", 3: "</raw>", 4: "eos"}
+    assert names(found, 2) == {0: "b", 1: "c", 2: "</raw>", 3: "eos"}
+    assert names(found, 3) == {0: "c", 1: "</raw>", 2: "eos"}
+    assert not names(found, 1, "symbol")
+
+
+def test_compressed_by_hand():
+    """<comp> bc a def </comp> eos: symbols, and the bytes of the text that follows."""
+    found = ours(places_of([[Piece(1, (b"bc", b"a", b"def"))]]), R3, CROSS)
+    assert names(found, 1, "symbol") == {0: "bc", 1: "a", 2: "def", 3: "</comp>", 4: "eos"}
+    assert names(found, 2, "symbol") == {0: "a", 1: "def", 2: "</comp>", 3: "eos"}
+    assert names(found, 1) == {0: "b", 1: "a", 2: "d", 3: "</comp>", 4: "eos"}
+    assert names(found, 2) == {0: "c", 1: "d", 2: "e", 3: "eos"}
+    assert names(found, 3) == {0: "a", 1: "e", 2: "f"}
+
+
+def test_compressed_bytes_may_stop_at_the_next_symbol():
+    found = ours(places_of([[Piece(1, (b"bc", b"a", b"def"))]]), R3, Objective(symbols=0, bytes=1.0, reach="symbol"))
+    assert names(found, 1) == {0: "b", 1: "a", 2: "d", 3: "</comp>", 4: "eos"}
+    assert names(found, 2) == {0: "c", 2: "e"}
+    assert names(found, 3) == {2: "f"}
+
+
+def test_pairs_by_hand():
+    """<comp> bc </comp> <raw> b c </raw> eos: only the first head names the sentinel of the next segment."""
+    pair = [Piece(1, (b"bc",), ended=False), Piece(RAW, (b"b", b"c"))]
+    found = ours(places_of([pair]), R3, CROSS)
+    assert names(found, 1, "symbol") == {0: "bc", 1: "</comp>", 2: "<raw>"}
+    assert names(found, 2, "symbol") == {0: "</comp>"}
+    assert names(found, 1) == {0: "b", 1: "</comp>", 2: "<raw>", 3: "b", 4: "c", 5: "</raw>", 6: "eos"}
+    assert names(found, 2) == {0: "c", 3: "c", 4: "</raw>", 5: "eos"}
+    assert names(found, 3) == {0: "</comp>", 3: "</raw>", 4: "eos"}
+
+
+def test_switch_by_hand():
+    """<raw> a </raw> <comp> a bc </comp> <raw> d, cut by the end of the row."""
+    chain = [
+        Piece(RAW, (b"a",), ended=False),
+        Piece(1, (b"a", b"bc"), ended=False),
+        Piece(RAW, (b"d",), closed=False, ended=False),
+    ]
+    found = ours(places_of([chain]), R3, CROSS)
+    raw_and_first = {0: "a", 1: "</raw>", 2: "<comp>", 3: "a", 4: "b", 5: "</comp>", 6: "<raw>", 7: "d"}
+    assert names(found, 1) == raw_and_first
+    assert names(found, 2) == {0: "</raw>", 3: "b", 4: "c"}
+    assert names(found, 3) == {3: "c", 4: "</comp>"}
+    assert names(found, 1, "symbol") == {3: "a", 4: "bc", 5: "</comp>", 6: "<raw>"}
+    assert names(found, 2, "symbol") == {3: "bc", 4: "</comp>"}
+
+
+def test_a_bag_is_the_bytes_of_the_next_symbol_at_equal_weights():
+    found = ours(places_of([[Piece(1, (b"def", b"a"))]]), ModelConfig(), Objective(symbols=0, bag=1.0))
+    bag = {row - FIRST_BYTE: weight for (position, _, _, row), weight in found.items() if position == 0}
+    assert bag == {ord(c): pytest.approx(1 / 3) for c in "def"}
+    assert {key[3] for key in found if key[0] == 2} == {closing(1)}
+
+
+raw_piece = st.builds(
+    Piece,
+    st.just(RAW),
+    st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=4).map(tuple),
+    st.booleans(),
+    st.booleans(),
+)
+compressed_piece = st.builds(
+    Piece, st.just(1), st.lists(st.sampled_from(STRINGS), max_size=4).map(tuple), st.booleans(), st.booleans()
+)
+rows = st.lists(st.none() | st.lists(raw_piece | compressed_piece, min_size=1, max_size=3), min_size=1, max_size=4)
+weight = st.sampled_from([0.0, 0.5, 1.0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    documents=rows,
+    byte_heads=st.integers(1, 5),
+    symbol_heads=st.integers(1, 3),
+    symbols=weight,
+    bag=weight,
+    in_order=weight,
+    reach=st.sampled_from(["text", "symbol"]),
+)
+def test_targets_are_those_of_the_loops(documents, byte_heads, symbol_heads, symbols, bag, in_order, reach):
+    if not symbols + bag + in_order:
+        symbols = 1.0
+    config = ModelConfig(byte_heads=byte_heads, symbol_heads=symbol_heads)
+    objective = Objective(symbols, bag, in_order, reach, raw_weight=0.9, compressed_weight=0.3)
+    places = places_of(documents)
+    wanted = enumerated(places, config, objective)
+    assert ours(places, config, objective) == {key: pytest.approx(one, rel=1e-5) for key, one in wanted.items()}
+
+
+def test_losses_are_kept_apart_by_representation_and_head():
+    """Zero heads: every target costs the log of its softmax's rows, however it is weighted."""
+    config = ModelConfig(width=8, layers=1, heads=1, ffn=8, byte_heads=3, symbol_heads=2)
+    model = Transformer(config, VOCAB.size)
+    shown = shown_of(places_of([[Piece(1, (b"bc", b"a", b"def"))], [Piece(RAW, (b"a", b"b", b"c"))]]))
+    found = losses(model, torch.randn(len(shown.symbols_N), 8), shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
+    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag"]
+    assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5)]]
+    cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0], dtype=torch.float64))
+    torch.testing.assert_close(found.nats, found.counts * cost, rtol=1e-5, atol=1e-5)
+    by_hand = 5 + 4 * 0.75 + 3 * 0.75**2 + 0.25 * (5 + 4 * 0.75 + 3 * 0.75**2) + 0.5 * 5
+    by_hand = by_hand * float(cost[0]) + (5 + 4 * 0.75) * float(cost[3])
+    assert float(found.total.detach()) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_weights_of_further_heads_follow_their_schedule():
+    objective = Objective(head_decay=0.5, heads_weight=1.0, heads_weight_end=0.0)
+    assert [objective.head_weight(head, 0.0) for head in (1, 2, 3)] == [1.0, 0.5, 0.25]
+    assert [objective.head_weight(head, 0.5) for head in (1, 2, 3)] == [1.0, 0.25, 0.125]
+    assert [objective.head_weight(head, 1.0) for head in (1, 2, 3)] == [1.0, 0.0, 0.0]
+    assert Objective(heads_weight=2.0).head_weight(2, 1.0) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("model", "objective", "field"),
+    [
+        ({"symbol_heads": 2}, {"symbols": 0.0, "bag": 1.0}, "model.symbol_heads"),
+        ({"softmax": "shared", "inputs": "mean"}, {}, "model.softmax"),
+        ({"softmax": "shared"}, {"bag": 1.0}, "objective.bag"),
+        ({"value_embeddings": True, "inputs": "mean"}, {}, "model.value_embeddings"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_by_name(model, objective, field):
+    with pytest.raises(InputError, match=field):
+        check_fit(ModelConfig(**model), Objective(**objective))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"symbols": 0.0}, "objective.symbols"),
+        ({"bag": -1.0}, "objective.bag"),
+        ({"head_decay": float("nan")}, "objective.head_decay"),
+        ({"reach": "far"}, "objective.reach"),
+        ({"heads_weight_end": -0.1}, "objective.heads_weight_end"),
+    ],
+)
+def test_wrong_objectives_are_refused_by_name(wrong, field):
+    with pytest.raises(InputError, match=field):
+        Objective(**wrong)
