@@ -1,140 +1,263 @@
-"""The training step of the demo's recipe: positions a second, against this machine's own matrix products, arm by arm.
+"""The training step: against transformers' Llama of the same shape, against this machine's own matrix products, and
+what documents, symbols, heads and determinism cost.
 
-Floor: the products of one step (forward, input gradient, weight gradient) at the rate that this machine reaches for
-each of their shapes alone, attention's products at the mean of these rates. `gemm_share` is that time over the step's,
-optimizer included. Arms alternate in rounds of a few steps after a warm-up; a ratio is the median over rounds, with the
-quartiles beside it.
+`vs_transformers`: positions a second, ours over `LlamaForCausalLM` compiled, SDPA with is_causal, fused AdamW, float32
+weights with bfloat16 products (autocast) as ours has them; `vs_transformers_bf16` the same with all its weights in
+bfloat16, which is less exact. Rows of 1,024 positions, one document each, AdamW on both sides.
+`peak_memory_vs_transformers`: of a step's highest resident memory, less what was there before the model was made; each
+side in a process of its own. `gemm_share`: the floor is the products of one step (forward, input gradient, weight
+gradient) at the rate that this machine reaches for each of their shapes alone, attention's at the mean of these rates;
+the share is that time over the step's, optimizer included.
+The other ratios are of steps of the 20m model in the mixture's own rows. Sides alternate, a step each, after a warm-up;
+a ratio is the median over rounds, with the quartiles beside it.
 """
 
-import resource
+import argparse
+import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from byteproxy.config import from_toml
+from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.mixture.schedule import Mixture, Phase
-from byteproxy.model.attention import documents
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.objective import Objective
+from byteproxy.model.targets import Positions, losses
+from byteproxy.model.transformer import Transformer
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.recipe import Study
-from byteproxy.train.flops import fastest_dtype, matrix_rate, plan_flops
-from byteproxy.train.trainer import DTYPES, TrainConfig, Trainer
+from byteproxy.train import compiler
+from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.flops import fastest_dtype, matrix_rate, training_flops
+from byteproxy.train.optim import OptimConfig, optimizers
+from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
+from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
 
-ROUNDS, STEPS = 9, 4
-RECIPE = Path(__file__).parents[1] / "recipes" / "demo.toml"
+LENGTH = 1024
+ROWS = {"3m": 8, "20m": 4}
+ROUNDS = {"3m": 9, "20m": 7}
+SHAPES = {
+    "3m": ModelConfig(width=256, layers=4, heads=4, ffn=704),
+    "20m": ModelConfig(width=512, layers=6, heads=8, ffn=1408),
+}
+VIEW = "bpe-4096"
+ONE = Mixture(phases=(Phase(1.0, "one", 0.9),))
+COMPOSED = {"inputs": "mean", "hashed_rows": 0}
 
 
 def measure(say: Callable[[str], None]) -> dict:
-    """Figures of the demo's model on this machine."""
-    study = from_toml(RECIPE, Study)
+    """Figures of two sizes on this machine."""
     dtype = fastest_dtype()
-    with tempfile.TemporaryDirectory() as folder:
-        say("prepare the corpus ...")
-        prepare_documents(read_stdlib(), Path(folder), study.split)
-        view = BpeView.train((d.text for d in Store.open(Path(folder)).documents("train")), study.alphabet)
-        add_view(Path(folder), view)
-        store = Store.open(Path(folder))
-        # Each mode held still: raw only, the mixture after its warm-up, and pairs in the middle of the warm-up.
-        mixtures = {
-            "bytes": study.arms["bytes"],
-            "proxy": Mixture(phases=(Phase(1.0, "one", 0.9),)),
-            "paired": Mixture(phases=(Phase(1.0, "pairs", 0.65),)),
-        }
-        say("train ...")
-        trainers = {
-            name: _trainer(study, mixture, view.name, dtype, store, folder) for name, mixture in mixtures.items()
-        }
-        seconds = _alternate({name: trainer.step for name, trainer in trainers.items()})
-        figures: dict = {"dtype": str(dtype).removeprefix("torch."), "rounds": ROUNDS, "steps_per_round": STEPS}
-        for name, trainer in trainers.items():
-            step = float(np.median(seconds[name]))
-            counters = trainer.counters
-            figures[name] = {
-                "positions_s": round(study.shape.positions / step),
-                "gflops_s": round(counters.flops / counters.positions * study.shape.positions / step / 1e9, 1),
-                "gemm_share": round(_floor(trainer, dtype) / step, 3),
-                "loading_share": round(counters.loading_seconds / counters.seconds, 5),
-            }
-        figures["proxy_step_vs_bytes_step"] = _ratio(seconds["proxy"], seconds["bytes"])
-        figures["paired_step_vs_bytes_step"] = _ratio(seconds["paired"], seconds["bytes"])
-        figures["attention_sdpa_vs_ours"] = _attention(trainers["bytes"], dtype)
-        figures["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    figures: dict = {"dtype": str(dtype).removeprefix("torch."), "torch": torch.__version__}
+    for size in SHAPES:
+        say(f"{size} beside transformers ...")
+        for key, value in _against_transformers(size, dtype).items():
+            figures.setdefault(key, {})[size] = value
+    for size in SHAPES:
+        say(f"memory of {size} ...")
+        memory = {side: _memory_of(side, size, dtype) for side in ("ours", "transformers")}
+        figures.setdefault("peak_memory_mb", {})[size] = {side: round(value) for side, value in memory.items()}
+        ratio = round(memory["ours"] / memory["transformers"], 3)
+        figures.setdefault("peak_memory_vs_transformers", {})[size] = ratio
+    figures |= _of_the_mixture(dtype, say)
     return figures
 
 
-def _trainer(study: Study, mixture: Mixture, view: str, dtype: torch.dtype, store: Store, folder: str) -> Trainer:
-    name = next(name for name, known in DTYPES.items() if known == dtype)
-    config = TrainConfig(
-        1000, study.seed, (view,) if mixture.needs_view else (), name, study.model, mixture, study.shape, study.optim
+def _against_transformers(size: str, dtype: torch.dtype) -> dict:
+    sides = {side: _stepper(side, size, dtype) for side in ("ours", "transformers", "transformers_bf16")}
+    if dtype == torch.float32:
+        del sides["transformers_bf16"]
+    seconds = _alternate(sides, ROUNDS[size])
+    ours, positions = seconds["ours"], ROWS[size] * LENGTH
+    flops = training_flops(SHAPES[size], positions, ROWS[size] * LENGTH * (LENGTH + 1) // 2, positions * FIRST_SYMBOL)
+    step = float(np.median(ours))
+    return {
+        "positions_s": {side: round(positions / float(np.median(values))) for side, values in seconds.items()},
+        "gflops_s": round(flops / step / 1e9, 1),
+        "gemm_share": round(_floor(SHAPES[size], positions, flops, dtype) / step, 3),
+        **{f"vs_{side}": _ratio(values, ours) for side, values in seconds.items() if side != "ours"},
+    }
+
+
+def _stepper(side: str, size: str, dtype: torch.dtype) -> Callable[[], None]:
+    """One training step of one side, compiled, on symbols that stay the same."""
+    symbols = torch.randint(SPECIALS, FIRST_SYMBOL, (ROWS[size], LENGTH), generator=torch.Generator().manual_seed(0))
+    return _our_step(size, symbols, dtype) if side == "ours" else _their_step(side, size, symbols, dtype)
+
+
+def _our_step(size: str, symbols: torch.Tensor, dtype: torch.dtype) -> Callable[[], None]:
+    model = Transformer(SHAPES[size], FIRST_SYMBOL, dtype)
+    compiler.prepare(model, True, symbols.numel(), torch.device("cpu"))
+    (optimizer,) = optimizers(model, OptimConfig("adamw"))
+    targets = symbols.roll(-1, 1)
+    targets[:, -1] = -1
+    shown = Positions(symbols.flatten(), targets.flatten(), torch.zeros(symbols.numel(), dtype=torch.int64))
+    lengths = np.full(len(symbols), LENGTH)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        hidden = model(shown.symbols_N, layout_of(lengths))
+        found = losses(model, hidden, shown, Vocab(), Objective(), 0.0)
+        (found.total / (targets >= 0).sum()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def _their_step(side: str, size: str, symbols: torch.Tensor, dtype: torch.dtype) -> Callable[[], None]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = SHAPES[size]
+    config = LlamaConfig(
+        vocab_size=FIRST_SYMBOL,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn,
+        max_position_embeddings=LENGTH,
+        attn_implementation="sdpa",
+        use_cache=False,
     )
-    return Trainer(config, store, Path(tempfile.mkdtemp(dir=folder)))
+    model = LlamaForCausalLM(config)
+    if side == "transformers_bf16":
+        model = model.bfloat16()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    forward = torch.compile(model)
+    cast = side == "transformers" and dtype == torch.bfloat16
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+            loss = forward(input_ids=symbols, labels=symbols).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step
 
 
-def _alternate(
-    sides: dict[str, Callable[[], object]], rounds: int = ROUNDS, calls: int = STEPS
-) -> dict[str, np.ndarray]:
-    """Seconds a call, float64 [rounds], of each side in turn, after a warm-up round of all."""
+def _memory_of(side: str, size: str, dtype: torch.dtype) -> float:
+    """Megabytes, measured in a process of its own."""
+    name = str(dtype).removeprefix("torch.")
+    command = [sys.executable, __file__, "--memory", side, size, name]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def _print_memory(side: str, size: str, dtype: torch.dtype) -> None:
+    import transformers  # noqa: F401  on both sides, so that neither pays for it
+
+    before = _status("VmRSS")
+    step = _stepper(side, size, dtype)
+    for _ in range(2):
+        step()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of compiling
+    for _ in range(3):
+        step()
+    print(_status("VmHWM") - before)
+
+
+def _status(name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None, "Linux says so"
+    return int(found[1]) / 1024
+
+
+def _of_the_mixture(dtype: torch.dtype, say: Callable[[str], None]) -> dict:
+    """Steps of the 20m model in real rows."""
+    name = next(name for name, known in DTYPES.items() if known == dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        say("prepare a corpus ...")
+        prepare_documents(read_stdlib(), Path(folder), Split(0.05, 0.1))
+        view = BpeView.train((d.text for d in Store.open(Path(folder)).documents("train")), 4096)
+        add_view(Path(folder), view)
+        store = Store.open(Path(folder))
+        bytes_only = TrainConfig(
+            dtype=name,
+            model=SHAPES["20m"],
+            mixture=BYTES,
+            shape=Shape(ROWS["20m"], LENGTH, 512),
+            optim=OptimConfig("adamw"),
+        )
+        proxy = replace(bytes_only, views=(VIEW,), mixture=ONE)
+        by_bytes = Objective(symbols=0.0, bag=1.0)
+        configs = {
+            "bytes": bytes_only,
+            "proxy": proxy,
+            "byte_outputs": replace(proxy, objective=by_bytes, model=replace(SHAPES["20m"], **COMPOSED)),
+            "seven_heads": replace(bytes_only, model=replace(SHAPES["20m"], byte_heads=7)),
+            "muon": replace(bytes_only, optim=OptimConfig("muon")),
+        }
+        say("steps of the mixture ...")
+        trainers = {key: Trainer(config, store, Path(tempfile.mkdtemp(dir=folder))) for key, config in configs.items()}
+        sides: dict[str, Callable[[], object]] = {key: trainer.step for key, trainer in trainers.items()}
+        sides["unmasked"] = _stepper("ours", "20m", dtype)
+
+        def deterministic() -> None:
+            with compiler.deterministic(True):
+                trainers["bytes"].step()
+
+        sides["deterministic"] = deterministic
+        seconds = _alternate(sides, ROUNDS["20m"])
+        counters = trainers["bytes"].counters
+        return {
+            "proxy_step_vs_bytes_step": _ratio(seconds["proxy"], seconds["bytes"]),
+            "byte_outputs_step_vs_bytes_step": _ratio(seconds["byte_outputs"], seconds["bytes"]),
+            "seven_heads_step_vs_one": _ratio(seconds["seven_heads"], seconds["bytes"]),
+            "muon_step_vs_adamw": _ratio(seconds["muon"], seconds["bytes"]),
+            "masked_step_vs_unmasked": _ratio(seconds["bytes"], seconds["unmasked"]),
+            "deterministic_step_vs_default": _ratio(seconds["deterministic"], seconds["bytes"]),
+            "loading_share": round(counters.loading_seconds / counters.seconds, 5),
+        }
+
+
+def _alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds a step, float64 [rounds], of each side in turn, after two warm-up rounds of all."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(ROUNDS + 1):
-        for name, call in sides.items():
+    for turn in range(rounds + 2):
+        for name, step in sides.items():
             begin = time.perf_counter()
-            for _ in range(STEPS):
-                call()
-            if turn:
-                seconds[name].append((time.perf_counter() - begin) / STEPS)
+            step()
+            if turn > 1:
+                seconds[name].append(time.perf_counter() - begin)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def _ratio(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+def _ratio(one: np.ndarray, other: np.ndarray) -> dict:
     low, median, high = np.quantile(one / other, (0.25, 0.5, 0.75))
     return {"median": round(float(median), 3), "quartiles": [round(float(low), 3), round(float(high), 3)]}
 
 
-def _floor(trainer: Trainer, dtype: torch.dtype) -> float:
+def _floor(shape: ModelConfig, positions: int, flops: int, dtype: torch.dtype) -> float:
     """Seconds of the matrix products of one step at this machine's rate for each shape."""
-    plan, _ = trainer.stream.plan(trainer.state)
-    shape, positions = trainer.config.model, int(plan.lengths.sum())
-    kv = shape.kv_heads * shape.head_width
-    products = [(positions, shape.width, shape.width + 2 * kv), (positions, shape.width, shape.width)] * shape.layers
-    products += [(positions, shape.width, shape.ffn)] * 2 * shape.layers
-    products += [(positions, shape.ffn, shape.width)] * shape.layers
-    vocab = trainer.stream.vocab
-    for representation in range(vocab.representations):
-        if targets := int(plan.targets[representation]):
-            products.append((targets, shape.width, vocab.softmax_rows(representation)))
+    width, kv = shape.width, shape.kv_heads * shape.head_width
+    products = [(width, width + 2 * kv), (width, width), (width, 2 * shape.ffn), (shape.ffn, width)] * shape.layers
+    products.append((width, FIRST_SYMBOL))
     rates: dict[tuple[int, int, int], float] = {}
-    seconds = flops = 0.0
-    for m, k, n in products:
-        for each in ((m, k, n), (m, n, k), (n, m, k)):
+    seconds = counted = 0.0
+    for k, n in products:
+        for each in ((positions, k, n), (positions, n, k), (n, positions, k)):
             if each not in rates:
                 rates[each] = matrix_rate(dtype, each, 0.05)
-            seconds += 2 * m * k * n / rates[each]
-            flops += 2 * m * k * n
-    attention = plan_flops(shape, vocab, plan) - flops
-    return seconds + attention * seconds / flops
+            seconds += 2 * positions * k * n / rates[each]
+            counted += 2 * positions * k * n
+    return seconds * flops / counted
 
 
-def _attention(trainer: Trainer, dtype: torch.dtype) -> dict[str, float]:
-    """Forward and backward of one layer's attention on a step's documents: SDPA's kernel over batched products."""
-    plan, _ = trainer.stream.plan(trainer.state)
-    layout, shape = layout_of(plan.lengths), trainer.config.model
-    size = (len(layout.positions_N), shape.heads, shape.head_width)
-    qkv = [torch.randn(size, dtype=dtype, requires_grad=True) for _ in range(3)]
-    longest = documents.LONGEST_PRODUCT
-
-    def attend(limit: int) -> None:
-        documents.LONGEST_PRODUCT = limit
-        out = documents.attend(*qkv, layout)
-        torch.autograd.grad(out, qkv, torch.ones_like(out))
-
-    seconds = _alternate({"sdpa": lambda: attend(0), "ours": lambda: attend(longest)})
-    documents.LONGEST_PRODUCT = longest
-    return _ratio(seconds["sdpa"], seconds["ours"])
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--memory", nargs=3, required=True)
+    side, size, name = parser.parse_args().memory
+    _print_memory(side, size, DTYPES[name])

@@ -37,8 +37,13 @@ def test_help_teaches_the_tool_and_comes_at_once():
     result = byteproxy("--help")
     assert time.perf_counter() - begin < 2
     assert result.returncode == 0
-    for word in ("compress", "raw bytes", "demo", "generate", "--json", "arXiv 2602.04289"):
+    for word in ("compress", "raw bytes", "demo", "generate", "--json", "arXiv 2602.04289", "train --plan 3m"):
         assert word in result.stdout
+    assert "• train " in result.stdout
+    order = [
+        result.stdout.index(f"  byteproxy {name} ") for name in ("prepare", "mixture", "train", "demo", "generate")
+    ]
+    assert order == sorted(order), "as the pipeline goes"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from byteproxy.vocab import PAD
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"
 RUN = """
-steps = 60
+stop = "60 steps"
 seed = 7
 views = ["codebook-1024"]
 [shape]

@@ -13,14 +13,14 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import Spelling
 from byteproxy.model.transformer import Transformer
-from byteproxy.vocab import FIRST_SYMBOL, Vocab
+from byteproxy.vocab import FIRST_SYMBOL
 
 LLAMA = ModelConfig(width=48, layers=3, heads=4, key_value_heads=2, ffn=80, rope_theta=500.0, norm_epsilon=1e-4)
 QWEN3 = replace(LLAMA, qk_norm=True)
 COMPRESSED = {"inputs": "positions", "hashed_rows": 64, "byte_heads": 3, "symbol_heads": 2}
 
 
-def filled(config, rows=Vocab((1000,)).size, output_rows=None):
+def filled(config, rows=1320, output_rows=None):
     torch.manual_seed(0)
     model = Transformer(config, rows, output_rows=output_rows)
     for parameter in model.parameters():

@@ -153,7 +153,11 @@ def test_weights_of_16_bits_become_float32(dtype, tmp_path):
         ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 700.0}}, "rope_parameters"),
         ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling"),
         ("llama", {"rope_parameters": {"full_attention": ROPE}}, "rope_parameters"),
-        ("llama", {"rope_parameters": {**ROPE, "partial_rotary_factor": 0.5}}, r"rope_parameters\.partial_rotary_factor"),
+        (
+            "llama",
+            {"rope_parameters": {**ROPE, "partial_rotary_factor": 0.5}},
+            r"rope_parameters\.partial_rotary_factor",
+        ),
         ("llama", {"partial_rotary_factor": 0.5}, r"partial_rotary_factor is 0\.5"),
         ("llama", {"rope_theta": 9.0}, r"rope_theta is said twice, 9\.0 and 700\.0"),
         ("qwen3", {"use_sliding_window": True}, "use_sliding_window is True"),

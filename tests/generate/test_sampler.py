@@ -19,7 +19,8 @@ CHOICES = [*ENDS, *range(FIRST_BYTE, 320)]
 
 def filled(rows=320, **options):
     torch.manual_seed(0)
-    model = Transformer(ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, ffn=48, **options), rows)
+    shape = {"width": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "ffn": 48}
+    model = Transformer(ModelConfig(**{**shape, **options}), rows)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.lm_head.weight.data[ENDS] = 0
@@ -74,15 +75,16 @@ def test_one_seed_one_text(model):
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize(("soft_cap", "temperature"), [(0.0, 1.0), (0.0, 2.0), (1.5, 1.0), (1.5, 0.5)])
+@pytest.mark.parametrize(("soft_cap", "temperature"), [(0.0, 1.0), (0.0, 2.0), (1.5, 0.7)])
 def test_draws_follow_the_models_distribution(soft_cap, temperature):
     """Of a model that says the same after every byte, so that one text is many draws."""
-    model = filled(soft_cap=soft_cap)
+    model = filled(soft_cap=soft_cap, layers=1)
     with torch.no_grad():
         model.embed_tokens.weight[:] = model.embed_tokens.weight[0]
         for block in model.blocks():
             block.self_attn.o_proj.weight.zero_()
             block.mlp.down_proj.weight.zero_()
+        model.lm_head.weight *= 3
         hidden = model(torch.tensor([opening(0)]), layout_of(np.array([1])))[0]
         logits = model.lm_head.weight[CHOICES] @ hidden
     if soft_cap:
@@ -90,16 +92,16 @@ def test_draws_follow_the_models_distribution(soft_cap, temperature):
     wanted = (logits / temperature).softmax(0).double().numpy()
     draws: list[int] = []
     for seed in range(100):  # a text may end
-        draws += continued(model, b"", 1500 - len(draws), 40, temperature, seed)
-        if len(draws) == 1500:
+        draws += continued(model, b"", 1000 - len(draws), 40, temperature, seed)
+        if len(draws) == 1000:
             break
     bytes_only = wanted[2:] / wanted[2:].sum()
     expected = len(draws) * bytes_only
     counted = np.bincount(draws, minlength=256)
     often = expected >= 5
     chi2 = ((counted[often] - expected[often]) ** 2 / expected[often]).sum()
-    assert len(draws) == 1500
-    assert often.sum() > 30
+    assert len(draws) == 1000
+    assert often.sum() > 20
     assert chi2 < often.sum() + 5 * np.sqrt(2 * often.sum())
 
 
@@ -119,7 +121,7 @@ def test_wrong_requests_are_refused(model):
 
 
 def test_a_vocabulary_without_all_bytes_is_refused():
-    with pytest.raises(InputError, match="319 symbols.* first 320"):
+    with pytest.raises(InputError, match=r"319 symbols.* first 320"):
         next(continued(filled(rows=319), b"", 1, 40))
 
 

@@ -1,42 +1,115 @@
-"""The backend that training uses against the dense oracle, on random layouts, values and gradients."""
+"""Every backend against the dense oracle on random layouts: values, and gradients where it has them."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from byteproxy.model.attention import dense, documents
+from byteproxy.errors import InputError
+from byteproxy.model.attention import backend, dense, documents, flex, sdpa, varlen
 from byteproxy.model.attention.layout import layout_of
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=8)
+IN_PLACE = [[32], [64] * 4, [32, 32, 64], [32, 96, 160], [256]]
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
-def both(lengths, seed=0):
-    layout = layout_of(np.array(lengths))
-    generator = torch.Generator().manual_seed(seed)
-    shape = (sum(lengths), 2, 6)
-    qkv = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(3)]
-    gradient = torch.randn(shape, generator=generator, dtype=torch.float64)
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tensors are small here: threads would only wait for each other where something else uses the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def assert_like_the_oracle(attend, lengths, device=CPU, dtype=torch.float64, width=6, gradients=True, tolerance=1e-9):
+    """The oracle gets the same numbers, in float32 at least, and products in full."""
+    layout = layout_of(np.array(lengths), device)
+    generator = torch.Generator().manual_seed(sum(lengths))
+    shape = (sum(lengths), 2, width)
+    q, k, v, gradient = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(4))
     results = []
-    for attend in (dense.attend, documents.attend):
-        out = attend(*qkv, layout)
-        results.append((out, *torch.autograd.grad(out, qkv, gradient)))
-    return results
+    for one, at, kind in ((dense.attend, CPU, torch.float64), (attend, device, dtype)):
+        # Rounded to what the backend is given, for both.
+        qkv = [x.to(dtype).to(at, kind).requires_grad_(gradients) for x in (q, k, v)]
+        out = one(*qkv, layout_of(np.array(lengths)) if at == CPU else layout)
+        assert out.dtype == kind
+        found = [out, *torch.autograd.grad(out, qkv, gradient.to(at, kind))] if gradients else [out]
+        results.append([x.detach().cpu().double() for x in found])
+    for name, wanted, found in zip(("out", "dq", "dk", "dv"), *results, strict=False):
+        torch.testing.assert_close(
+            found, wanted, rtol=tolerance, atol=tolerance, msg=lambda said, name=name: name + said
+        )
 
 
-@settings(max_examples=60, deadline=None)
-@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=8))
-def test_documents_agree_with_the_oracle(lengths):
-    for oracle, ours in zip(*both(lengths), strict=True):
-        torch.testing.assert_close(ours, oracle, rtol=1e-9, atol=1e-9)
+@settings(max_examples=40, deadline=None)
+@given(lengths=LENGTHS, block=st.sampled_from([1, 3, 16, 128]), scores=st.sampled_from([1, 700, 5000, 1 << 20]))
+@example(lengths=[1], block=128, scores=1 << 20)
+@example(lengths=[90] * 7, block=16, scores=5000)
+@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 20)
+@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 15)
+def test_documents(lengths, block, scores):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "BLOCK", block)
+        patch.setattr(documents, "SCORES", scores)
+        assert_like_the_oracle(documents.attend, lengths)
 
 
-def test_long_documents_agree_with_the_oracle(monkeypatch):
-    monkeypatch.setattr(documents, "LONGEST_PRODUCT", 40)
-    for oracle, ours in zip(*both([100, 3, 100, 41, 40]), strict=True):
-        torch.testing.assert_close(ours, oracle, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("lengths", IN_PLACE)
+def test_documents_that_need_not_be_carried(lengths):
+    layout = layout_of(np.array(lengths))
+    assert layout.in_place
+    assert layout.into_M.tolist() == list(range(sum(lengths)))
+    assert_like_the_oracle(documents.attend, lengths)
 
 
-@pytest.mark.parametrize("attend", [dense.attend, documents.attend])
+@pytest.mark.parametrize("lengths", [[64, 32], [31], [32, 32, 32], [33, 31]])
+def test_a_layout_is_in_place_only_if_it_changes_nothing(lengths):
+    layout = layout_of(np.array(lengths))
+    assert layout.in_place == (layout.into_M.tolist() == list(range(sum(lengths))))
+    assert_like_the_oracle(documents.attend, lengths)
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=LENGTHS)
+@example(lengths=[1])
+@example(lengths=[300, 1, 140])
+def test_sdpa(lengths):
+    assert_like_the_oracle(sdpa.attend, lengths)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("lengths", [[1], [5, 1, 200], [64, 32, 32], [300], [127, 1, 128, 129]])
+def test_flex_forward(lengths):
+    assert_like_the_oracle(flex.attend, lengths, gradients=False)
+
+
+def test_flex_makes_its_mask_once_for_all_layers():
+    layout = layout_of(np.array([5, 3]))
+    assert flex._mask(layout) is flex._mask(layout)
+    assert flex._mask(layout_of(np.array([4, 4]))) is not flex._mask(layout)
+
+
+@on_cuda
+@pytest.mark.parametrize("lengths", [[1], [5, 1, 200], [64, 32, 32], [300, 7], [127, 1, 128, 129]])
+@pytest.mark.parametrize(
+    ("attend", "dtype", "tolerance"),
+    [
+        (documents.attend, torch.float32, 1e-4),
+        (sdpa.attend, torch.float32, 1e-4),
+        (flex.attend, torch.float32, 1e-2),  # its kernels may multiply in TF32
+        (flex.attend, torch.bfloat16, 5e-2),
+        (varlen.attend, torch.bfloat16, 5e-2),
+    ],
+)
+def test_on_cuda(attend, dtype, tolerance, lengths):
+    assert_like_the_oracle(attend, lengths, CUDA, dtype, width=64, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("attend", [dense.attend, documents.attend, sdpa.attend])
 def test_the_oracle_is_attention(attend):
     """One head of width 1, by hand: two documents, the second of two positions."""
     q = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
@@ -48,11 +121,44 @@ def test_the_oracle_is_attention(attend):
     assert out.flatten().tolist() == pytest.approx(wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize(
+    ("name", "device", "dtype", "chosen"),
+    [
+        ("auto", CPU, torch.float32, documents),
+        ("auto", CPU, torch.bfloat16, documents),
+        ("auto", CUDA, torch.float32, documents),
+        ("auto", CUDA, torch.bfloat16, varlen),
+        ("documents", CUDA, torch.bfloat16, documents),
+        ("sdpa", CPU, torch.float32, sdpa),
+        ("dense", CPU, torch.float32, dense),
+        ("flex", CUDA, torch.float32, flex),
+        ("varlen", CUDA, torch.float16, varlen),
+    ],
+)
+def test_backends_by_name(name, device, dtype, chosen):
+    assert backend(name, device, dtype) is chosen.attend
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "dtype", "said"),
+    [
+        ("varlen", CPU, torch.bfloat16, 'attention is "varlen", which trains on CUDA only'),
+        ("flex", CPU, torch.float32, 'attention is "flex", which trains on CUDA only'),
+        ("varlen", CUDA, torch.float32, 'attention is "varlen", which has no float32: give dtype'),
+    ],
+)
+def test_backends_that_cannot_train_are_refused(name, device, dtype, said):
+    with pytest.raises(InputError, match=said):
+        backend(name, device, dtype)
+
+
+@settings(max_examples=40, deadline=None)
 @given(lengths=st.lists(st.integers(1, 200), min_size=1, max_size=12))
 def test_layout_places_every_position_once(lengths):
     layout = layout_of(np.array(lengths))
     assert layout.positions_N.tolist() == [i for n in lengths for i in range(n)]
+    assert layout.document_N.tolist() == [number for number, n in enumerate(lengths) for _ in range(n)]
+    assert layout.bounds.tolist() == [sum(lengths[:number]) for number in range(len(lengths) + 1)]
     assert sum(bucket.documents * bucket.length for bucket in layout.buckets) == len(layout.into_M)
     filled = layout.into_M[layout.into_M >= 0]
     assert sorted(filled.tolist()) == list(range(sum(lengths)))

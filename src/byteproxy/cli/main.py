@@ -16,6 +16,8 @@ from byteproxy.cli.demo import demo
 from byteproxy.cli.generate import generate
 from byteproxy.cli.mixture import Command as MixtureCommand
 from byteproxy.cli.prepare import prepare
+from byteproxy.cli.train import command as train_command
+from byteproxy.cli.train import train
 from byteproxy.cli.views import Command as ViewsCommand
 from byteproxy.errors import InputError
 
@@ -35,6 +37,9 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  (views list, views train bpe:4096, views inspect FILE --views bpe codebook)
   byteproxy mixture preview runs/corpus --recipe paper
                                  what training would show when, and which share of it is compressed
+  byteproxy train --plan 3m      what a run would cost: parameters, memory, FLOPs, text, time
+  byteproxy train 3m --stop "10 minutes"
+                                 train a recipe, each number of it an option; --resume runs/3m goes on with a run
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  let the model that the demo left behind write, byte by byte
@@ -47,6 +52,7 @@ Command: TypeAlias = (
     | Annotated[CorpusCommand, tyro.conf.subcommand("corpus", description="Look into a prepared corpus and verify it.")]
     | Annotated[ViewsCommand, tyro.conf.subcommand("views", description="List, train, compare and inspect views.")]
     | Annotated[MixtureCommand, tyro.conf.subcommand("mixture", description="See what a mixture shows.")]
+    | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
     | Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
     | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
 )
@@ -55,7 +61,10 @@ Command: TypeAlias = (
 def main() -> None:
     """Run a command and exit."""
     try:
-        tyro.cli(Command, prog="byteproxy", description=ABOUT)
+        if sys.argv[1:2] == ["train"]:
+            train_command(sys.argv[2:])
+        else:
+            tyro.cli(Command, prog="byteproxy", description=ABOUT)
     except InputError as error:
         _refuse(str(error))
     except OSError as error:
@@ -70,3 +79,7 @@ def main() -> None:
 def _refuse(message: str) -> None:
     print(f"byteproxy: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

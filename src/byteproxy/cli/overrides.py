@@ -20,9 +20,9 @@ class Given(NamedTuple):
 
 def made(value: Any) -> Any:
     """What was given, built; InputError where a dataclass refuses it."""
-    if not isinstance(value, Given):
-        return value
-    return value.kind(**{name: made(one) for name, one in value.values.items()})
+    if isinstance(value, Given):
+        return value.kind(**{name: made(one) for name, one in value.values.items()})
+    return tuple(map(made, value)) if isinstance(value, tuple) else value
 
 
 def registry() -> ConstructorRegistry:
@@ -57,7 +57,7 @@ def explanations(kind: type) -> dict[str, str]:
     """
     names = "|".join(sorted((field.name for field in dataclasses.fields(kind)), key=len, reverse=True))
     heading = re.compile(rf"(?<![\w.])((?:{names})(?:, (?:{names}))*): ")
-    said = {}
+    said: dict[str, str] = {}
     for block in re.split(r"\n\s*\n", kind.__doc__ or ""):
         found = list(heading.finditer(block))
         ends = [one.start() for one in found[1:]] + [len(block)]

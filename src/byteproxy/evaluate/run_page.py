@@ -5,9 +5,10 @@ already, says the same.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import byteproxy
 from byteproxy.config import to_toml
@@ -19,6 +20,9 @@ from byteproxy.train.trainer import Trainer
 
 DASH = "\N{EN DASH}"
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+Wanted: TypeAlias = tuple[str, tuple[str, ...]]
+"""The name of a line, and where in the metrics its figure stands."""
 _AXES = {"flops": "training FLOPs", "text_bytes": "text", "wall_seconds": "wall time"}
 
 
@@ -31,8 +35,8 @@ def run_figures(trainer: Trainer) -> dict[str, Any]:
     """
     counters, config = trainer.counters, trainer.config
     lines = read_metrics(trainer.folder / "metrics.jsonl")
-    losses = next((line for line in reversed(lines) if "loss" in line), {})
-    measured = next((line for line in reversed(lines) if "raw_bpb" in line), {})
+    losses: dict[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
+    measured: dict[str, Any] = next((line for line in reversed(lines) if "raw_bpb" in line), {})
     shares = [line["machine_share"] for line in lines if line.get("machine_share") is not None]
     seconds = counters.seconds
     return {
@@ -84,11 +88,13 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
     for name, bits in (figures["view_bpb"] or {}).items():
         rows.append(Row(f"{name} bits per byte", _number(bits, 4), "the same text in the view's symbols"))
     if figures["transfer_gap"] is not None:
-        rows.append(
-            Row("transfer gap", f"{figures['transfer_gap']:+.4f}", "raw bits per byte above those of the views")
-        )
+        rows.append(Row("transfer gap", f"{figures['transfer_gap']:+.4f}", "raw bits per byte above the views'"))
     rows += [
-        Row("positions a second", _number(figures["positions_per_second"], 0), f"{figures['processes']} process(es)"),
+        Row(
+            "positions a second",
+            _number(figures["positions_per_second"], 0),
+            "1 process" if figures["processes"] == 1 else f"{figures['processes']} processes",
+        ),
         Row("share of the machine", _percent(figures["machine_share"]), "of its rate of plain matrix products"),
         Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),
         Row("memory", sized((figures["memory_mb"] or 0) * 2**20, "B"), "at the peak"),
@@ -146,11 +152,9 @@ def run_page(trainer: Trainer, figures: Mapping[str, Any]) -> str:
 
 def _bits_per_byte(measured: Sequence[Mapping[str, Any]]) -> str:
     views = list(dict.fromkeys(name for line in measured for name in line.get("view_bpb", {})))
-    wanted: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = [("raw bytes", lambda line: line["raw_bpb"])]
-    for view in views:
-        wanted.append((view, lambda line, view=view: line.get("view_bpb", {}).get(view)))
+    wanted = [("raw bytes", ("raw_bpb",)), *((view, ("view_bpb", view)) for view in views)]
     bits = _three("bits per byte", measured, wanted)
-    gap = _three("transfer gap (bits per byte)", measured, [("transfer gap", lambda line: line.get("transfer_gap"))])
+    gap = _three("transfer gap (bits per byte)", measured, [("transfer gap", ("transfer_gap",))])
     explained = (
         "<p class=note>The transfer gap is what raw bytes cost above the mean of the views: how far reading raw bytes"
         " lags behind what the model knows from compressed text. A view's bits are an upper bound of what its model of"
@@ -163,13 +167,7 @@ def _losses(logged: Sequence[Mapping[str, Any]]) -> str:
     names = dict.fromkeys(
         (kind, column) for line in logged for kind, row in line.get("losses", {}).items() for column in row
     )
-    wanted: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = [
-        (
-            f"{kind}: {column.replace('_', ' ')}",
-            lambda line, kind=kind, column=column: line.get("losses", {}).get(kind, {}).get(column),
-        )
-        for kind, column in names
-    ]
+    wanted = [(f"{kind}: {column.replace('_', ' ')}", ("losses", kind, column)) for kind, column in names]
     return _three("nats per target", logged, wanted, smooth=True) + (
         f"<p class=note>By representation and head. Strong lines: a centred mean over about {100 * SMOOTHING:.0f} % of"
         " the points. A byte is one target and so is a symbol of several bytes: compare each line with itself only.</p>"
@@ -177,14 +175,10 @@ def _losses(logged: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _speed(logged: Sequence[Mapping[str, Any]]) -> str:
-    figures = []
-    for name, key, scale in (
-        ("positions a second", "positions_per_second", 1),
-        ("% of the machine", "machine_share", 100),
-    ):
-        lines = _lines(logged, "wall_seconds", [(name, lambda line, key=key: line.get(key))], smooth=True)
-        lines = [Line(one.label, one.colour, one.x, [scale * y for y in one.y], one.smooth) for one in lines]
-        figures.append(_figure(name, lines, "wall_seconds"))
+    pace = _lines(logged, "wall_seconds", [("pace", ("positions_per_second",))], smooth=True)
+    share = _lines(logged, "wall_seconds", [("share", ("machine_share",))], smooth=True)
+    share = [replace(line, y=[100 * y for y in line.y]) for line in share]
+    figures = _figure("positions a second", pace, "wall_seconds"), _figure("% of the machine", share, "wall_seconds")
     return f"<div class=plots>{''.join(figures)}</div>"
 
 
@@ -196,7 +190,7 @@ def _skipped(lines: Sequence[Mapping[str, Any]]) -> str:
 def _three(
     y_label: str,
     logged: Sequence[Mapping[str, Any]],
-    wanted: Sequence[tuple[str, Callable[[Mapping[str, Any]], Any]]],
+    wanted: Sequence[Wanted],
     smooth: bool = False,
 ) -> str:
     """The same lines over compute, text and time."""
@@ -212,16 +206,23 @@ def _three(
 def _lines(
     logged: Sequence[Mapping[str, Any]],
     axis: str,
-    wanted: Sequence[tuple[str, Callable[[Mapping[str, Any]], Any]]],
+    wanted: Sequence[Wanted],
     smooth: bool = False,
 ) -> list[Line]:
     lines = []
-    for colour, (name, value) in enumerate(wanted):
-        points = [(line[axis], value(line)) for line in logged if axis in line]
+    for colour, (name, keys) in enumerate(wanted):
+        points = [(line[axis], _found(line, keys)) for line in logged if axis in line]
         points = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
         if points:
             lines.append(Line(name, colour, [x for x, _ in points], [y for _, y in points], smooth))
     return lines
+
+
+def _found(line: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    value: Any = line
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _figure(y_label: str, lines: Sequence[Line], axis: str) -> str:
@@ -229,7 +230,7 @@ def _figure(y_label: str, lines: Sequence[Line], axis: str) -> str:
     if not lines:
         return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
     divisor, unit = _unit(axis, max(line.x[-1] for line in lines))
-    scaled = [Line(one.label, one.colour, [x / divisor for x in one.x], one.y, one.smooth) for one in lines]
+    scaled = [replace(line, x=[x / divisor for x in line.x]) for line in lines]
     return f"<figure>{caption}{plot(f'{y_label} {axis}', scaled, f'{_AXES[axis]} ({unit})', y_label)}</figure>"
 
 
@@ -240,7 +241,7 @@ def _unit(axis: str, largest: float) -> tuple[float, str]:
     power = min(max(0, int(math.log10(max(1.0, largest))) // 3), len(_PREFIXES) - 1)
     if axis == "text_bytes":
         return 1000.0**power, f"{_PREFIXES[power]}B"
-    return 1000.0**power, f"10^{3 * power}"
+    return 1000.0**power, f"10{str(3 * power).translate(_SUPERSCRIPTS)}"
 
 
 def _number(value: float | None, places: int) -> str:

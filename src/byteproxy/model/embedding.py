@@ -39,7 +39,8 @@ def composed(
 ) -> torch.Tensor:
     """The mean of each position's byte rows, float32 [N, D].
 
-    scale_PD: what the row of the p-th byte of a symbol is multiplied by, where places are told apart.
+    scale_PD: what the row of a symbol's second byte is multiplied by, and of those after it, where places are told apart.
+        A first byte is as it is, so a raw one reads the same with a spelling and without.
     hashed_HD: rows that symbols of two bytes and more add by their hash.
     """
     ids_M, begins_N = spelling.ids_M, spelling.begins_N
@@ -47,7 +48,7 @@ def composed(
     counts_N = spelling.ends_N - begins_N
     place_M = torch.arange(len(ids_M), device=ids_M.device) - torch.repeat_interleave(begins_N, counts_N)
     if scale_PD is not None:
-        table_VD = (scale_PD[:, None] * table_VD).flatten(0, 1)
+        table_VD = torch.cat((table_VD, (scale_PD[:, None] * table_VD).flatten(0, 1)))
         ids_in_table_M = place_M.clamp_max(LONGEST_PLACE - 1) * FIRST_SYMBOL + ids_M
     else:
         ids_in_table_M = ids_M

@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Block(config, layer, rows) for layer in range(config.layers))
         self.norm = Norm(width, config.norm_epsilon)
         self.lm_head = nn.Linear(width, output_rows, bias=False)
-        self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE, width)) if config.inputs == "positions" else None
+        self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE - 1, width)) if config.inputs == "positions" else None
         self.hashed = nn.Parameter(torch.zeros(config.hashed_rows, width)) if config.hashed_rows else None
         self.ngrams = nn.ParameterList(torch.zeros(config.ngram_rows, width) for _ in config.ngrams)
         self.byte_heads = _heads(config.byte_heads, FIRST_SYMBOL, width)
@@ -213,8 +213,8 @@ class Mlp(nn.Module):
 
     def forward(self, x_ND: torch.Tensor) -> torch.Tensor:
         """The layer's output, [N, D]."""
-        gate_NF = F.linear(x_ND, self.gate_proj.weight.to(x_ND.dtype))
-        up_NF = F.linear(x_ND, self.up_proj.weight.to(x_ND.dtype))
+        weight = torch.cat((self.gate_proj.weight, self.up_proj.weight)).to(x_ND.dtype)
+        gate_NF, up_NF = F.linear(x_ND, weight).chunk(2, -1)
         return F.linear(F.silu(gate_NF) * up_NF, self.down_proj.weight.to(x_ND.dtype))
 
 

@@ -80,6 +80,7 @@ def run_study(
             **corpus,
             "model": {
                 **asdict(study.model),
+                "ngrams": list(study.model.ngrams),  # as JSON has it
                 "matrix_parameters": study.model.matrix_parameters,
                 "parameters": {name: arm.pop("parameters") for name, arm in arms.items()},
             },

@@ -54,7 +54,8 @@ class TrainConfig:
     deterministic: let only operations run that give the same bits each time.
     micro_rows: rows that one pass takes; 0: all that a rank has of a step. Less needs less memory, and changes sums by
         rounding only.
-    log_every, validate_every: in steps; validate_every 0 means only at the end.
+    log_every: steps between two lines of the metrics. validate_every: steps between two looks at the validation text;
+        0 means only one at the end.
     checkpoint_seconds: training time between two checkpoints. keep: how many of them stay.
     tensorboard: write the metrics for TensorBoard as well.
     """

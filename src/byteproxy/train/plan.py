@@ -227,4 +227,3 @@ class _Assumed(Store):
             for number, name in enumerate(sources)
         ]
         return Table(rows, Summary(tuple(told), lengths))
-

@@ -46,7 +46,7 @@ from byteproxy.train.metrics import Sinks
 from byteproxy.train.optim import learning_rate, optimizers
 from byteproxy.vocab import FIRST_SYMBOL
 
-Validate = Callable[[Transformer], dict[str, float]]
+Validate = Callable[[Transformer], dict[str, Any]]
 
 
 def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) -> Stream:
@@ -138,7 +138,7 @@ class Trainer:
         """Train to the last step and return what it took; progress counts optimizer steps.
 
         validate: called on rank 0 with the model every `validate_every` steps and at the end; its figures go to the
-            metrics.
+            metrics. All ranks must be given one, or none.
         Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if too many steps in a row can't be
         taken.
         """
@@ -174,8 +174,7 @@ class Trainer:
     def compile(self, stage: Stage = quietly) -> None:
         """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
         if not self.model.compiled_for:
-            if self.why_not_compiled and self.world.rank == 0:
-                print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            self._say_why_not_compiled()
             return
         plan, _ = self.stream.plan(self.state)
         first, last = self.part.micro_batches(self.config.shape.rows)[0]
@@ -184,6 +183,10 @@ class Trainer:
             self._pass(plan, first, last)
             self._forget_gradients()
             progress(1, 1)
+
+    def _say_why_not_compiled(self) -> None:
+        if self.why_not_compiled and self.world.rank == 0:
+            print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
 
     def step(self) -> tuple[Plan, str | None]:
         """One optimizer step; returns its plan, and why it was not taken, if it wasn't."""
@@ -237,7 +240,7 @@ class Trainer:
                 raise
             self.model.compiled_for = 0
             self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"
-            print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            self._say_why_not_compiled()
             self._forget_gradients()  # of the pass that failed, the first one of all
             found = self.losses(rows, plan.step)
             _backward(found, targets)

@@ -20,15 +20,16 @@ SCORES = 1 << 20  # scores at once, all documents and heads together: 2 MB in bf
 
 def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
-    qkv_N3HE = torch.stack((q_NHE, k_NHE, v_NHE), 1)
-    if not layout.in_place:
-        qkv_N3HE = _Take.apply(qkv_N3HE, layout.into_M, layout.back_N)
-    parts = qkv_N3HE.split([bucket.documents * bucket.length for bucket in layout.buckets])
     kernel = _blocks if q_NHE.device.type == "cpu" else _sdpa
+    sizes = [bucket.documents * bucket.length for bucket in layout.buckets]
+    padded = q_NHE, k_NHE, v_NHE
+    if not layout.in_place:
+        padded = tuple(_Take.apply(x, layout.into_M, layout.back_N) for x in padded)
     out = []
-    for bucket, part in zip(layout.buckets, parts, strict=True):
-        q, k, v = part.unflatten(0, (bucket.documents, bucket.length)).permute(2, 0, 3, 1, 4).unbind(0)
-        out.append(kernel(q, k, v).transpose(1, 2).flatten(0, 1))
+    for bucket, q, k, v in zip(layout.buckets, *(x.split(sizes) for x in padded), strict=True):
+        size = bucket.documents, bucket.length
+        attended = kernel(*(x.unflatten(0, size).transpose(1, 2) for x in (q, k, v)))
+        out.append(attended.transpose(1, 2).flatten(0, 1))
     out_MHE = out[0] if len(out) == 1 else torch.cat(out)
     return out_MHE if layout.in_place else _Take.apply(out_MHE, layout.back_N, layout.into_M)
 
@@ -58,13 +59,12 @@ def _sdpa(q_GHTE: torch.Tensor, k_GHTE: torch.Tensor, v_GHTE: torch.Tensor) -> t
 
 
 def _blocks(q_GHTE: torch.Tensor, k_GHTE: torch.Tensor, v_GHTE: torch.Tensor) -> torch.Tensor:
-    q_BTE, k_BTE, v_BTE = (x.flatten(0, 1) for x in (q_GHTE, k_GHTE, v_GHTE))
-    out_BTE: torch.Tensor = _Blocks.apply(q_BTE * q_GHTE.shape[-1] ** -0.5, k_BTE, v_BTE)
+    out_BTE: torch.Tensor = _Blocks.apply(*(x.flatten(0, 1) for x in (q_GHTE, k_GHTE, v_GHTE)))
     return out_BTE.unflatten(0, q_GHTE.shape[:2])
 
 
 class _Blocks(torch.autograd.Function):
-    """Attention of B documents and heads together, queries scaled; each of T positions."""
+    """Attention of B documents and heads together, each of T positions."""
 
     @staticmethod
     def forward(ctx: Any, q_BTE: torch.Tensor, k_BTE: torch.Tensor, v_BTE: torch.Tensor) -> torch.Tensor:
@@ -79,16 +79,16 @@ class _Blocks(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, ...]:
         q_BTE, k_BTE, v_BTE = ctx.saved_tensors
         dout_BTE = gradients[0]
-        dq_BTE, dk_BTE, dv_BTE = (torch.zeros_like(x) for x in (q_BTE, k_BTE, v_BTE))
+        dq_BTE, dk_BTE, dv_BTE = torch.empty_like(q_BTE), torch.zeros_like(k_BTE), torch.zeros_like(v_BTE)
         for some, start, stop in _pieces(q_BTE):
             dout, q, k = dout_BTE[some, start:stop], q_BTE[some, start:stop], k_BTE[some, :stop]
             weight = _weights(q, k)
-            dweight = dout @ v_BTE[some, :stop].mT
-            dscore = torch._softmax_backward_data(dweight, weight, -1, weight.dtype)
+            dscore = torch._softmax_backward_data(dout @ v_BTE[some, :stop].mT, weight, -1, weight.dtype)
             dq_BTE[some, start:stop] = dscore @ k
             dk_BTE[some, :stop] += dscore.mT @ q
             dv_BTE[some, :stop] += weight.mT @ dout
-        return dq_BTE, dk_BTE, dv_BTE
+        scale = q_BTE.shape[-1] ** -0.5
+        return dq_BTE.mul_(scale), dk_BTE.mul_(scale), dv_BTE
 
 
 def _pieces(q_BTE: torch.Tensor) -> list[tuple[slice, int, int]]:
@@ -104,7 +104,7 @@ def _pieces(q_BTE: torch.Tensor) -> list[tuple[slice, int, int]]:
 
 def _weights(q_BCE: torch.Tensor, k_BSE: torch.Tensor) -> torch.Tensor:
     """Softmax weights [B, C, S] of the last C of S positions over all S of them, as far as each may see."""
-    score_BCS = q_BCE @ k_BSE.mT
+    score_BCS = (q_BCE @ k_BSE.mT).mul_(q_BCE.shape[-1] ** -0.5)
     count = q_BCE.shape[1]
     score_BCS[:, :, -count:] += score_BCS.new_full((count, count), float("-inf")).triu(1)
     return score_BCS.softmax(-1)

@@ -1,0 +1,53 @@
+"""What `byteproxy train` prints: a plan before a run, and the figures after it, as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from byteproxy.evaluate.run_page import figure_rows, sized, timed
+from byteproxy.train.plan import RunPlan
+
+
+def plan_table(plan: RunPlan) -> Table:
+    """The figures of a run before it."""
+    about = "" if plan.exact else f"means over {plan.planned_steps} steps of the run"
+    softmax = plan.parameters - plan.raw_parameters
+    rows = [
+        ("parameters", f"{sized(plan.parameters)}", f"{plan.parameters:,}"),
+        ("  in matrices", sized(plan.matrix_parameters), "what every position passes through"),
+        ("  of the raw-byte part", sized(plan.raw_parameters), f"{sized(softmax)} go with the compressor"),
+        ("memory", sized(plan.memory_bytes, "B"), f"about, {plan.pass_positions:,} positions a pass, {plan.dtype}"),
+        ("a step: positions", f"{plan.step_positions:,.0f}", f"{100 * plan.compressed_share:.0f} % of them compressed"),
+        ("  text", sized(plan.step_text_bytes, "B"), about),
+        ("  FLOPs", f"{plan.step_flops:.3g}", about),
+        ("FLOPs a byte of text", f"{plan.flops_per_text_byte:.3g}", ""),
+        ("the run: steps", f"{plan.steps:,}", ""),
+        ("  positions", sized(plan.positions), f"{plan.positions / plan.matrix_parameters:.1f} a matrix parameter"),
+        ("  text", sized(plan.text_bytes, "B"), _times(plan)),
+        ("  FLOPs", f"{plan.flops:.3g}", ""),
+        ("  time", timed(plan.seconds), f"at {plan.rate:.3g} FLOPs a second"),
+    ]
+    return _table(rows)
+
+
+def run_table(figures: Mapping[str, Any]) -> Table:
+    """The figures of a run after it."""
+    return _table([*figure_rows(figures)])
+
+
+def _times(plan: RunPlan) -> str:
+    if not plan.corpus_bytes:
+        return ""
+    return f"{plan.text_bytes / plan.corpus_bytes:.2g} times the corpus's train side"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*row)
+    return table

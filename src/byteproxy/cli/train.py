@@ -1,0 +1,276 @@
+"""`byteproxy train`: one run from a recipe, on one process or on those that torchrun started.
+
+A recipe's own numbers are the defaults of its options, so it has to be known before the options are read: `main` hands
+over all that follows the word train, and the recipe stands in front of them. What is heavy to import is imported where
+it is needed.
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+from byteproxy.errors import InputError
+
+if TYPE_CHECKING:
+    from byteproxy.store.store import Store
+    from byteproxy.train.config import TrainConfig
+
+RUNS = Path("runs")
+_FLAGS = ("--plan", "--json", "-h", "--help")  # what may stand in front of the recipe, as no value follows
+_ABOUT = """Train a model. The recipe comes first, then whatever is to differ from it:
+
+  byteproxy train 3m                                      train it; leaves runs/3m with a report
+  byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
+  byteproxy train --plan 3m                               train nothing: parameters, memory, FLOPs, text, time
+  byteproxy train --resume runs/3m                        go on with a run, after Ctrl-C or a crash
+  torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
+
+Recipes that come with byteproxy:
+{recipes}
+A TOML file with the fields below is a recipe too; lists of phases can be given there only."""
+
+
+class Asked(NamedTuple):
+    """What a command line asks for."""
+
+    config: "TrainConfig"
+    out: Path
+    plan: bool
+    rate: float | None
+    json: bool
+    resumes: bool = False
+
+
+def train() -> None:
+    """Train a model: recipes, options, plans and resuming; `byteproxy train --help` has more."""
+    raise AssertionError("what follows the word train is read by `command`")
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run `byteproxy train` with what follows these words; exits with 130 if it was stopped."""
+    try:
+        asked = _resumed(arguments) if _names(arguments, "--resume") else _asked(arguments)
+        if asked.plan:
+            _plan(asked)
+        else:
+            _train(asked)
+    except InputError as error:
+        if _rank() == 0:
+            raise
+        # Rank 0 mostly has the same to say; torchrun then ends this process while it waits.
+        time.sleep(3)
+        raise InputError(f"process {_rank()}: {error}") from error
+
+
+def _asked(arguments: Sequence[str]) -> Asked:
+    """The run of a recipe and what is to differ from it."""
+    from byteproxy.cli.overrides import made, registry
+    from byteproxy.cli.recipes import run_named, run_recipes
+    from byteproxy.train.config import TrainConfig
+
+    name = next((one for one in arguments if one not in _FLAGS), None)
+    if name is not None and name.startswith("-"):
+        raise InputError(f"{name} stands where the recipe should: name the recipe first, then its options")
+    if name is None and not {"-h", "--help"} & set(arguments):
+        raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")
+    known = TrainConfig() if name is None else run_named(name)
+    place = RUNS / ("RECIPE" if name is None else Path(name).stem)
+
+    def read(
+        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
+        run: Annotated[TrainConfig, tyro.conf.arg(name="")] = known,
+        out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = place,
+        plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+        rate: Annotated[float | None, tyro.conf.arg(metavar="FLOPS")] = None,
+        json: Json = False,
+    ) -> tuple[Any, ...]:
+        """Read.
+
+        Args:
+            recipe: Name of a recipe that comes with byteproxy, or a TOML file.
+            run: What a run is.
+            out: Folder of the run: new or empty.
+            plan: Train nothing; print what the run would cost.
+            rate: With --plan: FLOPs per second that training reaches; None measures this machine.
+            json: End the output with all figures as one JSON object on one line.
+        """
+        return run, out, plan, rate, json
+
+    lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
+    about = _ABOUT.format(recipes=lines)
+    given = tyro.cli(read, prog="byteproxy train", description=about, args=arguments, registry=registry())
+    run, out, plan, rate, json = given
+    if rate is not None and not (plan and 0 < rate < float("inf")):
+        raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
+    return Asked(made(run), out, plan, rate, json)
+
+
+def _resumed(arguments: Sequence[str]) -> Asked:
+    """A run in its folder, with what changes no weight."""
+    from byteproxy.config import from_toml
+    from byteproxy.train.config import TrainConfig
+
+    folder = Path(_value(arguments, "--resume"))
+    told = folder / "config.toml"
+    if not told.is_file():
+        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m, after --resume")
+    known = from_toml(told, TrainConfig)
+
+    def read(
+        resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
+        corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = known.corpus,
+        checkpoint_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.checkpoint_seconds,
+        keep: Annotated[int, tyro.conf.arg(metavar="N")] = known.keep,
+        tensorboard: bool = known.tensorboard,
+        json: Json = False,
+    ) -> tuple[dict[str, Any], bool]:
+        """Go on with a run from its newest checkpoint. Only what changes no weight can be given.
+
+        Args:
+            resume: Folder of the run.
+            corpus: Where its corpus is now.
+            checkpoint_seconds: Training time between two checkpoints.
+            keep: How many checkpoints stay.
+            tensorboard: Write the metrics for TensorBoard as well.
+            json: End the output with all figures as one JSON object on one line.
+        """
+        changed = {"corpus": corpus, "checkpoint_seconds": checkpoint_seconds, "keep": keep, "tensorboard": tensorboard}
+        return changed, json
+
+    changed, json = tyro.cli(read, prog="byteproxy train", args=arguments)
+    return Asked(replace(known, **changed), folder, False, None, json, resumes=True)
+
+
+def _names(arguments: Sequence[str], option: str) -> bool:
+    return any(one == option or one.startswith(f"{option}=") for one in arguments)
+
+
+def _value(arguments: Sequence[str], option: str) -> str:
+    """What follows an option, or its equals sign; "" if nothing does."""
+    at = next(at for at, one in enumerate(arguments) if one == option or one.startswith(f"{option}="))
+    _, sign, value = arguments[at].partition("=")
+    return value if sign else next(iter(arguments[at + 1 : at + 2]), "")
+
+
+def _rank() -> int:
+    """This process's number among those of torchrun, even where it could not join the others."""
+    rank = os.environ.get("RANK", "0")
+    return int(rank) if rank.isdigit() else 0
+
+
+def _plan(asked: Asked) -> None:
+    from byteproxy.cli.plan_table import plan_table
+    from byteproxy.store.format import MANIFEST
+    from byteproxy.store.store import Store
+    from byteproxy.train.plan import plan_run
+
+    config, people = asked.config, console(asked.json)
+    store = None
+    if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
+        store = Store.open(Path(config.corpus))
+        config = _with_views(config, store, people)
+    plan = plan_run(config, store, asked.rate)
+    corpus = None if store is None else config.corpus
+    people.print(plan_table(plan))
+    if store is None:
+        people.print(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.", markup=False)
+    for what in plan.assumed:
+        people.print(f"Assumed: {what}.", markup=False, soft_wrap=True)
+    end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})
+
+
+def _train(asked: Asked) -> None:
+    import torch
+
+    from byteproxy.store.store import Store
+    from byteproxy.train import parallel
+    from byteproxy.train.compiler import device_of
+
+    config = asked.config
+    device_of(config.device)
+    if not asked.resumes:
+        _ensure_free(asked.out)
+    if not config.corpus:
+        raise InputError("corpus is empty: name the folder that `byteproxy prepare` wrote, with --corpus DIR")
+    store = Store.open(Path(config.corpus))
+    on_cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    with parallel.joined("cuda" if on_cuda else "cpu") as world:
+        people = console(asked.json) if world.rank == 0 else None
+        config = _with_views(config, store, people)
+        try:
+            results, shown = _run(config, store, asked.out, world.rank == 0)
+        except KeyboardInterrupt as stop:
+            if world.rank == 0:
+                print(f"byteproxy: {_how_to_go_on(str(stop), asked.out)}", file=sys.stderr)
+            sys.exit(130)
+        if people is not None:
+            people.print(shown)
+            people.print(f"Page: {results['page']}", markup=False, soft_wrap=True)
+            end(asked.json, results)
+
+
+def _run(config: "TrainConfig", store: "Store", folder: Path, first: bool) -> tuple[dict[str, Any], Any]:
+    """Train to the last step; gives all figures, and a table of them."""
+    from byteproxy.cli.plan_table import run_table
+    from byteproxy.cli.progress import stage
+    from byteproxy.evaluate.run_page import run_figures, run_page
+    from byteproxy.evaluate.validation import validate_with
+    from byteproxy.page import write_page
+    from byteproxy.progress import quietly
+    from byteproxy.train.budget import resolved
+    from byteproxy.train.trainer import Trainer
+
+    show = stage if first else quietly
+    config = resolved(config, store, show)
+    validate = validate_with(config, store)
+    trainer = Trainer(config, store, folder, show)
+    if trainer.state.step < config.steps:
+        with show("train", "steps") as progress:
+            trainer.run(validate, progress, show)
+    if not first:
+        return {}, None
+    page = folder / "report.html"
+    figures = run_figures(trainer)
+    write_page(run_page(trainer, figures), page)
+    return {**figures, "page": str(page)}, run_table(figures)
+
+
+def _ensure_free(out: Path) -> None:
+    """InputError where a run can't begin in a folder; all processes look before any of them writes."""
+    if (out / "config.toml").exists():
+        raise InputError(
+            f"{out} holds a run already: go on with it by `byteproxy train --resume {shlex.quote(str(out))}`, delete "
+            "it, or give another --out"
+        )
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give a folder as --out")
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
+
+
+def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
+    """The same with the views that it shows; where none is named and one is needed, the corpus's first aligned one."""
+    from byteproxy.cli.recipes import first_view
+
+    for name in config.views:
+        store.manifest.view(name)
+    if config.views or not config.mixture.needs_view:
+        return config
+    views = first_view(config.mixture, store.manifest)
+    if people is not None:
+        people.print(f"views names none: showing {views[0]}, the first aligned one of {store.path}", markup=False)
+    return replace(config, views=views)
+
+
+def _how_to_go_on(stopped: str, out: Path) -> str:
+    if not (out / "config.toml").exists():
+        return "stopped before the first step; the same command starts again"
+    return f"{stopped or 'stopped'}; go on with: byteproxy train --resume {shlex.quote(str(out))}"

@@ -1,0 +1,309 @@
+"""`byteproxy train` as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.cli.commands import in_process, keeps_to_itself, last_object, refusal
+from tests.toy_corpus import toy_store
+
+from byteproxy.cli import progress as cli_progress
+from byteproxy.cli.overrides import explanations
+from byteproxy.cli.recipes import recipe_of, run_named, run_recipes
+from byteproxy.config import from_toml
+from byteproxy.mixture.schedule import Phase
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.metrics import read
+from byteproxy.train.trainer import Trainer
+
+PYTHON = Path(sys.executable)
+RECIPE = """
+stop = "12 steps"
+corpus = "c"
+compile = false
+log_every = 1
+validate_every = 4
+[model]
+width = 32
+layers = 2
+heads = 2
+ffn = 64
+[shape]
+rows = 2
+length = 256
+passage_bytes = 100
+[validation]
+bytes = 2000
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("train")
+    toy_store(made / "c")
+    (made / "tiny.toml").write_text(RECIPE)
+    return made
+
+
+@pytest.fixture
+def byteproxy(monkeypatch, capsys, folder):
+    monkeypatch.chdir(folder)
+    return in_process(monkeypatch, capsys)
+
+
+@pytest.fixture
+def whole(byteproxy, folder):
+    """The figures of a run that nobody disturbed."""
+    if not (folder / "runs" / "tiny").exists():
+        result = byteproxy("train", "tiny.toml", "--json")
+        (folder / "whole.json").write_text(json.dumps(last_object(result)))
+        (folder / "whole.txt").write_text(result[2])
+    return json.loads((folder / "whole.json").read_text())
+
+
+def timeless(figures):
+    clocks = ("seconds", "wall_seconds", "positions_per_second", "machine_share", "loading_share", "memory_mb")
+    return {name: value for name, value in figures.items() if name not in (*clocks, "run", "page")}
+
+
+def test_a_run_leaves_figures_and_a_page(byteproxy, whole, folder):
+    config = from_toml(folder / "runs/tiny/config.toml", TrainConfig)
+    assert config == replace(from_toml(folder / "tiny.toml", TrainConfig), views=("bpe-300",))
+    lines = read(folder / "runs/tiny/metrics.jsonl")
+    assert [line["step"] for line in lines if "raw_bpb" in line] == [4, 8, 12]
+    last = [line for line in lines if "raw_bpb" in line][-1]
+    assert whole["raw_bpb"] == last["raw_bpb"]
+    assert whole["view_bpb"] == last["view_bpb"]
+    assert whole["transfer_gap"] == pytest.approx(whole["raw_bpb"] - whole["view_bpb"]["bpe-300"])
+    assert whole["loss"] == [line["loss"] for line in lines if "loss" in line][-1]
+    assert (whole["steps"], whole["positions"]) == (12, 12 * 512)
+    assert sum(whole["text_bytes"].values()) == last["text_bytes"]
+    assert whole["positions_per_second"] == pytest.approx(whole["positions"] / whole["seconds"])
+    assert whole["page"] == "runs/tiny/report.html"
+    assert keeps_to_itself((folder / "runs/tiny/report.html").read_text())
+    said = (folder / "whole.txt").read_text()
+    assert "views names none: showing bpe-300" in said
+    assert "train: " in said
+    assert "positions/s" in said
+
+
+def test_a_run_is_the_trainers_own(byteproxy, whole, folder, tmp_path):
+    config = replace(from_toml(folder / "tiny.toml", TrainConfig), views=("bpe-300",))
+    Trainer(config, Store.open(folder / "c"), tmp_path).run()
+    assert read(tmp_path / "metrics.jsonl")[-1]["loss"] == whole["loss"]
+
+
+def test_a_table_for_people_and_a_finished_run_says_the_same_again(byteproxy, whole, folder):
+    status, stdout, _ = byteproxy("train", "--resume", "runs/tiny")
+    assert status == 0
+    rows = {line[:27].strip(): line[27:].split()[0] for line in stdout.splitlines() if len(line.split()) > 3}
+    assert rows["raw bits per byte"] == f"{whole['raw_bpb']:.4f}"
+    assert rows["transfer gap"] == f"{whole['transfer_gap']:+.4f}"
+    assert rows["steps"] == "12"
+    assert "Page: runs/tiny/report.html" in stdout
+    assert timeless(last_object(byteproxy("train", "--resume", "runs/tiny", "--json"))) == timeless(whole)
+
+
+def test_overrides_reach_every_level(byteproxy, folder):
+    figures = last_object(
+        byteproxy(
+            *("train", "tiny.toml", "--out", "runs/other", "--stop", "2000 positions", "--seed", "3", "--json"),
+            *("--model.width", "48", "--model.key-value-heads", "1", "--optim.learning-rate", "1e-3"),
+            *("--mixture.preset", "bytes", "--validation.bytes", "0", "--no-tensorboard", "--model.ngrams", "2", "3"),
+        )
+    )
+    config = from_toml(folder / "runs/other/config.toml", TrainConfig)
+    assert (config.stop, config.seed, config.views) == ("4 steps", 3, ())
+    assert (config.model.width, config.model.kv_heads, config.model.ngrams) == (48, 1, (2, 3))
+    assert (config.optim.learning_rate, config.mixture.preset) == (1e-3, "bytes")
+    assert config.shape == from_toml(folder / "tiny.toml", TrainConfig).shape
+    assert figures["raw_bpb"] is None
+    assert figures["transfer_gap"] is None
+    assert list(figures["text_bytes"]) == ["raw"]
+
+
+def test_phases_of_a_recipe_can_be_overridden(byteproxy, folder):
+    phases = '[[mixture.phases]]\nshare = 0.5\nmode = "pairs"\n[[mixture.phases]]\nshare = 0.5\n'
+    (folder / "phases.toml").write_text(RECIPE + phases)
+    plan = last_object(byteproxy("train", "--plan", "phases.toml", "--mixture.phases.1.rate", "0.2", "--json"))
+    assert [(one["mode"], one["rate"]) for one in plan["config"]["mixture"]["phases"]] == [("pairs", 0.9), ("one", 0.2)]
+
+
+def test_stopped_with_ctrl_c_it_goes_on_to_the_same_end(byteproxy, whole, folder, monkeypatch):
+    @contextmanager
+    def stage(what, unit):
+        def stop_at_seven(done, total, note=""):
+            if what == "train" and done == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield stop_at_seven
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_progress, "stage", stage)
+        status, stdout, stderr = byteproxy("train", "tiny.toml", "--out", "runs/stopped one", "--json")
+    assert (status, stdout) == (130, "")
+    assert stderr.splitlines()[-1] == (
+        "byteproxy: stopped after step 7, which is saved; go on with: byteproxy train --resume 'runs/stopped one'"
+    )
+    assert not (folder / "runs/stopped one/report.html").exists()
+    resumed = last_object(byteproxy("train", "--resume", "runs/stopped one", "--json", "--keep", "3"))
+    assert timeless(resumed) == timeless(whole)
+    assert from_toml(folder / "runs/stopped one/config.toml", TrainConfig).keep == 3
+    of = [
+        [line["loss"] for line in read(folder / "runs" / name / "metrics.jsonl") if "loss" in line]
+        for name in ("tiny", "stopped one")
+    ]
+    assert of[0] == of[1]
+
+
+def test_stopped_before_it_began_it_says_so(byteproxy, monkeypatch):
+    def stage(what, unit):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_progress, "stage", stage)
+    status, _, stderr = byteproxy("train", "tiny.toml", "--out", "runs/never")
+    assert status == 130
+    assert stderr.splitlines()[-1] == "byteproxy: stopped before the first step; the same command starts again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no recipe is named: give one of 1m, 3m, 20m, 100m, 0.5b"),
+        (["nonesuch"], "there is no recipe 'nonesuch'"),
+        (["demo"], "demo is a study"),
+        (["--out", "x", "tiny.toml"], "--out stands where the recipe should"),
+        (["wrong.toml"], 'wrong.toml: can not match "widht"'),
+        (["tiny.toml", "--model.heads", "5"], "model.width 32 does not split into 5 heads"),
+        (
+            ["tiny.toml", "--model.symbol-heads", "2", "--objective.symbols", "0", "--objective.bag", "1"],
+            "symbol_heads",
+        ),
+        (["tiny.toml", "--stop", "soon"], "stop is 'soon': give a positive number and one of steps"),
+        (["tiny.toml", "--corpus", "nowhere"], "nowhere holds no finished corpus"),
+        (["tiny.toml", "--corpus", ""], "corpus is empty: name the folder"),
+        (["tiny.toml", "--views", "bpe-77"], "the corpus has no view 'bpe-77' (there are: bpe-300)"),
+        (["tiny.toml", "--out", "c"], "c is neither empty nor a run of byteproxy"),
+        (["tiny.toml", "--out", "tiny.toml"], "tiny.toml is a file"),
+        (["tiny.toml", "--rate", "3"], "rate is 3.0"),
+        (["--plan", "tiny.toml", "--rate", "0"], "rate is 0.0"),
+        (["tiny.toml", "--attention", "varlen"], "trains on CUDA only"),
+        (["--resume"], "'.' holds no run"),
+        (["--resume", "c"], "'c' holds no run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_leave_nothing(byteproxy, folder, arguments, said):
+    (folder / "wrong.toml").write_text("[model]\nwidht = 3\n")
+    before = sorted(folder.rglob("*"))
+    if arguments and "--out" not in arguments and "--resume" not in arguments:
+        arguments = [*arguments, "--out", "runs/mistake"]
+    assert said in refusal(byteproxy("train", *arguments))
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_another_run_is_not_overwritten(byteproxy, whole, folder):
+    before = (folder / "runs/tiny/metrics.jsonl").read_bytes()
+    assert "go on with it by `byteproxy train --resume runs/tiny`" in refusal(byteproxy("train", "tiny.toml"))
+    assert (folder / "runs/tiny/metrics.jsonl").read_bytes() == before
+
+
+def test_unknown_options_are_refused(byteproxy):
+    for arguments in (["tiny.toml", "--model.widht", "3"], ["--resume", "runs/tiny", "--seed", "3"]):
+        status, _, stderr = byteproxy("train", *arguments)
+        assert status == 2
+        assert "Unrecognized" in stderr
+
+
+def test_no_file_holds_what_the_environment_says(byteproxy, folder, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "xyzzy-secret-4711")
+    last_object(byteproxy("train", "tiny.toml", "--out", "runs/quiet", "--stop", "2 steps", "--json"))
+    files = [path for path in (folder / "runs/quiet").rglob("*") if path.is_file()]
+    assert len(files) > 4
+    for path in files:
+        assert b"xyzzy-secret-4711" not in path.read_bytes()
+
+
+def test_help_teaches_and_lists_recipes(byteproxy):
+    status, stdout, _ = byteproxy("train", "--help")
+    assert status == 0
+    for name, told in run_recipes().items():
+        assert f"  {name:<6}{told}" in stdout
+    for word in ("--plan", "--resume", "torchrun", "--model.width", "--optim.learning-rate", "--out", "--json"):
+        assert word in stdout
+    status, stdout, _ = byteproxy("train", "3m", "--help")
+    assert "(default: 256)" in stdout
+    assert "(default: runs/3m)" in stdout
+    status, stdout, _ = byteproxy("train", "--resume", "runs/tiny", "--help")
+    assert "--keep" in stdout
+    assert "--seed" not in stdout
+
+
+def test_every_field_is_explained():
+    kinds: list[type] = [TrainConfig, Phase]
+    for kind in kinds:
+        said = explanations(kind)
+        for field in fields(kind):
+            if is_dataclass(field.type):
+                kinds.append(field.type)
+            else:
+                assert said.get(field.name), (kind.__name__, field.name)
+    assert len(kinds) == 8
+
+
+def test_the_recipes_are_as_large_as_their_names_say(byteproxy):
+    scale = {"m": 1e6, "b": 1e9}
+    for name in run_recipes():
+        config = run_named(name)
+        assert config.model.matrix_parameters == pytest.approx(float(name[:-1]) * scale[name[-1]], rel=0.11)
+        asked = recipe_of(name)
+        assert (asked.mixture, asked.shape, asked.steps) == (config.mixture, config.shape, config.steps)
+        assert config.shape.length >= 4 * config.shape.passage_bytes / 3 + 5, "a longest pair fits into a row"
+
+
+@pytest.mark.parametrize("name", run_recipes())
+def test_every_recipe_has_a_plan_without_a_corpus(byteproxy, name):
+    plan = last_object(byteproxy("train", "--plan", name, "--rate", "1e14", "--json"))
+    model = run_named(name).model
+    assert plan["corpus"] is None
+    assert plan["matrix_parameters"] == model.matrix_parameters
+    assert plan["parameters"] == model.raw_parameters() + 2 * 4096 * model.width
+    assert plan["seconds"] == pytest.approx(plan["flops"] / 1e14)
+    assert plan["flops"] > 6 * plan["positions"] * model.matrix_parameters
+    assert len(plan["assumed"]) == 2
+
+
+def test_a_plan_is_a_table_and_trains_nothing(byteproxy, folder):
+    status, stdout, _ = byteproxy("train", "--plan", "tiny.toml", "--out", "runs/planned")
+    assert status == 0
+    assert "% of the rate of plain matrix products, measured here" in stdout
+    assert "views of" not in stdout, "the corpus says these"
+    assert [line.split()[-1] for line in stdout.splitlines() if "parameters  " in line] == ["60,320"]
+    assert not (folder / "runs/planned").exists()
+
+
+def test_two_processes_train_one_run(whole, folder):
+    """As torchrun starts them; only the first has something to say."""
+    torchrun = [PYTHON.parent / "torchrun", "--nproc-per-node", "2", "-m", "byteproxy.cli.main"]
+    done = subprocess.run(
+        [*torchrun, "train", "tiny.toml", "--out", "runs/two", "--json"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    figures = json.loads(line)
+    assert figures["processes"] == 2
+    assert figures["loss"] == pytest.approx(whole["loss"], rel=1e-4)
+    assert (figures["flops"], figures["text_bytes"]) == (whole["flops"], whole["text_bytes"])
+    assert done.stderr.count("train: ") == 1

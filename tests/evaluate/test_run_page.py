@@ -1,0 +1,113 @@
+"""The page and the figures of a run, out of what it left behind."""
+
+from dataclasses import replace
+
+import pytest
+from tests.cli.commands import keeps_to_itself
+from tests.toy_corpus import toy_store
+
+from byteproxy.evaluate.run_page import figure_rows, run_figures, run_page, sized, timed
+from byteproxy.evaluate.run_plots import Line, legend, plot, smoothed
+from byteproxy.evaluate.validation import validate_with
+from byteproxy.mixture.loader import Shape
+from byteproxy.model.config import ModelConfig
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.metrics import read
+from byteproxy.train.trainer import Trainer
+
+CONFIG = TrainConfig(
+    stop="6 steps",
+    compile=False,
+    views=("bpe-300",),
+    model=ModelConfig(width=32, layers=2, heads=2, ffn=64, byte_heads=2),
+    shape=Shape(2, 256, 100),
+    validation=Validation(800),
+    log_every=2,
+    validate_every=3,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    store, _ = toy_store(folder / "c")
+    trainer = Trainer(CONFIG, store, folder / "a <run>")
+    trainer.run(validate_with(CONFIG, store))
+    return trainer
+
+
+def test_the_page_shows_all_that_was_measured(trained):
+    page = run_page(trained, run_figures(trained))
+    assert keeps_to_itself(page)
+    for heading in ("Bits per byte of validation text", "Transfer gap", "Training loss", "Speed", "Configuration"):
+        assert f">{heading}</h" in page
+    # Bits, gap and losses over compute, text and time; two of speed.
+    assert page.count("<svg") == 3 * 3 + 2
+    for series in ("raw bytes", "raw: byte 1", "raw: byte 2", "bpe-300: symbol 1"):
+        assert f"</i>{series}" in page
+    assert "None: every step was taken." in page
+    assert "passage_bytes = 100" in page
+    assert "a &lt;run&gt;" in page
+    assert "<run>" not in page
+
+
+def test_figures_are_those_of_counters_and_metrics(trained):
+    figures = run_figures(trained)
+    last = read(trained.folder / "metrics.jsonl")[-1]
+    assert figures["raw_bpb"] == last["raw_bpb"]
+    assert figures["flops"] == trained.counters.flops == last["flops"]
+    assert figures["text_bytes"] == dict(zip(("raw", "bpe-300"), trained.counters.text_bytes, strict=True))
+    assert figures["losses"]["bpe-300"]["symbol_1"] > 0
+    assert 0 < figures["machine_share"] < 1
+    assert 0 < figures["loading_share"] < 1
+    rows = {row.name: row.value for row in figure_rows(figures)}
+    assert rows["bpe-300 bits per byte"] == f"{last['view_bpb']['bpe-300']:.4f}"
+    assert rows["steps"] == "6"
+
+
+def test_skipped_steps_stand_on_the_page(trained):
+    metrics = trained.folder / "metrics.jsonl"
+    kept = metrics.read_text()
+    metrics.write_text(kept + '{"step": 6, "skipped": "the loss is <nan>"}\n')
+    page = run_page(trained, run_figures(trained))
+    metrics.write_text(kept)
+    assert "the loss is &lt;nan&gt;" in page
+    assert "every step was taken" not in page
+
+
+def test_a_run_without_validation_or_views_has_a_page(trained, tmp_path):
+    config = replace(CONFIG, stop="1 steps", views=(), mixture=replace(CONFIG.mixture, preset="bytes"))
+    trainer = Trainer(config, Store.open(trained.stream.store.path), tmp_path / "bare")
+    trainer.run()
+    page = run_page(trainer, run_figures(trainer))
+    assert "Nothing was logged." in page
+    assert "Transfer gap" not in page
+    assert run_figures(trainer)["raw_bpb"] is None
+
+
+def test_a_plot_takes_its_colours_from_the_page_and_repeats_itself():
+    lines = [Line("one", 0, [1, 2, 3], [3.0, 2.0, 1.5]), Line("other", 9, [1, 2, 3], [4.0, 2.5, 1.0], smooth=True)]
+    picture = plot("name", lines, "steps", "loss")
+    assert picture == plot("name", lines, "steps", "loss")
+    assert picture.startswith('<svg viewBox="')
+    assert "var(--arm0)" in picture
+    assert "var(--arm1)" in picture
+    assert "#0" not in picture.replace('href="#', "").replace("url(#", "")
+    assert "other (dashed)" in legend(lines)
+
+
+def test_smoothing_keeps_a_straight_line():
+    assert smoothed([float(x) for x in range(100)]) == pytest.approx(list(range(100)))
+
+
+def test_units_read_well():
+    assert [sized(x) for x in (0, 999, 1234, 1.5e7, 2e14)] == ["0", "999", "1.23 k", "15.0 M", "200 T"]
+    assert [timed(x) for x in (1.23, 119, 600, 9e4, 4e5, 1e9)] == [
+        "1.2 s",
+        "119.0 s",
+        "10.0 minutes",
+        "25.0 hours",
+        "4.6 days",
+        "31.7 years",
+    ]
