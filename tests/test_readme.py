@@ -31,6 +31,9 @@ def ran(tmp_path_factory):
     for command in COMMANDS:
         mine = re.sub(r"--minutes \S+(?= )", f"--minutes 0.02 --out {shlex.quote(str(out))}", command)
         mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
+        mine = mine.replace("runs/first", str(out.with_name("first")))
+        if "train" in mine:
+            mine = mine.replace("train 1m", f"train 1m --corpus {shlex.quote(str(out.with_name('corpus')))}")
         if command in PRINTED_ONLY:
             mine = command.replace("make", "make -n")
         done = subprocess.run(

@@ -16,15 +16,6 @@ IN_PLACE = [[32], [64] * 4, [32, 32, 64], [32, 96, 160], [256]]
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors are small here: threads would only wait for each other where something else uses the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def assert_like_the_oracle(attend, lengths, device=CPU, dtype=torch.float64, width=6, gradients=True, tolerance=1e-9):
     """The oracle gets the same numbers, in float32 at least, and products in full."""
     layout = layout_of(np.array(lengths), device)

@@ -31,15 +31,6 @@ UNITS = st.lists(st.lists(st.integers(0, FIRST_SYMBOL - 1), min_size=1, max_size
 ROWS = 1 << 22  # of a table in which two different strings hardly ever meet
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors are small here: threads would only wait for each other where something else uses the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def filled(rows=400, **options):
     torch.manual_seed(0)
     model = Transformer(replace(SMALL, **options), rows)

@@ -12,8 +12,9 @@ from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import softmax_rows
+from byteproxy.model.objective import Objective
 from byteproxy.model.transformer import Transformer
-from byteproxy.train.flops import fastest_dtype, matrix_rate, plan_flops, training_flops
+from byteproxy.train.flops import fastest_dtype, matrix_rate, plan_flops, plan_logits, training_flops
 from byteproxy.vocab import Vocab
 
 
@@ -37,7 +38,7 @@ def test_formula_agrees_with_the_counter(config):
             loss = loss + logits.logsumexp(1).sum()
         loss.backward()
     # The dense product makes every position attend to all of them, masked or not.
-    formula = training_flops(config, vocab, positions, positions**2, np.array([raw, positions - raw]))
+    formula = training_flops(config, positions, positions**2, raw * 320 + (positions - raw) * 1064)
     assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
@@ -51,7 +52,29 @@ def test_a_plan_is_priced_by_what_it_holds():
         by_hand += sum(4 * 64 * 3 * (place + 1) for place in range(length))
     by_hand += 2 * 1024 * config.matrix_parameters
     by_hand += 2 * 64 * (int(plan.targets[0]) * 320 + int(plan.targets[1]) * 1064)
-    assert plan_flops(config, vocab, plan) == 3 * by_hand
+    assert plan_flops(config, Objective(), vocab, plan) == 3 * by_hand
+
+
+def test_every_softmax_in_use_is_priced():
+    """One compressed document of 60 symbols and one raw one of 200 bytes, whole: positions times rows, by hand."""
+    vocab = Vocab((1000,))
+    table = table_of([[[(200, 60)]]])
+    mixture = Mixture(phases=(Phase(1.0, "parallel", 0.5),))
+    plan, _ = Planner(mixture, 10, table, [1.0], [1.0], rows=1, length=268, seed=0).plan(State())
+    assert plan.lengths.tolist() in ([203, 63, 2], [63, 203, 2])
+    plan = plan._replace(pieces=plan.pieces[:2])  # without what is cut at the end
+    raw, compressed = 202, 62
+
+    def logits(model, **objective):
+        return plan_logits(ModelConfig(**model), Objective(**objective), vocab, plan)
+
+    assert logits({}) == raw * 320 + compressed * 1064
+    assert logits({"byte_heads": 4}) == 4 * raw * 320 + compressed * 1064
+    assert logits({"byte_heads": 4, "symbol_heads": 3}) == 4 * raw * 320 + 3 * compressed * 1064
+    assert logits({"byte_heads": 4}, bytes=1.0) == 4 * (raw + compressed) * 320 + compressed * 1064
+    assert logits({"byte_heads": 4}, bag=1.0) == (4 * raw + compressed) * 320 + compressed * 1064
+    assert logits({"inputs": "mean"}, symbols=0.0, bag=1.0) == (raw + compressed) * 320
+    assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 
 def test_rates_are_measured():

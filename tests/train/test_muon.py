@@ -16,15 +16,6 @@ shapes = st.lists(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Matrices this small only wait for each other's threads, for seconds where other work runs beside."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def pairs(shapes, seed=0):
     """The same matrices twice."""
     torch.manual_seed(seed)

@@ -29,7 +29,8 @@ CONFIG = TrainConfig(
     model=MODEL,
     mixture=Mixture(phases=(Phase(0.5, "pairs", 0.4, 0.9), Phase(0.5, "switch", 0.5))),
     shape=Shape(3, 256, 100),
-    optim=OptimConfig(learning_rate=3e-3),
+    # Muon works in bfloat16, where one rounding more or less moves a loss by a thousandth within 50 steps.
+    optim=OptimConfig("adamw", learning_rate=3e-3),
     log_every=1,
     checkpoint_seconds=1e9,
 )
@@ -69,13 +70,13 @@ def test_two_ranks_are_one(store, alone, tmp_path):
 
 
 def test_two_ranks_go_on_where_one_stopped(store, alone, tmp_path):
-    """The state is that of the run, not of its processes."""
+    """The state is that of the run, not of its processes; the first line also averages what the first one did."""
     first = Trainer(CONFIG, store, tmp_path)
     for _ in range(20):
         first.step()
     first.save()
     on_ranks(2, trained, CONFIG, store.path, tmp_path)
-    np.testing.assert_allclose(losses(tmp_path)[-30:], alone[20:], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(losses(tmp_path)[-29:], alone[21:], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", [CONFIG, COMPOSED], ids=["symbols", "composed"])

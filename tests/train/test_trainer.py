@@ -350,3 +350,17 @@ def test_what_takes_long_at_the_start_is_shown(tmp_path):
 def test_a_mixture_without_sentinels_is_refused():
     with pytest.raises(InputError, match=r"mode plain: without sentinels"):
         replace(CONFIG, mixture=Mixture(phases=(Phase(0.5, "plain", 0.5), Phase(0.5, "one", 0.5))))
+
+
+def test_two_runs_in_one_folder_at_a_time_are_refused(store, tmp_path):
+    """A second one, begun while the first is between two steps."""
+    refused = []
+
+    def begin_another(done, total, note):
+        with pytest.raises(InputError, match="in use by another run"):
+            Trainer(CONFIG, store, tmp_path).run()
+        refused.append(done)
+
+    Trainer(CONFIG, store, tmp_path).run(progress=begin_another)
+    assert len(refused) == 12
+    assert len(losses(tmp_path)) == 12

@@ -41,6 +41,7 @@ from byteproxy.train.config import DTYPES, TrainConfig
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matrix_rate, plan_flops
 from byteproxy.train.guard import Guard
+from byteproxy.train.hold import held
 from byteproxy.train.interrupt import Interrupt
 from byteproxy.train.metrics import Sinks
 from byteproxy.train.optim import learning_rate, optimizers
@@ -142,6 +143,10 @@ class Trainer:
         Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if too many steps in a row can't be
         taken.
         """
+        with held(self.folder):
+            return self._run(validate, progress, stage)
+
+    def _run(self, validate: Validate | None, progress: Progress, stage: Stage) -> Counters:
         config, counters = self.config, self.counters
         rate = self._machine_rate() * self.world.ranks
         sinks = self._sinks()

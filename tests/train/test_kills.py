@@ -1,0 +1,99 @@
+"""`kill -9` in the middle of a compiled run: `--resume` goes on to the same curve, bit for bit."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from tests.toy_corpus import toy_store
+
+from byteproxy.train import checkpoint
+from byteproxy.train.metrics import read
+
+RECIPE = """
+stop = "40 steps"
+views = ["bpe-300"]
+log_every = 1
+deterministic = true
+checkpoint_seconds = 0.0
+[model]
+width = 32
+layers = 2
+heads = 2
+ffn = 64
+byte_heads = 2
+[objective]
+bytes = 0.5
+[shape]
+rows = 4
+length = 256
+passage_bytes = 100
+[validation]
+bytes = 2000
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    toy_store(folder / "corpus")
+    path = folder / "toy.toml"
+    path.write_text(f'corpus = "{folder / "corpus"}"\n{RECIPE}')
+    return path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "byteproxy.cli.main", "train", *map(str, arguments)]
+
+
+def curve(run):
+    return {line["step"]: (line["loss"], line["losses"]) for line in read(run / "metrics.jsonl") if "loss" in line}
+
+
+def tensors(run):
+    found = checkpoint.newest(run / "checkpoints")
+    assert found is not None
+    state = {}
+    torch.distributed.checkpoint.state_dict_loader._load_state_dict(
+        state,
+        storage_reader=torch.distributed.checkpoint.FileSystemReader(found),
+        planner=torch.distributed.checkpoint.default_planner._EmptyStateDictLoadPlanner(),
+        no_dist=True,
+    )
+    return state
+
+
+def test_killed_at_random_steps_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    subprocess.run(command(recipe, "--out", undisturbed), check=True, capture_output=True, timeout=200)
+    arguments, dice = (recipe, "--out", killed), random.Random(0)
+    for least in (3, 12):
+        process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 200
+        while len(curve(killed) if (killed / "metrics.jsonl").exists() else ()) < least:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        arguments = ("--resume", killed)
+    subprocess.run(command("--resume", killed), check=True, capture_output=True, timeout=200)
+    assert len(curve(undisturbed)) == 40
+    assert curve(killed) == curve(undisturbed)
+    mine, theirs = tensors(killed), tensors(undisturbed)
+    assert len(flat(mine)) > 20
+    assert all(torch.equal(one, flat(theirs)[name]) for name, one in flat(mine).items())
+
+
+def flat(state, prefix=""):
+    found = {}
+    for name, value in state.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, torch.Tensor):
+            found[f"{prefix}{name}"] = value
+    return found
