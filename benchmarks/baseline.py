@@ -28,7 +28,7 @@ from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig
 from byteproxy.train.trainer import Trainer
 
-STEPS, LOOKS, VALIDATION_BYTES = 80, 4, 20_000
+STEPS, LOOKS, VALIDATION_BYTES = 60, 4, 20_000
 MODEL = ModelConfig(width=192, layers=4, heads=3, ffn=512)
 PLAIN = OptimConfig("muon", learning_rate=3e-3)
 VARIANTS: dict[str, dict] = {

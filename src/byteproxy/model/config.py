@@ -29,7 +29,7 @@ class ModelConfig:
         No stock export.
     ngram_rows: rows of the table of each of these lengths.
     inputs: what compressed positions read: "symbols", rows of a table of their own (the paper); "mean", the mean of the
-        byte table's rows of the symbol's bytes; "positions", as mean, the rows of all but the first byte scaled by their place.
+        byte table's rows of the symbol's bytes; "positions", as mean, but all rows after the first scaled by place.
     hashed_rows: rows of a table that is added to composed inputs by a hash of the symbol's bytes; 0: none.
     softmax: "typed": a position chooses among the specials and the symbols of its representation; "shared": among all
         that there are (the paper), so that raw bytes pay for compressed symbols.

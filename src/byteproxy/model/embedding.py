@@ -39,8 +39,8 @@ def composed(
 ) -> torch.Tensor:
     """The mean of each position's byte rows, float32 [N, D].
 
-    scale_PD: what the row of a symbol's second byte is multiplied by, and of those after it, where places are told apart.
-        A first byte is as it is, so a raw one reads the same with a spelling and without.
+    scale_PD: what the row of a symbol's second byte is multiplied by, and those after it, where places are told
+        apart. A first byte is as it is, so a raw one reads the same with a spelling and without.
     hashed_HD: rows that symbols of two bytes and more add by their hash.
     """
     ids_M, begins_N = spelling.ids_M, spelling.begins_N
