@@ -2,7 +2,7 @@
 what documents, symbols, heads and determinism cost.
 
 `vs_transformers`: positions a second, ours over `LlamaForCausalLM` compiled, SDPA with is_causal, fused AdamW, float32
-weights with bfloat16 products (autocast) as ours has them. Rows of 1,024 positions, one document each, AdamW on both sides.
+weights with bfloat16 products (autocast) as ours has them. Rows of 1,024 positions, one document each, AdamW on both.
 `peak_memory_vs_transformers`: of a step's highest resident memory, less what was there before the model was made; each
 side in a process of its own. `gemm_share`: the floor is the products of one step (forward, input gradient, weight
 gradient) at the rate that this machine reaches for each of their shapes alone, attention's at the mean of these rates;
