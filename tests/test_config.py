@@ -7,16 +7,18 @@ from byteproxy.config import from_toml, to_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.study.recipe import Study
+from byteproxy.train.config import TrainConfig
 
 RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir() if path.name.endswith(".toml")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
-    study = from_toml(path, Study)
+    kind = Study if path.stem == "demo" else TrainConfig
+    recipe = from_toml(path, kind)
     copy = tmp_path / "copy.toml"
-    copy.write_text(to_toml(study))
-    assert from_toml(copy, Study) == study
+    copy.write_text(to_toml(recipe))
+    assert from_toml(copy, kind) == recipe
 
 
 def test_the_demo_compares_bytes_with_the_papers_mixture():

@@ -33,7 +33,8 @@ def ran(tmp_path_factory):
         mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
         mine = mine.replace("runs/first", str(out.with_name("first")))
         if "train" in mine:
-            mine = mine.replace("train 1m", f"train 1m --corpus {shlex.quote(str(out.with_name('corpus')))}")
+            corpus = shlex.quote(str(out.with_name("corpus")))
+            mine = mine.replace("train 1m", f"train 1m --corpus {corpus} --validation.bytes 2000 --no-compile")
         if command in PRINTED_ONLY:
             mine = command.replace("make", "make -n")
         done = subprocess.run(

@@ -14,7 +14,7 @@ from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
 
 RECIPE = """
-stop = "40 steps"
+stop = "24 steps"
 views = ["bpe-300"]
 log_every = 1
 deterministic = true
@@ -66,23 +66,20 @@ def tensors(run):
     return state
 
 
-def test_killed_at_random_steps_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
+def test_killed_at_a_random_moment_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run(command(recipe, "--out", undisturbed), check=True, capture_output=True, timeout=200)
-    arguments, dice = (recipe, "--out", killed), random.Random(0)
-    for least in (3, 12):
-        process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 200
-        while len(curve(killed) if (killed / "metrics.jsonl").exists() else ()) < least:
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        time.sleep(dice.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        arguments = ("--resume", killed)
+    process = subprocess.Popen(command(recipe, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 200
+    while len(curve(killed) if (killed / "metrics.jsonl").exists() else ()) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.2))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     subprocess.run(command("--resume", killed), check=True, capture_output=True, timeout=200)
-    assert len(curve(undisturbed)) == 40
+    assert len(curve(undisturbed)) == 24
     assert curve(killed) == curve(undisturbed)
     mine, theirs = tensors(killed), tensors(undisturbed)
     assert len(flat(mine)) > 20

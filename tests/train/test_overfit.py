@@ -30,7 +30,7 @@ from byteproxy.vocab import EOS, FIRST_BYTE, FIRST_SYMBOL, RAW, closing, opening
 PASSAGES = 50
 CLEAR = 3  # positions that differ from passage to passage
 CONFIG = TrainConfig(
-    stop="200 steps",
+    stop="160 steps",
     views=("bpe-280",),
     compile=False,
     model=ModelConfig(width=64, layers=2, heads=2, ffn=128),
@@ -47,7 +47,7 @@ def store(tmp_path_factory):
     letters = "abcdefghijklmnopqrstuvwxyz"
     documents = []
     for number in range(PASSAGES):
-        words = ["".join(dice.choices(letters, k=dice.randint(2, 5))) for _ in range(5)]
+        words = ["".join(dice.choices(letters, k=dice.randint(2, 5))) for _ in range(3)]
         text = f"{letters[number % 26]}{letters[number // 26]} = {' + '.join(words)}"
         documents.append(Document(f"{number}.py", text.encode(), "toy", f"project{number}"))
     prepare_documents(documents, folder, Split(0.0, 0.0))

@@ -79,6 +79,15 @@ def test_two_ranks_go_on_where_one_stopped(store, alone, tmp_path):
     np.testing.assert_allclose(losses(tmp_path)[-29:], alone[21:], rtol=0, atol=1e-4)
 
 
+def test_a_rank_without_a_row_takes_part(store, tmp_path):
+    """One row for two ranks: rank 0 has none, and writes what comes out."""
+    config = replace(CONFIG, stop="4 steps", shape=Shape(1, 256, 100))
+    on_ranks(2, trained, config, store.path, tmp_path / "two")
+    trained(config, store.path, tmp_path / "one")
+    assert len(losses(tmp_path / "two")) == 4
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("config", [CONFIG, COMPOSED], ids=["symbols", "composed"])
 def test_micro_batches_sum_to_the_step(store, tmp_path, config):
     config = replace(config, stop="12 steps")
@@ -144,7 +153,7 @@ def test_every_kind_of_input_and_target_learns(store, tmp_path, views, model, ob
     before = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
     trainer.run()
     lines = [line for line in read(tmp_path / "metrics.jsonl") if "loss" in line]
-    for name in (*(f"{head}" for head in ("raw_loss", "compressed_loss")),):
+    for name in ("raw_loss", "compressed_loss"):
         values = [line[name] for line in lines if line[name] is not None]
         assert np.mean(values[-8:]) < 0.75 * values[0], name
     for kind in lines[-1]["losses"].values():

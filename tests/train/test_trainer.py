@@ -230,6 +230,7 @@ def test_steps_that_can_not_be_taken_change_nothing_and_too_many_stop_the_run(st
     after = weights(trainer)
     assert all(torch.equal(one.nan_to_num(7), after[name].nan_to_num(7)) for name, one in before.items())
     assert [line["step"] for line in read(tmp_path / "metrics.jsonl") if "skipped" in line] == [1, 2, 3]
+    assert losses(tmp_path) == []  # and no line says what they cost
     assert "step 2 was not taken: the loss is nan" in capsys.readouterr().err
     kept = json.loads((tmp_path / "skipped" / "step-000002.json").read_text())
     assert kept["reason"] == "the loss is nan"

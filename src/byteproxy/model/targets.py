@@ -69,15 +69,16 @@ def losses(
     config = model.config
     size = vocab.representations, len(columns(config))
     total = torch.zeros((), device=hidden_ND.device)
-    nats, counts = (torch.zeros(size, dtype=torch.float64, device=hidden_ND.device) for _ in range(2))
+    exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
+    nats, counts = (torch.zeros(size, dtype=torch.float64, device=exact) for _ in range(2))
     for rows_JRD, aims in _softmaxes(model, shown, vocab, objective, progress):
         order = torch.argsort(aims.position, stable=True)
         position, head, row, weight, share, column = (one[order] for one in aims)
         summed, nats_E = summed_loss(hidden_ND, rows_JRD, Entries(position, head, row, weight), config.soft_cap)
         total = total + summed
-        cell = shown.representations_N[position] * size[1] + column
-        nats.view(-1).index_add_(0, cell, (nats_E * share).double())
-        counts.view(-1).index_add_(0, cell, share.double())
+        cell = (shown.representations_N[position] * size[1] + column).to(exact)
+        nats.view(-1).index_add_(0, cell, (nats_E * share).to(exact).double())
+        counts.view(-1).index_add_(0, cell, share.to(exact).double())
     return Losses(total, nats, counts)
 
 

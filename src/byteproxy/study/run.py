@@ -201,7 +201,7 @@ def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Pa
         return {"raw_bpb": _score(study, trainer, texts, silent).bpb}
 
     with stage(f"train {name}", "steps") as progress:
-        trainer.run(validate, progress)
+        trainer.run(validate, progress, stage)
     return trainer
 
 

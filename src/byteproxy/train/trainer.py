@@ -296,12 +296,13 @@ class Trainer:
         pace = int(plan.lengths.sum()) / (self.counters.seconds - before)
         if reason is not None and sinks is not None:
             sinks.write({"step": done, "skipped": reason})
-        loss = self.averages.total / max(1.0, self.averages.targets)
-        if done % self.config.log_every == 0 or done == self.config.steps:
+        taken = self.averages.targets > 0  # any step since the last line
+        note = f"loss {self.averages.total / self.averages.targets:.3f}, " if taken else ""
+        if taken and (done % self.config.log_every == 0 or done == self.config.steps):
             line = self.averages.line(rate)
             if sinks is not None:
                 sinks.write({"step": done, **self._so_far(), **line})
-        return f"loss {loss:.3f}, {pace:,.0f} positions/s"
+        return f"{note}{pace:,.0f} positions/s"
 
     def _validate(self, sinks: Sinks | None, validate: Validate) -> None:
         if sinks is not None:
@@ -339,7 +340,8 @@ class Trainer:
         return (spans[0][1] - spans[0][0]) * self.config.shape.length
 
     def _machine_rate(self) -> float:
-        shape = self._micro_positions(), self.config.model.width, self.config.model.ffn
+        positions = max(self.config.shape.length, self._micro_positions())  # a rank may have no row
+        shape = positions, self.config.model.width, self.config.model.ffn
         return matrix_rate(DTYPES[self.config.dtype], shape, device=self.device)
 
 
