@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from byteproxy.config import from_toml, to_toml
+from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, PAPER
-from byteproxy.study.recipe import Study
 from byteproxy.train.config import TrainConfig
 
 RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir() if path.name.endswith(".toml")]

@@ -16,13 +16,13 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.config import from_toml
 from byteproxy.corpus.split import Split
+from byteproxy.demo.recipe import Study
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.preview import planned, step_figures, summed
 from byteproxy.mixture.schedule import PRESETS, Mixture, Phase
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.recipe import Study
 from byteproxy.vocab import PAD
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"

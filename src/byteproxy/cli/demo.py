@@ -43,9 +43,9 @@ def demo(
     from byteproxy.cli.progress import stage
     from byteproxy.config import from_toml
     from byteproxy.corpus.stdlib import read_stdlib
-    from byteproxy.study.recipe import Study
-    from byteproxy.study.run import run_study
-    from byteproxy.study.table import arms_table
+    from byteproxy.demo.recipe import Study
+    from byteproxy.demo.run import run_study
+    from byteproxy.demo.table import arms_table
 
     with as_file(files("byteproxy") / "recipes" / "demo.toml") as recipe:
         study = from_toml(recipe, Study)

@@ -133,7 +133,7 @@ def _content(path: Path, name: str) -> dict[str, Any]:
 
 
 def _of_study(path: Path, arm: str | None) -> Recipe:
-    from byteproxy.study.recipe import Study
+    from byteproxy.demo.recipe import Study
 
     study = from_toml(path, Study)
     if arm is None:

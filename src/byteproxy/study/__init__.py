@@ -1,1 +1,1 @@
-"""Several arms at equal training FLOPs on one corpus: run, compare, report."""
+"""Arms, sizes, budgets and seeds at equal training FLOPs, fairly tuned: what a method is worth, how surely."""

@@ -2,8 +2,9 @@
 
 Computes what `torch.optim.Muon` does with Nesterov momentum and updates scaled to AdamW's size (Moonlight, arXiv
 2502.16982), which takes one matrix after the other. Here matrices of equal shape go through Newton-Schulz together, as
-batched products in bfloat16; a matrix that is taller than wide is turned over for that, so gate, up and down share a
-stack, and q, k, v and o of all layers another.
+batched products in the run's own dtype (a processor without bfloat16 emulates it, which took three quarters of a small
+model's step); a matrix that is taller than wide is turned over for that, so gate, up and down share a stack, and q, k,
+v and o of all layers another.
 
 Shapes: N matrices of a stack, R rows, C columns, R <= C. Memory beside the momenta: about four times a stack.
 """
@@ -27,9 +28,18 @@ class Muon(torch.optim.Optimizer):
 
     lr: before the scaling by 0.2 sqrt(max(rows, columns)).
     weight_decay: decoupled, as AdamW's.
+    dtype: of the products that orthogonalise. Momenta and weights keep their own.
     """
 
-    def __init__(self, params: ParamsT, lr: float, weight_decay: float = 0.1, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
+    ) -> None:
+        self._dtype = dtype
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -56,7 +66,7 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, momenta, momentum)
-        x_NRC = torch.empty(len(ahead), *sorted(ahead[0].shape), dtype=torch.bfloat16, device=ahead[0].device)
+        x_NRC = torch.empty(len(ahead), *sorted(ahead[0].shape), dtype=self._dtype, device=ahead[0].device)
         for x_RC, matrix in zip(x_NRC, ahead, strict=True):
             x_RC.copy_(_wide(matrix))
         updates_NRC = orthogonalised(x_NRC)
@@ -66,9 +76,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(x_NRC: torch.Tensor) -> torch.Tensor:
-    """Each matrix with its singular values brought near 1 (0.7 to 1.2), in bfloat16; needs R <= C."""
+    """Each matrix with its singular values brought near 1 (0.7 to 1.2), in its own dtype; needs R <= C."""
     norm_N11 = torch.linalg.vector_norm(x_NRC, dim=(1, 2), keepdim=True, dtype=torch.float32)
-    x_NRC = x_NRC / norm_N11.clamp(min=_EPSILON).bfloat16()
+    x_NRC = x_NRC / norm_N11.clamp(min=_EPSILON).to(x_NRC.dtype)
     for _ in range(_ITERATIONS):
         gram_NRR = x_NRC @ x_NRC.mT
         step_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=_B, alpha=_C)

@@ -95,7 +95,7 @@ def optimizers(model: Transformer, config: OptimConfig) -> list[torch.optim.Opti
     if config.optimizer == "adamw":
         groups.insert(0, {"params": matrices, "weight_decay": config.weight_decay})
         return [_adamw(groups, config)]
-    muon = Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay, momentum=config.momentum)
+    muon = Muon(matrices, config.learning_rate, config.weight_decay, config.momentum, model.dtype)
     return [muon, _adamw(groups, config)]
 
 

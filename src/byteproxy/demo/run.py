@@ -23,6 +23,10 @@ import torch
 
 import byteproxy
 from byteproxy.corpus.document import Document
+from byteproxy.demo.folder import claimed
+from byteproxy.demo.recipe import Study
+from byteproxy.demo.report import write_report
+from byteproxy.demo.verdict import verdict
 from byteproxy.evaluate.bpb import Scored, raw_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
@@ -35,10 +39,6 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.format import write_whole
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.folder import claimed
-from byteproxy.study.recipe import Study
-from byteproxy.study.report import write_report
-from byteproxy.study.verdict import verdict
 from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.config import DTYPES, TrainConfig, steps
 from byteproxy.train.flops import fastest_dtype

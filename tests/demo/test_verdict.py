@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from byteproxy.demo.verdict import verdict
 from byteproxy.evaluate.bpb import Scored
-from byteproxy.study.verdict import verdict
 
 SIZES = np.full(100, 1000)
 NOISE = np.tile([30.0, -30.0, 10.0, -10.0], 25)

@@ -11,6 +11,9 @@ import pytest
 from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
+from byteproxy.demo import folder as study_folder
+from byteproxy.demo.recipe import Sample, Scoring, Study
+from byteproxy.demo.run import FEWEST_STEPS, run_study
 from byteproxy.errors import InputError
 from byteproxy.export.llama import load_llama
 from byteproxy.mixture.loader import Shape
@@ -18,9 +21,6 @@ from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.config import ModelConfig
 from byteproxy.progress import silent
 from byteproxy.store.store import Store
-from byteproxy.study import folder as study_folder
-from byteproxy.study.recipe import Sample, Scoring, Study
-from byteproxy.study.run import FEWEST_STEPS, run_study
 
 # So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
 STUDY = Study(

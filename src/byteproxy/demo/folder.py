@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from byteproxy.config import to_toml
+from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
 from byteproxy.store.format import write_whole
-from byteproxy.study.recipe import Study
 
 LEAST_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare
 _SETTINGS, _RESULTS, _LOCK = "study.toml", "results.json", ".lock"
