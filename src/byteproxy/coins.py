@@ -28,6 +28,15 @@ def hashed(seed: np.uint64, draw: np.uint64, purpose: np.uint64) -> np.uint64:
     return mixed(mixed(mixed(seed + golden) ^ (purpose * golden)) + draw * golden)
 
 
+@nb.njit(nb.uint64[:](nb.uint64, nb.int64, nb.uint64), cache=True)
+def hashes(seed: np.uint64, count: int, purpose: np.uint64) -> np.ndarray:
+    """`hashed` of the draws 0 to count - 1, uint64 [count]."""
+    found = np.empty(count, np.uint64)
+    for draw in range(count):
+        found[draw] = hashed(seed, np.uint64(draw), purpose)
+    return found
+
+
 @nb.njit(nb.float64(nb.uint64, nb.uint64, nb.uint64), cache=True)
 def coin(seed: np.uint64, draw: np.uint64, purpose: np.uint64) -> float:
     """A uniform number in [0, 1), with 53 bits."""

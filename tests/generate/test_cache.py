@@ -16,7 +16,7 @@ OPTIONS = {
     "qk_norm": {"qk_norm": True},
     "soft_cap": {"soft_cap": 5.0},
     "value_embeddings": {"value_embeddings": True},
-    "ngrams": {"ngrams": (2, 5, 3), "ngram_rows": 512},
+    "ngrams": {"ngrams": (2, 5, 3), "ngram_rows": 512, "ngram_outputs": True},
     "mean": {"inputs": "mean", "hashed_rows": 64},
     "positions": {"inputs": "positions", "hashed_rows": 64},
     "heads": {"byte_heads": 4, "symbol_heads": 2},

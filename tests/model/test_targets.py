@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.embedding import Spelling
+from byteproxy.model.embedding import Spelling, ngram_rows
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.model.targets import Positions, byte_aims, columns, losses, symbol_aims
 from byteproxy.model.transformer import Transformer
@@ -244,7 +244,7 @@ def test_targets_are_those_of_the_loops(documents, byte_heads, symbol_heads, sym
     if not symbols + bag + in_order:
         symbols = 1.0
     config = ModelConfig(byte_heads=byte_heads, symbol_heads=symbol_heads)
-    objective = Objective(symbols, bag, in_order, reach, raw_weight=0.9, compressed_weight=0.3)
+    objective = Objective(symbols, bag, in_order, reach=reach, raw_weight=0.9, compressed_weight=0.3)
     places = places_of(documents)
     wanted = enumerated(places, config, objective)
     assert ours(places, config, objective) == {key: pytest.approx(one, rel=1e-5) for key, one in wanted.items()}
@@ -256,13 +256,67 @@ def test_losses_are_kept_apart_by_representation_and_head():
     model = Transformer(config, VOCAB.size)
     shown = shown_of(places_of([[Piece(1, (b"bc", b"a", b"def"))], [Piece(RAW, (b"a", b"b", b"c"))]]))
     found = losses(model, torch.randn(len(shown.symbols_N), 8), shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
-    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag"]
-    assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5)]]
-    cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0], dtype=torch.float64))
+    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "spelled"]
+    assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5), 0]]
+    cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0] * 2, dtype=torch.float64))
     torch.testing.assert_close(found.nats, found.counts * cost, rtol=1e-5, atol=1e-5)
     by_hand = 5 + 4 * 0.75 + 3 * 0.75**2 + 0.25 * (5 + 4 * 0.75 + 3 * 0.75**2) + 0.5 * 5
     by_hand = by_hand * float(cost[0]) + (5 + 4 * 0.75) * float(cost[3])
     assert float(found.total.detach()) == pytest.approx(by_hand, rel=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents=rows, seed=st.integers(0, 99))
+def test_spelled_bytes_are_those_of_the_loops(documents, seed):
+    """Each byte of the next symbol, from the state scaled by its place and the n-gram of bytes before it."""
+    torch.manual_seed(seed)
+    config = ModelConfig(8, 1, 1, ffn=8, ngrams=(2, 3), ngram_rows=50, ngram_outputs=True, inputs="mean")
+    model = Transformer(config, 320)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    places = places_of(documents)
+    number = [len([one for one in places[:at] if one.document == place.document]) for at, place in enumerate(places)]
+    places_N = torch.tensor([0 if place.id == PAD else count for place, count in zip(places, number, strict=True)])
+    shown = shown_of(places)._replace(places_N=places_N)
+    hidden = torch.randn(len(places), 8)
+    objective = Objective(symbols=0, spell=0.5, compressed_weight=0.3)
+    found = losses(model, hidden, shown, VOCAB, objective, 0.0)
+
+    def told(document, known):
+        """What the n-grams at the end of `known`, ids of one document, add."""
+        added = torch.zeros(8)
+        for size, table in zip((2, 3), model.output_ngrams, strict=True):
+            padded = torch.tensor(([0] * size + known)[-size:])
+            added += table[ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 50)[0]]
+        return added
+
+    nats, count = [], 0
+    for at, place in enumerate(places[:-1]):
+        after, alone = places[at + 1], place.representation == RAW
+        if alone or place.id == PAD or after.piece != place.piece:
+            continue
+        known = [id for one in places[: at + 1] if one.document == place.document for id in one.spelled]
+        for turn, id in enumerate(after.spelled):
+            state = (hidden[at] - told(place.document, known)) * model.spell_scales[turn]
+            logit = model.lm_head.weight[:320] @ (state + told(place.document, known + after.spelled[:turn]))
+            nats.append(float(logit.logsumexp(0) - logit[id]))
+            count += 1
+    # What ends a piece with nothing after it in its own, the sentinel of the next one, is predicted as ever.
+    last = [
+        at
+        for at, place in enumerate(places[:-1])
+        if place.representation != RAW
+        and places[at + 1].document == place.document
+        and places[at + 1].piece != place.piece
+    ]
+    for at in last:
+        logit = model.lm_head.weight[:320] @ hidden[at]
+        nats.append(float(logit.logsumexp(0) - logit[places[at + 1].id]))
+    column = columns(config).index("spelled")
+    assert float(found.counts[1, column]) == len(nats)
+    assert float(found.nats[1, column]) == pytest.approx(sum(nats), rel=1e-4, abs=1e-5)
+    raw = float(found.nats[0].sum())
+    assert float(found.total.detach()) == pytest.approx(raw + 0.15 * sum(nats), rel=1e-4, abs=1e-5)
 
 
 def test_weights_of_further_heads_follow_their_schedule():
@@ -279,6 +333,8 @@ def test_weights_of_further_heads_follow_their_schedule():
         ({"symbol_heads": 2}, {"symbols": 0.0, "bag": 1.0}, "model.symbol_heads"),
         ({"softmax": "shared", "inputs": "mean"}, {}, "model.softmax"),
         ({"softmax": "shared"}, {"bag": 1.0}, "objective.bag"),
+        ({"inputs": "mean"}, {"spell": 1.0}, "model.ngram_outputs"),
+        ({"ngrams": (2,), "ngram_outputs": True}, {"spell": 1.0}, "model.inputs"),
         ({"value_embeddings": True, "inputs": "mean"}, {}, "model.value_embeddings"),
     ],
 )
@@ -292,6 +348,7 @@ def test_what_does_not_fit_together_is_refused_by_name(model, objective, field):
     [
         ({"symbols": 0.0}, "objective.symbols"),
         ({"bag": -1.0}, "objective.bag"),
+        ({"spell": -1.0}, "objective.spell"),
         ({"head_decay": float("nan")}, "objective.head_decay"),
         ({"reach": "far"}, "objective.reach"),
         ({"heads_weight_end": -0.1}, "objective.heads_weight_end"),

@@ -21,7 +21,7 @@ OPTIONS = {
     "qk_norm": {"qk_norm": True},
     "soft_cap": {"soft_cap": 9.0},
     "value_embeddings": {"value_embeddings": True},
-    "ngrams": {"ngrams": (2, 4), "ngram_rows": 512},
+    "ngrams": {"ngrams": (2, 4), "ngram_rows": 512, "ngram_outputs": True},
     "mean": {"inputs": "mean", "hashed_rows": 64},
     "positions": {"inputs": "positions"},
     "symbols_together": {"qk_norm": True, "value_embeddings": True, "ngrams": (3,)},
@@ -175,7 +175,7 @@ def test_ngram_rows_follow_from_the_last_symbols_of_the_document_alone(documents
 
 @pytest.mark.parametrize("inputs", ["symbols", "mean"])
 def test_ngrams_add_the_row_of_the_last_ids(inputs):
-    """At composed positions these are bytes, of the position and of what stands before it."""
+    """At composed positions the mean over those that end at each of the position's bytes."""
     model = filled(ngrams=(2, 3), ngram_rows=64, inputs=inputs)
     bare = filled(inputs=inputs)
     bare.embed_tokens.weight.data = model.embed_tokens.weight.data
@@ -189,11 +189,13 @@ def test_ngrams_add_the_row_of_the_last_ids(inputs):
     for length in lengths:
         seen: list[int] = []
         for unit in units[number : number + length]:
-            seen += unit if inputs == "mean" else unit[:1]
-            row = torch.zeros(SMALL.width)
-            for size, table in zip((2, 3), model.ngrams, strict=True):
-                padded = torch.tensor(([0] * size + seen)[-size:])
-                row += table[ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 64)[0]]
+            row, ids = torch.zeros(SMALL.width), unit if inputs == "mean" else unit[:1]
+            for id in ids:
+                seen.append(id)
+                for size, table in zip((2, 3), model.ngrams, strict=True):
+                    padded = torch.tensor(([0] * size + seen)[-size:])
+                    found = ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 64)
+                    row += table[found[0]] / len(ids)
             wanted.append(row)
         number += length
     torch.testing.assert_close(added, torch.stack(wanted), rtol=1e-5, atol=1e-5)
@@ -207,6 +209,33 @@ def test_ngrams_go_on_from_what_stood_before():
     for cut in (1, 2, 3, 12):
         rest = model.inputs(symbols[cut:], places[cut:], None, symbols[max(0, cut - 3) : cut])
         assert torch.equal(rest, whole[cut:])
+
+
+@pytest.mark.parametrize("inputs", ["symbols", "mean"])
+def test_ngrams_at_the_output_add_the_row_at_each_positions_end(inputs):
+    model = filled(ngrams=(2, 3), ngram_rows=64, inputs=inputs, ngram_outputs=True)
+    lengths = [4, 6]
+    units = [unit for length in lengths for unit in units_of(length)]
+    symbols = torch.tensor([unit[0] for unit in units])
+    layout = layout_of(np.array(lengths))
+    spelling = spelled(units, lengths) if inputs == "mean" else None
+    whole = model(symbols, layout, spelling)
+    tables = [table.data.clone() for table in model.output_ngrams]
+    for table in model.output_ngrams:
+        table.data.zero_()
+    added = whole - model(symbols, layout, spelling)
+    wanted, number = [], 0
+    for length in lengths:
+        seen: list[int] = []
+        for unit in units[number : number + length]:
+            seen += unit if inputs == "mean" else unit[:1]
+            row = torch.zeros(SMALL.width)
+            for size, table in zip((2, 3), tables, strict=True):
+                padded = torch.tensor(([0] * size + seen)[-size:])
+                row += table[ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 64)[0]]
+            wanted.append(row)
+        number += length
+    torch.testing.assert_close(added, torch.stack(wanted), rtol=1e-4, atol=1e-4)
 
 
 def test_value_embeddings_add_the_symbols_row_to_its_values():

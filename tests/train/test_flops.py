@@ -65,8 +65,8 @@ def test_every_softmax_in_use_is_priced():
     plan = plan._replace(pieces=plan.pieces[:2])  # without what is cut at the end
     raw, compressed = 202, 62
 
-    def logits(model, **objective):
-        return plan_logits(ModelConfig(**model), Objective(**objective), vocab, plan)
+    def logits(model, text=None, **objective):
+        return plan_logits(ModelConfig(**model), Objective(**objective), vocab, plan, text)
 
     assert logits({}) == raw * 320 + compressed * 1064
     assert logits({"byte_heads": 4}) == 4 * raw * 320 + compressed * 1064
@@ -74,6 +74,10 @@ def test_every_softmax_in_use_is_priced():
     assert logits({"byte_heads": 4}, bytes=1.0) == 4 * (raw + compressed) * 320 + compressed * 1064
     assert logits({"byte_heads": 4}, bag=1.0) == (4 * raw + compressed) * 320 + compressed * 1064
     assert logits({"inputs": "mean"}, symbols=0.0, bag=1.0) == (raw + compressed) * 320
+    spelled = {"inputs": "mean", "ngrams": (2,), "ngram_outputs": True}
+    assert logits(spelled, 200, symbols=0.0, spell=1.0) == (raw + 200 + 2) * 320
+    with pytest.raises(ValueError, match="how many"):
+        logits(spelled, symbols=0.0, spell=1.0)
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

@@ -71,10 +71,11 @@ def test_every_kind_of_the_design_is_there():
         "gzip",
         "nibbles",
         "raw",
+        "shuffled",
         "token_bytes",
     ]
     assert list(found) == expected
-    assert [name for name, kind in found.items() if kind.trained] == ["bpe", "codebook", "token_bytes"]
+    assert [name for name, kind in found.items() if kind.trained] == ["bpe", "codebook", "shuffled", "token_bytes"]
 
 
 @pytest.mark.parametrize(

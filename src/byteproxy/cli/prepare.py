@@ -15,6 +15,9 @@ from byteproxy.cli.output import Json, console, end
 SOURCES = """What to read, with options behind a colon. Examples:
   stdlib
     the source files of this Python: 30 MB, always there
+  installed
+    those of the packages installed beside it; each of
+    them is a project
   ~/repositories
     a folder of source files; each folder in it is a
     project, which is held out as a whole or not at all

@@ -1,17 +1,20 @@
-"""What a person types becomes a source: `stdlib`, or a path with options behind a colon.
+"""What a person types becomes a source: `stdlib`, `installed`, or a path with options behind a colon.
 
     repositories:depth=2,languages=python|rust,weight=2
     pile/train.jsonl.zst:text=contents,project=repo_name
     dataset:name=web,include=*.parquet
 
 A folder all of whose files (hidden ones apart) are tables or lines of JSON, by their suffixes, is read as these; any
-other as source files. A folder called stdlib is ./stdlib.
+other as source files. A folder called stdlib is ./stdlib. `installed` are the Python packages beside the running Python,
+each of them a project: text for studies that is there without a network, as far as environments are alike.
 """
 
 import math
 import os
 import re
 import stat
+import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
@@ -26,7 +29,7 @@ from byteproxy.corpus.stdlib import StdlibSource
 from byteproxy.corpus.tables import TableUnit
 from byteproxy.errors import InputError
 
-STDLIB = "stdlib"
+STDLIB, INSTALLED = "stdlib", "installed"
 FORMATS = ("auto", "files", "jsonl", "parquet", "arrow")
 SUFFIXES = {
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst"),
@@ -97,7 +100,7 @@ def sources(specs: Iterable[str]) -> list[Source]:
 
 
 def source(spec: str) -> Source:
-    """The source that a person named: `stdlib` or PATH, and `:option=value,...` where wanted.
+    """The source that a person named: `stdlib`, `installed` or PATH, and `:option=value,...` where wanted.
 
     name: for manifests; without it, the last part of the path.
     weight: how often its text is shown, relative to its size; 1.
@@ -114,6 +117,11 @@ def source(spec: str) -> Source:
         _refuse_others(options, ALWAYS, spec, "the standard library")
         read = StdlibSource(weight=weight)
         return replace(read, name=options["name"]) if "name" in options else read
+    if where == INSTALLED:
+        _refuse_others(options, (*ALWAYS, *OF_FOLDERS), spec, "the installed packages")
+        packages = sysconfig.get_path("purelib")
+        name = options.get("name", f"installed-{sys.version_info.major}.{sys.version_info.minor}")
+        return _files_source(name, packages, weight, {**options, "languages": "python"}, spec)
     root = os.path.abspath(os.path.expanduser(where))
     form = _format(root, options, spec)
     name = options.get("name") or _name_of(root, form == "files", spec)
@@ -128,7 +136,7 @@ def _parsed(spec: str) -> tuple[str, Options]:
     if not colon or not re.match(r"[A-Za-z_]\w*=", rest):
         where, rest = spec, ""
     if not where:
-        raise InputError(f"source {spec!r} names nothing to read: give stdlib, or the path of a file or a folder")
+        raise InputError(f"source {spec!r} names nothing to read: give stdlib, installed, or the path of a file or a folder")
     options: Options = {}
     for part in rest.split(",") if rest else ():
         option, equals, value = part.partition("=")

@@ -28,6 +28,7 @@ class ModelConfig:
     ngrams: lengths of the n-grams of symbols, ending at each position, whose hashed embeddings are added to the inputs.
         No stock export.
     ngram_rows: rows of the table of each of these lengths.
+    ngram_outputs: tables of the same lengths are added to what the softmax of bytes reads, too.
     inputs: what compressed positions read: "symbols", rows of a table of their own (the paper); "mean", the mean of the
         byte table's rows of the symbol's bytes; "positions", as mean, but all rows after the first scaled by place.
     hashed_rows: rows of a table that is added to composed inputs by a hash of the symbol's bytes; 0: none.
@@ -49,6 +50,7 @@ class ModelConfig:
     value_embeddings: bool = False
     ngrams: tuple[int, ...] = ()
     ngram_rows: int = 4096
+    ngram_outputs: bool = False
     inputs: Inputs = "symbols"
     hashed_rows: int = 0
     softmax: Softmax = "typed"
@@ -76,6 +78,8 @@ class ModelConfig:
             )
         if any(length < 2 for length in self.ngrams) or len(set(self.ngrams)) < len(self.ngrams):
             raise InputError(f"model.ngrams is {list(self.ngrams)}: give different lengths of at least 2")
+        if self.ngram_outputs and not self.ngrams:
+            raise InputError("model.ngram_outputs is on, but model.ngrams names no lengths: give some, such as [2, 3, 4]")
         if self.hashed_rows and not self.composed:
             raise InputError(
                 'model.hashed_rows adds to composed inputs: let model.inputs be "mean" or "positions", or leave it 0'
@@ -110,7 +114,8 @@ class ModelConfig:
 
     def raw_parameters(self) -> int:
         """Parameters that reading and writing raw bytes takes: what is left when the compressor is thrown away."""
-        tables = 2 * FIRST_SYMBOL * self.width + len(self.ngrams) * self.ngram_rows * self.width
+        ngrams = (1 + self.ngram_outputs) * len(self.ngrams) * self.ngram_rows
+        tables = (2 * FIRST_SYMBOL + ngrams) * self.width
         if self.value_embeddings:
             tables += self.layers * FIRST_SYMBOL * self.kv_heads * self.head_width
         norms = self.width * (2 * self.layers + 1) + (2 * self.layers * self.head_width if self.qk_norm else 0)

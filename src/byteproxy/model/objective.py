@@ -14,11 +14,13 @@ class Objective:
     """Targets and weights.
 
     A raw position predicts the next symbol through the byte head, and with `model.byte_heads` above 1 those after it.
-    At compressed positions three kinds of targets may be mixed; a weight of 0 leaves one out:
+    At compressed positions four kinds of targets may be mixed; a weight of 0 leaves one out:
 
     symbols: the next symbol (and `model.symbol_heads` - 1 after it) through the symbol softmax: the paper's.
     bag: the bytes of the next symbol, in any order, through the one byte head (token superposition).
     bytes: the bytes of the text that follows, in order, through the byte heads: head 1 the first of them.
+    spell: the bytes of the next symbol, in order, through the one byte head: each from the position's hidden state,
+        scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
     raw_weight, compressed_weight: of all that is predicted at positions of that kind (the paper's code: 1 and 1/3).
@@ -33,6 +35,7 @@ class Objective:
     symbols: float = 1.0
     bag: float = 0.0
     bytes: float = 0.0
+    spell: float = 0.0
     reach: Reach = "text"
     raw_weight: float = 1.0
     compressed_weight: float = 1.0
@@ -41,22 +44,22 @@ class Objective:
     heads_weight_end: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("symbols", "bag", "bytes", "raw_weight", "compressed_weight", "head_decay", "heads_weight"):
+        for name in ("symbols", "bag", "bytes", "spell", "raw_weight", "compressed_weight", "head_decay", "heads_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"objective.{name} is {getattr(self, name)}: give a number of at least 0")
         if self.heads_weight_end is not None and not 0 <= self.heads_weight_end < float("inf"):
             raise InputError(f"objective.heads_weight_end is {self.heads_weight_end}: give a number of at least 0")
         if self.reach not in get_args(Reach):
             raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
-        if not self.symbols + self.bag + self.bytes:
+        if not self.symbols + self.bag + self.bytes + self.spell:
             raise InputError(
-                "objective.symbols, objective.bag and objective.bytes are all 0: compressed positions would predict "
+                "objective.symbols, objective.bag, objective.bytes and objective.spell are all 0: compressed positions would predict "
                 "nothing; give one of them a weight"
             )
 
     def needs_spelling(self, model: ModelConfig) -> bool:
         """Whether rows have to be spelled out: which bytes stand behind each position, and which follow it."""
-        return model.composed or model.byte_heads > 1 or self.bag > 0 or self.bytes > 0
+        return model.composed or model.byte_heads > 1 or self.bag + self.bytes + self.spell > 0
 
     def head_weight(self, head: int, progress: float) -> float:
         """The weight of head `head` (from 1) after a share of the run's steps."""
@@ -75,9 +78,16 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
             'model.softmax is "shared": all symbols have to be read and predicted as such; let model.inputs be '
             '"symbols" and objective.symbols be above 0, or model.softmax "typed"'
         )
-    if model.softmax == "shared" and (objective.bag or objective.bytes):
+    if objective.spell and not model.ngram_outputs:
         raise InputError(
-            'model.softmax is "shared", but objective.bag and objective.bytes go through a byte head of their own: let '
+            "objective.spell lets each byte know those before it by n-grams at the output: let model.ngram_outputs be true, "
+            "or objective.spell 0"
+        )
+    if objective.spell and not model.composed:
+        raise InputError('objective.spell needs bytes as inputs: let model.inputs be "mean" or "positions"')
+    if model.softmax == "shared" and objective.bag + objective.bytes + objective.spell:
+        raise InputError(
+            'model.softmax is "shared", but objective.bag, objective.bytes and objective.spell go through a byte head of their own: let '
             'them be 0, or model.softmax "typed"'
         )
     if model.value_embeddings and model.composed:

@@ -1,16 +1,17 @@
 """Which targets each position has, through which softmax, at which weight.
 
-N positions, R byte heads, H symbol heads, E entries. Positions are spelled out (`embedding.Spelling`), so the bytes
+N positions, R byte heads, H symbol heads, E entries, Q queries: bytes of the next symbol, each a softmax of its own. Positions are spelled out (`embedding.Spelling`), so the bytes
 that follow a position are the ids after its own, in every representation alike; and none is a target beyond the end of
 the segment that the position stands in. Losses are kept apart by representation and by *column*: the byte heads, then
-the symbol heads, then the bag.
+the symbol heads, then the bag, then the spelled bytes.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.config import LONGEST_PLACE, ModelConfig
 from byteproxy.model.embedding import Spelling
 from byteproxy.model.loss import Entries, local_targets, softmax_rows, summed_loss
 from byteproxy.model.objective import Objective
@@ -22,12 +23,14 @@ class Positions(NamedTuple):
     """What a model is shown, and what follows: as `mixture.loader.Rows`, on the model's device.
 
     symbols_N, targets_N: int64; a negative target is none. representations_N: int64. spelling: None if not needed.
+    places_N: int64, how many positions of its document stand before each; read where symbols are spelled only.
     """
 
     symbols_N: torch.Tensor
     targets_N: torch.Tensor
     representations_N: torch.Tensor
     spelling: Spelling | None = None
+    places_N: torch.Tensor | None = None
 
 
 class Losses(NamedTuple):
@@ -45,7 +48,7 @@ class Losses(NamedTuple):
 def columns(config: ModelConfig) -> list[str]:
     """The names of the columns of `Losses`."""
     names = [f"byte_{head}" for head in range(1, config.byte_heads + 1)]
-    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag"]
+    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "spelled"]
 
 
 class Aims(NamedTuple):
@@ -71,12 +74,20 @@ def losses(
     total = torch.zeros((), device=hidden_ND.device)
     exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
     nats, counts = (torch.zeros(size, dtype=torch.float64, device=exact) for _ in range(2))
-    for rows_JRD, aims in _softmaxes(model, shown, vocab, objective, progress):
+    used = _softmaxes(model, shown, vocab, objective, progress)
+    representation_N = shown.representations_N
+    if objective.spell:
+        hidden_QD, of_Q, aims = spelled(model, hidden_ND, shown, objective)
+        rows_JRD, first = used[0]
+        used[0] = rows_JRD, _joined([first, aims._replace(position=aims.position + len(hidden_ND))])
+        representation_N = torch.cat((representation_N, representation_N[of_Q]))
+        hidden_ND = torch.cat((hidden_ND, hidden_QD))
+    for rows_JRD, aims in used:
         order = torch.argsort(aims.position, stable=True)
         position, head, row, weight, share, column = (one[order] for one in aims)
         summed, nats_E = summed_loss(hidden_ND, rows_JRD, Entries(position, head, row, weight), config.soft_cap)
         total = total + summed
-        cell = (shown.representations_N[position] * size[1] + column).to(exact)
+        cell = (representation_N[position] * size[1] + column).to(exact)
         nats.view(-1).index_add_(0, cell, (nats_E * share).to(exact).double())
         counts.view(-1).index_add_(0, cell, share.to(exact).double())
     return Losses(total, nats, counts)
@@ -176,10 +187,41 @@ def _bags(config: ModelConfig, shown: Positions, spelling: Spelling, objective: 
         share = 1 / torch.repeat_interleave(counts, counts)
         found.append(_aims(position, 0, row, bag * share, column, share))
     at = (compressed_N & ~within_N).nonzero()[:, 0]
-    for weight, own in ((bag, column), (objective.compressed_weight * objective.bytes, 0)):
+    spell = objective.compressed_weight * objective.spell
+    for weight, own in ((bag, column), (objective.compressed_weight * objective.bytes, 0), (spell, column + 1)):
         if weight:
             found.append(_aims(at, 0, shown.targets_N[at], weight, own))
     return found
+
+
+def spelled(
+    model: Transformer, hidden_ND: torch.Tensor, shown: Positions, objective: Objective
+) -> tuple[torch.Tensor, torch.Tensor, Aims]:
+    """Queries for the bytes of each compressed position's next symbol, in order.
+
+    Gives what their softmaxes read [Q, D], the positions they belong to [Q], and their targets, numbered by query. What
+    is read is the hidden state as it was before the n-gram at its end was added, scaled by the byte's place in the
+    symbol, and the n-gram that ends just before the byte: so a first byte is predicted as a raw position would do it.
+    """
+    spelling, places_N = shown.spelling, shown.places_N
+    assert spelling is not None, "spelled symbols need to be told what they are spelled with"
+    assert places_N is not None, "n-grams need to know where documents begin"
+    assert model.spell_scales is not None, "and tables at the output"
+    ends_N = spelling.ends_N
+    within_N = (shown.representations_N != RAW) & (shown.targets_N >= 0) & (ends_N < spelling.segment_ends_N)
+    at = within_N.nonzero()[:, 0]
+    counts = ends_N[at + 1] - ends_N[at]
+    of_Q = torch.repeat_interleave(at, counts)
+    place_Q = torch.arange(len(of_Q), device=at.device) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    target_Q = ends_N[of_Q] + place_Q
+    rows = model.all_ngrams(places_N, spelling)
+    own_ND = model.told([row_M[ends_N - 1] for row_M in rows])
+    scale_QD = F.embedding(place_Q.clamp_max(LONGEST_PLACE - 1), model.spell_scales)
+    hidden_QD = (hidden_ND - own_ND)[of_Q] * scale_QD + model.told([row_M[target_Q - 1] for row_M in rows])
+    column = model.config.byte_heads + model.config.symbol_heads + 1
+    weight = objective.compressed_weight * objective.spell
+    numbers_Q = torch.arange(len(of_Q), device=at.device)
+    return hidden_QD.to(hidden_ND.dtype), of_Q, _aims(numbers_Q, 0, spelling.ids_M[target_Q], weight, column)
 
 
 def _segments(symbols_N: torch.Tensor) -> torch.Tensor:

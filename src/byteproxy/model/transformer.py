@@ -51,6 +51,10 @@ class Transformer(nn.Module):
         self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE - 1, width)) if config.inputs == "positions" else None
         self.hashed = nn.Parameter(torch.zeros(config.hashed_rows, width)) if config.hashed_rows else None
         self.ngrams = nn.ParameterList(torch.zeros(config.ngram_rows, width) for _ in config.ngrams)
+        outputs = config.ngrams if config.ngram_outputs else ()
+        self.output_ngrams = nn.ParameterList(torch.zeros(config.ngram_rows, width) for _ in outputs)
+        spells = config.composed and config.ngram_outputs
+        self.spell_scales = nn.Parameter(torch.ones(LONGEST_PLACE, width)) if spells else None
         self.byte_heads = _heads(config.byte_heads, FIRST_SYMBOL, width)
         self.symbol_heads = _heads(config.symbol_heads, output_rows, width)
         for module in self.layers.modules():
@@ -97,30 +101,53 @@ class Transformer(nn.Module):
         for block in self.blocks():
             q_NHE, k_NHE, v_NHE = read(block, x_ND, *rotation, symbols_N)
             x_ND = write(block, x_ND, attend(block.layer, q_NHE, k_NHE, v_NHE))
-        return self.norm(x_ND)
+        x_ND = self.norm(x_ND)
+        if not self.output_ngrams:
+            return x_ND
+        rows = self.last_ngrams(symbols_N, positions_N, spelling, before)
+        return x_ND + self.told(rows).to(x_ND.dtype)
 
     def inputs(
         self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
     ) -> torch.Tensor:
-        """What the first layer reads, float32 [N, D]."""
+        """What the first layer reads, float32 [N, D]: of composed positions the mean over what they are spelled with."""
         weight = self.embed_tokens.weight
         if spelling is None or not self.config.composed:
-            spelling = None
             x_ND = F.embedding(symbols_N, weight)
-        else:
-            x_ND = composed(weight, spelling, self.place_scales, self.hashed)
-        if not self.ngrams:
+            if self.ngrams:
+                for table, row_N in zip(
+                    self.ngrams, self.last_ngrams(symbols_N, positions_N, None, before), strict=True
+                ):
+                    x_ND = x_ND + F.embedding(row_N, table)
             return x_ND
-        place_N = torch.arange(len(symbols_N), device=symbols_N.device)
-        if spelling is None:
-            known = symbols_N if before is None else torch.cat((before, symbols_N))
-            at_N, within_N = place_N + len(known) - len(symbols_N), positions_N
-        else:
-            first_N = spelling.begins_N[place_N - positions_N]
-            known, at_N, within_N = spelling.ids_M, spelling.ends_N - 1, spelling.ends_N - 1 - first_N
-        for length, table in zip(self.config.ngrams, self.ngrams, strict=True):
-            x_ND = x_ND + F.embedding(ngram_rows(known, at_N, within_N, length, len(table)), table)
+        x_ND = composed(weight, spelling, self.place_scales, self.hashed)
+        for table, row_M in zip(self.ngrams, self.all_ngrams(positions_N, spelling), strict=True):
+            x_ND = x_ND + F.embedding_bag(row_M, table, spelling.begins_N, mode="mean")
         return x_ND
+
+    def last_ngrams(
+        self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
+    ) -> list[torch.Tensor]:
+        """The rows of the n-grams that end where each position does, int64 [N] for each length."""
+        if spelling is not None and self.config.composed:
+            return [row_M[spelling.ends_N - 1] for row_M in self.all_ngrams(positions_N, spelling)]
+        known = symbols_N if before is None else torch.cat((before, symbols_N))
+        at_N = torch.arange(len(known) - len(symbols_N), len(known), device=known.device)
+        return [ngram_rows(known, at_N, positions_N, length, self.config.ngram_rows) for length in self.config.ngrams]
+
+    def all_ngrams(self, positions_N: torch.Tensor, spelling: Spelling) -> list[torch.Tensor]:
+        """The rows of the n-grams that end at each id of spelled positions, int64 [M] for each length."""
+        begins_N = spelling.begins_N
+        place_N = torch.arange(len(begins_N), device=begins_N.device)
+        first_M = torch.repeat_interleave(begins_N[place_N - positions_N], spelling.ends_N - begins_N)
+        at_M = torch.arange(len(spelling.ids_M), device=begins_N.device)
+        rows = self.config.ngram_rows
+        return [ngram_rows(spelling.ids_M, at_M, at_M - first_M, length, rows) for length in self.config.ngrams]
+
+    def told(self, rows: list[torch.Tensor]) -> torch.Tensor:
+        """What n-grams of these rows add to what the softmax reads, float32 [len(row), D]."""
+        parts = [F.embedding(row, table) for row, table in zip(rows, self.output_ngrams, strict=True)]
+        return torch.stack(parts).sum(0)
 
     def rotation(self, positions_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine of every position's angles, each [N, 1, E/2], computed in float32."""

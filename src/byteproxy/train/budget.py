@@ -50,7 +50,8 @@ def steps_for_flops(budget: float, config: TrainConfig, store: Store, fewest: in
     """The number of steps whose planned FLOPs come nearest to a budget, and at least `fewest`."""
 
     def of(stream: Stream, plan: Plan) -> int:
-        return plan_flops(config.model, config.objective, stream.vocab, plan)
+        compressed = int(stream.text_bytes(plan)[1:].sum())
+        return plan_flops(config.model, config.objective, stream.vocab, plan, compressed)
 
     return _steps_for(budget, config, store, of, fewest)
 

@@ -86,7 +86,7 @@ class Averages:
         """What the metrics say of these steps, all losses in nats per target; None of what there was none.
 
         loss: what training follows. raw_loss: of the next symbol at raw positions. compressed_loss: likewise at
-        compressed ones, of the next symbol, or of the bag or the first byte where symbols are no targets.
+        compressed ones, of the next symbol, or of the bag, the first byte or a spelled byte where symbols are no targets.
         losses: of each representation and head. machine_share: of flops_per_second, by the formula.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -100,7 +100,8 @@ class Averages:
             for at, column in enumerate(self.columns)
             if self.counts[1:, at].sum()
         }
-        headline = next((compressed[name] for name in ("symbol_1", "bag", "byte_1") if name in compressed), None)
+        first = ("symbol_1", "bag", "byte_1", "spelled")
+        headline = next((compressed[name] for name in first if name in compressed), None)
         values = {
             "loss": self.total / max(1.0, self.targets),
             "raw_loss": named[self.representations[0]].get("byte_1"),

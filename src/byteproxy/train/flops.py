@@ -32,17 +32,30 @@ def training_flops(config: ModelConfig, positions: int, keys_attended: int, logi
     return 3 * (matrices + attention + 2 * config.width * logits)
 
 
-def plan_flops(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
-    """FLOPs of training on one planned step."""
-    logits = plan_logits(config, objective, vocab, plan)
+def plan_flops(
+    config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan, compressed_bytes: int | None = None
+) -> int:
+    """FLOPs of training on one planned step.
+
+    compressed_bytes: of text behind its compressed segments, each priced a softmax of its own where `objective.spell`
+        predicts them (those of a piece's first symbol too, which nothing predicts); needed for that only.
+    """
+    logits = plan_logits(config, objective, vocab, plan, compressed_bytes)
     return training_flops(config, int(plan.lengths.sum()), plan.keys_attended, logits)
 
 
-def plan_logits(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
-    """Logits of one planned step: positions times rows, of each softmax that is used there."""
+def plan_logits(
+    config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan, compressed_bytes: int | None = None
+) -> int:
+    """Logits of one planned step: positions times rows, of each softmax that is used there; see `plan_flops`."""
     targets, p = plan.targets, plan.pieces
     within = p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED]  # positions with a target in their own segment
     total = 0
+    if objective.spell:
+        if compressed_bytes is None:
+            raise ValueError("objective.spell predicts each byte of compressed text: say how many there are")
+        ends = p[p[:, REPRESENTATION] != RAW][:, [CLOSED, ENDED]]
+        total += (compressed_bytes + int(ends.sum())) * FIRST_SYMBOL
     for representation in range(vocab.representations):
         count = int(targets[representation])
         here = int(within[p[:, REPRESENTATION] == representation].sum())

@@ -146,7 +146,7 @@ class _Counted:
     @property
     def flops(self) -> int:
         of = self.config.model, self.config.objective, self.stream.vocab
-        return sum(plan_flops(*of, plan) for plan in self.plans)
+        return sum(plan_flops(*of, plan, int(self.stream.text_bytes(plan)[1:].sum())) for plan in self.plans)
 
     @property
     def text_bytes(self) -> int:

@@ -198,7 +198,9 @@ class Trainer:
         begin = time.perf_counter()
         plan, following = self.stream.plan(self.state)
         loading = time.perf_counter() - begin
-        flops = plan_flops(self.config.model, self.config.objective, self.stream.vocab, plan)
+        text_bytes = self.stream.text_bytes(plan)
+        compressed = int(text_bytes[1:].sum())
+        flops = plan_flops(self.config.model, self.config.objective, self.stream.vocab, plan, compressed)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
@@ -220,7 +222,7 @@ class Trainer:
         if reason is None:
             for optimizer in self.optimizers:
                 optimizer.step()
-        self.counters.add(plan, self.stream.text_bytes(plan), flops)
+        self.counters.add(plan, text_bytes, flops)
         self.counters.loading_seconds += loading
         seconds = time.perf_counter() - begin
         self.counters.seconds += seconds
@@ -259,8 +261,9 @@ class Trainer:
         symbols_N, targets_N, representations_N = (
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
-        hidden_ND = self.model(symbols_N, layout_of(rows.lengths, self.device), spelling)
-        shown = Positions(symbols_N, targets_N, representations_N.long(), spelling)
+        layout = layout_of(rows.lengths, self.device)
+        hidden_ND = self.model(symbols_N, layout, spelling)
+        shown = Positions(symbols_N, targets_N, representations_N.long(), spelling, layout.positions_N)
         progress = step / self.config.steps
         return losses(self.model, hidden_ND, shown, self.stream.vocab, self.config.objective, progress)
 

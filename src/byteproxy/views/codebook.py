@@ -160,6 +160,11 @@ class CodebookView:
             content = Path(path).read_bytes()
         except OSError as error:
             raise InputError(f"cannot read the codebook {path}: {error.strerror}") from error
+        return cls.from_bytes(content, path)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, path: Path) -> "CodebookView":
+        """The codebook that `to_bytes` gave; path: of the file it was in, for what InputErrors say."""
         remedy = "copy it again or train it anew"
         try:
             metadata, tensors = _opened(content)
@@ -180,7 +185,11 @@ class CodebookView:
         return cls(strings, CodebookOptions(**json.loads(metadata["options"])))
 
     def save(self, path: Path) -> None:
-        """Write strings and options as safetensors, whole or not at all; InputError where that can't be."""
+        """Write the codebook, whole or not at all; InputError where that can't be."""
+        write_aside(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Strings and options as a safetensors file, the same for the same codebook."""
         tensors = {
             "bytes": np.frombuffer(b"".join(self._table.strings), dtype=np.uint8),
             "lengths": self._table.length.astype(np.uint8),
@@ -188,7 +197,7 @@ class CodebookView:
         options = json.dumps(asdict(self.options), sort_keys=True)
         metadata = {"format": FORMAT, "version": FORMAT_VERSION, "options": options, "name": self.name}
         metadata["sha256"] = _checksum(metadata, tensors)
-        write_aside(Path(path), _in_order(safetensors.numpy.save(tensors, metadata)))
+        return _in_order(safetensors.numpy.save(tensors, metadata))
 
     @staticmethod
     def _name(size: int, options: CodebookOptions) -> str:
