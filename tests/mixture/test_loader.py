@@ -263,3 +263,10 @@ def test_wrong_requests_are_refused(corpus):
         Stream(store, (bpe.name,), Mixture(view_weights={bpe.name: 0.0}), Shape(), 0, 1)
     with pytest.raises(InputError, match=r"mixture\.packing is whole.*lower shape\.passage_bytes"):
         Stream(store, (bpe.name,), Mixture(packing="whole"), Shape(2, 128, 100), 0, 1)
+
+
+def test_a_phase_of_a_view_that_the_run_has_not_is_refused(corpus):
+    store, (bpe, codebook) = corpus
+    mixture = Mixture(phases=(Phase(1.0, "one", 0.5, view=codebook.name),))
+    with pytest.raises(InputError, match=rf"mixture\.phases: view is '{codebook.name}'.*{bpe.name}"):
+        Stream(store, (bpe.name,), mixture, Shape(), 0, 1)

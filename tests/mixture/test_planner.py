@@ -90,7 +90,7 @@ def test_filled_rows_are_those_of_the_slow_planner(case, length):
     fast, slow = planner_of(case, length)
     rows = case["rows"]
     wanted = slow_rows(slow, rows, length, STEPS)
-    assert fast.lengths == pytest.approx(slow.lengths())
+    assert fast.lengths[""] == pytest.approx(slow.lengths())
     state = State()
     for step in range(STEPS):
         plan, state = fast.plan(state)
@@ -311,3 +311,21 @@ def test_whole_packing_loses_little_where_passages_are_short():
         plan, state = planner.plan(state)
         padding += plan.padding
     assert 0 < padding / (20 * 64 * 4096) < 0.01
+
+
+def test_a_phase_shows_the_view_that_it_names():
+    """And its odds, counted in positions, are those of that view's lengths."""
+    table = table_of([[[(100, 50, 20)] * 5] * 8])
+    phases = (Phase(0.5, "one", 0.5, view="coarse"), Phase(0.25, "one", 0.5, view="fine"), Phase(0.25, "one", 0.5))
+    mixture = Mixture(phases=phases, count="positions")
+    planner = Planner(mixture, 40, table, [1.0], [1.0, 1.0], 4, 600, 0, ("fine", "coarse"))
+    state, shown = State(), []
+    for _ in range(40):
+        plan, state = planner.plan(state)
+        shown.append(plan.positions[:3])
+    coarse, fine, both = (np.sum(shown[first:last], axis=0) for first, last in ((1, 20), (21, 30), (31, 40)))
+    assert coarse[1] == 0
+    assert fine[2] == 0
+    assert min(both) > 0
+    for positions in (coarse, fine):
+        assert positions[1:].sum() / positions.sum() == pytest.approx(0.5, abs=0.08)

@@ -145,7 +145,17 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, mo
         (("bpe-300",), {"qk_norm": True, "soft_cap": 15.0, "value_embeddings": True, "ngrams": (2, 3)}, Objective()),
         (("bpe-300",), {"key_value_heads": 1}, Objective()),
     ],
-    ids=["heads", "composed_symbols", "composed_bytes", "chunks_bag", "two_views", "spelled", "shared", "baseline", "gqa"],
+    ids=[
+        "heads",
+        "composed_symbols",
+        "composed_bytes",
+        "chunks_bag",
+        "two_views",
+        "spelled",
+        "shared",
+        "baseline",
+        "gqa",
+    ],
 )
 def test_every_kind_of_input_and_target_learns(store, tmp_path, views, model, objective):
     config = replace(CONFIG, views=views, model=replace(MODEL, **model), objective=objective)

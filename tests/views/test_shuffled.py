@@ -25,7 +25,7 @@ def test_symbols_are_the_bytes_and_lengths_the_codebooks(view: ShuffledView, doc
 
 
 def test_boundaries_are_not_the_codebooks(view: ShuffledView) -> None:
-    """As many places are shared as chance has it: of the real pieces' ends, about the share of bytes that end a piece."""
+    """As many are shared as chance has it: of the real pieces' ends, about the share of bytes that end a piece."""
     shared = pieces = size = 0
     for document in real_documents()[:40]:
         own = set(np.cumsum(view.codebook.encode(document).span_bytes).tolist())

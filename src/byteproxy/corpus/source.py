@@ -5,8 +5,8 @@
     dataset:name=web,include=*.parquet
 
 A folder all of whose files (hidden ones apart) are tables or lines of JSON, by their suffixes, is read as these; any
-other as source files. A folder called stdlib is ./stdlib. `installed` are the Python packages beside the running Python,
-each of them a project: text for studies that is there without a network, as far as environments are alike.
+other as source files. A folder called stdlib is ./stdlib. `installed` are the Python packages beside the running
+Python, each of them a project: text for studies that is there without a network, as far as environments are alike.
 """
 
 import math
@@ -136,7 +136,8 @@ def _parsed(spec: str) -> tuple[str, Options]:
     if not colon or not re.match(r"[A-Za-z_]\w*=", rest):
         where, rest = spec, ""
     if not where:
-        raise InputError(f"source {spec!r} names nothing to read: give stdlib, installed, or the path of a file or a folder")
+        remedy = "give stdlib, installed, or the path of a file or a folder"
+        raise InputError(f"source {spec!r} names nothing to read: {remedy}")
     options: Options = {}
     for part in rest.split(",") if rest else ():
         option, equals, value = part.partition("=")

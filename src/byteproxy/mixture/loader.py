@@ -115,6 +115,10 @@ class Stream:
             raise InputError("the train side holds no text to draw: add documents, or change the split or the weights")
         if mixture.needs_view and not any(view_weights.values()):
             raise InputError("mixture.view_weights are all 0: give one above 0")
+        for phase in mixture.schedule:
+            if phase.view and phase.view not in views:
+                known = ", ".join(views) or "none"
+                raise InputError(f"mixture.phases: view is {phase.view!r}: name one of the run's views ({known})")
         _check_whole(mixture, shape, self.table.summary.most)
         self.planner = Planner(
             mixture,
@@ -125,6 +129,7 @@ class Stream:
             shape.rows,
             shape.length,
             seed,
+            views,
         )
         self._mapped = Mapped(store, views, self.vocab, spans=composed or spelled)
 

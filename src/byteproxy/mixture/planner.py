@@ -145,8 +145,11 @@ class Planner:
         rows: int,
         length: int,
         seed: int,
+        views: tuple[str, ...] = (),
     ) -> None:
         """weights: of each source of the table, and view_weights: of each of its views; not all 0.
+
+        views: their names, for phases that show one of them.
 
         A source without passages is never drawn.
         """
@@ -154,12 +157,16 @@ class Planner:
         sources = list(table.summary.sources)
         shares = np.array([weight * one.passages for weight, one in zip(weights, sources, strict=True)], np.float64)
         self.source_odds = np.cumsum(shares / shares.sum())
-        views = np.array(view_weights, np.float64)
-        self.view_odds = np.cumsum(views / views.sum()) if len(views) else np.ones(1)
+        weights_of_views = np.array(view_weights, np.float64)
+        self.view_shares = {"": weights_of_views / max(weights_of_views.sum(), 1e-300)}
+        self.view_shares |= dict(zip(views, np.eye(len(views)), strict=True))
         self.first = np.array([one.first for one in sources], np.int64)
         self.size = np.array([one.passages for one in sources], np.int64)
         self.seed = np.uint64(seed)
-        self.lengths = _mean_lengths(table, shares / shares.sum(), views / max(views.sum(), 1e-300), mixture.passages)
+        self.lengths = {
+            view: _mean_lengths(table, shares / shares.sum(), own, mixture.passages)
+            for view, own in self.view_shares.items()
+        }
 
     def plan(self, state: State) -> tuple[Plan, State]:
         """The plan of the step that `state` stands at, and the state after it."""
@@ -194,14 +201,15 @@ class Planner:
         return Plan(state.step, pieces, lengths, moment, segments, int(padding)), after
 
     def _deal(self, moment: Moment) -> Deal:
-        raw_only, compressed_only, _ = odds(moment, self.mixture.count, self.lengths)
+        raw_only, compressed_only, _ = odds(moment, self.mixture.count, self.lengths[moment.view])
+        view_shares = self.view_shares[moment.view]
         kinds: dict[Mode, int] = {"plain": PLAIN, "switch": SWITCH}
         return Deal(
             table=self.table.rows,
             first=self.first,
             size=self.size,
             source_odds=self.source_odds,
-            view_odds=self.view_odds,
+            view_odds=np.cumsum(view_shares) if len(view_shares) else np.ones(1),
             seed=self.seed,
             kind=kinds.get(moment.mode, ONE),
             both=PARALLEL if moment.mode == "parallel" else PAIR,

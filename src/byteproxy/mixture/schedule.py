@@ -10,9 +10,10 @@ compressed among all that is shown, counted in segments (the paper's count), in 
     switch    consecutive passages of a document in one context, each by itself compressed or raw
     plain     one segment without sentinels: the model isn't told which it is (the paper's control)
 
-So several phases give a piecewise schedule; within a phase the rate is constant, or goes to `rate_end` in a straight
-line or along half a cosine. Source: Zheng et al., arXiv 2602.04289 (rate warm-up, pairs in random order, parallel and
-plain); `switch` and the other counts are ours. How a rate becomes the odds of a draw is in `odds`.
+So several phases give a piecewise schedule, from one view to another too, such as from coarse to fine; within a phase
+the rate is constant, or goes to `rate_end` in a straight line or along half a cosine. Source: Zheng et al., arXiv
+2602.04289 (rate warm-up, pairs in random order, parallel and plain); `switch`, the other counts and phases of one view
+are ours. How a rate becomes the odds of a draw is in `odds`.
 """
 
 import math
@@ -45,6 +46,7 @@ class Phase:
     rate_end: the rate that the phase goes to; None stays at `rate`.
     curve: how it goes there.
     order: of the two segments of a pair.
+    view: the one compressed view that it shows, by name; empty: all, by the mixture's `view_weights`.
     """
 
     share: float = 1.0
@@ -53,6 +55,7 @@ class Phase:
     rate_end: float | None = None
     curve: Curve = "linear"
     order: Order = "random"
+    view: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (("share", self.share), ("rate", self.rate), ("rate_end", self.rate_end)):
@@ -140,6 +143,7 @@ class Moment(NamedTuple):
     rate: float
     mode: Mode
     order: Order
+    view: str = ""
 
 
 def at(mixture: Mixture, step: int, steps: int) -> Moment:
@@ -149,4 +153,5 @@ def at(mixture: Mixture, step: int, steps: int) -> Moment:
     number = next((n for n, end in enumerate(ends[:-1]) if step < end), len(phases) - 1)
     phase, begin = phases[number], ends[number - 1] if number else 0.0
     length = phase.share * steps
-    return Moment(phase.rate_at(min(1.0, max(0.0, (step - begin) / length))), phase.mode, phase.order)
+    rate = phase.rate_at(min(1.0, max(0.0, (step - begin) / length)))
+    return Moment(rate, phase.mode, phase.order, phase.view)

@@ -79,7 +79,7 @@ class ModelConfig:
         if any(length < 2 for length in self.ngrams) or len(set(self.ngrams)) < len(self.ngrams):
             raise InputError(f"model.ngrams is {list(self.ngrams)}: give different lengths of at least 2")
         if self.ngram_outputs and not self.ngrams:
-            raise InputError("model.ngram_outputs is on, but model.ngrams names no lengths: give some, such as [2, 3, 4]")
+            raise InputError("model.ngram_outputs is on, but model.ngrams is empty: give lengths, such as [2, 3, 4]")
         if self.hashed_rows and not self.composed:
             raise InputError(
                 'model.hashed_rows adds to composed inputs: let model.inputs be "mean" or "positions", or leave it 0'

@@ -44,7 +44,8 @@ class Objective:
     heads_weight_end: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("symbols", "bag", "bytes", "spell", "raw_weight", "compressed_weight", "head_decay", "heads_weight"):
+        targets, weights = ("symbols", "bag", "bytes", "spell"), ("raw_weight", "compressed_weight")
+        for name in (*targets, *weights, "head_decay", "heads_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"objective.{name} is {getattr(self, name)}: give a number of at least 0")
         if self.heads_weight_end is not None and not 0 <= self.heads_weight_end < float("inf"):
@@ -53,8 +54,8 @@ class Objective:
             raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
         if not self.symbols + self.bag + self.bytes + self.spell:
             raise InputError(
-                "objective.symbols, objective.bag, objective.bytes and objective.spell are all 0: compressed positions would predict "
-                "nothing; give one of them a weight"
+                "objective.symbols, objective.bag, objective.bytes and objective.spell are all 0: compressed positions "
+                "would predict nothing; give one of them a weight"
             )
 
     def needs_spelling(self, model: ModelConfig) -> bool:
@@ -80,15 +81,15 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
         )
     if objective.spell and not model.ngram_outputs:
         raise InputError(
-            "objective.spell lets each byte know those before it by n-grams at the output: let model.ngram_outputs be true, "
-            "or objective.spell 0"
+            "objective.spell tells each byte of those before it by n-grams at the output: let model.ngram_outputs be "
+            "true, or objective.spell 0"
         )
     if objective.spell and not model.composed:
         raise InputError('objective.spell needs bytes as inputs: let model.inputs be "mean" or "positions"')
     if model.softmax == "shared" and objective.bag + objective.bytes + objective.spell:
         raise InputError(
-            'model.softmax is "shared", but objective.bag, objective.bytes and objective.spell go through a byte head of their own: let '
-            'them be 0, or model.softmax "typed"'
+            'model.softmax is "shared", but objective.bag, objective.bytes and objective.spell go through a byte head '
+            'of their own: let them be 0, or model.softmax "typed"'
         )
     if model.value_embeddings and model.composed:
         raise InputError('model.value_embeddings adds rows of symbols: let model.inputs be "symbols", or leave it out')

@@ -1,9 +1,9 @@
 """Which targets each position has, through which softmax, at which weight.
 
-N positions, R byte heads, H symbol heads, E entries, Q queries: bytes of the next symbol, each a softmax of its own. Positions are spelled out (`embedding.Spelling`), so the bytes
-that follow a position are the ids after its own, in every representation alike; and none is a target beyond the end of
-the segment that the position stands in. Losses are kept apart by representation and by *column*: the byte heads, then
-the symbol heads, then the bag, then the spelled bytes.
+N positions, R byte heads, H symbol heads, E entries, Q queries (bytes of the next symbol, each a softmax of its own).
+Positions are spelled out (`embedding.Spelling`), so the bytes that follow a position are the ids after its own, in
+every representation alike; and none is a target beyond the end of the segment that the position stands in. Losses are
+kept apart by representation and by *column*: the byte heads, then the symbol heads, the bag, and the spelled bytes.
 """
 
 from typing import NamedTuple

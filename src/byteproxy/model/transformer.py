@@ -110,7 +110,7 @@ class Transformer(nn.Module):
     def inputs(
         self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
     ) -> torch.Tensor:
-        """What the first layer reads, float32 [N, D]: of composed positions the mean over what they are spelled with."""
+        """What the first layer reads, float32 [N, D]; of composed positions a mean over what they are spelled with."""
         weight = self.embed_tokens.weight
         if spelling is None or not self.config.composed:
             x_ND = F.embedding(symbols_N, weight)

@@ -86,7 +86,7 @@ class Averages:
         """What the metrics say of these steps, all losses in nats per target; None of what there was none.
 
         loss: what training follows. raw_loss: of the next symbol at raw positions. compressed_loss: likewise at
-        compressed ones, of the next symbol, or of the bag, the first byte or a spelled byte where symbols are no targets.
+        compressed ones, of the next symbol; where symbols are no targets, of the bag, the first byte or a spelled one.
         losses: of each representation and head. machine_share: of flops_per_second, by the formula.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
