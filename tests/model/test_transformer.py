@@ -96,12 +96,36 @@ def test_a_document_reads_the_same_wherever_it_is_packed(options):
 @pytest.mark.parametrize("inputs", ["mean", "positions"])
 def test_raw_positions_are_read_alike_with_their_spelling_and_without(inputs):
     """Training spells all positions, evaluation and generation none."""
-    model = filled(inputs=inputs, hashed_rows=64, ngrams=(2, 3))
+    model = filled(inputs=inputs, hashed_rows=64, ngrams=(2, 3), ngram_outputs=True, places="bytes")
     symbols = torch.randint(320, (40,))
     layout = layout_of(np.array([25, 15]))
     with torch.no_grad():
         spelling = spelled([[symbol] for symbol in symbols.tolist()], [25, 15])
         torch.testing.assert_close(model(symbols, layout, spelling), model(symbols, layout), rtol=1e-5, atol=1e-5)
+
+
+def test_places_in_bytes_turn_heads_by_the_text_before():
+    """Two models that differ in nothing else: one is told the places, in bytes, that the other finds."""
+    in_bytes, told = filled(inputs="mean", places="bytes"), filled(inputs="mean")
+    told.load_state_dict(in_bytes.state_dict())
+    lengths = [5, 7]
+    units = [unit for length in lengths for unit in units_of(length)]
+    assert max(map(len, units)) > 1
+    layout, spelling = layout_of(np.array(lengths)), spelled(units, lengths)
+    places, number = [], 0
+    for length in lengths:
+        seen = 0
+        for unit in units[number : number + length]:
+            seen += len(unit)
+            places.append(seen - 1)
+        number += length
+    assert spelling.places(layout.positions_N).tolist() == places
+    symbols = torch.tensor([unit[0] for unit in units])
+    found = in_bytes(symbols, layout, spelling)
+    assert not torch.allclose(found, told(symbols, layout, spelling))
+    rotation = told.rotation
+    told.rotation = lambda _: rotation(torch.tensor(places))
+    torch.testing.assert_close(found, told(symbols, layout, spelling))
 
 
 @settings(max_examples=40, deadline=None)
@@ -302,6 +326,9 @@ def test_bfloat16_follows_float32(options):
         ({"layers": 0}, "layers"),
         ({"ngrams": (1, 2)}, "model.ngrams"),
         ({"ngrams": (2, 2)}, "model.ngrams"),
+        ({"ngram_outputs": True}, "model.ngrams is empty"),
+        ({"places": "bytes"}, "model.inputs"),
+        ({"places": "lines", "inputs": "mean"}, "model.places"),
         ({"hashed_rows": 8}, "model.hashed_rows"),
         ({"inputs": "sum"}, "model.inputs"),
         ({"soft_cap": -1.0}, "model.soft_cap"),

@@ -7,6 +7,7 @@ from byteproxy.errors import InputError
 from byteproxy.vocab import FIRST_SYMBOL
 
 Inputs = Literal["symbols", "mean", "positions"]
+Places = Literal["positions", "bytes"]
 Softmax = Literal["typed", "shared"]
 LONGEST_PLACE = 16
 """Places of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
@@ -29,6 +30,8 @@ class ModelConfig:
         No stock export.
     ngram_rows: rows of the table of each of these lengths.
     ngram_outputs: tables of the same lengths are added to what the softmax of bytes reads, too.
+    places: what rotary embeddings count: "positions"; or, with composed inputs, "bytes" of the text, specials among
+        them, so that a distance means the same in every representation; for raw positions that is the same.
     inputs: what compressed positions read: "symbols", rows of a table of their own (the paper); "mean", the mean of the
         byte table's rows of the symbol's bytes; "positions", as mean, but all rows after the first scaled by place.
     hashed_rows: rows of a table that is added to composed inputs by a hash of the symbol's bytes; 0: none.
@@ -51,6 +54,7 @@ class ModelConfig:
     ngrams: tuple[int, ...] = ()
     ngram_rows: int = 4096
     ngram_outputs: bool = False
+    places: Places = "positions"
     inputs: Inputs = "symbols"
     hashed_rows: int = 0
     softmax: Softmax = "typed"
@@ -64,7 +68,7 @@ class ModelConfig:
         for name in ("soft_cap", "hashed_rows"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"model.{name} is {getattr(self, name)}: give 0 for none, or a positive number")
-        for name, kind in (("inputs", Inputs), ("softmax", Softmax)):
+        for name, kind in (("inputs", Inputs), ("softmax", Softmax), ("places", Places)):
             if getattr(self, name) not in get_args(kind):
                 raise InputError(f"model.{name} is {getattr(self, name)!r}: give one of {', '.join(get_args(kind))}")
         if self.width % (2 * self.heads):
@@ -80,6 +84,10 @@ class ModelConfig:
             raise InputError(f"model.ngrams is {list(self.ngrams)}: give different lengths of at least 2")
         if self.ngram_outputs and not self.ngrams:
             raise InputError("model.ngram_outputs is on, but model.ngrams is empty: give lengths, such as [2, 3, 4]")
+        if self.places == "bytes" and not self.composed:
+            raise InputError(
+                'model.places is "bytes", which composed inputs know only: let model.inputs be "mean" or "positions"'
+            )
         if self.hashed_rows and not self.composed:
             raise InputError(
                 'model.hashed_rows adds to composed inputs: let model.inputs be "mean" or "positions", or leave it 0'

@@ -33,6 +33,11 @@ class Spelling(NamedTuple):
         """Where each position's own ids begin."""
         return F.pad(self.ends_N[:-1], (1, 0))
 
+    def places(self, positions_N: torch.Tensor) -> torch.Tensor:
+        """How many ids stand before each position's last one in its document, which begins `positions_N` before it."""
+        place_N = torch.arange(len(self.ends_N), device=self.ends_N.device)
+        return self.ends_N - 1 - self.begins_N[place_N - positions_N]
+
 
 def composed(
     table_VD: torch.Tensor, spelling: Spelling, scale_PD: torch.Tensor | None, hashed_HD: torch.Tensor | None

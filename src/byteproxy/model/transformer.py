@@ -95,7 +95,10 @@ class Transformer(nn.Module):
         before: the symbols that stand before the first one in its document, as many as the longest n-gram needs.
         """
         x_ND = self.inputs(symbols_N, positions_N, spelling, before).to(self.dtype)
-        rotation = self.rotation(positions_N)
+        place_N = positions_N
+        if spelling is not None and self.config.places == "bytes":
+            place_N = spelling.places(positions_N)
+        rotation = self.rotation(place_N)
         compiled = len(symbols_N) == self.compiled_for and self.training
         read, write = (self._read, self._write) if compiled else (Block.read, Block.write)
         for block in self.blocks():
