@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate import bpb
-from byteproxy.evaluate.bpb import raw_bpb, view_bpb, windows_over
+from byteproxy.evaluate.bpb import raw_bpb, raw_byte_bits, view_bpb, view_byte_bits, windows_over
 from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
@@ -46,7 +46,7 @@ def test_windows_score_every_byte_once_with_the_promised_context(lengths, window
 
 def slow_bits(model, text, window, stride):
     """One prediction at a time: for each byte, the window that scores it, read up to that byte, full softmax masked."""
-    total, start, end = 0.0, 0, min(window, len(text))
+    bits, start, end = [], 0, min(window, len(text))
     for place in range(len(text)):
         while place >= end:
             start += stride
@@ -60,8 +60,8 @@ def slow_bits(model, text, window, stride):
         hidden = model.hidden(symbols, layout.positions_N, attend)[-1]
         logits = (model.lm_head.weight @ hidden).detach().double()
         logits[SPECIALS + 256 :] = -math.inf
-        total -= float(logits.log_softmax(0)[SPECIALS + text[place]]) / math.log(2)
-    return total
+        bits.append(-float(logits.log_softmax(0)[SPECIALS + text[place]]) / math.log(2))
+    return np.array(bits)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(8, 8), (8, 3), (16, 1), (100, 50)])
@@ -71,7 +71,9 @@ def test_bits_are_those_of_a_slow_loop(model, monkeypatch, window, stride):
     scored = raw_bpb(model, VOCAB, texts, window, stride)
     assert scored.bytes.tolist() == [len(text) for text in texts]
     for bits, text in zip(scored.bits, texts, strict=True):
-        assert bits == pytest.approx(slow_bits(model, text, window, stride), rel=1e-5)
+        slow = slow_bits(model, text, window, stride)
+        assert bits == pytest.approx(slow.sum(), rel=1e-5)
+        assert raw_byte_bits(model, VOCAB, text, window, stride) == pytest.approx(slow, rel=1e-4)
     assert scored.bpb == pytest.approx(scored.bits.sum() / sum(map(len, texts)))
 
 
@@ -186,6 +188,33 @@ def test_every_symbol_is_scored_once(text, window, share, longest):
         scored = view_bpb(blank, VOCAB, 1, view, [b"abc", text], window, max(1, int(window * share)))
         counts = [len(view.encode(one).symbols) for one in (b"abc", text)]
         assert scored.bits == pytest.approx(np.array(counts) * math.log2(164), rel=1e-5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.binary(max_size=150), window=st.integers(1, 40), share=st.floats(0.01, 1), longest=st.integers(1, 60))
+def test_bits_of_bytes_are_an_even_share_of_their_units(text, window, share, longest):
+    """In closed form for a model that knows nothing: a unit's symbols over its bytes."""
+    blank = Transformer(ModelConfig(width=8, layers=1, heads=1, ffn=8), VOCAB.size)
+    stride = max(1, int(window * share))
+    assert raw_byte_bits(blank, VOCAB, text, window, stride) == pytest.approx(np.full(len(text), math.log2(320)))
+    for halves in (False, True):
+        view = Toy(longest, halves)
+        spans = view.encode(text).span_bytes
+        expected = np.repeat((1 + halves) * math.log2(164) / spans[spans > 0], spans[spans > 0])
+        found = view_byte_bits(blank, VOCAB, 1, view, text, window, stride)
+        assert found.shape == (len(text),)
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(9, 4), (30, 20)])
+def test_bits_of_bytes_sum_to_those_of_the_text(model, window, stride):
+    for text in TEXTS:
+        assert raw_byte_bits(model, VOCAB, text, window, stride).sum() == pytest.approx(
+            raw_bpb(model, VOCAB, [text], window, stride).bits[0], rel=1e-6
+        )
+        for view in (Toy(), Toy(40), Toy(halves=True)):
+            spread = view_byte_bits(model, VOCAB, 1, view, text, window, stride)
+            assert spread.sum() == pytest.approx(view_bpb(model, VOCAB, 1, view, [text], window, stride).bits[0])
 
 
 def test_a_soft_cap_is_part_of_the_raw_figure(model):

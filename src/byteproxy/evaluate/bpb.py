@@ -24,7 +24,7 @@ from byteproxy.model.embedding import Spelling
 from byteproxy.model.loss import typed_bits
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, silent
-from byteproxy.views.base import View
+from byteproxy.views.base import Encoded, View
 from byteproxy.vocab import RAW, Vocab, byte_ids, opening
 
 BATCH = 8192  # positions in one forward pass
@@ -87,8 +87,14 @@ def raw_bpb(
     """
     lengths = np.array([len(text) for text in texts], np.int64)
     windows = windows_over(lengths.tolist(), window, stride)
-    bytes_of = _Symbols(RAW, byte_ids(b"".join(texts)), lengths, np.cumsum(lengths) - lengths)
-    return Scored(_bits(model, vocab, bytes_of, windows, progress), lengths)
+    bits = _bits(model, vocab, _bytes_of(texts, lengths), windows, progress)
+    return Scored(_summed(bits, lengths), lengths)
+
+
+def raw_byte_bits(model: Transformer, vocab: Vocab, text: bytes, window: int, stride: int) -> np.ndarray:
+    """The bits of every byte of a text, float64 [bytes]: those that `raw_bpb` sums."""
+    lengths = np.array([len(text)], np.int64)
+    return _bits(model, vocab, _bytes_of([text], lengths), windows_over(lengths.tolist(), window, stride), silent)
 
 
 def view_bpb(
@@ -106,26 +112,28 @@ def view_bpb(
     representation: the view's number in the vocabulary. window, stride: in bytes of text, as in `raw_bpb`.
     """
     lengths = np.array([len(text) for text in texts], np.int64)
-    windows = windows_over(lengths.tolist(), window, stride)
-    encoded = [view.encode(text) for text in texts]
-    counts = np.array([len(one.symbols) for one in encoded], np.int64)
-    begins = np.cumsum(counts) - counts
-    found = []
-    for document, one in enumerate(encoded):
-        own = windows.document == document
-        within = _in_symbols(Windows(*(column[own] for column in windows)), one.span_bytes.astype(np.int64))
-        found.append(np.stack(within))
-    symbols = np.concatenate([np.zeros(0, np.int64), *(one.symbols.astype(np.int64) for one in encoded)])
-    shown = _Symbols(
-        representation,
-        symbols + vocab.first_id(representation),
-        counts,
-        begins,
-        byte_ids(b"".join(texts)) if model.config.composed else None,
-        np.concatenate([np.zeros(0, np.int64), *(one.span_bytes.astype(np.int64) for one in encoded)]),
+    shown, windows = _in_view(
+        model, vocab, representation, [view.encode(text) for text in texts], texts, window, stride
     )
-    in_symbols = Windows(*np.concatenate([np.zeros((4, 0), np.int64), *found], axis=1))
-    return Scored(_bits(model, vocab, shown, in_symbols, progress), lengths)
+    return Scored(_summed(_bits(model, vocab, shown, windows, progress), shown.counts), lengths)
+
+
+def view_byte_bits(
+    model: Transformer, vocab: Vocab, representation: int, view: View, text: bytes, window: int, stride: int
+) -> np.ndarray:
+    """The bits that `view_bpb` sums, by byte of a text: float64 [bytes].
+
+    What the symbols of a unit cost is spread evenly over the bytes that it covers.
+    """
+    encoded = view.encode(text)
+    shown, windows = _in_view(model, vocab, representation, [encoded], [text], window, stride)
+    bits = _bits(model, vocab, shown, windows, silent)
+    if len(bits) == 0:
+        return np.zeros(len(text))
+    spans = encoded.span_bytes.astype(np.int64)
+    unit = np.flatnonzero(spans > 0)  # where units end
+    of = np.minimum(np.searchsorted(unit, np.arange(len(spans))), len(unit) - 1)
+    return np.repeat(np.bincount(of, weights=bits, minlength=len(unit)) / spans[unit], spans[unit])
 
 
 class _Symbols(NamedTuple):
@@ -141,6 +149,44 @@ class _Symbols(NamedTuple):
     begins: np.ndarray
     text: np.ndarray | None = None
     spans: np.ndarray | None = None
+
+
+def _bytes_of(texts: Sequence[bytes], lengths: np.ndarray) -> _Symbols:
+    return _Symbols(RAW, byte_ids(b"".join(texts)), lengths, np.cumsum(lengths) - lengths)
+
+
+def _in_view(
+    model: Transformer,
+    vocab: Vocab,
+    representation: int,
+    encoded: Sequence[Encoded],
+    texts: Sequence[bytes],
+    window: int,
+    stride: int,
+) -> tuple[_Symbols, Windows]:
+    """Texts in a view, and the windows over their bytes as windows over their symbols."""
+    windows = windows_over([len(text) for text in texts], window, stride)
+    counts = np.array([len(one.symbols) for one in encoded], np.int64)
+    found = []
+    for document, one in enumerate(encoded):
+        own = windows.document == document
+        within = _in_symbols(Windows(*(column[own] for column in windows)), one.span_bytes.astype(np.int64))
+        found.append(np.stack(within))
+    symbols = np.concatenate([np.zeros(0, np.int64), *(one.symbols.astype(np.int64) for one in encoded)])
+    shown = _Symbols(
+        representation,
+        symbols + vocab.first_id(representation),
+        counts,
+        np.cumsum(counts) - counts,
+        byte_ids(b"".join(texts)) if model.config.composed else None,
+        np.concatenate([np.zeros(0, np.int64), *(one.span_bytes.astype(np.int64) for one in encoded)]),
+    )
+    return shown, Windows(*np.concatenate([np.zeros((4, 0), np.int64), *found], axis=1))
+
+
+def _summed(bits: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Bits of symbols as bits of the documents that these are in, float64 [documents]."""
+    return np.bincount(np.repeat(np.arange(len(counts)), counts), weights=bits, minlength=len(counts))
 
 
 def _in_symbols(windows: Windows, spans: np.ndarray) -> Windows:
@@ -159,18 +205,17 @@ def _in_symbols(windows: Windows, spans: np.ndarray) -> Windows:
 
 @torch.no_grad()
 def _bits(model: Transformer, vocab: Vocab, shown: _Symbols, windows: Windows, progress: Progress) -> np.ndarray:
-    """Bits of each document, float64 [documents]; windows count symbols. Progress counts symbols."""
+    """Bits of each symbol, float64 [symbols]; windows count symbols. Progress counts symbols."""
     offset = shown.begins[windows.document]
     start, scored_from = windows.start + offset, windows.scored_from + offset
     size = windows.end - windows.start
-    bits = np.zeros(len(shown.counts))
+    bits = np.zeros(len(shown.ids))
     batch_of = np.cumsum(size) // BATCH
     done = 0
     for batch in np.unique(batch_of):
         chosen = np.flatnonzero(batch_of == batch)
         cost, place = _window_bits(model, vocab, shown, start[chosen], size[chosen], scored_from[chosen])
-        which = np.searchsorted(np.cumsum(shown.counts), place, side="right")
-        bits += np.bincount(which, weights=cost, minlength=len(bits))
+        bits[place] = cost
         done += len(cost)
         progress(done, len(shown.ids))
     return bits

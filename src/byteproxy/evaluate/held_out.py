@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Protocol
 
@@ -18,6 +19,11 @@ class Sides(Protocol):
 
 
 def held_out_texts(corpus: Sides, side: Side, most_bytes: int, document_bytes: int) -> list[bytes]:
+    """The texts of `held_out_documents`."""
+    return [document.text for document in held_out_documents(corpus, side, most_bytes, document_bytes)]
+
+
+def held_out_documents(corpus: Sides, side: Side, most_bytes: int, document_bytes: int) -> list[Document]:
     """The starts of documents, one from each project in turn, until `most_bytes` are together.
 
     Projects take turns so that one with many files does not stand for all; within each, the order is keyed by the ids.
@@ -41,11 +47,10 @@ def held_out_texts(corpus: Sides, side: Side, most_bytes: int, document_bytes: i
             left -= chosen[number]
     # Read a second time: a side may be too large to be held.
     found = {
-        number: document.text[: chosen[number]]
+        number: replace(document, text=document.text[: chosen[number]])
         for number, document in enumerate(corpus.documents(side))
         if number in chosen
     }
-    texts = [found[number] for number in chosen]
-    if not texts:
+    if not found:
         raise InputError(f"the {side} side holds no text: use more projects or a larger share")
-    return texts
+    return [found[number] for number in chosen]

@@ -16,6 +16,14 @@ from byteproxy.train.config import TrainConfig
 from byteproxy.vocab import Vocab
 
 
+def shown_views(config: TrainConfig) -> dict[str, int]:
+    """The compressed views that a run's mixture shows, and the representation that each is."""
+    if not config.mixture.needs_view:
+        return {}
+    weights = config.mixture.view_weights
+    return {name: number for number, name in enumerate(config.views, start=1) if weights.get(name, 1.0) > 0}
+
+
 def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], dict[str, Any]] | None:
     """What `Trainer.run` calls now and then, with the text chosen; None where the configuration wants nothing measured.
 
@@ -29,10 +37,8 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
     texts = held_out_texts(store, "validation", asked.bytes, asked.document_bytes)
     vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in config.views))
     views = {}
-    for representation, name in enumerate(config.views, start=1):
-        shown = config.mixture.needs_view and config.mixture.view_weights.get(name, 1.0) > 0
-        if shown and config.objective.symbols:
-            views[name] = representation, store.view(name)
+    if config.objective.symbols:
+        views = {name: (number, store.view(name)) for name, number in shown_views(config).items()}
     window = config.shape.passage_bytes
     stride = asked.stride or max(1, window // 2)
 

@@ -1,0 +1,88 @@
+"""Oracle translation: what a passage costs once the model has read the same passage in another representation.
+
+`<compressed> symbols </compressed> <raw>` and then the true bytes, or the reverse; beside it the same content behind
+its opening sentinel alone. A passage is translated *exactly* if a model that takes the most probable symbol each time
+writes just its content and then ends. One pass tells that, without writing anything: up to the first mistake the model
+has read the true content, so it writes all of it if and only if each true symbol is the most probable one after those
+before it. Cost: one forward pass over every document.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from byteproxy.evaluate.loaded import Run
+from byteproxy.evaluate.passages import Documents, Passage, batches, documents_of, inputs_of
+from byteproxy.model.loss import typed_bits
+from byteproxy.progress import Progress, silent
+from byteproxy.vocab import EOS, Vocab, closing
+
+_LOGITS = 1 << 20  # that exist at the same time
+
+
+class Written(NamedTuple):
+    """What the content of passages costs, and how far greedy writing gets; one entry for each passage.
+
+    bits: float64, of all positions of its content; sentinels are no text.
+    right: int64, positions that are written before the first mistake. content: int64, how many there are.
+    exact: bool, whether all are, and then the end.
+    """
+
+    bits: np.ndarray
+    right: np.ndarray
+    content: np.ndarray
+    exact: np.ndarray
+
+
+@torch.no_grad()
+def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progress: Progress = silent) -> Written:
+    """The content of the last segment of documents that show passages in these representations, in this order.
+
+    progress: passages. Raises IndexError for a last representation whose symbols the model doesn't predict.
+    """
+    parts = []
+    done = 0
+    for batch in batches(passages, shown):
+        documents = documents_of(batch, shown)
+        read = inputs_of(run, documents)
+        parts.append(_judged(run, documents, run.model(*read), shown[-1]))
+        done += len(batch)
+        progress(done, len(passages))
+    return Written(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+
+
+def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representation: int) -> Written:
+    head, device = run.model.lm_head.weight, hidden_ND.device
+    predicting = torch.from_numpy(documents.predicting).to(device)
+    targets = torch.from_numpy(documents.rows.targets).to(device)[predicting]
+    cost = typed_bits(hidden_ND[predicting], head, targets, representation, run.vocab, run.config.model.soft_cap)
+    bits = np.bincount(documents.document, cost.double().cpu().numpy(), minlength=len(documents.content))
+    best = best_symbols(hidden_ND[predicting], head, representation, run.vocab)
+    hit = (best == targets).cpu().numpy()
+    right = _before_first_miss(hit, documents.content)
+    last = best_symbols(hidden_ND[torch.from_numpy(documents.ending).to(device)], head, representation, run.vocab)
+    ended = ((last == EOS) | (last == closing(representation))).cpu().numpy()
+    return Written(bits, right, documents.content, (right == documents.content) & ended)
+
+
+def best_symbols(hidden_ND: torch.Tensor, head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
+    """The most probable id at each position among a representation's symbols and what ends a segment: int64 [N].
+
+    These are what writing chooses among, as in `generate.sampler`. A soft cap changes no order.
+    """
+    own = vocab.symbol_ids(representation)
+    choices = torch.tensor([closing(representation), EOS, *own], device=hidden_ND.device)
+    rows_CD = head_VD[choices].to(hidden_ND.dtype)
+    found = [F.linear(x, rows_CD).argmax(-1) for x in hidden_ND.split(max(1, _LOGITS // len(choices)))]
+    return choices[torch.cat(found)]
+
+
+def _before_first_miss(hit: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """How many of each document's positions come before the first that is no hit: int64 [documents]."""
+    starts = np.cumsum(content) - content
+    place = np.arange(len(hit)) - np.repeat(starts, content)
+    first_miss = np.where(hit, np.repeat(content, content), place)
+    return np.minimum.reduceat(first_miss, starts)
