@@ -299,7 +299,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
         for turn, id in enumerate(after.spelled):
             state = (hidden[at] - told(place.document, known)) * model.spell_scales[turn]
             logit = model.lm_head.weight[:320] @ (state + told(place.document, known + after.spelled[:turn]))
-            nats.append(float(logit.logsumexp(0) - logit[id]))
+            nats.append((logit.logsumexp(0) - logit[id]).item())
             count += 1
     # What ends a piece with nothing after it in its own, the sentinel of the next one, is predicted as ever.
     last = [
@@ -311,7 +311,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     ]
     for at in last:
         logit = model.lm_head.weight[:320] @ hidden[at]
-        nats.append(float(logit.logsumexp(0) - logit[places[at + 1].id]))
+        nats.append((logit.logsumexp(0) - logit[places[at + 1].id]).item())
     column = columns(config).index("spelled")
     assert float(found.counts[1, column]) == len(nats)
     assert float(found.nats[1, column]) == pytest.approx(sum(nats), rel=1e-4, abs=1e-5)

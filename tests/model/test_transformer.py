@@ -93,15 +93,31 @@ def test_a_document_reads_the_same_wherever_it_is_packed(options):
     torch.testing.assert_close(packed[58:], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("inputs", ["mean", "positions"])
+@pytest.mark.parametrize("inputs", ["mean", "positions", "last"])
 def test_raw_positions_are_read_alike_with_their_spelling_and_without(inputs):
     """Training spells all positions, evaluation and generation none."""
-    model = filled(inputs=inputs, hashed_rows=64, ngrams=(2, 3), ngram_outputs=True, places="bytes")
+    hashed = {} if inputs == "last" else {"hashed_rows": 64}
+    model = filled(inputs=inputs, **hashed, ngrams=(2, 3), ngram_outputs=True, places="bytes")
     symbols = torch.randint(320, (40,))
     layout = layout_of(np.array([25, 15]))
     with torch.no_grad():
         spelling = spelled([[symbol] for symbol in symbols.tolist()], [25, 15])
         torch.testing.assert_close(model(symbols, layout, spelling), model(symbols, layout), rtol=1e-5, atol=1e-5)
+
+
+def test_last_inputs_are_those_of_raw_text_with_positions_left_out():
+    model = filled(inputs="last", places="bytes", ngrams=(2, 3), ngram_rows=64)
+    lengths = [5, 7]
+    units = [unit for length in lengths for unit in units_of(length)]
+    spelling, places = spelled(units, lengths), layout_of(np.array(lengths)).positions_N
+    raw = [[id] for unit in units for id in unit]
+    sizes = [sum(map(len, units[:5])), sum(map(len, units[5:]))]
+    kept = (torch.cumsum(torch.tensor([len(unit) for unit in units]), 0) - 1).tolist()
+    assert len(kept) < len(raw)
+    whole = model.inputs(torch.tensor(raw)[:, 0], layout_of(np.array(sizes)).positions_N, None, None)
+    found = model.inputs(torch.tensor([unit[0] for unit in units]), places, spelling, None)
+    torch.testing.assert_close(found, whole[kept])
+    assert spelling.places(places).tolist() == layout_of(np.array(sizes)).positions_N[kept].tolist()
 
 
 def test_places_in_bytes_turn_heads_by_the_text_before():
@@ -328,6 +344,7 @@ def test_bfloat16_follows_float32(options):
         ({"ngrams": (2, 2)}, "model.ngrams"),
         ({"ngram_outputs": True}, "model.ngrams is empty"),
         ({"places": "bytes"}, "model.inputs"),
+        ({"inputs": "last", "hashed_rows": 5}, "model.hashed_rows"),
         ({"places": "lines", "inputs": "mean"}, "model.places"),
         ({"hashed_rows": 8}, "model.hashed_rows"),
         ({"inputs": "sum"}, "model.inputs"),

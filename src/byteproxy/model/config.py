@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from byteproxy.errors import InputError
 from byteproxy.vocab import FIRST_SYMBOL
 
-Inputs = Literal["symbols", "mean", "positions"]
+Inputs = Literal["symbols", "mean", "positions", "last"]
 Places = Literal["positions", "bytes"]
 Softmax = Literal["typed", "shared"]
 LONGEST_PLACE = 16
@@ -33,7 +33,9 @@ class ModelConfig:
     places: what rotary embeddings count: "positions"; or, with composed inputs, "bytes" of the text, specials among
         them, so that a distance means the same in every representation; for raw positions that is the same.
     inputs: what compressed positions read: "symbols", rows of a table of their own (the paper); "mean", the mean of the
-        byte table's rows of the symbol's bytes; "positions", as mean, but all rows after the first scaled by place.
+        byte table's rows of the symbol's bytes; "positions", as mean, but all rows after the first scaled by place;
+        "last", the row of its last byte, and with `ngrams` the n-grams that end there: what a raw position reads at the
+        same place, so that a compressed sequence is the raw one with positions left out.
     hashed_rows: rows of a table that is added to composed inputs by a hash of the symbol's bytes; 0: none.
     softmax: "typed": a position chooses among the specials and the symbols of its representation; "shared": among all
         that there are (the paper), so that raw bytes pay for compressed symbols.
@@ -86,9 +88,10 @@ class ModelConfig:
             raise InputError("model.ngram_outputs is on, but model.ngrams is empty: give lengths, such as [2, 3, 4]")
         if self.places == "bytes" and not self.composed:
             raise InputError(
-                'model.places is "bytes", which composed inputs know only: let model.inputs be "mean" or "positions"'
+                'model.places is "bytes", which composed inputs know only: let model.inputs be "mean", "positions" or '
+                '"last"'
             )
-        if self.hashed_rows and not self.composed:
+        if self.hashed_rows and self.inputs not in ("mean", "positions"):
             raise InputError(
                 'model.hashed_rows adds to composed inputs: let model.inputs be "mean" or "positions", or leave it 0'
             )

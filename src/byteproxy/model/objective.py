@@ -85,7 +85,7 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
             "true, or objective.spell 0"
         )
     if objective.spell and not model.composed:
-        raise InputError('objective.spell needs bytes as inputs: let model.inputs be "mean" or "positions"')
+        raise InputError('objective.spell needs bytes as inputs: let model.inputs be "mean", "positions" or "last"')
     if model.softmax == "shared" and objective.bag + objective.bytes + objective.spell:
         raise InputError(
             'model.softmax is "shared", but objective.bag, objective.bytes and objective.spell go through a byte head '

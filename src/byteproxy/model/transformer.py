@@ -113,7 +113,7 @@ class Transformer(nn.Module):
     def inputs(
         self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
     ) -> torch.Tensor:
-        """What the first layer reads, float32 [N, D]; of composed positions a mean over what they are spelled with."""
+        """What the first layer reads, float32 [N, D]; of composed positions a mean over their ids, or that of the last."""
         weight = self.embed_tokens.weight
         if spelling is None or not self.config.composed:
             x_ND = F.embedding(symbols_N, weight)
@@ -123,8 +123,15 @@ class Transformer(nn.Module):
                 ):
                     x_ND = x_ND + F.embedding(row_N, table)
             return x_ND
+        rows = self.all_ngrams(positions_N, spelling)
+        if self.config.inputs == "last":
+            last_N = spelling.ends_N - 1
+            x_ND = F.embedding(spelling.ids_M[last_N], weight)
+            for table, row_M in zip(self.ngrams, rows, strict=True):
+                x_ND = x_ND + F.embedding(row_M[last_N], table)
+            return x_ND
         x_ND = composed(weight, spelling, self.place_scales, self.hashed)
-        for table, row_M in zip(self.ngrams, self.all_ngrams(positions_N, spelling), strict=True):
+        for table, row_M in zip(self.ngrams, rows, strict=True):
             x_ND = x_ND + F.embedding_bag(row_M, table, spelling.begins_N, mode="mean")
         return x_ND
 

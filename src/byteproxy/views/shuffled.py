@@ -27,7 +27,7 @@ from byteproxy.views.codebook import CodebookOptions, CodebookView
 
 RULE_VERSION = 1
 _MARK = b"byteproxy-shuffled 1\n"
-_PURPOSE = 0x5AFF1ED
+_PURPOSE = np.uint64(0x5AFF1ED)
 
 
 class ShuffledView:
@@ -90,7 +90,7 @@ class ShuffledView:
         """The bytes as uint16 [len(document)]; a span above 0 where a piece ends."""
         lengths = self.codebook.encode(document).span_bytes
         seed = int.from_bytes(blake2b(document, digest_size=8).digest(), "big")
-        shuffled = lengths[np.argsort(hashes(seed, len(lengths), _PURPOSE), kind="stable")]
+        shuffled = lengths[np.argsort(hashes(np.uint64(seed), len(lengths), _PURPOSE), kind="stable")]
         span_bytes = np.zeros(len(document), dtype=np.uint32)
         span_bytes[np.cumsum(shuffled, dtype=np.int64) - 1] = shuffled
         return Encoded(np.frombuffer(document, dtype=np.uint8).astype(np.uint16), span_bytes)
