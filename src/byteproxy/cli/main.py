@@ -13,9 +13,11 @@ import tyro
 from byteproxy import __version__
 from byteproxy.cli.corpus import Command as CorpusCommand
 from byteproxy.cli.demo import demo
+from byteproxy.cli.eval import Command as EvalCommand
 from byteproxy.cli.generate import generate
 from byteproxy.cli.mixture import Command as MixtureCommand
 from byteproxy.cli.prepare import prepare
+from byteproxy.cli.study import study
 from byteproxy.cli.train import command as train_command
 from byteproxy.cli.train import train
 from byteproxy.cli.views import Command as ViewsCommand
@@ -40,6 +42,11 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy train --plan 3m      what a run would cost: parameters, memory, FLOPs, text, time
   byteproxy train 3m --stop "10 minutes"
                                  train a recipe, each number of it an option; --resume runs/3m goes on with a run
+  byteproxy eval bpb runs/3m     bits per byte of held-out text, raw and in each view, beside PPMd, xz and zstd; of
+                                 several runs their differences (eval transfer: translation and retrieval across views)
+  byteproxy study study_small --jobs 2
+                                 compare ways to train at equal FLOPs: arms, seeds and budgets, fairly tuned; Ctrl-C,
+                                 and the same command goes on (study --plan: how long it takes)
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  let the model that the demo left behind write, byte by byte
@@ -53,6 +60,8 @@ Command: TypeAlias = (
     | Annotated[ViewsCommand, tyro.conf.subcommand("views", description="List, train, compare and inspect views.")]
     | Annotated[MixtureCommand, tyro.conf.subcommand("mixture", description="See what a mixture shows.")]
     | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
+    | Annotated[EvalCommand, tyro.conf.subcommand("eval", description="Measure runs on held-out text.")]
+    | Annotated[Any, tyro.conf.subcommand("study", constructor=study)]
     | Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
     | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
 )

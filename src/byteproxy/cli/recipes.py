@@ -13,6 +13,7 @@ from byteproxy.model.config import ModelConfig
 from byteproxy.store.format import Manifest
 
 if TYPE_CHECKING:
+    from byteproxy.study.recipe import StudyRecipe
     from byteproxy.train.config import TrainConfig
 
 STEPS = 1000
@@ -92,6 +93,29 @@ def run_named(name: str) -> "TrainConfig":
     return from_toml(path, TrainConfig)
 
 
+def study_named(name: str) -> "StudyRecipe":
+    """The study that a recipe or a TOML file describes; InputError where there is none, or naming the field."""
+    from byteproxy.study.recipe import read_recipe
+
+    studies = [one for one, path in _built_in().items() if _is_study(_content(path, one))]
+    path = _built_in().get(name, Path(name))
+    if not path.is_file():
+        raise InputError(
+            f"there is no study {name!r}: name one that comes with byteproxy ({', '.join(studies)}), or a TOML file"
+        )
+    if not _is_study(_content(path, name)):
+        raise InputError(
+            f"{name} is no study: name one that comes with byteproxy ({', '.join(studies)}), or a TOML file with arms, "
+            "sizes, seeds and flops"
+        )
+    return read_recipe(path)
+
+
+def _is_study(content: dict[str, Any]) -> bool:
+    """Whether a recipe is one for `byteproxy study`; that of the demo has arms, too, and no budgets."""
+    return "arms" in content and ("flops" in content or "sizes" in content)
+
+
 def recipe_of(name: str, arm: str | None = None) -> Recipe:
     """The recipe of that name; InputError where there is none, or where its file is wrong, naming the field.
 
@@ -133,16 +157,35 @@ def _content(path: Path, name: str) -> dict[str, Any]:
 
 
 def _of_study(path: Path, arm: str | None) -> Recipe:
+    if _is_study(_content(path, str(path))):
+        return _of_arm(path, arm)
     from byteproxy.demo.recipe import Study
 
     study = from_toml(path, Study)
-    if arm is None:
-        arm = next((name for name, mixture in study.arms.items() if mixture.needs_view), next(iter(study.arms)))
-    if arm not in study.arms:
-        raise InputError(f"{path} has no arm {arm!r}: name one of {', '.join(study.arms)}")
+    arm = _chosen(path, {name: mixture.needs_view for name, mixture in study.arms.items()}, arm)
     mixture = study.arms[arm]
     views = (f"bpe-{study.alphabet}",) if mixture.needs_view else ()
     return Recipe(mixture, study.shape, study.seed, views=views, needed=False, arm=arm)
+
+
+def _of_arm(path: Path, arm: str | None) -> Recipe:
+    """An arm at the study's first size."""
+    from byteproxy.study.recipe import read_recipe
+
+    study = read_recipe(path)
+    runs = {name: study.config(name, study.sizes_of(name)[0]) for name in study.arms}
+    arm = _chosen(path, {name: run.mixture.needs_view for name, run in runs.items()}, arm)
+    run = runs[arm]
+    return Recipe(run.mixture, run.shape, min(study.seeds), views=run.views, arm=arm)
+
+
+def _chosen(path: Path, compressed: dict[str, bool], arm: str | None) -> str:
+    """The arm that is named; else the first one that shows compressed text, or the first."""
+    if arm is None:
+        return next((name for name, shown in compressed.items() if shown), next(iter(compressed)))
+    if arm not in compressed:
+        raise InputError(f"{path} has no arm {arm!r}: name one of {', '.join(compressed)}")
+    return arm
 
 
 def _of_run(path: Path) -> Recipe:

@@ -5,18 +5,17 @@ security policy forbids the rest. Everything that comes from the results is esca
 dash. The same results give the same bytes. About half a second, most of it matplotlib's.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from byteproxy.page import PALETTE, framed, json_details, write_page
+from byteproxy.study import pieces
+from byteproxy.study.pieces import facts, listed, mapping, named, points, short, swatch, text
 from byteproxy.study.plots import SMOOTHING, Level, Line, curve_plot
 from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
 
-_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
 _COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
 
 
@@ -30,7 +29,7 @@ def write_report(results: Mapping[str, Any], path: Path) -> None:
 
 def report_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
-    arms = {str(name): arm for name, arm in mapping(results.get("arms")).items() if isinstance(arm, Mapping)}
+    arms = named(results.get("arms"))
     title = " against ".join(arms) if len(arms) < 4 else f"{len(arms)} arms"
     title = f"{title} at equal training FLOPs" if len(arms) > 1 else title or "No arms"
     parts = (
@@ -44,18 +43,6 @@ def report_page(results: Mapping[str, Any]) -> str:
         json_details(results),
     )
     return framed(title, filter(None, parts), _STYLE)
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def text(value: object) -> str:
-    """Escaped for HTML, attributes included; control characters as their pictures; None as a dash."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return DASH
-    return escape(str(value).replace("\r\n", "\n").translate(_CONTROLS))
 
 
 def best_arm(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -79,7 +66,7 @@ def _introduction(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, An
     compute = f" ({scientific(budget)} FLOPs)" if budget else ""
     sentences = [(alike if len(arms) > 1 else "One model was trained") + compute]
     if readers:
-        reads = "; ".join(f"{_listed(names)} read {what}" for what, names in readers.items())
+        reads = "; ".join(f"{listed(names)} read {what}" for what, names in readers.items())
         sentences.append(f"In training, {reads}")
     if view:
         symbols, each = fixed(view.get("alphabet_size"), 0), fixed(view.get("bytes_per_symbol"), 2, "bytes")
@@ -129,11 +116,10 @@ def _result_table(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, An
             fixed(arm.get("wall_seconds"), 0, "s"),
             si(parameters.get(name)),
         ]
-        swatch = f'<i class=swatch style="background:var({colour})"></i>'
-        rows.append(_row(f"{swatch}{text(name)}{badge}", cells, "best" if name == best else ""))
+        rows.append(_row(f"{swatch(at)}{text(name)}{badge}", cells, "best" if name == best else ""))
     for label, key in _COMPRESSORS:
         cells = [score(results.get(key), "--muted")] + [DASH] * (len(_COLUMNS) - 1)
-        rows.append(_row(f"<i class=swatch></i>{label}", cells, "scale"))
+        rows.append(_row(f"{swatch(None)}{label}", cells, "scale"))
     return (
         f"<div class=scroll><table class=result>{_head('arm', _COLUMNS)}<tbody>{''.join(rows)}</tbody></table></div>"
         "<p class=note>xz and PPMd compress the same held-out bytes and are there for scale."
@@ -147,11 +133,11 @@ def _plots(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) ->
     for x_key in ("flops", "seconds"):
         bpb, losses = [], []
         for at, (name, arm) in enumerate(arms.items()):
-            x, y = _points(arm.get("validation"), x_key, "raw_bpb")
-            bpb.append(Line(f"{_short(name)} {y[-1]:.2f}" if y else "", at, x, y))
-            raw, compressed = (_points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
-            losses.append(Line(f"{_short(name)}, raw", at, *raw, smooth=True))
-            losses.append(Line(f"{_short(name)}, compressed", at, *compressed, dashed=True, smooth=True))
+            x, y = points(arm.get("validation"), x_key, "raw_bpb")
+            bpb.append(Line(f"{short(name)} {y[-1]:.2f}" if y else "", at, x, y))
+            raw, compressed = (points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
+            losses.append(Line(f"{short(name)}, raw", at, *raw, smooth=True))
+            losses.append(Line(f"{short(name)}, compressed", at, *compressed, dashed=True, smooth=True))
         validation.append(_figure("Validation", "raw bits per byte", x_key, bpb, levels))
         loss.append(_figure("Training loss", "loss (nats per target)", x_key, losses, []))
     cut = "A steep start may leave the picture at the top."
@@ -174,28 +160,13 @@ def _figure(what: str, y_label: str, x_key: str, lines: Sequence[Line], levels: 
     return f"<figure>{caption}{curve_plot(f'{what} {x_key}', scaled, levels, x_label, y_label)}</figure>"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 14 else name[:13] + "…"
-
-
-def _points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[float]]:
-    """The finite points of a logged curve, x ascending."""
-    points = []
-    for entry in curve if isinstance(curve, Sequence) else ():
-        x, y = number(mapping(entry).get(x_key)), number(mapping(entry).get(y_key))
-        if x is not None and y is not None:
-            points.append((x, y))
-    points.sort(key=lambda point: point[0])
-    return [x for x, _ in points], [y for _, y in points]
-
-
 def _sample(sample: Mapping[str, Any]) -> str:
     if not sample:
         return ""
     files = sample.get("files")
     held = ""
     if isinstance(files, Sequence) and not isinstance(files, str) and files:
-        names = _listed(f"<code>{text(name)}</code>" for name in files)
+        names = listed(f"<code>{text(name)}</code>" for name in files)
         held = f" The folder it was loaded from held {names}, and no compressor."
     speed = number(sample.get("bytes_per_second"))
     pace = f" at {fixed(speed, 0)} bytes per second" if speed is not None else ""
@@ -215,21 +186,18 @@ def _details(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) 
     )
     took = fixed(view.get("train_seconds"), 1, "s"), fixed(view.get("encode_seconds"), 1, "s")
     equal = (
-        "<p><b>Equal means equal training FLOPs.</b> The training FLOPs of a position are 3 &times; (2 &times;"
-        " parameters of the matrices used + 4 &times; width &times; keys attended per layer + 2 &times; width"
-        " &times; softmax rows used)."
-        f"{apart} What the compressor itself costs isn't among them: training it took"
+        f"<p>{pieces.EQUAL_FLOPS}{apart} What the compressor itself costs isn't among them: training it took"
         f" {took[0]} and encoding the corpus {took[1]} on this machine.</p>"
     )
     rejected = ", ".join(f"{text(count)} {text(why)}" for why, count in mapping(corpus.get("rejected")).items())
-    blocks = _facts(
+    blocks = facts(
         "Corpus",
         ("source", text(corpus.get("source"))),
         ("documents", fixed(corpus.get("documents"), 0)),
         ("text", si(corpus.get("bytes"), "B")),
         ("rejected", rejected or DASH),
     )
-    blocks += _facts(
+    blocks += facts(
         "Compressed view",
         ("name", text(view.get("name"))),
         ("symbols", fixed(view.get("alphabet_size"), 0)),
@@ -237,9 +205,9 @@ def _details(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) 
         ("training it", fixed(view.get("train_seconds"), 1, "s")),
         ("encoding with it", fixed(view.get("encode_seconds"), 1, "s")),
     )
-    named = ((text(key.replace("_", " ")), text(value)) for key, value in model.items() if key != "parameters")
-    blocks += _facts("Model", *named)
-    blocks += _facts(
+    sizes = ((text(key.replace("_", " ")), text(value)) for key, value in model.items() if key != "parameters")
+    blocks += facts("Model", *sizes)
+    blocks += facts(
         "Machine and run",
         *((text(key), text(value)) for key, value in machine.items()),
         ("seed", text(results.get("seed"))),
@@ -264,11 +232,6 @@ def _details(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) 
 # Pieces of HTML.
 
 
-def _listed(names: Iterable[str]) -> str:
-    items = list(names)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def _head(first: str, columns: Iterable[str]) -> str:
     heads = "".join(f"<th scope=col>{column}</th>" for column in columns)
     return f"<thead><tr><th scope=col>{first}</th>{heads}</tr></thead>"
@@ -278,11 +241,6 @@ def _row(head: str, cells: Iterable[str], kind: str = "") -> str:
     return f'<tr class="{kind}"><th scope=row>{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _facts(title: str, *facts: tuple[str, str]) -> str:
-    items = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in facts)
-    return f"<div><h3>{title}</h3><dl>{items}</dl></div>" if items else ""
-
-
 def _small_table(title: str, first: str, columns: Iterable[str], rows: Sequence[str]) -> str:
     if not rows:
         return ""
@@ -290,28 +248,16 @@ def _small_table(title: str, first: str, columns: Iterable[str], rows: Sequence[
     return f"<div><h3>{title}</h3><div class=scroll>{table}</div></div>"
 
 
-_STYLE = """
-h2 { margin-top: 2.6em; }
-h3 { font-size: .95rem; margin: 0 0 .5em; }
-.verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
-  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
-.note { margin-bottom: 2.4em; }
+_STYLE = (
+    pieces.STYLE
+    + """
 tbody th:first-child { min-width: 8.5em; max-width: 15em; }
 .result td { padding-top: .65em; padding-bottom: .65em; }
 .result td:nth-child(2) { font-weight: 600; min-width: 8.5em; position: relative; }
 .bar { position: absolute; left: 1.4em; right: 0; bottom: 4px; height: 4px; }
 .bar i { display: block; height: 100%; border-radius: 2px; }
-.scale th, .scale td { color: var(--muted); font-weight: 400; }
-em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
-  border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
-.plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
-figure { min-width: 0; max-width: none; }
-figcaption { font-size: .95rem; }
 .sample { white-space: pre-wrap; overflow-wrap: anywhere; }
 .sample .prompt { color: var(--muted); }
-.facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
-.facts dl { grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; font-size: .92rem; }
-.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
 details { margin-top: 2.6em; }
-@media (max-width: 760px) { .plots, .facts { grid-template-columns: minmax(0, 1fr); } .verdict { font-size: 1.05rem; } }
 """
+)

@@ -1,4 +1,4 @@
-"""The report's plots: small SVG pictures that take their colours from the page around them.
+"""The plots of studies and of the demo: small SVG pictures that take their colours from the page around them.
 
 matplotlib draws with stand-in colours, which then become the page's CSS variables (`--ink`, `--muted`,
 `--grid`, `--arm0`, ...), so one picture reads in light and in dark. Text stays text. Every series is named
@@ -16,9 +16,9 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from byteproxy.page import PALETTE
+from byteproxy.page import PALETTE, text
 
 SMOOTHING = 0.05  # share of a series' points that one smoothed value is the mean of
 _STAND_INS = {"#0f0f01": "--ink", "#0f0f02": "--muted", "#0f0f03": "--grid"}
@@ -26,8 +26,9 @@ _STAND_INS |= {f"#0e0e0{number}": f"--arm{number}" for number in range(PALETTE)}
 _COLOURS = {variable: colour for colour, variable in _STAND_INS.items()}
 _MARKERS = "os^DvPX*"
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 420.0, 270.0, 36.0, 28.0, 42.0
+_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT = 320.0, 230.0, 44.0
 _LABEL_PX, _LETTER_PX = 12.0, 6.8  # the type size, and a letter's width at it
-_HIDDEN_START = 0.08  # a steep start may leave the picture at its top for this share of the x axis
+_HIDDEN_START = 0.08
 _STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
@@ -40,7 +41,10 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """One series: finite points, x ascending; `smooth` draws a running mean and the points faintly behind."""
+    """One series: finite points, x ascending; `smooth` draws a running mean and the points faintly behind.
+
+    behind: other series, as (x, y), of which this one is the mean; drawn faintly.
+    """
 
     label: str
     colour: int
@@ -48,6 +52,7 @@ class Line:
     y: Sequence[float]
     dashed: bool = False
     smooth: bool = False
+    behind: Sequence[tuple[Sequence[float], Sequence[float]]] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,21 @@ class Level:
 
     label: str
     y: float
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Measured points over a log axis, and a line through them with its band.
+
+    x, y: points, at least one, x above 0. line: (x, y, low, high), x ascending; empty where there is no line.
+    beyond: the line's end farther right, drawn dashed, if there is one.
+    """
+
+    colour: int
+    x: Sequence[float]
+    y: Sequence[float]
+    line: Sequence[tuple[float, float, float, float]] = ()
+    beyond: tuple[float, float] | None = None
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -69,25 +89,84 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return means
 
 
-def curve_plot(name: str, lines: Sequence[Line], levels: Sequence[Level], x_label: str, y_label: str) -> str:
-    """An inline `<svg>`; `name` tells the pictures of a page apart, their ids included. `lines` isn't empty."""
+def curve_plot(
+    name: str,
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    x_label: str,
+    y_label: str,
+    hidden_start: float = _HIDDEN_START,
+) -> str:
+    """An inline `<svg>`; `name` tells the pictures of a page apart, their ids included. `lines` isn't empty.
+
+    hidden_start: for this share of its x axis a line that starts steeply may leave the picture at its top.
+    """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
-        figure = Figure(figsize=(_WIDTH / 72, _HEIGHT / 72))
         labels = [line.label for line in lines] + [level.label for level in levels]
-        right = max(len(label) for label in labels) * _LETTER_PX + 22
-        axes = figure.add_axes(
-            (_LEFT / _WIDTH, _BOTTOM / _HEIGHT, 1 - (_LEFT + right) / _WIDTH, 1 - (_TOP + _BOTTOM) / _HEIGHT)
-        )
-        figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
+        figure, axes = _canvas(_WIDTH, _HEIGHT, _LEFT, max(len(label) for label in labels) * _LETTER_PX + 22)
         drawn = [_draw(axes, line) for line in lines]
         for level in levels:
             axes.axhline(level.y, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
-        _limit(axes, drawn, levels)
+        _limit(axes, drawn, levels, hidden_start)
         _furnish(axes, x_label, y_label)
         _name_ends(axes, lines, drawn, levels)
         return _inline(_svg(figure), f"{y_label} over {x_label}")
+
+
+def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str) -> str:
+    """An inline `<svg>` as by `curve_plot`, with a log axis, in units of `unit`, and a level at zero."""
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure, axes = _canvas(_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT, 14.0)
+        colour = _COLOURS[f"--arm{trend.colour % PALETTE}"]
+        axes.set_xscale("log")
+        axes.axhline(0, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
+        if trend.line:
+            xs, ys, lows, highs = zip(*trend.line, strict=True)
+            axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=2)
+            axes.plot(xs, ys, color=colour, linewidth=1.9, zorder=3)
+            if trend.beyond:
+                ends = (xs[-1], trend.beyond[0]), (ys[-1], trend.beyond[1])
+                axes.plot(*ends, color=colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=3)
+        axes.plot(
+            trend.x,
+            trend.y,
+            color=colour,
+            linestyle="none",
+            marker=_MARKERS[trend.colour % PALETTE],
+            markersize=5.5,
+            markeredgewidth=0,
+            alpha=0.75,
+            zorder=4,
+        )
+        far = [*trend.x, *([trend.beyond[0]] if trend.beyond else [])]
+        room = (max(far) / min(far)) ** 0.06 if max(far) > min(far) else 2.0
+        axes.set_xlim(min(far) / room, max(far) * room)
+        _furnish(axes, x_label, y_label, _TREND_WIDTH)
+        _mark(axes, far, unit)
+        return _inline(_svg(figure), f"{y_label} over {x_label}")
+
+
+def _canvas(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
+    """A figure with nothing behind it, all in px; left, right: beside the axes."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    axes = figure.add_axes((left / width, _BOTTOM / height, 1 - (left + right) / width, 1 - (_TOP + _BOTTOM) / height))
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    return figure, axes
+
+
+def _mark(axes: Axes, wanted: Sequence[float], unit: float) -> None:
+    """Ticks of a log axis where something was measured, as far as their labels have room."""
+    low, high = axes.get_xlim()
+    letters = (math.log(high) - math.log(low)) / (axes.get_position().width * _TREND_WIDTH) * _LETTER_PX
+    marks: list[float] = []
+    for x in sorted(set(wanted)):
+        if not marks or math.log(x) - math.log(marks[-1]) >= letters * (len(f"{x / unit:.3g}") + 2):
+            marks.append(x)
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{x / unit:.3g}" for x in marks]))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw(axes: Axes, line: Line) -> tuple[Sequence[float], Sequence[float]]:
@@ -96,6 +175,8 @@ def _draw(axes: Axes, line: Line) -> tuple[Sequence[float], Sequence[float]]:
     strong = smoothed(line.y) if line.smooth else line.y
     if line.smooth:
         axes.plot(line.x, line.y, color=colour, linewidth=0.9, alpha=0.28, zorder=2)
+    for x, y in line.behind:
+        axes.plot(x, y, color=colour, linewidth=0.9, alpha=0.35, zorder=2)
     axes.plot(
         line.x,
         strong,
@@ -105,15 +186,21 @@ def _draw(axes: Axes, line: Line) -> tuple[Sequence[float], Sequence[float]]:
         marker=None if line.smooth and len(line.x) > 1 else _MARKERS[line.colour % PALETTE],
         markersize=4.5,
         markeredgewidth=0,
+        markevery=[len(line.x) - 1] if line.behind else None,
         zorder=3,
     )
     return line.x, strong
 
 
-def _limit(axes: Axes, drawn: Sequence[tuple[Sequence[float], Sequence[float]]], levels: Sequence[Level]) -> None:
+def _limit(
+    axes: Axes,
+    drawn: Sequence[tuple[Sequence[float], Sequence[float]]],
+    levels: Sequence[Level],
+    hidden_start: float,
+) -> None:
     """The y axis spans what is worth reading: a steep start would flatten the end, where arms differ."""
     longest = max(x[-1] for x, _ in drawn)
-    late = [y for xs, ys in drawn for x, y in zip(xs, ys, strict=True) if x >= _HIDDEN_START * longest]
+    late = [y for xs, ys in drawn for x, y in zip(xs, ys, strict=True) if x >= hidden_start * xs[-1]]
     shown = late + [level.y for level in levels]
     low, high = min(shown), max(shown)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
@@ -121,8 +208,8 @@ def _limit(axes: Axes, drawn: Sequence[tuple[Sequence[float], Sequence[float]]],
     axes.set_xlim(0, longest * 1.02 or 1.0)
 
 
-def _furnish(axes: Axes, x_label: str, y_label: str) -> None:
-    """Axis labels with units, a quiet grid, no box."""
+def _furnish(axes: Axes, x_label: str, y_label: str, width: float = _WIDTH) -> None:
+    """Axis labels with units, a quiet grid, no box. width: of the picture."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_COLOURS["--muted"])
@@ -130,10 +217,11 @@ def _furnish(axes: Axes, x_label: str, y_label: str) -> None:
     axes.grid(axis="y", color=_COLOURS["--grid"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=5, labelcolor=_COLOURS["--muted"])
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    if axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(x_label, color=_COLOURS["--ink"], labelpad=5)
-    left = -(_LEFT - 2) / (axes.get_position().width * _WIDTH)
+    left = -(axes.get_position().x0 * width - 2) / (axes.get_position().width * width)
     axes.text(left, 1.06, y_label, transform=axes.transAxes, color=_COLOURS["--ink"])
 
 
@@ -194,7 +282,7 @@ def _inline(svg: str, title: str) -> str:
     opening_end = svg.index(">")
     box = re.search(r'viewBox="[^"]*"', svg[:opening_end])
     assert box is not None, "matplotlib wrote an svg without a viewBox"
-    svg = f'<svg {box[0]} role="img" aria-label="{title}">' + svg[opening_end + 1 :]
+    svg = f'<svg {box[0]} role="img" aria-label="{text(title)}">' + svg[opening_end + 1 :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href").replace(" font-family: 'DejaVu Sans';", "")
     used = set(re.findall(r"#([A-Za-z_][\w-]*)", svg))

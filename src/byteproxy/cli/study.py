@@ -1,0 +1,135 @@
+"""`byteproxy study`: a recipe of several arms at equal training FLOPs, run, gone on with, planned or reported.
+
+What is heavy to import is imported by the command itself, so that help comes at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+
+if TYPE_CHECKING:
+    from byteproxy.progress import Stage
+    from byteproxy.store.store import Store
+    from byteproxy.study.recipe import StudyRecipe
+
+STUDIES = Path("runs/studies")
+
+
+def study(
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None,
+    only: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ARM")] = (),
+    plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    report: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    reopen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    json: Json = False,
+) -> None:
+    """Compare ways to train at equal training FLOPs: arms, sizes, budgets and seeds, fairly tuned.
+
+    A recipe names the corpus, the arms and the budgets. Every arm gets the same short trials to choose its learning
+    rate, then its final runs; the test side is opened once for each claim, when all runs of its arms are done. Leaves
+    results.json, runs.csv and report.html.
+
+    Stopped at any moment, with Ctrl-C or by --minutes, the same command goes on from there. Arms, seeds and budgets can
+    be added to the recipe later: runs that it says nothing new about are kept.
+
+    Args:
+        recipe: Name of a study that comes with byteproxy, or a TOML file.
+        out: Folder of the study: new, empty, or one from before; None: runs/studies and the recipe's name.
+        jobs: Runs at a time, each in a process of its own with its share of the cores.
+        minutes: Stop after so long, with what is done saved and reported.
+        only: An arm whose runs are wanted now, the others later; may be given several times.
+        plan: Train nothing; show what there is to run, its FLOPs, and about how long it takes here.
+        report: Train nothing; write results and page again from the runs that are done.
+        reopen: Let the test side be opened a second time for a claim whose runs are others now; results will say so.
+        json: End the output with all results as one JSON object on one line.
+    """
+    from byteproxy.cli.progress import stage
+    from byteproxy.cli.recipes import study_named
+    from byteproxy.errors import InputError
+    from byteproxy.study.study import Limits, report_study, run_study
+
+    if plan and report:
+        raise InputError("--plan and --report: give one of them")
+    name = Path(recipe).stem
+    known = study_named(recipe)
+    place = STUDIES / name if out is None else out
+    if plan:
+        _plan(known, place, only, json)
+        return
+    if report:
+        results = report_study(known, name, place, stage)
+    else:
+        limits = Limits(jobs, minutes, only, reopen)
+        results = run_study(known, name, place, prepared, limits, stage, _say)
+    _show(results, json)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _show(results: dict[str, Any], json: bool) -> None:
+    from byteproxy.cli.study_tables import arms_table, differences_table, print_whole
+
+    people = console(json)
+    print_whole(people, arms_table(results))
+    if results["differences"]:
+        print_whole(people, differences_table(results))
+    people.print(f"{results['verdict']}\n", markup=False)
+    queue = results["queue"]
+    for failure in queue["failed"]:
+        people.print(f"failed: {failure['key']}: {failure['why']}", markup=False, soft_wrap=True)
+    if queue["left"]:
+        people.print(
+            f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.", markup=False
+        )
+    people.print(f"Report: {results['report']}", markup=False, soft_wrap=True)
+    end(json, results)
+
+
+def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -> None:
+    from byteproxy.cli.progress import stage
+    from byteproxy.cli.study_tables import plan_notes, plan_table, print_whole
+    from byteproxy.study.folder import claimed
+    from byteproxy.study.plan import plan_study
+    from byteproxy.study.study import checked
+
+    with claimed(out, recipe):
+        planned = plan_study(checked(recipe, out, prepared, only, stage), stage)
+    people = console(json)
+    print_whole(people, plan_table(planned))
+    for line in plan_notes(planned):
+        people.print(line, markup=False)
+    end(json, planned)
+
+
+def prepared(recipe: "StudyRecipe", out: Path, stage: "Stage") -> "Store":
+    """The corpus of a recipe; prepared as `byteproxy prepare` does it where that isn't done yet."""
+    from byteproxy.cli.trained import named, trained_for
+    from byteproxy.corpus.source import sources
+    from byteproxy.corpus.split import Split
+    from byteproxy.store.encode import add_view
+    from byteproxy.store.prepare import Preparation, prepare
+    from byteproxy.store.store import Store
+    from byteproxy.views.batches import cores
+
+    corpus = recipe.corpus
+    if corpus.path:
+        return Store.open(Path(corpus.path))
+    folder, known = out / "corpus", named(corpus.views)
+    preparation = Preparation(split=Split(corpus.validation, corpus.test, corpus.salt))
+    manifest = prepare(sources(corpus.sources), folder, preparation, cores(), stage)
+    for spec, view in known.items():
+        if view is None:
+            view, _ = trained_for(Store(folder, manifest), spec, stage)
+        if all(entry.fingerprint != view.fingerprint for entry in manifest.views):
+            with stage(f"encode {view.name}", "B") as progress:
+                manifest = add_view(folder, view, progress, spec)
+    return Store.open(folder)

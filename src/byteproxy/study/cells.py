@@ -1,0 +1,68 @@
+"""Final runs that are done, gathered into cells: an arm at a size and a budget, with its seeds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from byteproxy.evaluate.bpb import Scored
+from byteproxy.study.queue import Job, Key, Queue
+from byteproxy.study.recipe import Cell
+from byteproxy.study.run import HeldOut, scores
+
+HELD_OUT: tuple[HeldOut, ...] = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that is done. scored: by side, what its documents cost it."""
+
+    key: Key
+    job: Job
+    result: dict[str, Any]
+    scored: dict[HeldOut, Scored]
+
+
+@dataclass
+class Cells:
+    """All final runs that are done, by cell and seed. planned: how many seeds each cell is to have."""
+
+    runs: dict[Cell, dict[int, Done]] = field(default_factory=dict)
+    planned: dict[Cell, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, queue: Queue) -> "Cells":
+        """Gathered from a study's folder. The test side counts only of runs that a claim was opened for."""
+        found = cls()
+        for cell in queue.recipe.cells():
+            found.planned[cell] = queue.recipe.seeds_of(cell.arm)
+        for key in queue.keys:
+            if key.kind != "final" or (result := queue.result(key)) is None or (job := queue.job(key)) is None:
+                continue
+            scored = {side: one for side in HELD_OUT if (one := scores(job, queue.store, side)) is not None}
+            cell = Cell(key.arm, key.size, key.flops)
+            found.runs.setdefault(cell, {})[key.seed] = Done(key, job, result, scored)
+        return found
+
+    def seeds(self, cell: Cell) -> dict[int, Done]:
+        """The runs of a cell by seed."""
+        return self.runs.get(cell, {})
+
+    def bpb(self, cell: Cell, side: HeldOut) -> dict[int, float]:
+        """Bits per byte by seed, of the seeds that were scored on a side."""
+        return {seed: run.scored[side].bpb for seed, run in self.seeds(cell).items() if side in run.scored}
+
+    def side(self, cell: Cell) -> HeldOut:
+        """The side that a cell's figures are of: the test side where all of its runs were scored on that."""
+        runs = self.seeds(cell).values()
+        return "test" if runs and all("test" in run.scored for run in runs) else "validation"
+
+    def mean(self, cell: Cell, what: str) -> float | None:
+        """The mean over seeds of something that runs count."""
+        values = [run.result[what] for run in self.seeds(cell).values()]
+        return float(np.mean(values)) if values else None
+
+    def whole(self, size: str, flops: float) -> bool:
+        """Whether every arm that is to have runs at a size and budget has all of them."""
+        here = [cell for cell in self.planned if (cell.size, cell.flops) == (size, flops)]
+        return bool(here) and all(set(self.planned[cell]) <= set(self.seeds(cell)) for cell in here)

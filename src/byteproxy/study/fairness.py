@@ -1,0 +1,158 @@
+"""What makes a comparison fair, as rules that refuse: each raises InputError where it is broken, and says what to do.
+
+Equal training FLOPs; no project on two sides; the same trials for every arm; every trick that an arm of compressed text
+has is one that some arm of raw bytes has as well; the test side is opened once for each claim.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from byteproxy.corpus.split import SIDES
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.store.format import read_batch
+from byteproxy.store.store import Store
+from byteproxy.study.folder import OPENED, Notes
+from byteproxy.study.recipe import StudyRecipe
+from byteproxy.train.config import TrainConfig
+
+MOST_APART = 0.01
+"""Share of a budget that a run's FLOPs may be off."""
+
+
+def check_budget(what: str, asked: float, flops: float) -> None:
+    """FLOPs, planned or done, are within 1 % of what was asked for."""
+    off = flops / asked - 1
+    if abs(off) > MOST_APART:
+        raise InputError(
+            f"{what} has {flops:.4g} FLOPs, {100 * off:+.1f} % from the budget of {asked:.4g}, and arms are compared "
+            f"within {100 * MOST_APART:.0f} %: give a larger budget, or smaller steps (fewer rows)"
+        )
+
+
+def check_apart(store: Store, out: Path) -> None:
+    """No project is on the train side and on a held-out one; read from every shard, once for each corpus."""
+    notes, fingerprint = Notes(out, "sides"), store.manifest.fingerprint
+    both = notes.get(fingerprint)
+    if both is None:
+        trained, *others = (_projects(store, side) for side in SIDES)
+        both = sorted(trained & set().union(*others))
+        notes.put(fingerprint, both)
+    if both:
+        raise InputError(
+            f"{store.path}: {len(both)} projects are on the train side and on a held-out one ({', '.join(both[:3])}), "
+            "so arms would be scored on what they trained on: prepare the corpus again into another folder"
+        )
+
+
+def _projects(store: Store, side: Any) -> set[str]:
+    found: set[str] = set()
+    for shard in store.shards(side):
+        batch = read_batch(store.path / store.manifest.shards[shard].file.name)
+        found.update(pc.unique(batch.column("project")).to_pylist())
+    return found
+
+
+def check_tricks(recipe: StudyRecipe) -> None:
+    """What makes an arm of compressed text better by itself, some arm of raw bytes has too, at each of its sizes."""
+    byte_arms = [name for name, arm in recipe.arms.items() if arm.role == "bytes"]
+    rivals = [name for name, arm in recipe.arms.items() if arm.role in ("proxy", "control")]
+    if rivals and not byte_arms:
+        raise InputError(
+            f'no arm has the role bytes, so arm {rivals[0]} has nothing to beat: add one with role = "bytes"'
+        )
+    for name in rivals:
+        for size in recipe.sizes_of(name):
+            beside = [recipe.config(one, size) for one in byte_arms if size in recipe.sizes_of(one)]
+            for trick, (shown, given) in _TRICKS.items():
+                own = given(recipe.config(name, size))
+                if own and not any(_as_much(given(one), own) for one in beside):
+                    raise InputError(
+                        f"arm {name} has {trick} = {shown(own)} at size {size}, and no arm of role bytes has that "
+                        f"there: give it to one of {', '.join(byte_arms)}, or add such an arm"
+                    )
+
+
+def _ngrams(config: TrainConfig) -> tuple[frozenset[int], int] | None:
+    return (frozenset(config.model.ngrams), config.model.ngram_rows) if config.model.ngrams else None
+
+
+_TRICKS: dict[str, tuple[Callable[[Any], str], Callable[[TrainConfig], Any]]] = {
+    "optim.optimizer": (repr, lambda config: config.optim.optimizer),
+    "model.ngrams": (lambda own: f"{sorted(own[0])} with {own[1]} rows", _ngrams),
+    "model.ngram_outputs": (repr, lambda config: getattr(config.model, "ngram_outputs", False)),
+    "model.byte_heads": (repr, lambda config: config.model.byte_heads > 1 and config.model.byte_heads),
+    "model.qk_norm": (repr, lambda config: config.model.qk_norm),
+    "model.value_embeddings": (repr, lambda config: config.model.value_embeddings),
+    "model.soft_cap": (repr, lambda config: config.model.soft_cap),
+}
+"""What makes a model better and has nothing to do with compressed text: how it is shown, and what a run has of it."""
+
+
+def _as_much(there: Any, own: Any) -> bool:
+    """Of n-grams all lengths and as many rows; of an optimizer the same; of all else, any."""
+    if not there:
+        return False
+    if isinstance(own, tuple):
+        return bool(there[0] >= own[0] and there[1] >= own[1])
+    return not isinstance(own, str) or bool(there == own)
+
+
+def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], finals: Iterable[Mapping[str, Any]]) -> None:
+    """What has final runs chose its learning rate and rows from all of the grid, which is the same for every arm."""
+    if recipe.trials is None:
+        return
+    tried: dict[tuple[str, str], set[tuple[float, int]]] = {}
+    for trial in trials:
+        tried.setdefault((trial["arm"], trial["size"]), set()).add((trial["learning_rate"], trial["rows"]))
+    for arm, size in dict.fromkeys((run["arm"], run["size"]) for run in finals):
+        missing = set(recipe.grid(arm, size)) - tried.get((arm, size), set())
+        if missing:
+            rate, rows = min(missing)
+            raise InputError(
+                f"arm {arm} at size {size} has final runs, but its trial at learning rate {rate:g} with {rows} rows is "
+                "missing: run the study again, so that all arms choose from the same grid"
+            )
+
+
+def openings(out: Path) -> list[dict[str, Any]]:
+    """Each time that the test side was opened: time, claim, runs, made_with."""
+    try:
+        lines = (out / OPENED).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        where = out / OPENED
+        raise InputError(f"{where} is damaged ({error}): restore it, as it says who saw the test side") from error
+
+
+def open_once(out: Path, claim: str, runs: Sequence[str], made_with: str, reopen: bool) -> None:
+    """Note that the test side is opened for a claim, before it is; nothing if that was done for these very runs.
+
+    made_with: a hash of all that decides the claim's figures.
+    Raises InputError where the claim was opened with something else, unless `reopen`.
+    """
+    before = openings(out)
+    own = [line for line in before if line["claim"] == claim]
+    if any(line["made_with"] == made_with for line in own):
+        return
+    if own and not reopen:
+        raise InputError(
+            f"the test side was opened for claim {claim!r} at {own[-1]['time']}, and the recipe says something else by "
+            "now: a second look makes its figures a choice; give the claim another name or the corpus another salt, or "
+            "say --reopen, which all results will then tell"
+        )
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "claim": claim,
+        "runs": list(runs),
+        "made_with": made_with,
+        **({"reopened": True} if own else {}),
+    }
+    write_aside(out / OPENED, "".join(json.dumps(one) + "\n" for one in (*before, line)).encode())

@@ -1,0 +1,93 @@
+"""A study's folder: never somebody else's, never two studies at work in it at a time.
+
+study.toml     the recipe as it was run last           corpus/      the prepared corpus, unless the recipe has a path
+runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), result.json,
+               scores-validation.json, scores-test.json once the test side was opened, viewer.json
+results.json   all figures                             runs.csv     a row for each run
+report.html    the same for people                     opened.jsonl each time that the test side was opened
+.cache/        what can be made again: plans, rates, the projects of the sides, plain compressors
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from byteproxy.config import to_toml
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.study.recipe import StudyRecipe
+
+SETTINGS, RESULTS, TABLE, REPORT, OPENED = "study.toml", "results.json", "runs.csv", "report.html", "opened.jsonl"
+_LOCK, _CACHE = ".lock", ".cache"
+
+
+@contextmanager
+def claimed(out: Path, recipe: StudyRecipe) -> Iterator[None]:
+    """Hold a folder for a study, and leave its recipe there.
+
+    What was done with another recipe stays: each run knows what it was made with. Raises InputError if the folder holds
+    anything else or is in use.
+    """
+    refuse_strangers(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / _LOCK).open("a")
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; give another --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out} is in use by another study: wait for it, or give another --out") from None
+        write_aside(out / SETTINGS, to_toml(recipe).encode())
+        yield
+
+
+def refuse_strangers(out: Path) -> None:
+    """InputError where a folder holds something, and no study."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file: give a folder as --out")
+    found = {path.name for path in out.iterdir() if path.name != _LOCK and not _begun(path.name)}
+    if found and SETTINGS not in found:
+        raise InputError(f"{out} is neither empty nor a study of byteproxy: give another --out")
+
+
+def _begun(name: str) -> bool:
+    """Whether a file is what a killed study was writing its settings to."""
+    return name.startswith(f".{SETTINGS}.") and name.endswith(".partial")
+
+
+class Notes:
+    """Answers that cost time, kept in a folder's cache by a key; each name is a file of its own."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self._path = out / _CACHE / f"{name}.json"
+        self._known: dict[str, Any] = read_json(self._path) or {}
+
+    def get(self, key: str) -> Any:
+        """What was noted, or None."""
+        return self._known.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Note something that JSON can hold."""
+        self._known[key] = value
+        write_json(self._path, self._known)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none, or it is damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_aside(path, json.dumps(values, indent=1).encode())

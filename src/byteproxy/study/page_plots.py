@@ -1,0 +1,219 @@
+"""The plots of a study's page: validation curves of the main cell, and each gain over compute and over size."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import fsum, log2, sqrt
+from typing import Any
+
+import numpy as np
+
+from byteproxy.study.page_tables import at_cell, interval, nothing, once, signed
+from byteproxy.study.pieces import called, entries, mapping, named, plain, points, short, text
+from byteproxy.study.plots import Level, Line, Trend, curve_plot, trend_plot
+from byteproxy.study.units import flops_unit, number, scientific, seconds_unit, si, superscript
+
+_AXES = {
+    "flops": "training FLOPs",
+    "text_bytes": "text seen",
+    "positions": "positions",
+    "seconds": "wall time",
+}
+_FAR = 1e6  # times the largest measured; a line that vanishes farther off is said not to vanish up to there
+_REACH = 30.0  # a line that vanishes within this many times the largest measured is drawn to there
+_BAND_POINTS = 33
+_HIGH = 100.0  # bits per byte; a level beyond that is none
+_MOST = 1e6  # percent; a line beyond that is none
+_HIDDEN_START = 0.3  # of a run: what is before it may leave the picture, so that the end can be read
+_Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
+    """Validation bits per byte of the main cell over four measures of what was spent."""
+    runs, cell = _main_runs(results)
+    arms = [name for name in named(results.get("arms")) if name in runs]
+    arms += [name for name in runs if name not in arms]
+    level = number(mapping(mapping(results.get("compressors")).get("validation")).get("ppmd"))
+    levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and level < _HIGH else []
+    figures = []
+    for x_key, label in _AXES.items():
+        lines = [_mean_line(name, [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms]
+        figures.append(_figure(label, x_key, [line for line in lines if line.x], levels))
+    if not any("<svg" in figure for figure in figures):
+        return nothing("No run has a curve yet.")
+    return (
+        f"<div class=plots>{''.join(figures)}</div><p class=note>{cell}Bits per byte of validation text during"
+        " training. Strong lines: mean over seeds, with its last value; faint lines: each seed. Dashed: PPMd. A steep"
+        " start may leave the picture at the top.</p>"
+    )
+
+
+def _main_runs(results: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], str]:
+    """The final runs of the main cell by arm, and a sentence about the cell; of the fullest cell if there's no main."""
+    finals = [run for run in entries(results.get("runs")) if run.get("kind") == "final"]
+    main = mapping(results.get("main"))
+    if number(main.get("flops")) is None and finals:
+        counts = Counter((called(run.get("size")), number(run.get("flops_asked")) or 0.0) for run in finals)
+        (size, flops), _ = max(counts.items(), key=lambda entry: (entry[1], entry[0][1]))
+        main = {"size": size, "flops": flops}
+    by_arm: dict[str, list[Mapping[str, Any]]] = {}
+    for run in finals:
+        if at_cell(run, main, "flops_asked"):
+            by_arm.setdefault(called(run.get("arm")), []).append(run)
+    cell = f"Size {text(main.get('size'))}, {scientific(main.get('flops'))} FLOPs. " if by_arm else ""
+    return by_arm, cell
+
+
+def _points(run: Mapping[str, Any], x_key: str) -> _Curve:
+    return points(run.get("curve"), x_key, "raw_bpb")
+
+
+def _mean_line(name: str, seeds: Sequence[_Curve], colour: int) -> Line:
+    """The mean of the seeds' curves at equal shares of their runs, as the end of a run differs a little by seed."""
+    seeds = [(x, y) for x, y in seeds if x and x[-1] > 0]
+    if not seeds:
+        return Line("", colour, [], [])
+    shares = [[value / x[-1] for value in x] for x, _ in seeds]
+    start = max(share[0] for share in shares)
+    at = sorted({start, *(share for share in shares[0] if share >= start)})
+    y = np.mean([np.interp(at, share, y) for share, (_, y) in zip(shares, seeds, strict=True)], axis=0).tolist()
+    end = fsum(x[-1] for x, _ in seeds) / len(seeds)
+    return Line(f"{short(name)} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
+
+
+def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:
+    caption = f"<figcaption>Over {label}</figcaption>"
+    if not lines:
+        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+    unit, x_label = _axis(x_key, max(line.x[-1] for line in lines))
+    scaled = [
+        replace(
+            line,
+            x=[x / unit for x in line.x],
+            behind=[([x / unit for x in seed[0]], seed[1]) for seed in line.behind],
+        )
+        for line in lines
+    ]
+    svg = curve_plot(f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
+    return f"<figure>{caption}{svg}</figure>"
+
+
+def _axis(x_key: str, largest: float) -> tuple[float, str]:
+    """What to divide an axis by, and its label."""
+    if x_key == "flops":
+        return flops_unit(largest)
+    if x_key == "seconds":
+        return seconds_unit(largest)
+    prefixes = ((9, "G"), (6, "M"), (3, "k"), (0, ""))
+    power, prefix = next((one for one in prefixes if largest >= 10 ** one[0]), prefixes[-1])
+    if x_key == "text_bytes":
+        return 10.0**power, f"text seen ({prefix}B)"
+    return 10.0**power, f"{x_key} (10{superscript(power)})" if power else x_key
+
+
+# Gains over compute and size.
+
+
+def gains(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
+    """How each difference changes with compute and with size, and where it would vanish.
+
+    Those against the first arm that others are compared with; the rest is folded away.
+    """
+    figures: dict[str, dict[str, list[str]]] = {}
+    for place, fit in enumerate(once(results, entries(results.get("fits")))):
+        figure = _trend_figure(f"gain {place}", fit, colours.get(called(fit.get("arm")), 7))
+        if figure:
+            over = "training FLOPs" if fit.get("over") == "flops" else called(fit.get("over"))
+            figures.setdefault(called(fit.get("against")), {}).setdefault(over, []).append(figure)
+    if not figures:
+        return nothing("There are too few sizes and budgets yet to see a trend.")
+    first, *rest = figures
+    html = _grids(first, figures[first]) + (
+        "<p class=note>Points: each seed's difference in percent of the other arm's bits per byte; below zero the first"
+        " arm needs fewer. Line: least squares over the logarithm of the axis, with its 95 % band; dashed: the same"
+        " line beyond what was measured, which is a guess.</p>"
+    )
+    for against in rest:
+        html += f"<details><summary>Against {text(against)}</summary>{_grids(against, figures[against])}</details>"
+    return html
+
+
+def _grids(against: str, figures: Mapping[str, Sequence[str]]) -> str:
+    return "".join(
+        f'<h3>Against {text(against)}, over {text(over)}</h3><div class="plots trends">{"".join(held)}</div>'
+        for over, held in figures.items()
+    )
+
+
+def _trend_figure(name: str, fit: Mapping[str, Any], colour: int) -> str:
+    """Nothing if the fit has no points."""
+    trend = trend_of(fit, colour)
+    if trend is None:
+        return ""
+    compute = fit.get("over") == "flops"
+    unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
+    svg = trend_plot(name, trend, unit, x_label, "difference (%)")
+    return f"<figure><figcaption>{text(fit.get('arm'))}</figcaption>{svg}<p class=note>{_words(fit)}</p></figure>"
+
+
+def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:
+    """The points of a fit, and its line with a band that has the fit's own intervals; None without points.
+
+    The band's half-width is that of a line by least squares, sqrt(a + b^2 (u - mean u)^2) at u = log2 x: b is the
+    slope's half-width, and a follows from the one at the largest x.
+    """
+    xs, ys = points(fit.get("points"), "x", "gap")
+    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x > 0]
+    if not pairs:
+        return None
+    xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
+    slope = number(fit.get("slope"))
+    if slope is None or xs[0] == xs[-1]:
+        return Trend(colour, xs, ys)
+    middle, largest = fsum(map(log2, xs)) / len(xs), log2(xs[-1])
+    end = mapping(fit.get("at_largest"))
+    there = number(end.get("gap"))
+    if there is None:
+        there = fsum(ys) / len(ys) + slope * (largest - middle)
+    turn, wide = _half(fit), _half(end)
+    if max(abs(slope), abs(there), turn, wide) > _MOST:
+        return Trend(colour, xs, ys)
+    constant = max(wide**2 - (turn * (largest - middle)) ** 2, 0.0)
+    line = []
+    for u in np.linspace(log2(xs[0]), largest, _BAND_POINTS).tolist():
+        y, half = there + slope * (u - largest), sqrt(constant + (turn * (u - middle)) ** 2)
+        line.append((2.0**u, y, y - half, y + half))
+    vanishes = number(fit.get("vanishes_at"))
+    near = vanishes is not None and xs[-1] < vanishes <= _REACH * xs[-1]
+    return Trend(colour, xs, ys, line, (vanishes, 0.0) if near and vanishes is not None else None)
+
+
+def _half(interval: Mapping[str, Any]) -> float:
+    low, high = number(interval.get("low")), number(interval.get("high"))
+    return 0.0 if low is None or high is None else abs(high - low) / 2
+
+
+def _words(fit: Mapping[str, Any]) -> str:
+    """What a fit says, in sentences."""
+    end, slope = mapping(fit.get("at_largest")), number(fit.get("slope"))
+    compute = fit.get("over") == "flops"
+    said = [f"At the largest {'budget' if compute else 'size'} {signed(end.get('gap'), 1, '%')}{_in(end)}."]
+    if slope is None:
+        return f"{said[0]} Too few points for a line."
+    said.append(f"Each doubling changes it by {signed(slope, 2)} points{_in(fit, 2)}.")
+    vanishes, largest = number(fit.get("vanishes_at")), max(points(fit.get("points"), "x", "gap")[0], default=0.0)
+    if vanishes is None:
+        said.append("Going on like this it would not vanish.")
+    elif largest and vanishes > _FAR * largest:
+        said.append("Going on like this it would not vanish within a million times the largest.")
+    else:
+        shown = f"{scientific(vanishes)} FLOPs" if compute else f"{si(vanishes)} parameters"
+        times = f", {vanishes / largest:,.0f} times the largest" if largest and vanishes >= 2 * largest else ""
+        said.append(f"Going on like this it would vanish at {shown}{times}.")
+    return " ".join(said)
+
+
+def _in(held: Mapping[str, Any], places: int = 1) -> str:
+    if number(held.get("low")) is None or number(held.get("high")) is None:
+        return ""
+    return f" (95 %: {interval(held['low'], held['high'], places)})"

@@ -1,0 +1,120 @@
+"""What the pages of studies and of the demo share: pieces of HTML that take whatever stands in the results.
+
+Everything is escaped, and what is missing, of another type or not finite is a dash; nothing here raises for it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from byteproxy import page
+from byteproxy.study.units import DASH, number
+
+EQUAL_FLOPS = (
+    "<b>Equal means equal training FLOPs.</b> The training FLOPs of a position are 3 &times; (2 &times; parameters of"
+    " the matrices used + 4 &times; width &times; keys attended per layer + 2 &times; width &times; softmax rows used)."
+)
+_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
+_MOST = 1e100  # beyond it a plot's axes would overflow
+_HUES = {"bytes": (0, 5), "control": (2, 7), "proxy": (1, 4, 6), "tokenizer": (3, 7)}
+"""The colours of the page that each role takes, in order."""
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The value if it is a list or a tuple, else an empty one."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def entries(value: object) -> list[Mapping[str, Any]]:
+    """The mappings of a list."""
+    return [entry for entry in sequence(value) if isinstance(entry, Mapping)]
+
+
+def named(value: object) -> dict[str, Mapping[str, Any]]:
+    """The mappings of a mapping, by name."""
+    return {str(name): inner for name, inner in mapping(value).items() if isinstance(inner, Mapping)}
+
+
+def called(value: object) -> str:
+    """A name as it is, not escaped; None, and what isn't finite, as a dash."""
+    return DASH if value is None or (isinstance(value, float) and not math.isfinite(value)) else str(value)
+
+
+def text(value: object) -> str:
+    """Escaped for HTML, attributes included; control characters as their pictures; None as a dash."""
+    return page.text(called(value).replace("\r\n", "\n").translate(_CONTROLS))
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    items = list(names)
+    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)
+
+
+def plain(name: str) -> str:
+    """A name on one line of characters that any file can hold; not escaped."""
+    return name.encode("utf-8", "replace").decode().translate(_CONTROLS | {9: " ", 10: " "})
+
+
+def short(name: str) -> str:
+    """A plain name that fits beside a plot."""
+    name = plain(name)
+    return name if len(name) <= 14 else name[:13] + "…"
+
+
+def swatch(colour: int | None) -> str:
+    """A dot in a colour of the page; room for one if there is no colour."""
+    style = "" if colour is None else f' style="background:var(--arm{colour % page.PALETTE})"'
+    return f"<i class=swatch{style}></i>"
+
+
+def facts(title: str, *pairs: tuple[str, str]) -> str:
+    """A titled list of names and values, all of it HTML; nothing if there are none."""
+    items = "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in pairs)
+    return f"<div><h3>{title}</h3><dl>{items}</dl></div>" if items else ""
+
+
+def points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[float]]:
+    """The finite points of a logged curve, x ascending."""
+    found = []
+    for entry in entries(curve):
+        x, y = number(entry.get(x_key)), number(entry.get(y_key))
+        if x is not None and y is not None and max(abs(x), abs(y)) < _MOST:
+            found.append((x, y))
+    found.sort(key=lambda point: point[0])
+    return [x for x, _ in found], [y for _, y in found]
+
+
+def colours(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """A colour for each arm by its role, no two alike while there are colours left."""
+    given: dict[str, int] = {}
+    for name, arm in arms.items():
+        free = [colour for colour in range(page.PALETTE) if colour not in given.values()]
+        wanted = chain(_HUES.get(str(arm.get("role")), ()), free)
+        given[name] = next((colour for colour in wanted if colour in free), len(given))
+    return given
+
+
+STYLE = """
+h2 { margin-top: 2.6em; }
+h3 { font-size: .95rem; margin: 0 0 .5em; }
+.verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
+  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
+.note { margin-bottom: 2.4em; }
+.scale th, .scale td { color: var(--muted); font-weight: 400; }
+em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
+  border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
+.plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
+figure { min-width: 0; max-width: none; }
+figcaption { font-size: .95rem; }
+.facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
+.facts dl { grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; font-size: .92rem; }
+.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
+@media (max-width: 760px) { .plots, .facts { grid-template-columns: minmax(0, 1fr); } .verdict { font-size: 1.05rem; } }
+"""

@@ -1,0 +1,259 @@
+"""The runs of a study in order: trials first, then final runs by budget, so that an early stop leaves balanced cells.
+
+Nothing is kept about a queue but what its runs leave in their folders. A run is done where its `result.json` was made
+with what the recipe says now: the same configuration (field by field, so that a field which is new in byteproxy and has
+its default changes nothing), corpus, budget and scoring. Whatever else changes in the recipe costs no run.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Stream
+from byteproxy.progress import Stage, quietly
+from byteproxy.store.store import Store
+from byteproxy.study.fairness import check_budget
+from byteproxy.study.folder import Notes, read_json
+from byteproxy.study.recipe import Scoring, StudyRecipe, short
+from byteproxy.train.budget import steps_for_flops
+from byteproxy.train.config import DTYPES, TrainConfig, steps
+from byteproxy.train.flops import fastest_dtype, plan_flops
+from byteproxy.train.trainer import stream_of
+
+RESULT = "result.json"
+
+
+class Key(NamedTuple):
+    """Which run: everything but the learning rate and the rows of a final one, which trials choose."""
+
+    name: str
+    kind: Literal["trial", "final"]
+    arm: str
+    size: str
+    flops: float
+    seed: int
+    learning_rate: float | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with all that it takes; can be pickled.
+
+    config: without its steps until it is `resolved`. made_with: a hash of corpus, budget and scoring.
+    view: of a tokenizer arm, what is scored; empty of one that is scored on raw bytes. viewed: whether it is also
+    scored byte by byte on the excerpts of the viewer.
+    """
+
+    key: Key
+    config: TrainConfig
+    folder: Path
+    scoring: Scoring
+    made_with: str
+    view: str = ""
+    viewed: bool = False
+
+    @property
+    def learning_rate(self) -> float:
+        """At its peak."""
+        return self.config.optim.learning_rate
+
+    def result(self) -> dict[str, Any] | None:
+        """What the run came to; None where it isn't done, or was done with something else."""
+        found = read_json(self.folder / RESULT)
+        if found is None or found.get("made_with") != self.made_with:
+            return None
+        try:
+            trained = from_toml(self.folder / "config.toml", TrainConfig)
+        except InputError:
+            return None
+        return found if comparable(trained) == comparable(self.config) else None
+
+
+def comparable(config: TrainConfig) -> TrainConfig:
+    """A configuration without what is said elsewhere or changes no figure."""
+    plain = TrainConfig()
+    names = ("stop", "corpus", "validate_every", "log_every", "checkpoint_seconds", "keep", "tensorboard")
+    return replace(config, **{name: getattr(plain, name) for name in names})
+
+
+def _flops(config: TrainConfig, stream: Stream) -> int:
+    """What the steps of a run come to, counted as training counts them."""
+    of = config.model, config.objective, stream.vocab
+    return sum(plan_flops(*of, plan, int(stream.text_bytes(plan)[1:].sum())) for plan in stream.plans())
+
+
+class Queue:
+    """All runs of a recipe in a folder, with those that are done.
+
+    only: names of the arms whose runs are wanted now; empty: all.
+    """
+
+    def __init__(self, recipe: StudyRecipe, store: Store, out: Path, only: Iterable[str] = ()) -> None:
+        self.recipe, self.store, self.out = recipe, store, out
+        self.only = tuple(only)
+        strange = [name for name in self.only if name not in recipe.arms]
+        if strange:
+            raise InputError(f"there is no arm {strange[0]!r}: name one of {', '.join(recipe.arms)}")
+        self._notes = Notes(out, "plans")
+        self._dtype = ""
+        self._done: dict[str, dict[str, Any]] = {}
+        self.keys = [*self._trials(), *self._finals()]
+
+    def wanted(self) -> list[Key]:
+        """The runs of the arms that are asked for."""
+        return [key for key in self.keys if not self.only or key.arm in self.only]
+
+    def _trials(self) -> Iterator[Key]:
+        recipe, trials = self.recipe, self.recipe.trials
+        if trials is None:
+            return
+        for size in recipe.sizes:
+            for arm in recipe.arms:
+                if size in recipe.sizes_of(arm):
+                    for rate, rows in recipe.grid(arm, size):
+                        name = f"trial-{arm}-{size}-lr{short(rate)}-rows{rows}"
+                        yield Key(name, "trial", arm, size, trials.flops, trials.seed, rate, rows)
+
+    def _finals(self) -> Iterator[Key]:
+        recipe = self.recipe
+        found = [
+            Key(f"final-{cell.arm}-{cell.size}-{short(cell.flops)}-seed{seed}", "final", *cell, seed)
+            for cell in recipe.cells()
+            for seed in recipe.seeds_of(cell.arm)
+        ]
+        seeds = list(recipe.seeds)
+        yield from sorted(
+            found, key=lambda key: (key.flops, seeds.index(key.seed))
+        )  # stable: sizes and arms as they are
+
+    def choice(self, arm: str, size: str) -> tuple[float, int] | None:
+        """The learning rate and rows of an arm's final runs: those of its best trial.
+
+        None until all its trials are done, and where all of them diverged.
+        """
+        grid = self.recipe.grid(arm, size)
+        if self.recipe.trials is None:
+            return grid[0]
+        scores = {}
+        for key in self.keys:
+            if (key.kind, key.arm, key.size) == ("trial", arm, size):
+                result = self.result(key)
+                if result is None:
+                    return None
+                bpb = result["validation_bpb"]
+                scores[key.learning_rate, key.rows] = math.inf if bpb is None or math.isnan(bpb) else bpb
+        best = min(grid, key=lambda pair: scores[pair])
+        return None if math.isinf(scores[best]) else best
+
+    def job(self, key: Key) -> Job | None:
+        """A run with its configuration; None of a final one whose trials aren't done."""
+        chosen = (key.learning_rate, key.rows) if key.kind == "trial" else self.choice(key.arm, key.size)
+        if chosen is None:
+            return None
+        rate, rows = chosen
+        assert rate is not None, "a trial has one"
+        assert rows is not None, "a trial has some"
+        return self._job(key, rate, rows)
+
+    def _job(self, key: Key, rate: float, rows: int) -> Job:
+        recipe, scoring = self.recipe, self.recipe.scoring
+        config = recipe.config(key.arm, key.size)
+        config = replace(
+            config,
+            stop=f"{key.flops!r} flops",
+            corpus=str(self.store.path),
+            seed=key.seed,
+            dtype=self._dtype_of(config),
+            optim=replace(config.optim, learning_rate=rate),
+            shape=replace(config.shape, rows=rows),
+        )
+        looks = (scoring.curve, scoring.curve_bytes) if key.kind == "final" else ()
+        with_what = [
+            float(key.flops),
+            self.store.manifest.fingerprint_for(config.views),
+            [scoring.validation_bytes, scoring.document_bytes, scoring.stride],
+            looks,
+        ]
+        return Job(
+            key,
+            config,
+            self.out / "runs" / key.name,
+            scoring,
+            hashlib.sha256(json.dumps(with_what).encode()).hexdigest()[:32],
+            view=config.views[0] if recipe.arms[key.arm].role == "tokenizer" else "",
+            viewed=key.kind == "final" and key.seed == min(recipe.seeds_of(key.arm)) and key.flops == max(recipe.flops),
+        )
+
+    def _dtype_of(self, config: TrainConfig) -> str:
+        """The dtype; what "auto" is here is measured once for a folder, so that all its runs have the same."""
+        if config.dtype != "auto":
+            return config.dtype
+        if not self._dtype:
+            notes = Notes(self.out, "dtype")
+            self._dtype = notes.get("auto") or ""
+            if not self._dtype:
+                fastest = fastest_dtype()
+                self._dtype = next(name for name, one in DTYPES.items() if one == fastest)
+                notes.put("auto", self._dtype)
+        return self._dtype
+
+    def result(self, key: Key) -> dict[str, Any] | None:
+        """What a run came to; None where it isn't done as the recipe has it now."""
+        if key.name not in self._done:
+            job = self.job(key)
+            found = None if job is None else job.result()
+            if found is None:
+                return None
+            self._done[key.name] = found
+        return self._done[key.name]
+
+    def resolved(self, job: Job) -> Job:
+        """The same run with its steps said; InputError where these don't come to its budget."""
+        count, _ = self._planned(job)
+        every = -(-count // job.scoring.curve) if job.key.kind == "final" else 0
+        return replace(job, config=replace(job.config, stop=steps(count), validate_every=every))
+
+    def _planned(self, job: Job) -> tuple[int, int]:
+        """The steps of a run, and the FLOPs that were counted for them."""
+        config = job.config
+        rate = TrainConfig().optim.learning_rate  # changes no plan
+        asked = replace(comparable(config), stop=config.stop, optim=replace(config.optim, learning_rate=rate))
+        what = [asdict(asked), self.store.manifest.fingerprint_for(config.views)]
+        told = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+        found = self._notes.get(told)
+        if found is None:
+            count = steps_for_flops(job.key.flops, config, self.store)
+            stream = stream_of(replace(config, stop=steps(count)), self.store)
+            found = [count, _flops(config, stream)]
+            self._notes.put(told, found)
+        check_budget(f"arm {job.key.arm} at size {job.key.size}", job.key.flops, found[1])
+        return found[0], found[1]
+
+    def check_budgets(self, stage: Stage = quietly) -> None:
+        """Count what every arm costs at every size and budget before anything is trained; seeds change it little.
+
+        Raises InputError naming the first arm that can't be brought to its budget.
+        """
+        first = min(self.recipe.seeds)
+        keys: dict[tuple[object, ...], Key] = {}
+        for key in self.keys:
+            keys.setdefault((key.kind, key.arm, key.size, key.flops, key.rows), key)
+        with stage("count FLOPs", "plans") as progress:
+            for done, key in enumerate(keys.values(), start=1):
+                grid = self.recipe.grid(key.arm, key.size)
+                for rows in [key.rows] if key.rows else sorted({rows for _, rows in grid}):
+                    seed = key.seed if key.kind == "trial" else first
+                    self._planned(self._job(key._replace(seed=seed), grid[0][0], rows))
+                progress(done, len(keys))
+
+    def parameters(self, size: str) -> int:
+        """How large a size is: parameters of the matrices that every position passes through, of its first arm."""
+        arm = next(name for name in self.recipe.arms if size in self.recipe.sizes_of(name))
+        return self.recipe.config(arm, size).model.matrix_parameters

@@ -1,0 +1,317 @@
+"""What a study is: a corpus, arms, sizes of the model, budgets of compute and seeds; a recipe in TOML.
+
+A run of the study is one arm at one size, budget and seed. What it trains is `[run]`, changed by what its size says and
+then by what its arm says (`StudyRecipe.config`): fields of a run's configuration, nested as there, of which a recipe
+names those that it sets. Lists replace lists; in a mixture, a preset and phases replace each other.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import dacite
+
+from byteproxy.config import from_toml
+from byteproxy.corpus.split import Split
+from byteproxy.errors import InputError
+from byteproxy.train.config import TrainConfig
+
+Role = Literal["bytes", "control", "proxy", "tokenizer"]
+SET_BY_THE_STUDY = ("stop", "seed", "corpus", "validate_every", "validation")
+"""Fields of a run that a recipe can't set."""
+_SHOWN = {"preset", "phases"}
+_NAME = re.compile(r"[A-Za-z0-9][\w.]*")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text of a study.
+
+    sources, views: as `byteproxy prepare` takes them; prepared into the study's own folder where that isn't done yet.
+    validation, test: shares of projects that are held out. salt: any text; another one draws another split.
+    path: of a corpus that is there already, in place of all these.
+    """
+
+    sources: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    validation: float = 0.08
+    test: float = 0.12
+    salt: str = ""
+    path: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.path) == bool(self.sources):
+            raise InputError('corpus needs either sources, such as ["stdlib"], or path, the folder of a corpus')
+        if self.path and self.views:
+            raise InputError(
+                "corpus.views are added to a corpus of the study's own: add them to an existing one by "
+                "`byteproxy prepare`, and leave corpus.views out"
+            )
+        for name in ("validation", "test"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"corpus.{name} is {getattr(self, name)}: give a share above 0 and below 1")
+        Split(self.validation, self.test, self.salt)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Short runs that choose each arm's learning rate and rows at each size, out of the same grid for all.
+
+    learning_rates: to try. rows: of a step, to try with each of them; empty: the run's own. flops: of each trial.
+    seed: of all trials; never one of the study's seeds.
+    """
+
+    learning_rates: tuple[float, ...]
+    flops: float
+    rows: tuple[int, ...] = ()
+    seed: int = 1000
+
+    def __post_init__(self) -> None:
+        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
+            raise InputError("trials.learning_rates holds positive numbers, at least one")
+        if not all(rows >= 1 for rows in self.rows):
+            raise InputError(f"trials.rows is {list(self.rows)}: give whole numbers of at least 1")
+        if not 0 < self.flops < math.inf:
+            raise InputError(f"trials.flops is {self.flops}: give a positive number, such as 2e12")
+        if not 0 <= self.seed < 1 << 63:
+            raise InputError(f"trials.seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        _differ("trials.learning_rates", [short(rate) for rate in self.learning_rates])
+        _differ("trials.rows", list(self.rows))
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is measured on held-out text.
+
+    validation_bytes, test_bytes: of text that a finished run is scored on, of each side.
+    document_bytes: the most that one document gives, from its start, so that no long one dominates.
+    stride: bytes by which windows move on; a window is as long as a passage.
+    curve: looks at validation text during a run, the last one at its end. curve_bytes: of text for each look.
+    viewer_documents, viewer_bytes: excerpts of validation text that are shown byte by byte, and how long they are.
+    """
+
+    validation_bytes: int = 300_000
+    test_bytes: int = 1_000_000
+    document_bytes: int = 20_000
+    stride: int = 256
+    curve: int = 12
+    curve_bytes: int = 40_000
+    viewer_documents: int = 3
+    viewer_bytes: int = 1200
+
+    def __post_init__(self) -> None:
+        for name in ("validation_bytes", "test_bytes", "document_bytes", "stride", "curve", "curve_bytes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"scoring.{name} is {getattr(self, name)}: give at least 1")
+        if self.viewer_documents < 0 or not 1 <= self.viewer_bytes <= 1500:
+            raise InputError("scoring.viewer_documents is at least 0, and scoring.viewer_bytes from 1 to 1,500")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to spend the compute.
+
+    about: one sentence. role: "bytes" reads raw bytes only; "control" is what a proxy has to beat beside them;
+        "proxy" is a method; "tokenizer" reads symbols only, and its bits are those of its symbols.
+    run: what is its own in a run's configuration.
+    sizes, flops, seeds: the final runs that it gets; empty: all of the study's.
+    """
+
+    role: Role
+    about: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[str, ...] = ()
+    flops: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise InputError(f"role is {self.role!r}: give one of {', '.join(get_args(Role))}")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the test side is opened for, once, when all final runs of its arms are done.
+
+    arms: whose final runs are scored on it. against: those that every other arm is compared with.
+    """
+
+    name: str
+    arms: tuple[str, ...]
+    against: tuple[str, ...]
+
+
+class Cell(NamedTuple):
+    """Runs that differ in their seeds only."""
+
+    arm: str
+    size: str
+    flops: float
+
+
+@dataclass(frozen=True)
+class StudyRecipe:
+    """A study.
+
+    about: one sentence. seeds: of the final runs' weights and mixtures. flops: budgets of final runs, each of which is
+        a run of its own with a schedule of its own. run: fields of a run's configuration that all arms share.
+    sizes: by name, what each changes in `run`. trials: None trains every arm with its own learning rate.
+    """
+
+    seeds: tuple[int, ...]
+    flops: tuple[float, ...]
+    corpus: Corpus
+    sizes: dict[str, dict[str, Any]]
+    arms: dict[str, Arm]
+    about: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    trials: Trials | None = None
+    scoring: Scoring = field(default_factory=Scoring)
+    claims: tuple[Claim, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.seeds or not all(0 <= seed < 1 << 63 for seed in self.seeds):
+            raise InputError("seeds holds whole numbers from 0 to 2^63 - 1, at least one")
+        if not self.flops or not all(0 < flops < math.inf for flops in self.flops):
+            raise InputError("flops holds positive numbers, at least one, such as 4e12")
+        _differ("seeds", list(self.seeds))
+        _differ("flops", [short(flops) for flops in self.flops])
+        for what, names in (("sizes", self.sizes), ("arms", self.arms)):
+            if not names:
+                raise InputError(f"{what} is empty: name at least one")
+            for name in names:
+                if not _NAME.fullmatch(name):
+                    raise InputError(f"{what}: {name!r} is no name for one: use letters, digits, _ and . only")
+        if self.trials is not None and self.trials.seed in self.seeds:
+            raise InputError(
+                f"trials.seed is {self.trials.seed}, which is one of seeds: give another, so that no choice is made on "
+                "the runs that are reported"
+            )
+        for name, arm in self.arms.items():
+            self._check_restrictions(name, arm)
+        self._check_claims()
+        for name in self.arms:
+            for size in self.sizes_of(name):
+                self._check_run(name, size)
+
+    def _check_restrictions(self, name: str, arm: Arm) -> None:
+        for what, own, all_of in (
+            ("sizes", arm.sizes, tuple(self.sizes)),
+            ("flops", arm.flops, self.flops),
+            ("seeds", arm.seeds, self.seeds),
+        ):
+            strange = [one for one in own if one not in all_of]
+            if strange:
+                there = ", ".join(f"{one:g}" if what == "flops" else str(one) for one in all_of)
+                raise InputError(
+                    f"arms.{name}.{what} has {strange[0]!r}, which the study has not: give some of {there}"
+                )
+
+    def _check_claims(self) -> None:
+        _differ("claims: name", [claim.name for claim in self.claims])
+        for claim in self.claims:
+            unknown = [name for name in (*claim.arms, *claim.against) if name not in self.arms]
+            if unknown:
+                raise InputError(
+                    f"claim {claim.name!r} names the arm {unknown[0]!r}: give some of {', '.join(self.arms)}"
+                )
+            aside = [name for name in claim.against if name not in claim.arms]
+            if aside or not claim.against or len(claim.arms) < 2:
+                raise InputError(
+                    f"claim {claim.name!r} needs at least two arms, and against names some of them"
+                    f"{f', which {aside[0]} is not' if aside else ''}"
+                )
+
+    def _check_run(self, name: str, size: str) -> None:
+        config = self.config(name, size)
+        arm = self.arms[name]
+        if self.scoring.stride > config.shape.passage_bytes:
+            raise InputError(
+                f"scoring.stride is {self.scoring.stride}: give at most shape.passage_bytes, which is "
+                f"{config.shape.passage_bytes} for arm {name}"
+            )
+        if config.mixture.needs_view and not config.views:
+            raise InputError(f"arms.{name}: its mixture shows compressed text, so name what in arms.{name}.run.views")
+        if arm.role == "bytes" and config.mixture.needs_view:
+            raise InputError(
+                f'arms.{name} has the role bytes and shows compressed text: give it mixture = {{preset = "bytes"}}, or '
+                "another role"
+            )
+        if arm.role == "tokenizer" and (len(config.views) != 1 or not config.objective.symbols):
+            raise InputError(
+                f"arms.{name} has the role tokenizer: name its one view in arms.{name}.run.views, and let "
+                "objective.symbols be above 0"
+            )
+
+    def config(self, arm: str, size: str) -> TrainConfig:
+        """The run of an arm at a size, without what the study sets: its length, seed, corpus and looks.
+
+        Raises InputError naming the field that is wrong.
+        """
+        values = merged(merged(self.run, self.sizes[size]), self.arms[arm].run)
+        where = f"arm {arm} at size {size}"
+        for name in SET_BY_THE_STUDY:
+            if name in values:
+                raise InputError(f"{where}: the study sets {name} by itself, so leave it out")
+        try:
+            return dacite.from_dict(TrainConfig, values, dacite.Config(strict=True, cast=[tuple]))
+        except (dacite.DaciteError, InputError) as error:
+            raise InputError(f"{where}: {error}") from error
+
+    def sizes_of(self, arm: str) -> tuple[str, ...]:
+        """The sizes that an arm has, in the recipe's order."""
+        return self.arms[arm].sizes or tuple(self.sizes)
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """The seeds of an arm's final runs."""
+        return self.arms[arm].seeds or self.seeds
+
+    def cells(self) -> Iterator[Cell]:
+        """What final runs there are, seeds apart: by budget, then size, then arm."""
+        for flops in sorted(self.flops):
+            for size in self.sizes:
+                for name, arm in self.arms.items():
+                    if size in self.sizes_of(name) and flops in (arm.flops or self.flops):
+                        yield Cell(name, size, flops)
+
+    def grid(self, arm: str, size: str) -> list[tuple[float, int]]:
+        """The learning rates and rows that trials try; one pair, the run's own, where there are none."""
+        config = self.config(arm, size)
+        if self.trials is None:
+            return [(config.optim.learning_rate, config.shape.rows)]
+        rows = self.trials.rows or (config.shape.rows,)
+        return [(rate, count) for rate in self.trials.learning_rates for count in rows]
+
+
+def read_recipe(path: Path) -> StudyRecipe:
+    """The study in a TOML file; InputError naming the file and the field that is wrong."""
+    return from_toml(path, StudyRecipe)
+
+
+def short(value: float) -> str:
+    """A number in as few digits as name it: 3e-03, 1.2e+13."""
+    texts = (f"{value:.{digits}e}" for digits in range(17))
+    return next(text for text in texts if float(text) == value)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with some of them replaced."""
+    found = dict(base)
+    for name, value in over.items():
+        before = found.get(name)
+        if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
+            found[name] = value
+            continue
+        if name == "mixture" and _SHOWN & set(value):
+            before = {key: one for key, one in before.items() if key not in _SHOWN}
+        found[name] = merged(before, value)
+    return found
+
+
+def _differ(what: str, values: list[Any]) -> None:
+    twice = next((one for one in values if values.count(one) > 1), None)
+    if twice is not None:
+        raise InputError(f"{what} holds {twice} twice: name each once")

@@ -1,0 +1,290 @@
+"""All figures of a study out of what its runs left: one JSON object, one table of runs, one page.
+
+Nothing is computed while runs are made, so a study that is half done has results as well, of the runs that are there.
+"""
+
+import csv
+import hashlib
+import io
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import byteproxy
+from byteproxy.errors import InputError
+from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
+from byteproxy.files import write_aside
+from byteproxy.page import finite
+from byteproxy.progress import Stage, quietly
+from byteproxy.store.store import Store
+from byteproxy.study.cells import HELD_OUT, Cells, Done
+from byteproxy.study.compare import differences, fits, read_curves
+from byteproxy.study.fairness import check_budget, check_trials, openings
+from byteproxy.study.folder import REPORT, RESULTS, TABLE, Notes, read_json, write_json
+from byteproxy.study.queue import Key, Queue
+from byteproxy.study.recipe import Cell
+from byteproxy.study.run import HeldOut, excerpts, side_texts, viewed
+from byteproxy.study.verdict import verdict
+from byteproxy.train.metrics import read as read_metrics
+
+FAILED = "failed.json"
+_COUNTED = ("flops", "positions", "steps", "text_bytes_seen", "raw_text_bytes_seen", "seconds")
+_CURVE = ("step", "flops", "positions", "text_bytes", "seconds")
+
+
+def write_results(queue: Queue, name: str, stage: Stage = quietly) -> dict[str, Any]:
+    """Write results.json, runs.csv and report.html of what is done, and return the first.
+
+    Raises InputError where the runs that are there break a rule of fairness.
+    """
+    from byteproxy.study.page import write_study_page  # draws plots: half a second that no worker has to wait for
+
+    with stage("results", "parts") as progress:
+        progress(0, 1)
+        results = finite(study_results(queue, name))
+        assert isinstance(results, dict), "as it went in"
+        progress(1, 1)
+    write_json(queue.out / RESULTS, results)
+    write_aside(queue.out / TABLE, runs_table(results["runs"]).encode())
+    write_study_page(results, queue.out / REPORT)
+    return results
+
+
+def study_results(queue: Queue, name: str) -> dict[str, Any]:
+    """All figures of a study; what there is none of is None or absent."""
+    cells = Cells.of(queue)
+    runs, trials = list(_runs(queue, cells)), list(_trials(queue))
+    for run in runs:
+        if "diverged" in run:
+            continue
+        check_budget(f"run {run['key']}", run["flops_asked"], run["flops"])
+    check_trials(queue.recipe, trials, (run for run in runs if run["kind"] == "final"))
+    main = main_cell(queue, cells)
+    sides = {side for own in cells.runs.values() for run in own.values() for side in run.scored}
+    results: dict[str, Any] = {
+        "byteproxy": byteproxy.__version__,
+        "study": name,
+        "about": queue.recipe.about,
+        "corpus": _corpus(queue.store),
+        "machine": _machine(queue),
+        "main": None if main is None else {"size": main[0], "flops": main[1], "seeds": list(queue.recipe.seeds)},
+        "arms": {arm: _arm(queue, cells, arm, main) for arm in queue.recipe.arms},
+        "cells": list(_cells(cells)),
+        "differences": list(differences(queue.recipe, cells)),
+        "read_at": None if main is None else read_curves(runs, main),
+        "fits": fits(queue, cells),
+        "trials": trials,
+        "runs": runs,
+        **_held_out(queue, sides),
+        "viewer": _viewer(queue, cells),
+        "opened": [{name: line[name] for name in line if name != "made_with"} for line in openings(queue.out)],
+        "queue": _queue(queue),
+        "report": str(queue.out / REPORT),
+    }
+    results["verdict"] = verdict(results)
+    return results
+
+
+def main_cell(queue: Queue, cells: Cells) -> tuple[str, float] | None:
+    """The largest size, and there the largest budget, at which every arm that is to be there has all its runs."""
+    at = {(cell.size, cell.flops) for cell in cells.planned if cells.whole(cell.size, cell.flops)}
+    return max(at, key=lambda one: (queue.parameters(one[0]), one[1])) if at else None
+
+
+def _arm(queue: Queue, cells: Cells, name: str, main: tuple[str, float] | None) -> dict[str, Any]:
+    """An arm's figures at the main cell; None where it has no runs there."""
+    arm = queue.recipe.arms[name]
+    said = {"about": arm.about, "role": arm.role, "scored": "view" if arm.role == "tokenizer" else "raw"}
+    cell = None if main is None else Cell(name, *main)
+    runs = {} if cell is None else cells.seeds(cell)
+    if cell is None or not runs:
+        nothing = ("raw_bpb", "validation_bpb", *_COUNTED, "wall_seconds", "parameters", "learning_rate", "rows")
+        return {**said, **dict.fromkeys(nothing)}
+    side, first = cells.side(cell), next(iter(runs.values()))
+    return {
+        **said,
+        "raw_bpb": {**_seeds(cells.bpb(cell, side)), "side": side},
+        "validation_bpb": _seeds(cells.bpb(cell, "validation")),
+        **{what: cells.mean(cell, what) for what in (*_COUNTED, "wall_seconds")},
+        "parameters": first.result["parameters"],
+        "learning_rate": first.job.learning_rate,
+        "rows": first.job.config.shape.rows,
+    }
+
+
+def _seeds(values: dict[int, float]) -> dict[str, Any]:
+    by_seed = {str(seed): value for seed, value in sorted(values.items())}
+    return {"mean": float(np.mean(list(values.values()))) if values else None, "seeds": by_seed}
+
+
+def _cells(cells: Cells) -> Iterator[dict[str, Any]]:
+    for cell in cells.runs:
+        for side in HELD_OUT:
+            values = cells.bpb(cell, side)
+            if values:
+                counted = {what: cells.mean(cell, what) for what in ("text_bytes_seen", "positions", "seconds")}
+                yield {**cell._asdict(), "side": side, **_seeds(values), **counted}
+
+
+def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
+    for key in queue.keys:
+        result, job = queue.result(key), queue.job(key)
+        if result is None or job is None:
+            continue
+        done = cells.seeds(Cell(key.arm, key.size, key.flops)).get(key.seed) if key.kind == "final" else None
+        yield {
+            "key": key.name,
+            "kind": key.kind,
+            "arm": key.arm,
+            "size": key.size,
+            "flops_asked": key.flops,
+            "seed": key.seed,
+            "learning_rate": job.learning_rate,
+            "rows": job.config.shape.rows,
+            **{name: value for name, value in result.items() if name != "made_with"},
+            "test_bpb": None if done is None or "test" not in done.scored else done.scored["test"].bpb,
+            "curve": _curve(job.folder) if key.kind == "final" else [],
+        }
+
+
+def _curve(folder: Path) -> list[dict[str, Any]]:
+    """The looks at validation text; of a tokenizer arm the bits of its symbols stand under the same name."""
+    looks = []
+    for line in read_metrics(folder / "metrics.jsonl"):
+        bpb = line.get("raw_bpb", line.get("view_bpb"))
+        if bpb is not None:
+            looks.append({**{name: line[name] for name in _CURVE}, "raw_bpb": bpb})
+    return looks
+
+
+def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
+    for key in queue.keys:
+        result = queue.result(key) if key.kind == "trial" else None
+        if result is not None:
+            yield {
+                "arm": key.arm,
+                "size": key.size,
+                "learning_rate": key.learning_rate,
+                "rows": key.rows,
+                "flops": key.flops,
+                "validation_bpb": result["validation_bpb"],
+                "chosen": queue.choice(key.arm, key.size) == (key.learning_rate, key.rows),
+            }
+
+
+def _corpus(store: Store) -> dict[str, Any]:
+    sides = {name: asdict(side) for name, side in store.manifest.sides.items()}
+    return {"path": str(store.path), "fingerprint": store.manifest.fingerprint, "sides": sides}
+
+
+def _held_out(queue: Queue, sides: set[HeldOut]) -> dict[str, Any]:
+    """How much text of each side was scored, and what plain compressors make of it; of the test side once it is open.
+
+    sides: those that runs were scored on.
+    """
+    notes, told = Notes(queue.out, "compressors"), queue.recipe.scoring
+    scored, compressors = {}, {}
+    for side in HELD_OUT:
+        if side not in sides | {"validation"}:
+            continue
+        texts = side_texts(queue.store, told, side)
+        key = hashlib.sha256(b"\n".join(texts)).hexdigest()
+        if notes.get(key) is None:
+            notes.put(key, {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)})
+        scored[side] = {"bytes": sum(map(len, texts)), "documents": len(texts)}
+        compressors[side] = notes.get(key)
+    return {"compressors": compressors, "scored": scored}
+
+
+def _viewer(queue: Queue, cells: Cells) -> list[dict[str, Any]]:
+    """Excerpts byte by byte, of each arm's run at its largest size that was looked at so."""
+    bits: dict[str, dict[str, list[float]]] = {}
+    largest: dict[str, Done] = {}
+    for own in cells.runs.values():
+        for run in own.values():
+            before = largest.get(run.key.arm)
+            if run.job.viewed and (
+                before is None or queue.parameters(run.key.size) > queue.parameters(before.key.size)
+            ):
+                largest[run.key.arm] = run
+    for arm, run in largest.items():
+        found = viewed(run.job, queue.store)
+        if found is not None:
+            bits[arm] = found
+    if not bits:
+        return []
+    views = {}
+    for entry in queue.store.manifest.views:
+        if entry.aligned:
+            try:
+                views[entry.name] = queue.store.view(entry.name)
+            except InputError:
+                continue  # the corpus has its symbols and can't make it: there is nothing to cut with
+    return [
+        {
+            "document": one.id,
+            "project": one.project,
+            "text": list(one.text),
+            "bits": {arm: own[one.id] for arm, own in bits.items() if one.id in own},
+            "cuts": {name: _units(view.encode(one.text).span_bytes) for name, view in views.items()},
+        }
+        for one in excerpts(queue.store, queue.recipe.scoring)
+    ]
+
+
+def _units(spans: np.ndarray) -> list[int]:
+    """Span lengths that sum to the text; symbols without a span of their own cut nothing."""
+    return [int(span) for span in spans if span > 0]
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    done = [key for key in queue.keys if queue.result(key) is not None]
+    failed = [{"key": key.name, "why": why} for key in queue.keys if (why := why_failed(queue, key)) is not None]
+    return {"done": len(done), "left": len(queue.keys) - len(done), "failed": failed}
+
+
+def why_failed(queue: Queue, key: Key) -> str | None:
+    """Why a run failed the last time; None if it is done or was never tried."""
+    if queue.result(key) is not None:
+        return None
+    found = read_json(queue.out / "runs" / key.name / FAILED)
+    return None if found is None else str(found["why"])
+
+
+def _machine(queue: Queue) -> dict[str, Any]:
+    dtypes = {job.config.dtype for key in queue.keys if (job := queue.job(key)) is not None}
+    return {
+        "processor": _processor(),
+        "cores": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dtype": ", ".join(sorted(dtypes)),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def runs_table(runs: Iterable[dict[str, Any]]) -> str:
+    """A row for each run, as CSV, without its curve."""
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        row = {name: value for name, value in run.items() if name not in ("curve", "compressed_share")}
+        share = {f"compressed_share_of_{name}": value for name, value in run["compressed_share"].items()}
+        rows.append({**row, **share})
+    written = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["key"]
+    writer = csv.DictWriter(written, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return written.getvalue()

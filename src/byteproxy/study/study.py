@@ -1,0 +1,185 @@
+"""A study from recipe to report: all that it asks for is checked, then its runs are made, the test side opened, all of
+it written down. Whatever is done already is kept, so the same call goes on where another one stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from byteproxy.errors import InputError
+from byteproxy.progress import Stage, quietly
+from byteproxy.store.store import Store
+from byteproxy.study.fairness import check_apart, check_tricks, open_once
+from byteproxy.study.folder import SETTINGS, claimed, read_json, write_json
+from byteproxy.study.queue import Job, Key, Queue
+from byteproxy.study.recipe import Claim, StudyRecipe
+from byteproxy.study.results import FAILED, write_results
+from byteproxy.study.run import scores
+from byteproxy.study.workers import Do, Outcome, Task, doing
+
+Prepare = Callable[[StudyRecipe, Path, Stage], Store]
+"""Gives the corpus of a recipe, made in a folder where it isn't there yet."""
+
+
+class Limits(NamedTuple):
+    """How a study is run this time.
+
+    jobs: processes at a time; 1 is this one. minutes: after which it stops; None: when all is done. only: names of the
+    arms whose runs are wanted; empty: all. reopen: let the test side be opened for a claim a second time.
+    """
+
+    jobs: int = 1
+    minutes: float | None = None
+    only: tuple[str, ...] = ()
+    reopen: bool = False
+
+
+ALL = Limits()
+
+
+def run_study(
+    recipe: StudyRecipe,
+    name: str,
+    out: Path,
+    prepare: Prepare,
+    limits: Limits = ALL,
+    stage: Stage = quietly,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Run a study, or go on with it, and return its results, which can be written as JSON.
+
+    say: told what becomes of each run, in a line for people.
+    Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
+    """
+    if limits.jobs < 1:
+        raise InputError(f"jobs is {limits.jobs}: give at least 1")
+    if limits.minutes is not None and not limits.minutes > 0:
+        raise InputError(f"minutes is {limits.minutes}: give a positive number")
+    until = None if limits.minutes is None else time.time() + 60 * limits.minutes
+    with claimed(out, recipe):
+        queue = checked(recipe, out, prepare, limits.only, stage)
+        with doing(queue.store, limits.jobs, until, stage) as do:
+            _run(queue, do, until, say)
+            refusal = _open(queue, do, until, limits.reopen, say)
+        results = write_results(queue, name, stage)
+    if refusal is not None:
+        raise refusal
+    return results
+
+
+def report_study(recipe: StudyRecipe, name: str, out: Path, stage: Stage = quietly) -> dict[str, Any]:
+    """Write a study's results again from the runs that are done; may be called while it is at work.
+
+    Raises InputError where the folder holds no study.
+    """
+    if not (out / SETTINGS).exists():
+        raise InputError(f"{out} holds no study yet: run it first, or name its folder with --out")
+    store = Store.open(Path(recipe.corpus.path) if recipe.corpus.path else out / "corpus")
+    return write_results(Queue(recipe, store, out), name, stage)
+
+
+def checked(recipe: StudyRecipe, out: Path, prepare: Prepare, only: Iterable[str], stage: Stage) -> Queue:
+    """The queue of a study, with all that can be known before a run found fair."""
+    check_tricks(recipe)
+    store = prepare(recipe, out, stage)
+    with stage("verify the corpus", "B") as progress:
+        store.ensure_unaltered(progress)
+    check_apart(store, out)
+    queue = Queue(recipe, store, out, only)
+    queue.check_budgets(stage)
+    return queue
+
+
+def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) -> None:
+    """Make all runs that aren't done; a failed one is noted, and the others go on."""
+    keys = queue.wanted()
+    left = [key for key in keys if queue.result(key) is None]
+    begun: set[str] = set()
+
+    def following() -> Task | None:
+        if until is not None and time.time() > until:
+            return None
+        for key in left:
+            if key.name in begun or (job := queue.job(key)) is None:
+                continue
+            begun.add(key.name)
+            try:
+                return Task("train", queue.resolved(job))
+            except InputError as error:
+                _note_failure(job, str(error), say)
+        return None
+
+    def told(outcome: Outcome) -> None:
+        job = outcome.task.job
+        if outcome.state == "failed":
+            _note_failure(job, outcome.why, say)
+        elif outcome.state == "late":
+            say(f"{job.key.name}: stopped as time is up; what is done of it is saved")
+        else:
+            (job.folder / FAILED).unlink(missing_ok=True)
+            result = queue.result(job.key)
+            assert result is not None, "it is done"
+            done = sum(queue.result(key) is not None for key in keys)
+            bpb, seconds = result["validation_bpb"], result["wall_seconds"]
+            scored = "diverged" if bpb is None else f"{bpb:.4f} bits per byte on validation text"
+            say(f"[{done}/{len(keys)}] {job.key.name}: {scored}, {seconds:.0f} s")
+
+    if left:
+        do(following, told, len(left))
+
+
+def _note_failure(job: Job, why: str, say: Callable[[str], None]) -> None:
+    write_json(job.folder / FAILED, {"why": why})
+    say(f"{job.key.name}: failed: {why}")
+
+
+def _open(queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable[[str], None]) -> InputError | None:
+    """Score the runs of each claim on the test side, once all of them are done; gives the refusal if one is refused."""
+    refusal = None
+    for claim in queue.recipe.claims:
+        keys = claim_keys(queue, claim)
+        if any(queue.result(key) is None for key in keys):
+            continue
+        jobs = [job for key in keys if (job := queue.job(key)) is not None]
+        try:
+            open_once(queue.out, claim.name, [key.name for key in keys], _decided_by(claim, jobs), reopen)
+        except InputError as error:
+            refusal = error
+            continue
+        left = [job for job in jobs if scores(job, queue.store, "test") is None]
+        if left:
+            say(f"claim {claim.name!r}: scoring {len(left)} runs on the test side")
+            _score_all(left, do, until, say)
+    return refusal
+
+
+def claim_keys(queue: Queue, claim: Claim) -> list[Key]:
+    """The final runs that a claim is about."""
+    return [key for key in queue.keys if key.kind == "final" and key.arm in claim.arms]
+
+
+def _decided_by(claim: Claim, jobs: list[Job]) -> str:
+    """A hash of all that decides a claim's figures; other arms and claims of the recipe don't."""
+    runs = [[job.key.name, job.made_with, job.learning_rate, read_json(job.folder / "begun.json")] for job in jobs]
+    text = [job.scoring.test_bytes for job in jobs[:1]]
+    what = [claim.name, claim.arms, claim.against, runs, text]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str], None]) -> None:
+    waiting = iter(left)
+
+    def following() -> Task | None:
+        if until is not None and time.time() > until:
+            return None
+        job = next(waiting, None)
+        return None if job is None else Task("test", job)
+
+    def told(outcome: Outcome) -> None:
+        if outcome.state == "failed":
+            say(f"{outcome.task.job.key.name}: could not be scored: {outcome.why}")
+
+    do(following, told, len(left))

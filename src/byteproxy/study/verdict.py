@@ -1,0 +1,97 @@
+"""What the figures of a study say, in plain sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+UNCERTAIN = "the interval includes zero: no difference that can be told from chance"
+
+
+def verdict(results: Mapping[str, Any]) -> str:
+    """The best proxy arm against the best arm of raw bytes and every control; each tokenizer arm's distance; PPMd.
+
+    Which arm is best is said by validation text, so that the test side chooses nothing. All of it at the main cell.
+    """
+    main = results["main"]
+    if main is None:
+        return (
+            f"{results['queue']['done']} runs are done and {results['queue']['left']} are left: there is no size and "
+            "budget yet at which every arm has all its seeds."
+        )
+    arms = {name: arm for name, arm in results["arms"].items() if arm["validation_bpb"] is not None}
+    by_role = {
+        role: [name for name, arm in arms.items() if arm["role"] == role]
+        for role in ("bytes", "control", "proxy", "tokenizer")
+    }
+    base, proxy = _best(arms, by_role["bytes"]), _best(arms, by_role["proxy"])
+    said = [f"At equal training FLOPs ({main['flops']:.3g}, size {main['size']}):"]
+    if proxy is not None:
+        others = [*([base] if base is not None else []), *by_role["control"]]
+        said += [_compared(results, proxy, other) for other in others]
+    if base is not None:
+        if proxy is None:
+            said += [_compared(results, name, base) for name in by_role["control"]]
+        said += [_compared(results, name, base) for name in by_role["tokenizer"]]
+    said = [sentence for sentence in said if sentence]
+    if len(said) == 1:
+        said = [
+            f"{name}: {arm['raw_bpb']['mean']:.4f} bits per byte on {arm['raw_bpb']['side']} text."
+            for name, arm in arms.items()
+        ]
+    return " ".join([*said, *_under_trained(results, arms)])
+
+
+def _best(arms: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """The arm with the fewest bits per byte of validation text."""
+    return min(names, key=lambda name: arms[name]["validation_bpb"]["mean"], default=None)
+
+
+def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
+    """One arm against another, on the test side where both were scored there; nothing where there is no difference."""
+    main = results["main"]
+    found = {
+        one["side"]: one
+        for one in results["differences"]
+        if (one["arm"], one["against"], one["size"], one["flops"]) == (arm, other, main["size"], main["flops"])
+    }
+    one = found.get("test") or found.get("validation")
+    if one is None:
+        return ""
+    side = one["side"]
+    cell = {
+        cell["arm"]: cell["mean"]
+        for cell in results["cells"]
+        if (cell["size"], cell["flops"], cell["side"]) == (main["size"], main["flops"], side)
+    }
+    scored = results["arms"][arm]["scored"]
+    what = "on raw bytes" if scored == "raw" else "in the bits of its symbols"
+    place = "below" if one["bpb"] < 0 else "above"
+    seeds = f"{one['seeds']} seed{'s' if one['seeds'] > 1 else ''}"
+    sentence = (
+        f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {cell[arm]:.4f} against {cell[other]:.4f} bits "
+        f"per byte of {side} text"
+    )
+    low, high, over = one["low"], one["high"], seeds
+    if low is None:  # one seed says nothing about others
+        low, high, over = one["documents"]["low"], one["documents"]["high"], f"documents; {seeds}"
+    if low is None:
+        return f"{sentence} ({seeds}, one document)."
+    sentence += f" (95 % over {over}: {low:+.4f} to {high:+.4f})"
+    return f"{sentence}; {UNCERTAIN}." if low <= 0 <= high else f"{sentence}."
+
+
+def _under_trained(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whether even the best arm of raw bytes in and out is above PPMd on the same text."""
+    raw = [arm["raw_bpb"] for arm in arms.values() if arm["scored"] == "raw"]
+    side = "test" if raw and all(one["side"] == "test" for one in raw) else "validation"
+    means = (
+        [one["mean"] for one in raw]
+        if side == "test"
+        else [arm["validation_bpb"]["mean"] for arm in arms.values() if arm["scored"] == "raw"]
+    )
+    ppmd = results["compressors"].get(side, {}).get("ppmd")
+    if not means or ppmd is None or min(means) <= ppmd:
+        return []
+    return [
+        f"Every arm that reads raw bytes is above PPMd ({ppmd:.3f} on the same {side} text): at this budget all of "
+        "them are under-trained."
+    ]

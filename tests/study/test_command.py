@@ -1,0 +1,89 @@
+"""`byteproxy study` as a user meets it."""
+
+import json
+import sys
+
+import pytest
+import tomli_w
+from tests.study.toys import VALUES, changed
+from tests.toy_corpus import toy_store
+
+from byteproxy.cli import main as cli
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory):
+    """A study of one trial and one final run, with a corpus that is there."""
+    folder = tmp_path_factory.mktemp("command")
+    toy_store(folder / "corpus")
+    arms = {"bytes": VALUES["arms"]["bytes"]}
+    values = changed(VALUES, corpus__path=str(folder / "corpus"), arms=arms, claims=[], seeds=[0])
+    path = folder / "toy.toml"
+    path.write_text(tomli_w.dumps(changed(values, trials__learning_rates=[1e-2])))
+    return path
+
+
+def byteproxy(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["byteproxy", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def test_planned_run_and_reported(toml, tmp_path, monkeypatch, capsys):
+    command = "study", toml, "--out", tmp_path / "out"
+    assert byteproxy(monkeypatch, *command, "--plan", "--json") == 0
+    printed, said = capsys.readouterr()
+    planned = json.loads(printed)
+    assert [run["state"] for run in planned["runs"]] == ["to do", "waits for trials"]
+    assert planned["minutes_left"] > 0
+    assert "2 of 2 runs are left" in said
+    assert not (tmp_path / "out" / "runs").exists()
+
+    assert byteproxy(monkeypatch, *command) == 0
+    printed, said = capsys.readouterr()
+    assert "[2/2] final-bytes-small-1.6e+08-seed0" in said
+    heading, row = (line for line in printed.splitlines() if line.startswith((" arm", " bytes")))
+    assert heading.index("side") == row.index("validation"), "columns line up"
+    assert f"Report: {tmp_path / 'out' / 'report.html'}" in printed
+
+    (tmp_path / "out" / "report.html").unlink()
+    assert byteproxy(monkeypatch, *command, "--report", "--json") == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["study"] == "toy"
+    assert results["queue"]["done"] == 2
+    assert (tmp_path / "out" / "report.html").exists()
+
+    assert byteproxy(monkeypatch, *command, "--plan", "--json") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert [run["state"] for run in planned["runs"]] == ["done", "done"]
+    assert planned["minutes_left"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["study", "nothing"], "there is no study 'nothing'"),
+        (["study", "demo"], "demo is no study"),
+        (["study", "1m"], "1m is no study"),
+        (["study", "TOML", "--only", "nobody"], "there is no arm 'nobody'"),
+        (["study", "TOML", "--jobs", "0"], "jobs is 0"),
+        (["study", "TOML", "--minutes", "-1"], "minutes is -1"),
+        (["study", "TOML", "--plan", "--report"], "give one of them"),
+        (["train", "TOML"], "is a study of several arms"),
+    ],
+)
+def test_what_can_be_mended_is_said(toml, tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(toml) if one == "TOML" else one for one in arguments]
+    assert byteproxy(monkeypatch, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_mixture_of_an_arm_can_be_seen(toml):
+    from byteproxy.cli.recipes import recipe_of
+
+    found = recipe_of(str(toml), "bytes")
+    assert (found.arm, found.mixture.preset, found.shape.length) == ("bytes", "bytes", 64)

@@ -1,0 +1,141 @@
+"""The plots of a study, and the headline picture as a file."""
+
+import math
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.study.fabricated import ARMS, results
+
+from byteproxy.errors import InputError
+from byteproxy.study.headline import COLOURS, INK, headline, headline_svg, write_headline
+from byteproxy.study.plots import Line, Trend, curve_plot, trend_plot
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def luminance(colour: str) -> float:
+    """Of #rrggbb, by WCAG."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#0d1117"])
+def test_the_file_reads_on_white_and_on_dark(ground: str) -> None:
+    assert all(contrast(colour, ground) >= 4.3 for colour in (INK, *COLOURS))
+    used = set(re.findall(r"#[0-9a-f]{6}", headline_svg(results())))
+    assert used <= {INK, *COLOURS}
+    assert len(used) == 1 + len(ARMS)
+
+
+def test_the_file_is_xml_with_every_arm(tmp_path: Path) -> None:
+    evil = results()
+    evil["arms"] = {f"<{name}>&\x00": arm for name, arm in evil["arms"].items()}
+    write_headline(evil, tmp_path / "headline.svg")
+    root = ElementTree.parse(tmp_path / "headline.svg").getroot()
+    assert root.tag == f"{SVG}svg"
+    words = ["".join(node.itertext()) for node in root.iter(f"{SVG}text")]
+    for name, arm in evil["arms"].items():
+        assert any(word.startswith(name[:7]) for word in words), name
+        assert f"{arm['raw_bpb']['mean']:.3f}" in words
+    assert any("Fewer is better" in word and "own symbols" in word for word in words)
+    # A dot for each arm's name and one for each seed.
+    assert len(list(root.iter(f"{SVG}circle"))) == 5 + 15
+
+
+def test_dots_lie_by_their_figures() -> None:
+    shown = headline(results())
+    assert shown is not None
+    root = ElementTree.fromstring(headline_svg(results()))
+    bars = [float(node.attrib["x"]) for node in root.iter(f"{SVG}rect")]
+    means = [row.mean for row in shown.rows]
+    scale = (bars[0] - bars[4]) / (means[0] - means[4])
+    assert scale > 0
+    for bar, mean in zip(bars, means, strict=True):
+        assert bar - bars[4] == pytest.approx(scale * (mean - means[4]), abs=0.11)
+    ticks = [float(text.text or "") for text in root.iter(f"{SVG}text") if text.attrib["text-anchor"] == "middle"]
+    assert ticks == sorted(ticks)
+    assert len(ticks) >= 3
+
+
+@pytest.mark.parametrize(("ppmd", "label"), [(2.0, "PPMd 2.000"), (1.2, "← PPMd 1.200"), (9.0, "PPMd 9.000 →")])
+def test_a_far_level_is_named_at_the_edge(ppmd: float, label: str) -> None:
+    found = results()
+    found["compressors"]["test"]["ppmd"] = ppmd
+    assert f">{label}<" in headline_svg(found)
+    assert ("stroke-dasharray" in headline_svg(found)) == (ppmd == 2.0)
+
+
+def test_the_file_says_that_there_is_nothing_yet() -> None:
+    for empty in ({}, {"arms": None}, {"arms": {"a": {"raw_bpb": None}}}):
+        assert "No arm has a figure yet." in "".join(ElementTree.fromstring(headline_svg(empty)).itertext())
+
+
+def test_the_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write_headline(results(), tmp_path / "file" / "a.svg")
+
+
+@given(
+    st.lists(st.floats(0.5, 4), min_size=1, max_size=5),
+    st.one_of(st.none(), st.floats(0.1, 9)),
+)
+def test_all_that_is_shown_is_inside(means: list[float], ppmd: float | None) -> None:
+    arms = {f"arm{at}": {"raw_bpb": {"mean": mean, "seeds": {"0": mean, "1": None}}} for at, mean in enumerate(means)}
+    shown = headline({"arms": arms, "compressors": {"validation": {"ppmd": ppmd}}})
+    assert shown is not None
+    assert all(0 < shown.place(row.mean) < 1 for row in shown.rows)
+    assert all(shown.low <= tick <= shown.high for tick in shown.ticks)
+    assert shown.level_inside == (ppmd is not None and shown.low <= ppmd <= shown.high)
+
+
+def paths(svg: str) -> list[str]:
+    return re.findall(r"<path d=\"([^\"]*)\"", svg)
+
+
+def test_seeds_are_drawn_behind_their_mean() -> None:
+    x, seeds = [1.0, 2.0, 3.0], [([1.0, 2.0, 3.0], [3.0, 2.5, 2.0]), ([1.0, 2.0, 3.0], [2.0, 1.5, 1.0])]
+    without = curve_plot("a", [Line("arm", 1, x, [2.5, 2.0, 1.5])], [], "x", "y")
+    with_seeds = curve_plot("a", [Line("arm", 1, x, [2.5, 2.0, 1.5], behind=seeds)], [], "x", "y")
+    assert len(paths(with_seeds)) == len(paths(without)) + 2
+    # With seeds behind it only the end of the mean is marked.
+    assert with_seeds.count("<use ") == without.count("<use ") - 2
+
+
+def test_a_trend_has_points_line_band_and_what_lies_beyond() -> None:
+    x, y = [1e12, 1e12, 4e12, 4e12], [-4.0, -4.2, -2.0, -2.2]
+    line = [(1e12, -4.1, -4.5, -3.7), (4e12, -2.1, -2.5, -1.7)]
+    bare = trend_plot("a", Trend(1, x, y), 1e12, "FLOPs", "%")
+    lined = trend_plot("a", Trend(1, x, y, line), 1e12, "FLOPs", "%")
+    beyond = trend_plot("a", Trend(1, x, y, line, (1.6e13, 0.0)), 1e12, "FLOPs", "%")
+    assert bare.count("<use ") == 4
+    assert "var(--arm1)" in bare
+    assert len(bare) < len(lined) < len(beyond)
+    assert len(paths(beyond)) == len(paths(lined)) + 1
+    for label in ("1", "4", "16"):
+        assert f">{label}</text>" in beyond
+    assert ">16</text>" not in lined
+
+
+@pytest.mark.parametrize("x", [[1e12], [1e-9, 1e15], [5.0, 5.0]], ids=repr)
+def test_degenerate_trends(x: list[float]) -> None:
+    svg = trend_plot("<name>", Trend(9, x, [math.pi] * len(x)), 1.0, "x", "difference to <b> (%)")
+    assert "nan" not in svg
+    assert "<b>" not in svg
+
+
+def test_ticks_of_a_trend_stand_apart() -> None:
+    xs = [1e12 * (1 + at / 50) for at in range(40)]
+    svg = trend_plot("a", Trend(0, xs, [50.0] * 40), 1e12, "x", "y")
+    labels = [found for found in re.findall(r">([\d.]+)</text>", svg) if float(found) < 2]
+    assert 4 <= len(labels) <= 8

@@ -1,0 +1,357 @@
+"""A whole study on a small corpus: what it leaves behind, and what becomes of it stopped, changed or unfair."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import pytest
+from tests.study.toys import VALUES, prepare, recipe
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.progress import silent
+from byteproxy.store.store import Store
+from byteproxy.study import study, workers
+from byteproxy.study.fairness import check_apart
+from byteproxy.study.folder import claimed
+from byteproxy.study.queue import Queue
+from byteproxy.study.results import study_results
+from byteproxy.study.study import Limits, report_study, run_study
+from byteproxy.train.config import TrainConfig
+
+LAST = "final-proxy-small-1.6e+08-seed1"
+
+
+def ran(out, limits=study.ALL, stage=None, say=lambda line: None, **changes):
+    options = {} if stage is None else {"stage": stage}
+    return run_study(recipe(out.parent, **changes), "toy", out, prepare, limits, say=say, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "run"
+    return out, ran(out)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished study in a folder of its own, files as old as they were."""
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+def figures(results):
+    """What must not depend on the clock."""
+    clock = ("seconds", "wall_seconds", "curve")
+    runs = {run["key"]: {name: run[name] for name in run if name not in clock} for run in results["runs"]}
+    curves = {run["key"]: [(look["step"], look["raw_bpb"]) for look in run["curve"]] for run in results["runs"]}
+    return runs, curves, results["differences"], results["trials"], results["viewer"]
+
+
+def test_results_are_whole_and_written(finished):
+    out, results = finished
+    assert results["queue"] == {"done": 8, "left": 0, "failed": []}
+    assert results["main"] == {"size": "small", "flops": 1.6e8, "seeds": [0, 1]}
+    for name, arm in results["arms"].items():
+        assert arm["raw_bpb"]["side"] == "test"
+        assert set(arm["raw_bpb"]["seeds"]) == {"0", "1"}
+        assert arm["flops"] == pytest.approx(1.6e8, rel=0.01)
+        chosen = [trial for trial in results["trials"] if trial["arm"] == name and trial["chosen"]]
+        assert [trial["learning_rate"] for trial in chosen] == [arm["learning_rate"]]
+        tried = [trial["validation_bpb"] for trial in results["trials"] if trial["arm"] == name]
+        assert len(tried) == 2
+        assert chosen[0]["validation_bpb"] == min(tried)
+    assert results["arms"]["bytes"]["text_bytes_seen"] == results["arms"]["bytes"]["raw_text_bytes_seen"]
+    assert results["arms"]["proxy"]["text_bytes_seen"] > results["arms"]["proxy"]["raw_text_bytes_seen"]
+    finals = [run for run in results["runs"] if run["kind"] == "final"]
+    assert all(len(run["curve"]) == 3 and run["curve"][-1]["step"] == run["steps"] for run in finals)
+    assert {cell["side"] for cell in results["cells"]} == {"validation", "test"}
+    assert set(results["compressors"]) == set(results["scored"]) == {"validation", "test"}
+    assert results["scored"]["test"]["bytes"] == 800
+    assert json.loads((out / "results.json").read_text()) == results
+    assert "proxy" in (out / "report.html").read_text()
+    with (out / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == [run["key"] for run in results["runs"]]
+    assert float(rows[-1]["test_bpb"]) == results["runs"][-1]["test_bpb"]
+
+
+def test_differences_are_those_of_the_runs(finished):
+    _, results = finished
+    tests = {run["key"]: run["test_bpb"] for run in results["runs"]}
+    by_seed = [
+        tests[f"final-proxy-small-1.6e+08-seed{s}"] - tests[f"final-bytes-small-1.6e+08-seed{s}"] for s in (0, 1)
+    ]
+    one = next(one for one in results["differences"] if one["side"] == "test")
+    assert (one["arm"], one["against"], one["seeds"]) == ("proxy", "bytes", 2)
+    assert one["bpb"] == pytest.approx(sum(by_seed) / 2)
+    assert one["low"] < min(by_seed) <= max(by_seed) < one["high"]
+    assert one["documents"]["low"] <= one["bpb"] <= one["documents"]["high"]
+    assert one["percent"] == pytest.approx(100 * one["bpb"] / results["arms"]["bytes"]["raw_bpb"]["mean"])
+    assert f"{abs(one['percent']):.1f} %" in results["verdict"]
+
+
+def test_the_viewer_adds_up(finished):
+    out, results = finished
+    store = Store.open(out / "corpus")
+    assert len(results["viewer"]) == 1
+    for shown in results["viewer"]:
+        text = bytes(shown["text"])
+        assert 0 < len(text) <= 60
+        assert any(text in one.text for one in store.documents("validation") if one.id == shown["document"])
+        assert set(shown["bits"]) == {"bytes", "proxy"}
+        assert all(len(bits) == len(text) and min(bits) > 0 for bits in shown["bits"].values())
+        assert sum(shown["cuts"]["bpe-300"]) == len(text)
+
+
+def test_what_stays_of_a_run(finished):
+    out, _ = finished
+    assert not (out / "runs" / "trial-bytes-small-lr1e-02-rows1" / "checkpoints").exists()
+    assert len(list((out / "runs" / LAST / "checkpoints").iterdir())) == 1
+    config = from_toml(out / "runs" / LAST / "config.toml", TrainConfig)
+    assert config.corpus == str(out / "corpus")
+    assert config.optim.learning_rate == 1e-2
+
+
+def test_trials_come_first_then_seeds_in_balance(finished):
+    out, _ = finished
+    many = recipe(out.parent, flops=[3.2e8, 1.6e8])
+    keys = Queue(many, Store.open(out / "corpus"), out).keys
+    assert [key.kind for key in keys] == ["trial"] * 4 + ["final"] * 8
+    finals = [(key.flops, key.seed, key.arm) for key in keys[4:]]
+    assert finals == [(f, s, a) for f in (1.6e8, 3.2e8) for s in (0, 1) for a in ("bytes", "proxy")]
+
+
+def test_stopped_it_goes_on_to_the_same_figures(finished, copied):
+    shutil.rmtree(copied / "runs" / LAST)
+
+    @contextmanager
+    def stage(what, unit):
+        def stop_halfway(done, total, note=""):
+            if what.startswith("train") and done == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield stop_halfway
+
+    with pytest.raises(KeyboardInterrupt):
+        ran(copied, stage=stage)
+    assert not (copied / "runs" / LAST / "result.json").exists()
+    assert (copied / "runs" / LAST / "checkpoints" / "step-000020").exists()
+    seen = []
+
+    @contextmanager
+    def watched(what, unit):
+        yield lambda done, total, note="": seen.append((what, done))
+
+    assert figures(ran(copied, stage=watched)) == figures(finished[1])
+    assert min(done for what, done in seen if what == f"train {LAST}") == 21
+
+
+def test_out_of_time_it_says_what_is_left(finished, copied):
+    shutil.rmtree(copied / "runs" / LAST)
+    said = []
+
+    @contextmanager
+    def slow(what, unit):
+        if what.startswith("train"):
+            workers.time.sleep(0.7)
+        yield silent
+
+    results = ran(copied, Limits(minutes=0.01), slow, said.append)
+    assert results["queue"] == {"done": 7, "left": 1, "failed": []}
+    assert results["main"] is None
+    assert "left" in results["verdict"]
+    assert figures(ran(copied)) == figures(finished[1])
+
+
+def test_side_by_side_gives_the_same_figures(finished, copied, monkeypatch):
+    monkeypatch.setattr(workers, "carry_out", None)  # in this process: the others have their own
+    for run in (copied / "runs").glob("final-*-seed1"):
+        shutil.rmtree(run)
+    assert figures(ran(copied, Limits(jobs=2))) == figures(finished[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_workers_leave_ctrl_c_to_their_parent(tmp_path):
+    """All processes of a terminal get it; to a worker that heard it, the SIGTERM that follows would be a second one."""
+    resource_tracker._resource_tracker._stop()  # as in a process that has started none before
+    started = [workers._Worker(tmp_path, 1, None) for _ in range(2)]
+    try:
+        for worker in started:
+            status = Path(f"/proc/{worker.process.pid}/status").read_text()
+            blocked = int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16)
+            assert blocked >> (signal.SIGINT - 1) & 1
+    finally:
+        for worker in started:
+            worker.process.kill()
+            worker.process.join()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_arms_can_be_added_and_keep_what_is_done(finished, copied):
+    before = {path: path.stat().st_mtime_ns for path in (copied / "runs").glob("*/*.json")}
+    tokenizer = {"role": "tokenizer", "seeds": [0], "run": {"views": ["bpe-300"], "mixture": {"preset": "symbols"}}}
+    results = ran(copied, Limits(only=("bytes",)), arms={**VALUES["arms"], "symbols": tokenizer})
+    assert results["queue"]["left"] == 3
+    assert results["main"] is None
+    results = ran(copied, arms={**VALUES["arms"], "symbols": tokenizer})
+    assert results["queue"] == {"done": 11, "left": 0, "failed": []}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len((copied / "opened.jsonl").read_text().splitlines()) == 1
+    arm = results["arms"]["symbols"]
+    assert (arm["scored"], arm["raw_bpb"]["side"], set(arm["raw_bpb"]["seeds"])) == ("view", "validation", {"0"})
+    assert results["viewer"][0]["bits"].keys() == {"bytes", "proxy", "symbols"}
+    assert "in the bits of its symbols" in results["verdict"]
+    store = Store.open(copied / "corpus")
+    (text,) = {len(text) for text in [b"".join(held_out_texts(store, "validation", 600, 300))]}
+    bits = json.loads((copied / "runs" / "final-symbols-small-1.6e+08-seed0" / "scores-validation.json").read_text())
+    assert arm["raw_bpb"]["mean"] == pytest.approx(sum(bits["bits"]) / text)
+
+
+def test_other_settings_train_again_what_they_change(finished, copied):
+    arms = {**VALUES["arms"], "proxy": {**VALUES["arms"]["proxy"]}}
+    arms["proxy"]["run"] = {**arms["proxy"]["run"], "objective": {"compressed_weight": 0.5}}
+    queue = Queue(recipe(copied.parent, arms=arms), Store.open(copied / "corpus"), copied)
+    left = [key.arm for key in queue.keys if queue.result(key) is None]
+    assert left == ["proxy"] * 4
+    queue = Queue(recipe(copied.parent, scoring__stride=25), Store.open(copied / "corpus"), copied)
+    assert not any(queue.result(key) for key in queue.keys)
+
+
+def test_a_trial_more_that_wins_trains_the_arm_again(finished, copied):
+    """Final runs with another learning rate than the grid's best aren't those of the study."""
+    shutil.rmtree(copied / "runs" / "trial-proxy-small-lr1e-02-rows1")
+    queue = Queue(recipe(copied.parent), Store.open(copied / "corpus"), copied)
+    assert queue.choice("proxy", "small") is None
+    assert [key.name for key in queue.keys if key.arm == "proxy" and queue.result(key)] == [
+        "trial-proxy-small-lr3e-03-rows1"
+    ]
+    shorter = recipe(copied.parent, trials__learning_rates=[3e-3])
+    queue = Queue(shorter, Store.open(copied / "corpus"), copied)
+    assert queue.choice("proxy", "small") == (3e-3, 1)
+    assert [key.kind for key in queue.keys if queue.result(key)] == ["trial", "trial"]
+
+
+def test_a_run_that_fails_is_listed_and_the_others_go_on(copied, monkeypatch):
+    for key in ("final-bytes-small-1.6e+08-seed1", LAST):
+        shutil.rmtree(copied / "runs" / key)
+    carry_out = workers.carry_out
+
+    def failing(job, *rest):
+        if job.key.arm == "bytes":
+            raise InputError("the disk is full: free some")
+        carry_out(job, *rest)
+
+    monkeypatch.setattr(workers, "carry_out", failing)
+    results = ran(copied)
+    failed = [{"key": "final-bytes-small-1.6e+08-seed1", "why": "the disk is full: free some"}]
+    assert results["queue"] == {"done": 7, "left": 1, "failed": failed}
+    assert LAST in [run["key"] for run in results["runs"]]
+    monkeypatch.undo()
+    assert ran(copied)["queue"] == {"done": 8, "left": 0, "failed": []}
+
+
+def test_a_trial_that_diverges_is_never_chosen(copied):
+    arms = {"bytes": VALUES["arms"]["bytes"]}
+    changes = {"arms": arms, "claims": [], "seeds": [0], "run__optim": {"optimizer": "adamw", "most_skips": 3}}
+    results = ran(copied, **changes, trials__learning_rates=[1e-2, 1e30])
+    wild = next(trial for trial in results["trials"] if trial["learning_rate"] == 1e30)
+    assert (wild["validation_bpb"], wild["chosen"]) == (None, False)
+    assert results["arms"]["bytes"]["learning_rate"] == 1e-2
+    assert results["queue"] == {"done": 3, "left": 0, "failed": []}
+
+
+def test_the_test_side_is_opened_once(finished, copied):
+    def opened():
+        return [json.loads(line) for line in (copied / "opened.jsonl").read_text().splitlines()]
+
+    assert len(opened()) == 1
+    assert opened()[0]["runs"] == [run["key"] for run in finished[1]["runs"] if run["kind"] == "final"]
+    ran(copied)
+    assert len(opened()) == 1
+    with pytest.raises(InputError, match="--reopen"):
+        ran(copied, scoring__test_bytes=700)
+    kept = json.loads((copied / "results.json").read_text())
+    assert {run["test_bpb"] for run in kept["runs"]} == {None}
+    assert len(opened()) == 1
+    results = ran(copied, Limits(reopen=True), scoring__test_bytes=700)
+    assert results["scored"]["test"]["bytes"] == 700
+    assert [one.get("reopened", False) for one in results["opened"]] == [False, True]
+
+
+def test_no_claim_leaves_the_test_side_closed(finished, copied):
+    (copied / "opened.jsonl").unlink()
+    for path in (copied / "runs").glob("*/scores-test.json"):
+        path.unlink()
+    results = ran(copied, claims=[])
+    assert results["opened"] == []
+    assert not (copied / "opened.jsonl").exists()
+    assert results["arms"]["bytes"]["raw_bpb"]["side"] == "validation"
+    assert set(results["compressors"]) == {"validation"}
+
+
+def test_budgets_that_whole_steps_miss_are_refused(finished, copied):
+    with pytest.raises(InputError, match=r"arm bytes at size small has .* FLOPs, .* % from the budget"):
+        ran(copied, flops=[1.15e7])
+    path = copied / "runs" / LAST / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "flops": 1.011 * 1.6e8}))
+    with pytest.raises(InputError, match=f"run {re.escape(LAST)} has .* FLOPs"):
+        report_study(recipe(copied.parent, corpus={"sources": ["stdlib"]}), "toy", copied)
+
+
+def test_projects_on_two_sides_are_refused(finished, tmp_path):
+    """The test side's shard said to be of the train side, and a copy of it under its own name."""
+    folder = shutil.copytree(finished[0] / "corpus", tmp_path / "corpus")
+    store = Store.open(folder)
+    check_apart(store, tmp_path / "fine")
+    shards = store.manifest.shards
+    tested = next(shard for shard in shards if shard.side == "test")
+    doubled = (*shards, type(tested)(tested.file, "train", tested.documents, tested.text_bytes))
+    object.__setattr__(store.manifest, "shards", doubled)
+    project = min(document.project for document in store.documents("test"))
+    said = rf"on the train side and on a held-out one \({project}"
+    for _ in range(2):  # the second time it is known
+        with pytest.raises(InputError, match=said):
+            check_apart(store, tmp_path / "out")
+    with pytest.raises(InputError, match=said):
+        run_study(recipe(tmp_path), "toy", tmp_path / "run", lambda *_: store)
+    assert not (tmp_path / "run" / "runs").exists()
+
+
+def test_a_trick_that_bytes_lack_is_refused_before_anything_is_prepared(tmp_path):
+    proxy = {**VALUES["arms"]["proxy"]}
+    proxy["run"] = {**proxy["run"], "model": {"qk_norm": True}}
+    unfair = recipe(tmp_path, arms={**VALUES["arms"], "proxy": proxy})
+    with pytest.raises(InputError, match="qk_norm"):
+        run_study(unfair, "toy", tmp_path / "run", None)
+
+
+def test_results_refuse_final_runs_without_all_trials(copied, monkeypatch):
+    shutil.rmtree(copied / "runs" / "trial-proxy-small-lr3e-03-rows1")
+    queue = Queue(recipe(copied.parent), Store.open(copied / "corpus"), copied)
+    monkeypatch.setattr(queue, "choice", lambda arm, size: (1e-2, 1))
+    with pytest.raises(InputError, match=r"arm proxy at size small has final runs, but its trial at .* 0.003"):
+        study_results(queue, "toy")
+
+
+def test_two_studies_in_one_folder_exclude_each_other(finished, tmp_path):
+    one = recipe(tmp_path)
+    with claimed(tmp_path / "run", one), pytest.raises(InputError, match="in use"):
+        run_study(one, "toy", tmp_path / "run", prepare)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    one = recipe(tmp_path.parent)
+    with pytest.raises(InputError, match="neither empty nor a study"):
+        run_study(one, "toy", tmp_path, prepare)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(InputError, match="holds no study"):
+        report_study(one, "toy", tmp_path)

@@ -1,0 +1,80 @@
+"""What is said of figures."""
+
+import pytest
+
+from byteproxy.study.verdict import verdict
+
+
+def results(**changes):
+    """Two byte arms of which the second is better on validation, a control, a proxy and a tokenizer."""
+
+    def arm(role, validation, test):
+        return {
+            "role": role,
+            "scored": "view" if role == "tokenizer" else "raw",
+            "raw_bpb": {"mean": test, "side": "test", "seeds": {}},
+            "validation_bpb": {"mean": validation, "seeds": {}},
+        }
+
+    arms = {
+        "plain": arm("bytes", 2.10, 2.00),
+        "tuned": arm("bytes", 2.00, 2.05),
+        "bags": arm("control", 1.95, 1.98),
+        "proxy": arm("proxy", 1.80, 1.85),
+        "bpe": arm("tokenizer", 1.50, 1.55),
+    }
+    documents = {"low": -0.2, "high": -0.1}
+
+    def difference(name, other, low, high):
+        bpb = arms[name]["raw_bpb"]["mean"] - arms[other]["raw_bpb"]["mean"]
+        percent = 100 * bpb / arms[other]["raw_bpb"]["mean"]
+        said = {"arm": name, "against": other, "size": "small", "flops": 1e12, "side": "test", "bpb": bpb}
+        return {**said, "percent": percent, "low": low, "high": high, "seeds": 3, "documents": documents}
+
+    return {
+        "main": {"size": "small", "flops": 1e12, "seeds": [0, 1, 2]},
+        "arms": arms,
+        "queue": {"done": 3, "left": 4},
+        "differences": [
+            difference("proxy", "plain", -0.3, -0.1),
+            difference("proxy", "tuned", -0.25, -0.15),
+            difference("proxy", "bags", -0.3, 0.04),
+            difference("bpe", "tuned", None, None),
+        ],
+        "cells": [
+            {"arm": name, "size": "small", "flops": 1e12, "side": "test", "mean": one["raw_bpb"]["mean"]}
+            for name, one in arms.items()
+        ],
+        "compressors": {"test": {"ppmd": 1.9}, "validation": {"ppmd": 1.9}},
+        **changes,
+    }
+
+
+def test_the_best_arms_are_those_of_the_validation_side():
+    said = verdict(results())
+    assert "proxy is 9.8 % below tuned on raw bytes, 1.8500 against 2.0500 bits per byte of test text" in said
+    assert "(95 % over 3 seeds: -0.2500 to -0.1500)." in said
+    assert "plain" not in said
+
+
+def test_what_chance_may_do_is_said_so():
+    sentences = verdict(results()).split(". ")
+    (control,) = [one for one in sentences if "below bags" in one]
+    assert "the interval includes zero: no difference that can be told from chance" in control
+    assert sum("includes zero" in one for one in sentences) == 1
+
+
+def test_a_tokenizers_distance_is_in_bits_of_its_symbols():
+    said = verdict(results())
+    assert "bpe is 24.4 % below tuned in the bits of its symbols" in said
+    assert "over documents; 3 seeds" in said
+
+
+@pytest.mark.parametrize(("ppmd", "above"), [(1.84, True), (1.86, False)])
+def test_under_trained_is_what_ppmd_beats(ppmd, above):
+    said = verdict(results(compressors={"test": {"ppmd": ppmd}, "validation": {"ppmd": 1.0}}))
+    assert ("under-trained" in said) == above
+
+
+def test_nothing_to_compare_yet():
+    assert "3 runs are done and 4 are left" in verdict(results(main=None))
