@@ -21,8 +21,9 @@ _AXES = {
 }
 _FAR = 1e6  # times the largest measured; a line that vanishes farther off is said not to vanish up to there
 _REACH = 30.0  # a line that vanishes within this many times the largest measured is drawn to there
+_LEAST = 1e-100  # of a log axis
 _BAND_POINTS = 33
-_HIGH = 100.0  # bits per byte; a level beyond that is none
+_HIGH = 100.0  # bits per byte; a level that is none of 0 to this is left out
 _MOST = 1e6  # percent; a line beyond that is none
 _HIDDEN_START = 0.3  # of a run: what is before it may leave the picture, so that the end can be read
 _Curve = tuple[Sequence[float], Sequence[float]]
@@ -34,7 +35,7 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
     arms = [name for name in named(results.get("arms")) if name in runs]
     arms += [name for name in runs if name not in arms]
     level = number(mapping(mapping(results.get("compressors")).get("validation")).get("ppmd"))
-    levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and level < _HIGH else []
+    levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
     figures = []
     for x_key, label in _AXES.items():
         lines = [_mean_line(name, [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms]
@@ -163,7 +164,7 @@ def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:
     slope's half-width, and a follows from the one at the largest x.
     """
     xs, ys = points(fit.get("points"), "x", "gap")
-    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x > 0]
+    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x > _LEAST]
     if not pairs:
         return None
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
