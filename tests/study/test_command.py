@@ -50,7 +50,9 @@ def test_planned_run_and_reported(toml, tmp_path, monkeypatch, capsys):
     assert f"Report: {tmp_path / 'out' / 'report.html'}" in printed
 
     (tmp_path / "out" / "report.html").unlink()
-    assert byteproxy(monkeypatch, *command, "--report", "--json") == 0
+    picture = tmp_path / "first.svg"
+    assert byteproxy(monkeypatch, *command, "--report", "--picture", picture, "--json") == 0
+    assert picture.read_text().startswith("<svg")
     results = json.loads(capsys.readouterr().out)
     assert results["study"] == "toy"
     assert results["queue"]["done"] == 2

@@ -28,6 +28,7 @@ def study(
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     report: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     reopen: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
     """Compare ways to train at equal training FLOPs: arms, sizes, budgets and seeds, fairly tuned.
@@ -48,11 +49,13 @@ def study(
         plan: Train nothing; show what there is to run, its FLOPs, and about how long it takes here.
         report: Train nothing; write results and page again from the runs that are done.
         reopen: Let the test side be opened a second time for a claim whose runs are others now; results will say so.
+        picture: Write the page's first picture as an SVG file of its own, too.
         json: End the output with all results as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.cli.recipes import study_named
     from byteproxy.errors import InputError
+    from byteproxy.study.headline import write_headline
     from byteproxy.study.study import Limits, report_study, run_study
 
     if plan and report:
@@ -68,6 +71,8 @@ def study(
     else:
         limits = Limits(jobs, minutes, only, reopen)
         results = run_study(known, name, place, prepared, limits, stage, _say)
+    if picture is not None:
+        write_headline(results, picture)
     _show(results, json)
 
 
