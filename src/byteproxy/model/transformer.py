@@ -113,7 +113,7 @@ class Transformer(nn.Module):
     def inputs(
         self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
     ) -> torch.Tensor:
-        """What the first layer reads, float32 [N, D]; of composed positions a mean over their ids, or that of the last."""
+        """What the first layer reads, float32 [N, D]; of composed positions a mean over their ids, or the last one."""
         weight = self.embed_tokens.weight
         if spelling is None or not self.config.composed:
             x_ND = F.embedding(symbols_N, weight)
