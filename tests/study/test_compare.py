@@ -58,6 +58,8 @@ def test_differences_are_on_the_sides_that_both_were_scored_on(tmp_path):
     assert one["bpb"] == pytest.approx(-0.1)
     assert (one["low"], one["high"]) == pytest.approx((-0.1, -0.1))
     assert one["percent"] == pytest.approx(-10 / 1.905)
+    assert one["means"][0] - one["means"][1] == pytest.approx(one["bpb"])
+    assert one["means"][1] == pytest.approx(1.905)
     assert not any(arm == other for arm, other, _ in found)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from byteproxy.study.headline import headline
 from byteproxy.study.verdict import verdict
 
 
@@ -29,6 +30,7 @@ def results(**changes):
         bpb = arms[name]["raw_bpb"]["mean"] - arms[other]["raw_bpb"]["mean"]
         percent = 100 * bpb / arms[other]["raw_bpb"]["mean"]
         said = {"arm": name, "against": other, "size": "small", "flops": 1e12, "side": "test", "bpb": bpb}
+        said["means"] = [arms[name]["raw_bpb"]["mean"], arms[other]["raw_bpb"]["mean"]]
         return {**said, "percent": percent, "low": low, "high": high, "seeds": 3, "documents": documents}
 
     return {
@@ -78,3 +80,12 @@ def test_under_trained_is_what_ppmd_beats(ppmd, above):
 
 def test_nothing_to_compare_yet():
     assert "3 runs are done and 4 are left" in verdict(results(main=None))
+
+
+def test_the_pictures_percentages_are_of_the_seeds_that_both_arms_have():
+    """The second arm is level with the first on its one seed, though not with the mean of all."""
+    one = {"role": "bytes", "raw_bpb": {"mean": 2.5, "side": "test", "seeds": {"0": 2.0, "1": 3.0}}}
+    other = {"role": "proxy", "raw_bpb": {"mean": 2.0, "side": "test", "seeds": {"0": 2.0}}}
+    strange = {"role": "proxy", "raw_bpb": {"mean": 2.0, "side": "test", "seeds": {"7": 2.0}}}
+    shown = headline({"arms": {"bytes": one, "proxy": other, "strange": strange}})
+    assert [row.percent for row in shown.rows] == [None, 0.0, None]

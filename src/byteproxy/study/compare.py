@@ -1,6 +1,7 @@
 """Arms against each other: differences with intervals, curves read at equal work, gaps over compute and size."""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 from byteproxy.page import finite
@@ -36,7 +37,7 @@ def against(recipe: StudyRecipe, cells: Cells) -> list[str]:
 
 
 def differences(recipe: StudyRecipe, cells: Cells) -> Iterator[dict[str, Any]]:
-    """Every other arm against those, in each cell and on each side that both have seeds of."""
+    """Every other arm against those, in each cell and on each side that both have seeds of, over these seeds only."""
     others = against(recipe, cells)
     for cell in cells.runs:
         for name in others:
@@ -44,11 +45,12 @@ def differences(recipe: StudyRecipe, cells: Cells) -> Iterator[dict[str, Any]]:
             if name == cell.arm or other not in cells.runs:
                 continue
             for side in HELD_OUT:
-                found = paired_by_seed(cells.bpb(cell, side), cells.bpb(other, side))
+                mine, theirs = cells.bpb(cell, side), cells.bpb(other, side)
+                found = paired_by_seed(mine, theirs)
                 if found is None:
                     continue
                 interval, percent, seeds = found
-                common = sorted(set(cells.bpb(cell, side)) & set(cells.bpb(other, side)))
+                common = sorted(set(mine) & set(theirs))
                 documents = paired_by_document(
                     [cells.seeds(cell)[seed].scored[side] for seed in common],
                     [cells.seeds(other)[seed].scored[side] for seed in common],
@@ -60,6 +62,7 @@ def differences(recipe: StudyRecipe, cells: Cells) -> Iterator[dict[str, Any]]:
                     "bpb": interval.mean,
                     "low": interval.low,
                     "high": interval.high,
+                    "means": [fmean(own[seed] for seed in common) for own in (mine, theirs)],
                     "percent": percent,
                     "seeds": seeds,
                     "documents": finite({"low": documents.low, "high": documents.high}),

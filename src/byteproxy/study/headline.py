@@ -72,16 +72,15 @@ def headline(results: Mapping[str, Any]) -> Headline | None:
     arms, main = named(results.get("arms")), mapping(results.get("main"))
     given = colours(arms)
     means = {name: number(mapping(arm.get("raw_bpb")).get("mean")) for name, arm in arms.items()}
+    by_seed = {name: _by_seed(arm) for name, arm in arms.items()}
     base = next((name for name, arm in arms.items() if arm.get("role") == "bytes" and means[name]), None)
     rows = []
     for name, arm in arms.items():
-        mean, against = means[name], means[base] if base else None
+        mean = means[name]
         if mean is None:
             continue
-        logged = map(number, mapping(mapping(arm.get("raw_bpb")).get("seeds")).values())
-        seeds = [seed for seed in logged if seed is not None]
-        gap = 100 * (mean / against - 1) if against and name != base else None
-        rows.append(Row(name, given[name], mean, seeds, gap, arm.get("scored") == "view"))
+        gap = _gap(by_seed[name], by_seed[base]) if base and name != base else None
+        rows.append(Row(name, given[name], mean, list(by_seed[name].values()), gap, arm.get("scored") == "view"))
     if not rows:
         return None
     sides = {str(mapping(arm.get("raw_bpb")).get("side")) for arm in arms.values()}
@@ -91,6 +90,18 @@ def headline(results: Mapping[str, Any]) -> Headline | None:
     compute = f" of {scientific(main.get('flops'))} training FLOPs" if number(main.get("flops")) else ""
     title = f"Bits per byte of {side} text at equal compute{compute}{size}"
     return Headline(rows, title, base, level, *_scale(rows, level))
+
+
+def _by_seed(arm: Mapping[str, Any]) -> dict[str, float]:
+    seeds = mapping(mapping(arm.get("raw_bpb")).get("seeds"))
+    return {str(seed): value for seed, found in seeds.items() if (value := number(found)) is not None}
+
+
+def _gap(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """Percent above another arm, over the seeds that both have."""
+    common = sorted(set(one) & set(other))
+    against = sum(other[seed] for seed in common)
+    return 100 * (sum(one[seed] for seed in common) / against - 1) if against else None
 
 
 def _scale(rows: Iterable[Row], level: float | None) -> tuple[float, float, list[float]]:

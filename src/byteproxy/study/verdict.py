@@ -57,17 +57,13 @@ def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
     if one is None:
         return ""
     side = one["side"]
-    cell = {
-        cell["arm"]: cell["mean"]
-        for cell in results["cells"]
-        if (cell["size"], cell["flops"], cell["side"]) == (main["size"], main["flops"], side)
-    }
+    mine, theirs = one["means"]  # of the seeds that both have: an arm's own mean may be of others, too
     scored = results["arms"][arm]["scored"]
     what = "on raw bytes" if scored == "raw" else "in the bits of its symbols"
     place = "below" if one["bpb"] < 0 else "above"
     seeds = f"{one['seeds']} seed{'s' if one['seeds'] > 1 else ''}"
     sentence = (
-        f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {cell[arm]:.4f} against {cell[other]:.4f} bits "
+        f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {mine:.4f} against {theirs:.4f} bits "
         f"per byte of {side} text"
     )
     low, high, over = one["low"], one["high"], seeds
