@@ -7,6 +7,8 @@ from byteproxy.config import from_toml, to_toml
 from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, PAPER
+from byteproxy.study.fairness import check_tricks
+from byteproxy.study.recipe import StudyRecipe
 from byteproxy.train.config import TrainConfig
 
 RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir() if path.name.endswith(".toml")]
@@ -14,7 +16,8 @@ RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir(
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
-    kind = Study if path.stem == "demo" else TrainConfig
+    kinds = {"demo": Study, "study_small": StudyRecipe, "study_short": StudyRecipe}
+    kind = kinds.get(path.stem, TrainConfig)
     recipe = from_toml(path, kind)
     copy = tmp_path / "copy.toml"
     copy.write_text(to_toml(recipe))
@@ -24,6 +27,12 @@ def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
 def test_the_demo_compares_bytes_with_the_papers_mixture():
     (demo,) = [path for path in RECIPES if path.name == "demo.toml"]
     assert from_toml(demo, Study).arms == {"bytes": BYTES, "proxy": PAPER}
+
+
+@pytest.mark.parametrize("name", ["study_small.toml", "study_short.toml"])
+def test_studies_that_come_along_are_fair(name):
+    (path,) = [path for path in RECIPES if path.name == name]
+    check_tricks(from_toml(path, StudyRecipe))
 
 
 @pytest.mark.parametrize(
