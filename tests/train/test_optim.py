@@ -56,6 +56,7 @@ class Odd(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.dtype = torch.float32
         self.embed_tokens = torch.nn.Embedding(10, 4)
         self.lm_head = torch.nn.Linear(4, 10, bias=False)
         self.lm_head.weight = self.embed_tokens.weight
@@ -122,3 +123,16 @@ def test_wrong_settings_are_refused_by_name_with_a_remedy(field, values):
 def test_the_edges_are_taken():
     OptimConfig(warmup_share=0.0, decay_share=1.0, final_share=1.0, beta1=0.0, momentum=0.0, weight_decay=0.0)
     OptimConfig(warmup_share=1.0, decay_share=0.4, curve="cosine", spike=0.0, most_skips=0)
+
+
+def test_muon_multiplies_in_the_models_dtype():
+    for dtype in (torch.float32, torch.bfloat16):
+        model = Odd()
+        model.dtype = dtype
+        muon, _ = optimizers(model, OptimConfig("muon"))
+        seen = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("byteproxy.train.muon.orthogonalised", lambda x: seen.append(x.dtype) or x)
+            model.layers[0].linear.weight.grad = torch.ones(6, 4)
+            muon.step()
+        assert seen == [dtype]
