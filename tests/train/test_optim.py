@@ -132,7 +132,7 @@ def test_muon_multiplies_in_the_models_dtype():
         muon, _ = optimizers(model, OptimConfig("muon"))
         seen = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("byteproxy.train.muon.orthogonalised", lambda x: seen.append(x.dtype) or x)
+            patch.setattr("byteproxy.train.muon.orthogonalised", lambda x: (seen.append(x.dtype), x)[1])
             model.layers[0].linear.weight.grad = torch.ones(6, 4)
             muon.step()
         assert seen == [dtype]
