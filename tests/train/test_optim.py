@@ -125,14 +125,12 @@ def test_the_edges_are_taken():
     OptimConfig(warmup_share=1.0, decay_share=0.4, curve="cosine", spike=0.0, most_skips=0)
 
 
-def test_muon_multiplies_in_the_models_dtype():
-    for dtype in (torch.float32, torch.bfloat16):
-        model = Odd()
-        model.dtype = dtype
-        muon, _ = optimizers(model, OptimConfig("muon"))
-        seen = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("byteproxy.train.muon.orthogonalised", lambda x: (seen.append(x.dtype), x)[1])
-            model.layers[0].linear.weight.grad = torch.ones(6, 4)
-            muon.step()
-        assert seen == [dtype]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_muon_multiplies_in_the_models_dtype(dtype, monkeypatch):
+    model, seen = Odd(), []
+    model.dtype = dtype
+    muon, _ = optimizers(model, OptimConfig("muon"))
+    monkeypatch.setattr("byteproxy.train.muon.orthogonalised", lambda x: (seen.append(x.dtype), x)[1])
+    model.layers[0].linear.weight.grad = torch.ones(6, 4)
+    muon.step()
+    assert seen == [dtype]
