@@ -170,10 +170,10 @@ def test_other_settings_never_mix_with_a_stopped_run(finished, tmp_path):
 
 
 def test_a_folder_whose_study_was_killed_while_it_was_begun_is_ours(tmp_path):
-    (tmp_path / ".study.toml.123.partial").write_text("minutes = ")
+    (tmp_path / ".demo.toml.123.partial").write_text("minutes = ")
     with study_folder.claimed(tmp_path, STUDY) as going_on:
         assert not going_on
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "study.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "demo.toml"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
@@ -190,7 +190,7 @@ def test_no_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(study_folder.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="10 MB free"):
         run_study(STUDY, toy_documents, tmp_path / "run")
-    assert not (tmp_path / "run" / "study.toml").exists()
+    assert not (tmp_path / "run" / "demo.toml").exists()
 
 
 def test_two_studies_in_one_folder_exclude_each_other(tmp_path):
@@ -224,3 +224,10 @@ def test_wrong_recipes_are_refused_by_name():
     ):
         with pytest.raises(InputError, match=field):
             replace(STUDY, **wrong)
+
+
+def test_a_folder_of_byteproxy_study_is_never_cleared(tmp_path):
+    (tmp_path / "study.toml").write_text("about = 'hours of training'\n")
+    with pytest.raises(InputError, match="neither empty nor a run"):
+        run_study(STUDY, toy_documents, tmp_path)
+    assert (tmp_path / "study.toml").exists()

@@ -12,7 +12,7 @@ from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.evaluate import passages as passages_module
 from byteproxy.evaluate.loaded import Run, model_for
-from byteproxy.evaluate.passages import sampled
+from byteproxy.evaluate.passages import documents_of, inputs_of, sampled
 from byteproxy.evaluate.retrieval import pooled, retrieval
 from byteproxy.evaluate.transfer import saw_pairs, transfer, transfer_figures, transfer_notes
 from byteproxy.evaluate.translation import written
@@ -232,6 +232,19 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
         monkeypatch.setattr(block, "write", lambda own, x, y: seen.append(write(own, x, y)) or seen[-1])
         cache.read(run.model, symbols)
     assert whole[2, 0] == pytest.approx(seen[-1][1:].mean(0).numpy(), abs=1e-4)
+
+
+def test_states_are_those_of_the_model_whatever_its_places_count(store):
+    """What the last norm is given when the model itself reads the document."""
+    model = replace(COMPOSED.model, places="bytes")
+    run, seen = random_run(replace(COMPOSED, model=model), store), []
+    passage = sampled(run, "train", 5)[0]
+    run.model.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    documents = documents_of([passage], [1])
+    with torch.no_grad():
+        run.model(*inputs_of(run, documents))
+    content = seen[0][documents.predicting + 1].mean(0).numpy()
+    assert pooled(run, [passage], 1)[-1, 0] == pytest.approx(content, abs=1e-5)
 
 
 def test_retrieval_of_states_made_by_hand():

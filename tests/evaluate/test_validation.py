@@ -11,7 +11,7 @@ from byteproxy.evaluate.bpb import raw_bpb, view_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.mixture.loader import Shape
-from byteproxy.mixture.schedule import BYTES, Mixture
+from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
@@ -70,6 +70,7 @@ def test_a_stride_of_its_own_is_used(store):
     ("changed", "views"),
     [
         ({"mixture": Mixture("paper", view_weights={"nibbles": 0.0})}, ["bpe-300"]),
+        ({"mixture": Mixture(phases=(Phase(0.5, rate=0.9, view="nibbles"), Phase(0.5, rate=0.0)))}, ["nibbles"]),
         ({"mixture": BYTES}, None),
         ({"objective": Objective(symbols=0.0, bag=1.0)}, None),
         ({"views": ("bpe-300",), "model": replace(CONFIG.model, inputs="mean")}, ["bpe-300"]),

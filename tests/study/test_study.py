@@ -350,8 +350,17 @@ def test_two_studies_in_one_folder_exclude_each_other(finished, tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     one = recipe(tmp_path.parent)
-    with pytest.raises(InputError, match="neither empty nor a study"):
+    with pytest.raises(InputError, match="neither empty nor a run"):
         run_study(one, "toy", tmp_path, prepare)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(InputError, match="holds no study"):
         report_study(one, "toy", tmp_path)
+
+
+def test_excerpts_are_of_each_arms_own_largest_budget(tmp_path):
+    arms = {**VALUES["arms"], "brief": {**VALUES["arms"]["bytes"], "flops": [1.6e8]}}
+    asked = recipe(tmp_path, arms=arms, flops=[1.6e8, 3.2e8], trials=None)
+    queue = Queue(asked, prepare(asked, tmp_path / "out", None), tmp_path / "out")
+    looked_at = {(key.arm, key.flops, key.seed) for key in queue.keys if queue.job(key).viewed}
+    first = asked.seeds[0]
+    assert looked_at == {("bytes", 3.2e8, first), ("proxy", 3.2e8, first), ("brief", 1.6e8, first)}

@@ -2,7 +2,7 @@
 
 The folder of a study:
 
-    study.toml    what was asked for            corpus/    the prepared corpus, see `store`
+    demo.toml     what was asked for            corpus/    the prepared corpus, see `store`
     budget.json   FLOPs of each arm             views/     the compressor, needed for training only
     arms/<name>/  a run each, see `train`       model/     the sample's model: raw bytes only, no compressor
     results.json  all figures                   report.html
@@ -12,14 +12,11 @@ settings, or is finished, is started clean. Only one study works in a folder at 
 """
 
 import json
-import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 import byteproxy
 from byteproxy.corpus.document import Document
@@ -39,6 +36,7 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.format import write_whole
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
+from byteproxy.study.machine import machine
 from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.config import DTYPES, TrainConfig, steps
 from byteproxy.train.flops import fastest_dtype
@@ -74,7 +72,7 @@ def run_study(
         ppmd = ppmd_bpb(held_out)
         results = {
             "byteproxy": byteproxy.__version__,
-            "machine": _machine(next(iter(configs.values()))),
+            "machine": machine(next(iter(configs.values())).dtype),
             "seed": study.seed,
             "minutes": study.minutes,
             **corpus,
@@ -255,24 +253,6 @@ def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
         "bytes_per_second": round(len(written) / seconds, 1),
         "files": sorted(path.name for path in folder.iterdir()),
     }
-
-
-def _machine(config: TrainConfig) -> dict[str, Any]:
-    return {
-        "processor": _processor(),
-        "cores": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "dtype": config.dtype,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

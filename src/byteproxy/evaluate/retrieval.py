@@ -26,19 +26,6 @@ class Retrieval(NamedTuple):
 
 
 @torch.no_grad()
-def states(model: Transformer, read: Inputs) -> Iterator[torch.Tensor]:
-    """The residual stream [N, D] that the first layer reads, then that after each layer, before the last norm."""
-    symbols_N, layout, spelling = read
-    attend = attention.backend(model.backend, symbols_N.device, model.dtype)
-    x_ND = model.inputs(symbols_N, layout.positions_N, spelling, None).to(model.dtype)
-    rotation = model.rotation(layout.positions_N)
-    yield x_ND
-    for block in model.blocks():
-        q_NHE, k_NHE, v_NHE = block.read(x_ND, *rotation, symbols_N)
-        x_ND = block.write(x_ND, attend(q_NHE, k_NHE, v_NHE, layout))
-        yield x_ND
-
-
 def pooled(run: Run, passages: Sequence[Passage], representation: int) -> np.ndarray:
     """States of passages by layer, averaged over the positions of their content: float64 [layers + 1, passages, D]."""
     parts = []
@@ -50,12 +37,18 @@ def pooled(run: Run, passages: Sequence[Passage], representation: int) -> np.nda
         document = torch.from_numpy(documents.document).to(device)
         counts = torch.from_numpy(documents.content).to(device)
         layers = []
-        for x_ND in states(run.model, read):
+        for x_ND in _states(run.model, read):
             sums = torch.zeros(len(batch), x_ND.shape[1], device=device)
             sums.index_add_(0, document, x_ND[content].float())
             layers.append((sums / counts[:, None]).double().cpu().numpy())
         parts.append(np.stack(layers))
     return np.concatenate(parts, axis=1)
+
+
+def _states(model: Transformer, read: Inputs) -> Iterator[torch.Tensor]:
+    symbols_N, layout, spelling = read
+    attend = attention.backend(model.backend, symbols_N.device, model.dtype)
+    return model.states(symbols_N, layout.positions_N, lambda _, q, k, v: attend(q, k, v, layout), spelling)
 
 
 def retrieval(raw: np.ndarray, view: np.ndarray) -> Retrieval:

@@ -18,10 +18,15 @@ from byteproxy.vocab import Vocab
 
 def shown_views(config: TrainConfig) -> dict[str, int]:
     """The compressed views that a run's mixture shows, and the representation that each is."""
-    if not config.mixture.needs_view:
-        return {}
     weights = config.mixture.view_weights
-    return {name: number for number, name in enumerate(config.views, start=1) if weights.get(name, 1.0) > 0}
+    phases = [
+        phase for phase in config.mixture.schedule if phase.share > 0 and max(phase.rate, phase.rate_end or 0) > 0
+    ]
+    return {
+        name: number
+        for number, name in enumerate(config.views, start=1)
+        if any(phase.view == name or (not phase.view and weights.get(name, 1.0) > 0) for phase in phases)
+    }
 
 
 def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], dict[str, Any]] | None:

@@ -7,7 +7,7 @@ cache. RoPE turns halves of a head against each other, as Hugging Face's Llama d
 is one function each of a block, `read` and `write`, and these are what gets compiled: once for all layers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -94,44 +94,50 @@ class Transformer(nn.Module):
         spelling: what composed inputs read; without it every position is read as the special or byte that it is.
         before: the symbols that stand before the first one in its document, as many as the longest n-gram needs.
         """
+        for x_ND in self.states(symbols_N, positions_N, attend, spelling, before):
+            last_ND = x_ND  # one at a time: without gradients no layer's need stay
+        hidden_ND: torch.Tensor = self.norm(last_ND)
+        if not self.output_ngrams:
+            return hidden_ND
+        rows = self.last_ngrams(symbols_N, positions_N, spelling, before)
+        return hidden_ND + self.told(rows).to(hidden_ND.dtype)
+
+    def states(
+        self,
+        symbols_N: torch.Tensor,
+        positions_N: torch.Tensor,
+        attend: Attend,
+        spelling: Spelling | None = None,
+        before: torch.Tensor | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """The residual stream [N, D] that the first layer reads, then that after each layer; arguments: as `hidden`."""
         x_ND = self.inputs(symbols_N, positions_N, spelling, before).to(self.dtype)
-        place_N = positions_N
-        if spelling is not None and self.config.places == "bytes":
-            place_N = spelling.places(positions_N)
-        rotation = self.rotation(place_N)
+        yield x_ND
+        in_bytes = spelling is not None and self.config.places == "bytes"
+        rotation = self.rotation(spelling.places(positions_N) if spelling is not None and in_bytes else positions_N)
         compiled = len(symbols_N) == self.compiled_for and self.training
         read, write = (self._read, self._write) if compiled else (Block.read, Block.write)
         for block in self.blocks():
             q_NHE, k_NHE, v_NHE = read(block, x_ND, *rotation, symbols_N)
             x_ND = write(block, x_ND, attend(block.layer, q_NHE, k_NHE, v_NHE))
-        x_ND = self.norm(x_ND)
-        if not self.output_ngrams:
-            return x_ND
-        rows = self.last_ngrams(symbols_N, positions_N, spelling, before)
-        return x_ND + self.told(rows).to(x_ND.dtype)
+            yield x_ND
 
     def inputs(
         self, symbols_N: torch.Tensor, positions_N: torch.Tensor, spelling: Spelling | None, before: torch.Tensor | None
     ) -> torch.Tensor:
         """What the first layer reads, float32 [N, D]; of composed positions a mean over their ids, or the last one."""
         weight = self.embed_tokens.weight
-        if spelling is None or not self.config.composed:
-            x_ND = F.embedding(symbols_N, weight)
-            if self.ngrams:
-                for table, row_N in zip(
-                    self.ngrams, self.last_ngrams(symbols_N, positions_N, None, before), strict=True
-                ):
-                    x_ND = x_ND + F.embedding(row_N, table)
-            return x_ND
-        rows = self.all_ngrams(positions_N, spelling)
-        if self.config.inputs == "last":
-            last_N = spelling.ends_N - 1
-            x_ND = F.embedding(spelling.ids_M[last_N], weight)
-            for table, row_M in zip(self.ngrams, rows, strict=True):
-                x_ND = x_ND + F.embedding(row_M[last_N], table)
+        if spelling is None or self.config.inputs in ("symbols", "last"):
+            ids_N = symbols_N
+            if spelling is not None and self.config.composed:
+                ids_N = spelling.ids_M[spelling.ends_N - 1]
+            x_ND = F.embedding(ids_N, weight)
+            rows = self.last_ngrams(symbols_N, positions_N, spelling, before) if self.ngrams else []
+            for table, row_N in zip(self.ngrams, rows, strict=True):
+                x_ND = x_ND + F.embedding(row_N, table)
             return x_ND
         x_ND = composed(weight, spelling, self.place_scales, self.hashed)
-        for table, row_M in zip(self.ngrams, rows, strict=True):
+        for table, row_M in zip(self.ngrams, self.all_ngrams(positions_N, spelling), strict=True):
             x_ND = x_ND + F.embedding_bag(row_M, table, spelling.begins_N, mode="mean")
         return x_ND
 
@@ -140,10 +146,12 @@ class Transformer(nn.Module):
     ) -> list[torch.Tensor]:
         """The rows of the n-grams that end where each position does, int64 [N] for each length."""
         if spelling is not None and self.config.composed:
-            return [row_M[spelling.ends_N - 1] for row_M in self.all_ngrams(positions_N, spelling)]
-        known = symbols_N if before is None else torch.cat((before, symbols_N))
-        at_N = torch.arange(len(known) - len(symbols_N), len(known), device=known.device)
-        return [ngram_rows(known, at_N, positions_N, length, self.config.ngram_rows) for length in self.config.ngrams]
+            known, at_N, place_N = spelling.ids_M, spelling.ends_N - 1, spelling.places(positions_N)
+        else:
+            known = symbols_N if before is None else torch.cat((before, symbols_N))
+            at_N = torch.arange(len(known) - len(symbols_N), len(known), device=known.device)
+            place_N = positions_N
+        return [ngram_rows(known, at_N, place_N, length, self.config.ngram_rows) for length in self.config.ngrams]
 
     def all_ngrams(self, positions_N: torch.Tensor, spelling: Spelling) -> list[torch.Tensor]:
         """The rows of the n-grams that end at each id of spelled positions, int64 [M] for each length."""

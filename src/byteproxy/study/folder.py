@@ -31,7 +31,18 @@ def claimed(out: Path, recipe: StudyRecipe) -> Iterator[None]:
     What was done with another recipe stays: each run knows what it was made with. Raises InputError if the folder holds
     anything else or is in use.
     """
-    refuse_strangers(out)
+    with held(out, SETTINGS):
+        write_aside(out / SETTINGS, to_toml(recipe).encode())
+        yield
+
+
+@contextmanager
+def held(out: Path, settings: str) -> Iterator[None]:
+    """Hold a folder that is new, empty, or has a file of that name, which whoever holds it leaves there first.
+
+    Raises InputError if the folder holds anything else or is in use.
+    """
+    _refuse_strangers(out, settings)
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / _LOCK).open("a")
@@ -41,25 +52,23 @@ def claimed(out: Path, recipe: StudyRecipe) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{out} is in use by another study: wait for it, or give another --out") from None
-        write_aside(out / SETTINGS, to_toml(recipe).encode())
+            raise InputError(f"{out} is in use by another run: wait for it, or give another --out") from None
         yield
 
 
-def refuse_strangers(out: Path) -> None:
-    """InputError where a folder holds something, and no study."""
+def _refuse_strangers(out: Path, settings: str) -> None:
     if not out.exists():
         return
     if not out.is_dir():
         raise InputError(f"{out} is a file: give a folder as --out")
-    found = {path.name for path in out.iterdir() if path.name != _LOCK and not _begun(path.name)}
-    if found and SETTINGS not in found:
-        raise InputError(f"{out} is neither empty nor a study of byteproxy: give another --out")
+    found = {path.name for path in out.iterdir() if path.name != _LOCK and not _begun(path.name, settings)}
+    if found and settings not in found:
+        raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
 
 
-def _begun(name: str) -> bool:
-    """Whether a file is what a killed study was writing its settings to."""
-    return name.startswith(f".{SETTINGS}.") and name.endswith(".partial")
+def _begun(name: str, settings: str) -> bool:
+    """Whether a file is what a killed run was writing its settings to."""
+    return name.startswith(f".{settings}.") and name.endswith(".partial")
 
 
 class Notes:

@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
-from byteproxy.mixture.loader import Stream
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.study.fairness import check_budget
@@ -23,7 +22,7 @@ from byteproxy.study.folder import Notes, read_json
 from byteproxy.study.recipe import Scoring, StudyRecipe, short
 from byteproxy.train.budget import steps_for_flops
 from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, plan_flops
+from byteproxy.train.flops import fastest_dtype, step_flops
 from byteproxy.train.trainer import stream_of
 
 RESULT = "result.json"
@@ -81,12 +80,6 @@ def comparable(config: TrainConfig) -> TrainConfig:
     plain = TrainConfig()
     names = ("stop", "corpus", "validate_every", "log_every", "checkpoint_seconds", "keep", "tensorboard")
     return replace(config, **{name: getattr(plain, name) for name in names})
-
-
-def _flops(config: TrainConfig, stream: Stream) -> int:
-    """What the steps of a run come to, counted as training counts them."""
-    of = config.model, config.objective, stream.vocab
-    return sum(plan_flops(*of, plan, int(stream.text_bytes(plan)[1:].sum())) for plan in stream.plans())
 
 
 class Queue:
@@ -188,8 +181,13 @@ class Queue:
             scoring,
             hashlib.sha256(json.dumps(with_what).encode()).hexdigest()[:32],
             view=config.views[0] if recipe.arms[key.arm].role == "tokenizer" else "",
-            viewed=key.kind == "final" and key.seed == min(recipe.seeds_of(key.arm)) and key.flops == max(recipe.flops),
+            viewed=key.kind == "final"
+            and (key.flops, key.seed) == (self._largest(key.arm), min(recipe.seeds_of(key.arm))),
         )
+
+    def _largest(self, arm: str) -> float:
+        """The largest budget that an arm has."""
+        return max(self.recipe.arms[arm].flops or self.recipe.flops)
 
     def _dtype_of(self, config: TrainConfig) -> str:
         """The dtype; what "auto" is here is measured once for a folder, so that all its runs have the same."""
@@ -231,7 +229,7 @@ class Queue:
         if found is None:
             count = steps_for_flops(job.key.flops, config, self.store)
             stream = stream_of(replace(config, stop=steps(count)), self.store)
-            found = [count, _flops(config, stream)]
+            found = [count, sum(step_flops(config.model, config.objective, stream, plan) for plan in stream.plans())]
             self._notes.put(told, found)
         check_budget(f"arm {job.key.arm} at size {job.key.size}", job.key.flops, found[1])
         return found[0], found[1]

@@ -6,14 +6,12 @@ Nothing is computed while runs are made, so a study that is half done has result
 import csv
 import hashlib
 import io
-import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import byteproxy
 from byteproxy.errors import InputError
@@ -26,6 +24,7 @@ from byteproxy.study.cells import HELD_OUT, Cells, Done
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
 from byteproxy.study.folder import REPORT, RESULTS, TABLE, Notes, read_json, write_json
+from byteproxy.study.machine import machine
 from byteproxy.study.queue import Key, Queue
 from byteproxy.study.recipe import Cell
 from byteproxy.study.run import HeldOut, excerpts, side_texts, viewed
@@ -258,21 +257,7 @@ def why_failed(queue: Queue, key: Key) -> str | None:
 
 def _machine(queue: Queue) -> dict[str, Any]:
     dtypes = {job.config.dtype for key in queue.keys if (job := queue.job(key)) is not None}
-    return {
-        "processor": _processor(),
-        "cores": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "dtype": ", ".join(sorted(dtypes)),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return machine(", ".join(sorted(dtypes)))
 
 
 def runs_table(runs: Iterable[dict[str, Any]]) -> str:

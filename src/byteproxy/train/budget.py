@@ -16,7 +16,7 @@ from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, plan_flops
+from byteproxy.train.flops import fastest_dtype, step_flops
 from byteproxy.train.trainer import Trainer, stream_of
 
 _WARM_UP, _MEASURED = 3, 8
@@ -50,8 +50,7 @@ def steps_for_flops(budget: float, config: TrainConfig, store: Store, fewest: in
     """The number of steps whose planned FLOPs come nearest to a budget, and at least `fewest`."""
 
     def of(stream: Stream, plan: Plan) -> int:
-        compressed = int(stream.text_bytes(plan)[1:].sum())
-        return plan_flops(config.model, config.objective, stream.vocab, plan, compressed)
+        return step_flops(config.model, config.objective, stream, plan)
 
     return _steps_for(budget, config, store, of, fewest)
 

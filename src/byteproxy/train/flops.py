@@ -13,6 +13,7 @@ import time
 import torch
 import torch.nn.functional as F
 
+from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.mixture.planner import Plan
 from byteproxy.model.config import ModelConfig
@@ -42,6 +43,12 @@ def plan_flops(
     """
     logits = plan_logits(config, objective, vocab, plan, compressed_bytes)
     return training_flops(config, int(plan.lengths.sum()), plan.keys_attended, logits)
+
+
+def step_flops(config: ModelConfig, objective: Objective, stream: Stream, plan: Plan) -> int:
+    """FLOPs of training on one planned step of a stream; its text is counted only where that is needed."""
+    compressed = int(stream.text_bytes(plan)[1:].sum()) if objective.spell else None
+    return plan_flops(config, objective, stream.vocab, plan, compressed)
 
 
 def plan_logits(

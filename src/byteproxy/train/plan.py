@@ -1,6 +1,6 @@
 """What a run would be, before it is: parameters, memory, FLOPs, text and time, without a weight being allocated.
 
-Everything is counted by what training itself counts with: plans of its steps, `plan_flops`, and the model built on
+Everything is counted by what training itself counts with: plans of its steps, `step_flops`, and the model built on
 torch's meta device. Of a run of many steps a sample is planned, evenly spaced, as the mixture changes on the way. Where
 there is no corpus yet, one of lengths only stands in for it: passages as long as they may be, and a view whose symbols
 cover `BYTES_PER_SYMBOL` bytes each. Costs a second or two.
@@ -21,7 +21,7 @@ from byteproxy.store.format import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTES, VIEWS, SourcePassages, Summary, Table
 from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, matrix_rate, memory_bytes, plan_flops
+from byteproxy.train.flops import fastest_dtype, matrix_rate, memory_bytes, step_flops
 from byteproxy.train.trainer import model_of, stream_of
 
 BYTES_PER_SYMBOL = 3.0
@@ -145,8 +145,8 @@ class _Counted:
 
     @property
     def flops(self) -> int:
-        of = self.config.model, self.config.objective, self.stream.vocab
-        return sum(plan_flops(*of, plan, int(self.stream.text_bytes(plan)[1:].sum())) for plan in self.plans)
+        of = self.config.model, self.config.objective, self.stream
+        return sum(step_flops(*of, plan) for plan in self.plans)
 
     @property
     def text_bytes(self) -> int:

@@ -39,7 +39,7 @@ from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
 from byteproxy.train.config import DTYPES, TrainConfig
 from byteproxy.train.counters import Averages, Counters
-from byteproxy.train.flops import matrix_rate, plan_flops
+from byteproxy.train.flops import matrix_rate, step_flops
 from byteproxy.train.guard import Guard
 from byteproxy.train.hold import held
 from byteproxy.train.interrupt import Interrupt
@@ -198,9 +198,7 @@ class Trainer:
         begin = time.perf_counter()
         plan, following = self.stream.plan(self.state)
         loading = time.perf_counter() - begin
-        text_bytes = self.stream.text_bytes(plan)
-        compressed = int(text_bytes[1:].sum())
-        flops = plan_flops(self.config.model, self.config.objective, self.stream.vocab, plan, compressed)
+        flops = step_flops(self.config.model, self.config.objective, self.stream, plan)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
@@ -222,7 +220,7 @@ class Trainer:
         if reason is None:
             for optimizer in self.optimizers:
                 optimizer.step()
-        self.counters.add(plan, text_bytes, flops)
+        self.counters.add(plan, self.stream.text_bytes(plan), flops)
         self.counters.loading_seconds += loading
         seconds = time.perf_counter() - begin
         self.counters.seconds += seconds
