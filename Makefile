@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt $(if $(sound),,unsound)
 demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minutes 2 --json")
 	$(BIN)/byteproxy demo $(DEMO_ARGS)
 
-test: $(STAMP)  ## all tests (TEST_ARGS="-x tests/views")
-	$(BIN)/python -m pytest $(TEST_ARGS)
+test: $(STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TEST_ARGS)
 
 lint: $(STAMP)  ## style, types, and the one direction of the imports
 	$(BIN)/ruff check
