@@ -67,6 +67,17 @@ def test_dots_lie_by_their_figures() -> None:
     assert len(ticks) >= 3
 
 
+def test_figures_of_two_sides_are_not_shown_side_by_side() -> None:
+    found = results()
+    assert {arm["raw_bpb"]["side"] for arm in found["arms"].values()} == {"test"}
+    left_out = next(name for name, arm in found["arms"].items() if arm["role"] == "proxy")
+    found["arms"][left_out]["raw_bpb"]["side"] = "validation"
+    shown = headline(found)
+    assert shown is not None
+    assert {row.name for row in shown.rows} == set(found["arms"]) - {left_out}
+    assert " test text" in shown.title
+
+
 @pytest.mark.parametrize(("ppmd", "label"), [(2.0, "PPMd 2.000"), (1.2, "← PPMd 1.200"), (9.0, "PPMd 9.000 →")])
 def test_a_far_level_is_named_at_the_edge(ppmd: float, label: str) -> None:
     found = results()

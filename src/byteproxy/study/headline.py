@@ -68,9 +68,15 @@ class Headline:
 
 
 def headline(results: Mapping[str, Any]) -> Headline | None:
-    """What there is to show; None as long as no arm has a figure."""
+    """What there is to show; None as long as no arm has a figure.
+
+    Where the test side was opened for some arms only, those alone are shown: figures of two sides can't be compared.
+    """
     arms, main = named(results.get("arms")), mapping(results.get("main"))
     given = colours(arms)
+    sides = {name: mapping(arm.get("raw_bpb")).get("side") or "validation" for name, arm in arms.items()}
+    side = "test" if "test" in sides.values() else "validation"
+    arms = {name: arm for name, arm in arms.items() if sides[name] == side}
     means = {name: number(mapping(arm.get("raw_bpb")).get("mean")) for name, arm in arms.items()}
     by_seed = {name: _by_seed(arm) for name, arm in arms.items()}
     base = next((name for name, arm in arms.items() if arm.get("role") == "bytes" and means[name]), None)
@@ -83,8 +89,6 @@ def headline(results: Mapping[str, Any]) -> Headline | None:
         rows.append(Row(name, given[name], mean, list(by_seed[name].values()), gap, arm.get("scored") == "view"))
     if not rows:
         return None
-    sides = {str(mapping(arm.get("raw_bpb")).get("side")) for arm in arms.values()}
-    side = "test" if "test" in sides else "validation"
     level = number(mapping(mapping(results.get("compressors")).get(side)).get("ppmd"))
     size = f", size {plain(called(main['size']))}" if main.get("size") else ""
     compute = f" of {scientific(main.get('flops'))} training FLOPs" if number(main.get("flops")) else ""
