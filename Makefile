@@ -35,7 +35,7 @@ demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minu
 	$(BIN)/byteproxy demo $(DEMO_ARGS)
 
 test: $(STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: $(STAMP)  ## style, types, and the one direction of the imports
 	$(BIN)/ruff check
