@@ -16,8 +16,7 @@ RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir(
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
-    kinds = {"demo": Study}
-    kind = StudyRecipe if path.stem.startswith("study_") else kinds.get(path.stem, TrainConfig)
+    kind = Study if path.stem == "demo" else StudyRecipe if path.stem.startswith("study_") else TrainConfig
     recipe = from_toml(path, kind)
     copy = tmp_path / "copy.toml"
     copy.write_text(to_toml(recipe))
