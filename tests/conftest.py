@@ -1,10 +1,15 @@
+import os
+
 import pytest
 import torch
+
+# Tensors are small here, and another process of the tests uses the next core: threads would only wait for each other.
+# Whoever is started by a test does as this process does.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Tensors are small here: threads would only wait for each other where something else uses the cores."""
     torch.set_num_threads(1)
 
 
