@@ -159,7 +159,7 @@ def test_decode_refuses_symbols_outside_of_the_alphabet(wrong: int) -> None:
 
 
 def test_large_alphabet_has_wide_symbols() -> None:
-    characters = bpe._byte_characters()
+    characters = bpe.byte_characters()
     pairs = [(a, b) for a in characters for b in characters]
     vocabulary = {token: number for number, token in enumerate([*characters, *map("".join, pairs)])}
     tokenizer = bpe._untrained(words=True)
@@ -182,7 +182,7 @@ def test_kind() -> None:
 
 def test_fingerprints_stay_what_they_were() -> None:
     """Of prepared corpora that are already on disk. A change means that RULE_VERSION was raised, or should be."""
-    characters = bpe._byte_characters()
+    characters = bpe.byte_characters()
     tokenizer = bpe._untrained(words=True)
     tokenizer.model = models.BPE({token: number for number, token in enumerate([*characters, "ab"])}, [("a", "b")])
     assert BpeView(tokenizer.to_str()).fingerprint == "687ed36c4bf18a112da6fae35b7ecc4ffe946eae882c19ccb346b3369e81f240"

@@ -14,6 +14,7 @@ from byteproxy import __version__
 from byteproxy.cli.corpus import Command as CorpusCommand
 from byteproxy.cli.demo import demo
 from byteproxy.cli.eval import Command as EvalCommand
+from byteproxy.cli.export import export
 from byteproxy.cli.generate import generate
 from byteproxy.cli.mixture import Command as MixtureCommand
 from byteproxy.cli.prepare import prepare
@@ -50,6 +51,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  let the model that the demo left behind write, byte by byte
+  byteproxy export runs/3m --out runs/3m-bytes
+                                 a stock Llama or Qwen3 of raw bytes and its tokenizer, which other tools load as is
 
 Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr."""
 
@@ -63,6 +66,7 @@ Command: TypeAlias = (
     | Annotated[EvalCommand, tyro.conf.subcommand("eval", description="Measure runs on held-out text.")]
     | Annotated[Any, tyro.conf.subcommand("study", constructor=study)]
     | Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
+    | Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
     | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
 )
 

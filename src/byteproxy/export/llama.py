@@ -6,33 +6,48 @@ With `qk_norm` it is a stock Qwen3. Parameter names and the meaning of each are 
 What compressed text took is left behind: the rows of its symbols in both tables (typed softmax never gave them to raw
 positions, so logits on raw bytes do not change), the rows hashed from a symbol's bytes, the scales of a byte's place in
 its symbol, and every head beyond the first, bytes and symbols alike. Raw positions are read from plain rows of the
-table and predict the next byte with the first head, so they use none of these.
+table and predict the next byte with the first head, so they use none of these. The further byte heads, which decoding
+several bytes at once drafts with, may be kept in a file of their own, which stock classes don't look at.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from byteproxy.errors import InputError
+from byteproxy.export.folder import ensure_unaltered
 from byteproxy.export.stock import CLASSES, CONFIG, EMBEDDING, HEAD, WEIGHTS, stock_config, stock_weights
+from byteproxy.files import write_aside
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
-from byteproxy.store.format import write_whole
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 
+BYTE_HEADS = "byte_heads.safetensors"
+_HEADS = "byte_heads"
 _LEFT_BEHIND = ("place_scales", "hashed", "byte_heads", "symbol_heads")
 
 
 def export_llama(model: Transformer, context: int, folder: Path, rows: int | None = FIRST_SYMBOL) -> None:
-    """Write the raw-byte part of a model, in float32.
+    """Write `stock_files` into a folder, over what is there of these names.
+
+    Raises InputError as that does, and if the folder cannot be written.
+    """
+    files = stock_files(model, context, rows)
+    for name in (WEIGHTS, CONFIG):
+        write_aside(folder / name, files[name])
+
+
+def stock_files(model: Transformer, context: int, rows: int | None = FIRST_SYMBOL) -> dict[str, bytes]:
+    """The contents of a model's config and weights, by name of file: its raw-byte part, in float32.
 
     context: bytes of text that the model was trained to see at once; one position more is needed for the sentinel.
     rows: how many rows of both tables are kept, those of specials and bytes; None: all, as for a model that
         `load_llama` read and whose symbols are another vocabulary's.
-    Raises InputError if the model has an option that no stock architecture has, or the folder cannot be written.
+    Raises InputError if the model has an option that no stock architecture has.
     """
     if broken := model.config.breaks_export:
         names = ", ".join(f"model.{name}" for name in broken)
@@ -50,24 +65,33 @@ def export_llama(model: Transformer, context: int, folder: Path, rows: int | Non
             f"has one number for both: keep the {FIRST_SYMBOL} rows of specials and bytes"
         )
     content = json.dumps(_config(model.config, len(tensors[HEAD]), context), indent=2) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / WEIGHTS, lambda file: file.write(save(tensors, metadata={"format": "pt"})))
-        write_whole(folder / CONFIG, lambda file: file.write(content.encode()))
-    except OSError as error:
-        raise InputError(f"cannot write the model to {folder}: {error.strerror}") from error
+    return {CONFIG: content.encode(), WEIGHTS: save(tensors, metadata={"format": "pt"})}
+
+
+def byte_heads_file(model: Transformer) -> dict[str, bytes]:
+    """The content of the file of the byte heads beyond the first, by its name; none where there is one head only."""
+    if model.byte_heads is None:
+        return {}
+    return {BYTE_HEADS: save({_HEADS: model.byte_heads.detach().cpu().float().contiguous()})}
 
 
 def load_llama(folder: Path) -> tuple[Transformer, int]:
     """A model in float32 and its context in bytes, from a folder that we wrote or `save_pretrained` did.
 
-    Weights of 16 bits become float32, tied tables two, sharded files one model. Token ids and tokenizers are not read:
-    to write bytes with a model, its first ids have to be those of `vocab`.
-    Raises InputError if a file is missing, damaged or describes something that is not a Llama or Qwen3 of our kind.
+    Weights of 16 bits become float32, tied tables two, sharded files one model. Byte heads beyond the first come back
+    where the folder has them. Token ids and tokenizers are not read: to write bytes with a model, its first ids have to
+    be those of `vocab`. No file is one that could run code.
+    Raises InputError if a file is missing, damaged, not what an export wrote, or describes something that is not a
+    Llama or Qwen3 of our kind.
     """
+    ensure_unaltered(folder)
     try:
         stock = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-        model = Transformer(stock.shape, stock.rows, torch.float32)
+        heads = _byte_heads(folder, stock.shape.width)
+        shape = stock.shape if heads is None else replace(stock.shape, byte_heads=1 + len(heads))
+        model = Transformer(shape, stock.rows, torch.float32)
+        if heads is not None and model.byte_heads is not None:
+            model.byte_heads.data.copy_(heads)
         names = _stock_names(model)
         tensors = stock_weights(folder, stock, {name: tensor.shape for name, tensor in names.items()})
         for name, tensor in names.items():
@@ -80,6 +104,18 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
             f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG} and {WEIGHTS}, written "
             "by byteproxy or by transformers for a Llama or Qwen3"
         ) from error
+
+
+def _byte_heads(folder: Path, width: int) -> torch.Tensor | None:
+    """The byte heads beyond the first, float32 [heads, specials and bytes, D], if the folder has a file of them."""
+    if not (folder / BYTE_HEADS).exists():
+        return None
+    tensors = load_file(folder / BYTE_HEADS)
+    heads = tensors.get(_HEADS)
+    if heads is None or len(tensors) > 1 or heads.dim() != 3 or heads.shape[1:] != (FIRST_SYMBOL, width):
+        said = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        raise InputError(f"its {BYTE_HEADS} has {said}, not {_HEADS} [heads, {FIRST_SYMBOL}, {width}]")
+    return heads.float()
 
 
 def _kind(shape: ModelConfig) -> str:

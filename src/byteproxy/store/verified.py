@@ -21,9 +21,12 @@ REPAIR = "run the preparation again to restore it"
 SETTLED_NS = 2_000_000_000  # file times are as coarse as this; a file written to since then may yet change unseen
 
 
-def verify(folder: Path, files: Sequence[FileInfo], progress: Progress) -> None:
-    """Read every file and compare its hash; InputError naming the first that differs. Progress is in bytes."""
-    _verify(folder, files, {}, progress)
+def verify(folder: Path, files: Sequence[FileInfo], progress: Progress, remedy: str = REPAIR) -> None:
+    """Read every file and compare its hash; InputError naming the first that differs. Progress is in bytes.
+
+    remedy: what to do then, in the words of the error.
+    """
+    _verify(folder, files, {}, progress, remedy)
 
 
 def ensure_unaltered(folder: Path, files: Sequence[FileInfo], progress: Progress) -> None:
@@ -40,7 +43,7 @@ def ensure_unaltered(folder: Path, files: Sequence[FileInfo], progress: Progress
 
 
 def _verify(
-    folder: Path, files: Sequence[FileInfo], noted: dict[str, list[object]], progress: Progress
+    folder: Path, files: Sequence[FileInfo], noted: dict[str, list[object]], progress: Progress, remedy: str = REPAIR
 ) -> dict[str, list[object]]:
     """Verify the files that aren't as they were noted; returns what can be noted."""
     total = sum(file.size for file in files)
@@ -53,9 +56,9 @@ def _verify(
             note = [file.sha256, before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino]
             sound = noted.get(file.name) == note or file_info(path) == file
         except OSError as error:
-            raise InputError(f"{path} can't be read ({error.strerror}): {REPAIR}") from error
+            raise InputError(f"{path} can't be read ({error.strerror}): {remedy}") from error
         if not sound:
-            raise InputError(f"{path} was altered since it was written: {REPAIR}")
+            raise InputError(f"{path} was altered since it was written: {remedy}")
         if time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > SETTLED_NS:
             settled[file.name] = note
         done += file.size

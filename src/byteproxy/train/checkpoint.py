@@ -2,7 +2,8 @@
 
 `torch.distributed.checkpoint` writes into a folder aside; once all is on disk the folder is renamed to `step-NNNNNN`.
 Beside the tensors lies `state.json`: the data state, the counters so far, and fingerprints of what the run was started
-with, so that a checkpoint is never continued with another corpus or configuration.
+with, so that a checkpoint is never continued with another corpus or configuration. `checksums.json` has the SHA-256 of
+each file, which loading compares; what lies in a checkpoint is never run (`unpickled.py`).
 
 All ranks call each function here. Rank 0 writes, as the others hold the same; every rank reads, so they need to see one
 file system. What goes wrong on one rank is raised on all.
@@ -24,6 +25,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,14 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
+from byteproxy.progress import silent
+from byteproxy.store.format import FileInfo, file_info
+from byteproxy.store.verified import verify
 from byteproxy.train.parallel import any_rank, from_rank_zero, world
+from byteproxy.train.unpickled import Reader
 
 _STATE = "state.json"
+_CHECKSUMS = "checksums.json"
 _WHOLE = re.compile(r"step-(\d+)")
 _BEFORE = re.compile(r"\.(step-(\d+))\.before")
 
@@ -83,6 +90,8 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
     failure: BaseException | None = None
     state: dict[str, Any] = {}
     try:
+        if world().rank == 0:
+            _ensure_unaltered(checkpoint)
         state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         _read(checkpoint, model, optimizers)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
@@ -95,6 +104,19 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
     return state
 
 
+def rows(checkpoint: Path, name: str) -> int:
+    """How many rows a checkpoint's tensor of the model has; InputError where the checkpoint is damaged or has none."""
+    try:
+        kind = Reader(checkpoint).read_metadata().state_dict_metadata[f"model.{name}"]
+        if not isinstance(kind, TensorStorageMetadata):
+            raise ValueError(f"its {name} is no tensor")
+        return int(kind.size[0])
+    except Exception as error:
+        raise InputError(
+            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
+        ) from error
+
+
 def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
@@ -102,6 +124,8 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
     with _alone():
         dcp.save(tensors, checkpoint_id=aside, no_dist=True)
     (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
+    listed = [asdict(file_info(file)) for file in sorted(aside.iterdir())]
+    (aside / _CHECKSUMS).write_text(json.dumps(listed), encoding="utf-8")
     for file in aside.iterdir():
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -112,6 +136,14 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
     sync_folder(folder)
     if before.exists():
         _drop(before)
+
+
+def _ensure_unaltered(checkpoint: Path) -> None:
+    """InputError where a file isn't what was written; checkpoints of versions before have no list to compare with."""
+    path = checkpoint / _CHECKSUMS
+    if path.exists():
+        listed = [FileInfo(**said) for said in json.loads(path.read_bytes())]
+        verify(checkpoint, listed, silent, "copy it again")
 
 
 def _whole(folder: Path) -> list[tuple[int, Path]]:
@@ -157,7 +189,7 @@ def _moments(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) ->
 
 def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
     """Read the tensors into the model, in place, and into new moments."""
-    stored = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    stored = Reader(checkpoint).read_metadata().state_dict_metadata
     parameters = dict(model.named_parameters())
     moments: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -171,8 +203,10 @@ def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim
         alike = kind.size == parameter.shape  # then it is laid out as the parameter is
         tensor = torch.zeros_like(parameter, dtype=dtype) if alike else parameter.new_zeros(kind.size, dtype=dtype)
         moments.setdefault(parameter, {})[what] = tensors[key] = tensor.detach()
+    if others := [key for key in tensors if not isinstance(stored.get(key), TensorStorageMetadata)]:
+        raise ValueError(f"it has no tensor {others[0]}")  # what is there may be a pickle
     with _alone():
-        dcp.load(tensors, checkpoint_id=checkpoint, no_dist=True)
+        dcp.load(tensors, storage_reader=Reader(checkpoint), no_dist=True)
     for optimizer in optimizers:
         optimizer.state.clear()
         for group in optimizer.param_groups:

@@ -90,14 +90,14 @@ class BpeView:
         self._rule = None if ignore_merges else rule
         merges = _merges(content["model"])
         vocabulary = _without_added(content, merges)
-        byte_of = {character: value for value, character in enumerate(_byte_characters())}
+        byte_of = {character: value for value, character in enumerate(byte_characters())}
         strings = [b""] * (max(vocabulary.values()) + 1)
         for token, number in vocabulary.items():
             strings[number] = bytes(byte_of[character] for character in token)
         name = f"bpe-{len(strings)}" + ("-lines" if self._rule == LINES else "")
         self._table = StringTable(strings, name)
         self._dtype = np.uint16 if self.alphabet_size <= 1 << 16 else np.uint32
-        self._byte_symbols = np.array([vocabulary[character] for character in _byte_characters()], dtype=self._dtype)
+        self._byte_symbols = np.array([vocabulary[character] for character in byte_characters()], dtype=self._dtype)
         self._plain = {
             "added_tokens": [],
             "pre_tokenizer": content["pre_tokenizer"],
@@ -291,7 +291,7 @@ def _trained_on(documents: Iterable[bytes], words: bool, progress: Progress) -> 
         progress(done, 0)
 
 
-def _byte_characters() -> list[str]:
+def byte_characters() -> list[str]:
     """The character that stands for each byte in byte-level BPE: itself if it prints, else one from 256 up (GPT-2)."""
     printing = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     stand_ins = iter(range(256, 512))
@@ -331,15 +331,15 @@ def _without_added(content: dict[str, Any], merges: list[tuple[str, str]]) -> di
 
     What is a byte or has a part in merges stays. Raises ValueError where not every text could be encoded and decoded.
     """
-    kept = {symbol for left, right in merges for symbol in (left, right, left + right)} | set(_byte_characters())
+    kept = {symbol for left, right in merges for symbol in (left, right, left + right)} | set(byte_characters())
     dropped = {token["content"] for token in content.get("added_tokens") or []} - kept
     vocabulary = {symbol: number for symbol, number in content["model"]["vocab"].items() if symbol not in dropped}
     numbers = vocabulary.values()
     if len(set(numbers)) < len(numbers) or not 0 <= min(numbers, default=0) <= max(numbers, default=0) < MOST_SYMBOLS:
         raise ValueError(f"its symbol numbers repeat or are not from 0 to {MOST_SYMBOLS - 1}")
-    missing = len(set(_byte_characters()) - vocabulary.keys())
+    missing = len(set(byte_characters()) - vocabulary.keys())
     if missing:
         raise ValueError(f"it has no symbol for {missing} of the 256 bytes, so there is text that it can't encode")
-    if not set(_byte_characters()).issuperset("".join(vocabulary)) or "" in vocabulary:
+    if not set(byte_characters()).issuperset("".join(vocabulary)) or "" in vocabulary:
         raise ValueError("its symbols are not made of the 256 bytes in byte-level spelling")
     return vocabulary

@@ -1,0 +1,48 @@
+"""`byteproxy export`: a run as a folder that other tools load as it is.
+
+What is heavy to import is imported by the command itself, so that help comes at once.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from byteproxy.cli.output import Json, console, end
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    json: Json = False,
+) -> None:
+    """Write a run as a stock model of raw bytes: LlamaForCausalLM (Qwen3ForCausalLM with QK-norm) and its tokenizer.
+
+    transformers, and what builds on it, loads the folder with no code of ours. Whatever only compressed text took is
+    left out; further byte heads go to a file that other tools ignore. The corpus isn't needed.
+
+    Args:
+        run: Folder that `byteproxy train` left.
+        out: Folder to write; must not exist.
+        json: End the output with all figures as one JSON object on one line.
+    """
+    from byteproxy.export.folder import ensure_free
+    from byteproxy.export.run import export_run, read_run
+
+    people = console(json)
+    ensure_free(out)
+    figures = export_run(read_run(run), out)
+    people.print(
+        f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "
+        f"{sum(figures['files'].values()):,} bytes in {len(figures['files'])} files. "
+        f"{figures['parameters_that_disappeared']:,} parameters disappeared: only compressed text took them.",
+        markup=False,
+        soft_wrap=True,
+    )
+    if figures["byte_head_parameters"]:
+        people.print(
+            f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore.",
+            markup=False,
+            soft_wrap=True,
+        )
+    end(json, figures)

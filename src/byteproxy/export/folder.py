@@ -1,0 +1,85 @@
+"""An export as a folder that appears whole or not at all, and says of each of its files what was written.
+
+`byteproxy.json` holds size and SHA-256 of every file. Other tools ignore it; byteproxy reads every file that a model
+is made of once more when it loads one, and refuses what differs. The model card is in the list, but people edit cards,
+so a changed one is no reason to refuse. A folder without `byteproxy.json`, such as transformers writes, is taken as it
+is. This finds damage and half copies; whoever can write to the folder can also write a list that fits.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from byteproxy.errors import InputError
+from byteproxy.files import sync_folder
+from byteproxy.progress import silent
+from byteproxy.store.format import FileInfo
+from byteproxy.store.verified import verify
+
+CHECKSUMS = "byteproxy.json"
+CARD = "README.md"
+_FORMAT = "byteproxy-export"
+_REMEDY = "export the run again, or copy the folder again"
+
+
+def ensure_free(folder: Path) -> None:
+    """InputError where an export can't begin: something of that name is there."""
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} exists already: delete it, or give another place to export to")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files and their checksums aside, sync all, and rename to `folder`; a copy of every file is in memory.
+
+    Raises InputError if the folder exists, or can't be written; nothing partial stays behind.
+    """
+    ensure_free(folder)
+    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
+    checksums = json.dumps({"format": _FORMAT, "version": 1, "files": listed}, indent=2) + "\n"
+    aside = folder.with_name(f".{folder.name}.partial")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)  # what a killed export left
+        aside.mkdir()
+        for name, data in {**files, CHECKSUMS: checksums.encode()}.items():
+            with (aside / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(aside)
+        ensure_free(folder)
+        aside.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {folder} ({error.strerror}): free space or name another place") from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def ensure_unaltered(folder: Path) -> None:
+    """Read every listed file of an export but its card; InputError naming the first that isn't what was written."""
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != _FORMAT or content["version"] != 1:
+            raise InputError(f"{path} is of another version of byteproxy: use the one that wrote it, or export again")
+        listed = [FileInfo(name, said["size"], said["sha256"]) for name, said in content["files"].items()]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged, so nothing says what this export was: {_REMEDY}") from error
+    if outside := [file.name for file in listed if Path(file.name).name != file.name]:
+        raise InputError(f"{path} names {outside[0]!r}, which is not in its folder: {_REMEDY}")
+    verify(
+        folder,
+        [file for file in listed if file.name != CARD],
+        silent,
+        f"{_REMEDY}, or delete {CHECKSUMS} if that was meant",
+    )

@@ -1,0 +1,100 @@
+"""A run as an export: its newest checkpoint, less all that compressed text took, as files that other tools load.
+
+The corpus isn't needed: how many symbols the model has is read from the checkpoint. Costs the model's memory three
+times over (the model, its tensors, the file to be written), and a pass over what is written.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.export.card import card
+from byteproxy.export.folder import CARD, ensure_free, write_folder
+from byteproxy.export.llama import byte_heads_file, stock_files
+from byteproxy.export.tokenizer import tokenizer_files
+from byteproxy.model.transformer import Transformer
+from byteproxy.train import checkpoint
+from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.metrics import read as read_metrics
+from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
+
+GENERATION = "generation_config.json"
+
+
+class Trained(NamedTuple):
+    """A run's model as its newest checkpoint left it. state: what the checkpoint says beside the tensors."""
+
+    folder: Path
+    config: TrainConfig
+    model: Transformer
+    state: dict[str, Any]
+
+
+def read_run(folder: Path) -> Trained:
+    """A run from the folder that `byteproxy train` left; InputError where there is none, or none that can be read."""
+    if not (folder / "config.toml").is_file():
+        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m")
+    config = from_toml(folder / "config.toml", TrainConfig)
+    found = checkpoint.newest(folder / "checkpoints")
+    if found is None:
+        raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
+    rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
+    model = Transformer(config.model, rows, DTYPES[config.dtype], output_rows)
+    state = checkpoint.load(found, model, [])
+    if state["config"] != config.identity:
+        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
+    return Trained(folder, config, model.eval(), state)
+
+
+def export_run(run: Trained, out: Path) -> dict[str, Any]:
+    """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
+
+    Raises InputError if the model has what no stock one has, or `out` exists or can't be written.
+    """
+    ensure_free(out)
+    context = run.config.shape.passage_bytes
+    heads = byte_heads_file(run.model)
+    files = stock_files(run.model, context) | heads | tokenizer_files(context) | {GENERATION: _generation()}
+    figures = _figures(run, context)
+    files[CARD] = card(out.resolve().name, figures, run.config).encode()
+    write_folder(out, files)
+    return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
+
+
+def _figures(run: Trained, context: int) -> dict[str, Any]:
+    """What there is to say of an export, all of it counted or measured by the run itself."""
+    model, counters, step = run.model, run.state["counters"], int(run.state["state"]["step"])
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    heads = 0 if model.byte_heads is None else model.byte_heads.numel()
+    stock = run.config.model.raw_parameters()
+    measured = [line for line in _metrics(run.folder) if line["step"] <= step and "raw_bpb" in line]
+    return {
+        "run": run.folder.resolve().name,
+        "architecture": "Qwen3ForCausalLM" if run.config.model.qk_norm else "LlamaForCausalLM",
+        "context_bytes": context,
+        "parameters": stock,
+        "byte_head_parameters": heads,
+        "parameters_of_the_run": parameters,
+        "parameters_that_disappeared": parameters - stock - heads,
+        "step": step,
+        "steps": run.config.steps,
+        "flops": counters["flops"],
+        "text_bytes": dict(zip(["raw", *run.config.views], counters["text_bytes"], strict=False)),
+        "raw_bpb": measured[-1]["raw_bpb"] if measured else None,
+        "raw_bpb_step": measured[-1]["step"] if measured else None,
+    }
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "metrics.jsonl"
+    return list(read_metrics(path)) if path.exists() else []
+
+
+def _generation() -> bytes:
+    """How to write with the model: the text ends at `</raw>` or eos, and no other special is ever written."""
+    ends = [EOS, closing(RAW)]
+    others = [number for number in range(SPECIALS) if number not in ends]
+    content = {"bos_token_id": opening(RAW), "eos_token_id": ends, "pad_token_id": PAD, "suppress_tokens": others}
+    return (json.dumps(content, indent=2) + "\n").encode()

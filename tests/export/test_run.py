@@ -1,0 +1,183 @@
+"""A trained run as other tools load it, against the run itself."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.toy_corpus import toy_store
+
+from byteproxy.errors import InputError
+from byteproxy.evaluate.validation import validate_with
+from byteproxy.export.llama import load_llama
+from byteproxy.export.run import export_run, read_run
+from byteproxy.generate.sampler import continued
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.transformer import Transformer
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.trainer import Trainer
+
+transformers = pytest.importorskip("transformers")
+
+CONFIG = TrainConfig(
+    stop="60 steps",
+    compile=False,
+    views=("bpe-300",),
+    model=ModelConfig(width=48, layers=2, heads=3, ffn=96, byte_heads=3),
+    shape=Shape(8, 256, 120),
+    validation=Validation(2000, 500),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    store, _ = toy_store(folder / "c")
+    config = replace(CONFIG, corpus=str(folder / "c"))
+    trainer = Trainer(config, store, folder / "run")
+    trainer.run(validate_with(config, store))
+    shutil.rmtree(folder / "c")  # an export needs none
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    out = trained.folder.with_name("out")
+    return out, export_run(read_run(trained.folder), out)
+
+
+@pytest.fixture(scope="module")
+def stock(exported):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        model = transformers.AutoModelForCausalLM.from_pretrained(exported[0], dtype=torch.float32)
+        return model, transformers.AutoTokenizer.from_pretrained(exported[0])
+
+
+TEXT = "def path_name(value):\n    name = path + 7\n\u00e9 <raw> \U0001f600"
+
+
+def test_logits_are_the_runs(trained, stock):
+    model, tokenizer = stock
+    assert isinstance(model, transformers.LlamaForCausalLM)
+    symbols = tokenizer(TEXT, return_tensors="pt").input_ids
+    ours = trained.model.eval()
+    with torch.no_grad():
+        wanted = ours(symbols[0], layout_of(np.array([symbols.shape[1]]))) @ ours.lm_head.weight[:320].T
+        torch.testing.assert_close(model(symbols).logits[0], wanted, rtol=1e-4, atol=1e-4)
+    assert wanted.std() > 0.5  # a model that has learned, not the one that training began with
+
+
+def test_generate_and_pipeline_write_what_we_write(trained, exported, stock):
+    model, tokenizer = stock
+    prompt = "def path_name(value):\n    name ="
+    wanted = bytes(continued(trained.model.eval(), prompt.encode(), 60, 120)).decode()
+    assert len(wanted) > 20
+    read = tokenizer(prompt, return_tensors="pt")
+    written = model.generate(**read, max_new_tokens=60, do_sample=False)[0]
+    assert tokenizer.decode(written, skip_special_tokens=True) == prompt + wanted
+    pipe = transformers.pipeline("text-generation", model=str(exported[0]), dtype=torch.float32)
+    (said,) = pipe(prompt, max_new_tokens=60, do_sample=False)
+    assert said["generated_text"] == prompt + wanted
+
+
+def test_a_text_ends_at_either_end_and_no_other_special_is_written(stock):
+    model, _ = stock
+    config = model.generation_config
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (12, [2, 13], 0)
+    assert sorted([*config.suppress_tokens, 2, 13]) == list(range(64))
+
+
+def test_byte_heads_come_back_and_other_tools_do_not_see_them(trained, exported):
+    loaded, context = load_llama(exported[0])
+    assert context == 120
+    assert loaded.config == replace(CONFIG.model, key_value_heads=3)
+    assert torch.equal(loaded.byte_heads, trained.model.byte_heads)
+    assert loaded.byte_heads.abs().sum() > 0
+    assert loaded.symbol_heads is None
+    _, said = transformers.LlamaForCausalLM.from_pretrained(exported[0], output_loading_info=True)
+    assert not any(said[wrong] for wrong in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+
+def test_byte_heads_of_another_model_are_refused(exported, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(exported[0], folder)
+    (folder / "byteproxy.json").unlink()
+    for tensors in ({"byte_heads": torch.zeros(2, 320, 47)}, {"heads": torch.zeros(2, 320, 48)}):
+        save_file(tensors, folder / "byte_heads.safetensors")
+        with pytest.raises(InputError, match=r"byte_heads\.safetensors has .*, not byte_heads \[heads, 320, 48\]"):
+            load_llama(folder)
+
+
+def test_figures_add_up(trained, exported):
+    out, figures = exported
+    model, _ = load_llama(out)
+    kept = sum(parameter.numel() for parameter in model.parameters())
+    assert figures["parameters"] + figures["byte_head_parameters"] == kept
+    assert figures["parameters_that_disappeared"] == 2 * 300 * 48  # both tables' rows of the 300 symbols
+    assert figures["parameters_of_the_run"] - kept == figures["parameters_that_disappeared"]
+    assert figures["files"] == {
+        path.name: path.stat().st_size for path in out.iterdir() if path.name != "byteproxy.json"
+    }
+    lines = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
+    assert figures["raw_bpb"] == next(line["raw_bpb"] for line in lines if "raw_bpb" in line)
+    card = (out / "README.md").read_text()
+    assert f"| {figures['raw_bpb']:.4f} |" in card
+    assert f"{figures['text_bytes']['bpe-300']:,}" in card
+    assert f"{figures['parameters_that_disappeared']:,}" in card
+    assert str(trained.folder.parent) not in card
+
+
+def test_without_symbols_and_heads_nothing_disappears_and_no_file_of_heads_is_there(tmp_path):
+    store, _ = toy_store(tmp_path / "c")
+    plain = replace(CONFIG.model, byte_heads=1, qk_norm=True)
+    changes = {"stop": "2 steps", "views": (), "mixture": Mixture("bytes")}
+    config = replace(CONFIG, model=plain, corpus=str(tmp_path / "c"), **changes)
+    Trainer(config, store, tmp_path / "run").run()
+    figures = export_run(read_run(tmp_path / "run"), tmp_path / "out")
+    assert figures["parameters_that_disappeared"] == figures["byte_head_parameters"] == 0
+    assert figures["raw_bpb"] is None
+    assert "bits per byte" not in (tmp_path / "out" / "README.md").read_text()
+    assert not (tmp_path / "out" / "byte_heads.safetensors").exists()
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert isinstance(model, transformers.Qwen3ForCausalLM)
+
+
+def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        read_run(tmp_path)
+    (tmp_path / "config.toml").write_text((trained.folder / "config.toml").read_text())
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        read_run(tmp_path)
+    shutil.copytree(trained.folder / "checkpoints", tmp_path / "checkpoints")
+    told = (tmp_path / "config.toml").read_text()
+    (tmp_path / "config.toml").write_text(told.replace("heads = 3", "heads = 2", 1))
+    with pytest.raises(InputError, match="not that of its checkpoint"):
+        read_run(tmp_path)
+    (tmp_path / "config.toml").write_text(told)
+    for path in sorted((tmp_path / "checkpoints/step-000060").iterdir()):
+        if path.name == "checksums.json":
+            continue
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(InputError, match="cannot be read"):
+            read_run(tmp_path)
+        path.unlink()
+        with pytest.raises(InputError, match=r"cannot be read|no checkpoint yet"):
+            read_run(tmp_path)
+        path.write_bytes(whole)
+    assert read_run(tmp_path).state["state"]["step"] == 60
+
+
+def test_what_no_stock_model_has_is_refused_by_name_and_nothing_written(trained, tmp_path):
+    run = read_run(trained.folder)
+    capped = Transformer(replace(run.config.model, soft_cap=15.0), 620)
+    with pytest.raises(InputError, match=r"model\.soft_cap,"):
+        export_run(run._replace(model=capped), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
