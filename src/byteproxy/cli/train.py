@@ -31,6 +31,7 @@ _ABOUT = """Train a model. The recipe comes first, then whatever is to differ fr
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
   byteproxy train --plan 3m                               train nothing: parameters, memory, FLOPs, text, time
   byteproxy train --resume runs/3m                        go on with a run, after Ctrl-C or a crash
+  byteproxy train 3m --from DIR                           let the Llama or Qwen3 in DIR, with its tokenizer, learn bytes
   torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
 
 Recipes that come with byteproxy:
@@ -47,6 +48,7 @@ class Asked(NamedTuple):
     rate: float | None
     json: bool
     resumes: bool = False
+    start: Path | None = None
 
 
 def train() -> None:
@@ -90,6 +92,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
         out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = place,
         plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         rate: Annotated[float | None, tyro.conf.arg(metavar="FLOPS")] = None,
+        start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
         json: Json = False,
     ) -> tuple[Any, ...]:
         """Read.
@@ -100,17 +103,19 @@ def _asked(arguments: Sequence[str]) -> Asked:
             out: Folder of the run: new or empty.
             plan: Train nothing; print what the run would cost.
             rate: With --plan: FLOPs per second that training reaches; None measures this machine.
+            start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
+                recipe's, and the corpus has to have that tokenizer as a view.
             json: End the output with all figures as one JSON object on one line.
         """
-        return run, out, plan, rate, json
+        return run, out, plan, rate, start, json
 
     lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
     about = _ABOUT.format(recipes=lines)
     given = tyro.cli(read, prog="byteproxy train", description=about, args=arguments, registry=registry())
-    run, out, plan, rate, json = given
+    run, out, plan, rate, start, json = given
     if rate is not None and not (plan and 0 < rate < float("inf")):
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
-    return Asked(made(run), out, plan, rate, json)
+    return Asked(made(run), out, plan, rate, json, start=start)
 
 
 def _resumed(arguments: Sequence[str]) -> Asked:
@@ -176,7 +181,7 @@ def _plan(asked: Asked) -> None:
     store = None
     if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
         store = Store.open(Path(config.corpus))
-        config = _with_views(config, store, people)
+        config = _fitted(config, store, asked.start, people)
     plan = plan_run(config, store, asked.rate)
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
@@ -204,9 +209,9 @@ def _train(asked: Asked) -> None:
     on_cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
     with parallel.joined("cuda" if on_cuda else "cpu") as world:
         people = console(asked.json) if world.rank == 0 else None
-        config = _with_views(config, store, people)
+        config = _fitted(config, store, asked.start, people)
         try:
-            results, shown = _run(config, store, asked.out, world.rank == 0)
+            results, shown = _run(config, store, asked.out, world.rank == 0, asked.start)
         except KeyboardInterrupt as stop:
             if world.rank == 0:
                 print(f"byteproxy: {_how_to_go_on(str(stop), asked.out)}", file=sys.stderr)
@@ -217,12 +222,15 @@ def _train(asked: Asked) -> None:
             end(asked.json, results)
 
 
-def _run(config: "TrainConfig", store: "Store", folder: Path, first: bool) -> tuple[dict[str, Any], Any]:
-    """Train to the last step; gives all figures, and a table of them."""
+def _run(
+    config: "TrainConfig", store: "Store", folder: Path, first: bool, start: Path | None
+) -> tuple[dict[str, Any], Any]:
+    """Train to the last step; gives all figures, and a table of them. start: a model to begin with."""
     from byteproxy.cli.plan_table import run_table
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.run_page import run_figures, run_page
     from byteproxy.evaluate.validation import validate_with
+    from byteproxy.export.start import start_from
     from byteproxy.page import write_page
     from byteproxy.progress import quietly
     from byteproxy.train.budget import resolved
@@ -232,6 +240,9 @@ def _run(config: "TrainConfig", store: "Store", folder: Path, first: bool) -> tu
     config = resolved(config, store, show)
     validate = validate_with(config, store)
     trainer = Trainer(config, store, folder, show)
+    if start is not None:
+        start_from(trainer.model, trainer.stream.vocab, start)
+        trainer.save()  # so that --resume begins with the same weights, whenever this one is stopped
     if trainer.state.step < config.steps:
         with show("train", "steps") as progress:
             trainer.run(validate, progress, show)
@@ -254,6 +265,13 @@ def _ensure_free(out: Path) -> None:
         raise InputError(f"{out} is a file: give a folder as --out")
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
+
+
+def _fitted(config: "TrainConfig", store: "Store", start: Path | None, people: Any) -> "TrainConfig":
+    """The same with its views, and with the shape of the model that it begins with, if there is one."""
+    from byteproxy.export.start import fitted
+
+    return _with_views(config if start is None else fitted(config, store, start), store, people)
 
 
 def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":

@@ -1,0 +1,106 @@
+"""A Llama or Qwen3 with its tokenizer as the start of a proxy run: an existing model learns to read bytes.
+
+The tokenizer, a byte-level BPE, is a view of the corpus. The model's tables become the rows of that view's symbols, so
+compressed text costs it what it did before; its layers are taken as they are. Bytes get rows of their own, which begin
+as those of the tokens of one byte. Opening sentinels begin as the model's bos, closing ones and eos as its eos, all
+other specials as the mean of all tokens, which changes the distribution least (Hewitt, "Initializing New Word
+Embeddings for Pretrained Language Models", 2021). Tables that a stock model has not (further heads, n-grams) begin as
+in any run, at zero.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from byteproxy.errors import InputError
+from byteproxy.export.llama import load_llama
+from byteproxy.export.stock import CONFIG, stock_config
+from byteproxy.export.tokenizer import TOKENIZER
+from byteproxy.model.transformer import Transformer
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig
+from byteproxy.views.bpe import BpeView
+from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
+
+_SHAPE = ("width", "layers", "heads", "key_value_heads", "ffn", "rope_theta", "norm_epsilon", "qk_norm")
+
+
+def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
+    """A run's configuration with the shape of the model in a folder, and with the view that is its tokenizer first.
+
+    Raises InputError if the corpus has no such view, or the configuration asks for what would not be that model.
+    """
+    view = _view(folder)
+    found = [entry.name for entry in store.manifest.views if entry.fingerprint == view.fingerprint]
+    if not found:
+        raise InputError(
+            f"{store.path} has no view that is the tokenizer of {folder}: prepare the corpus with "
+            f"--view {folder / TOKENIZER}"
+        )
+    if config.model.composed or not config.objective.symbols:
+        raise InputError(
+            f'the model in {folder} reads and predicts tokens: let model.inputs be "symbols" and objective.symbols be '
+            "above 0"
+        )
+    if config.model.soft_cap:
+        raise InputError(f"the logits of the model in {folder} are not capped: let model.soft_cap be 0")
+    try:
+        shape = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8"))).shape
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{folder} holds no model that can be read: {error}") from error
+    others = tuple(name for name in config.views if name != found[0])
+    model = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
+    return replace(config, views=(found[0], *others), model=model)
+
+
+@torch.no_grad()
+def start_from(model: Transformer, vocab: Vocab, folder: Path) -> None:
+    """Give a run's model, whose first view is the tokenizer, the weights of the model in a folder.
+
+    Raises InputError if they are not of its shape; see `fitted`.
+    """
+    view = _view(folder)
+    stock, _ = load_llama(folder)
+    tokens, symbols = len(stock.embed_tokens.weight), vocab.symbol_ids(1)
+    if tokens < view.alphabet_size or len(symbols) != view.alphabet_size:
+        raise InputError(
+            f"the model in {folder} has {tokens} tokens, its tokenizer {view.alphabet_size} and the run's first view "
+            f"{len(symbols)}: give a folder in which they belong together"
+        )
+    single = {string[0]: number for number, string in enumerate(view.strings) if len(string) == 1}
+    bos, eos = _ends(folder, tokens)
+    own = model.state_dict()
+    for name, tensor in stock.state_dict().items():
+        if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads"):
+            own[name].copy_(tensor)
+    for table_VD, theirs_VD in (
+        (model.embed_tokens.weight, stock.embed_tokens.weight),
+        (model.lm_head.weight, stock.lm_head.weight),
+    ):
+        mean_D = theirs_VD[: view.alphabet_size].mean(0)
+        first_D, last_D = (mean_D if end is None else theirs_VD[end] for end in (bos, eos))
+        table_VD[:SPECIALS] = mean_D
+        table_VD[[opening(number) for number in range(vocab.representations)]] = first_D
+        table_VD[[EOS, *(closing(number) for number in range(vocab.representations))]] = last_D
+        table_VD[FIRST_BYTE : FIRST_BYTE + 256] = theirs_VD[[single[byte] for byte in range(256)]]
+        table_VD[symbols.start : symbols.stop] = theirs_VD[: view.alphabet_size]
+
+
+def _view(folder: Path) -> BpeView:
+    if not (folder / TOKENIZER).is_file():
+        raise InputError(f"{folder} holds no {TOKENIZER}: give the folder of a model with its tokenizer")
+    return BpeView.load(folder / TOKENIZER)
+
+
+def _ends(folder: Path, tokens: int) -> tuple[int | None, int | None]:
+    """The ids of bos and eos as the model's config says; where it has one of them only, that is both."""
+    said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    found = []
+    for name in ("bos_token_id", "eos_token_id"):
+        ids = said.get(name)
+        ids = ids if isinstance(ids, list) else [ids]
+        found.append(next((one for one in ids if isinstance(one, int) and 0 <= one < tokens), None))
+    bos, eos = found
+    return (eos if bos is None else bos), (bos if eos is None else eos)

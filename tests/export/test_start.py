@@ -1,0 +1,160 @@
+"""A model of tokens that learns to read bytes: what it knew of tokens stays, and bytes come on top."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.cli.commands import in_process, refusal
+from tests.toy_corpus import toy_documents, toy_store
+
+from byteproxy.config import to_toml
+from byteproxy.errors import InputError
+from byteproxy.evaluate.bpb import raw_bpb
+from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.export.run import read_run
+from byteproxy.export.start import fitted, start_from
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.transformer import Transformer
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.trainer import Trainer, model_of, stream_of
+from byteproxy.views.bpe import BpeView
+
+SHAPE = ModelConfig(width=48, layers=2, heads=4, key_value_heads=2, ffn=96)
+RUN = TrainConfig(
+    stop="60 steps",
+    compile=False,
+    views=("bpe-300",),
+    model=SHAPE,
+    mixture=Mixture("symbols"),
+    shape=Shape(8, 256, 120),
+    validation=Validation(0),
+)
+BOS, EOS = 300, 301
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A corpus, and a Llama of its tokens that was trained here, as transformers would keep it with its tokenizer."""
+    folder = tmp_path_factory.mktemp("start")
+    store, view = toy_store(folder / "c")
+    arm = Trainer(replace(RUN, corpus=str(folder / "c")), store, folder / "arm")
+    arm.run()
+    tokens = Transformer(SHAPE, 302)
+    rows = [*range(320, 620), 14, 2]
+    state = {
+        name: tensor[rows] if name in ("embed_tokens.weight", "lm_head.weight") else tensor
+        for name, tensor in arm.model.state_dict().items()
+    }
+    tokens.load_state_dict(state)
+    export_llama(tokens, 200, folder / "llama", rows=None)
+    config = json.loads((folder / "llama/config.json").read_text())
+    (folder / "llama/config.json").write_text(json.dumps({**config, "bos_token_id": BOS, "eos_token_id": [EOS]}))
+    view.save(folder / "llama/tokenizer.json")
+    return folder, store, view
+
+
+def config_of(made):
+    folder, store, _ = made
+    changes = {"views": (), "model": ModelConfig(byte_heads=2), "mixture": Mixture("paper")}
+    asked = replace(RUN, corpus=str(folder / "c"), **changes)
+    return fitted(asked, store, folder / "llama")
+
+
+def begun(made):
+    config = config_of(made)
+    model = model_of(config, stream := stream_of(config, made[1]))
+    start_from(model, stream.vocab, made[0] / "llama")
+    return model.eval(), stream
+
+
+def logits(model, symbols):
+    with torch.no_grad():
+        return model(symbols, layout_of(np.array([len(symbols)]))) @ model.lm_head.weight.T
+
+
+def test_what_it_makes_of_compressed_text_stays(made):
+    folder, _, view = made
+    model, _ = begun(made)
+    stock = pytest.importorskip("transformers").LlamaForCausalLM.from_pretrained(folder / "llama", dtype=torch.float32)
+    tokens = torch.from_numpy(view.encode(toy_documents()[0].text).symbols[:150].astype(np.int64))
+    with torch.no_grad():
+        wanted = stock(torch.cat((torch.tensor([BOS]), tokens))[None]).logits[0]
+    found = logits(model, torch.cat((torch.tensor([14]), tokens + 320)))
+    torch.testing.assert_close(found[:, 320:], wanted[:, :300], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[:, 2], wanted[:, EOS], rtol=1e-4, atol=1e-4)
+    assert wanted.std() > 0.5
+
+
+def test_bytes_begin_as_the_tokens_of_one_byte(made):
+    model, _ = begun(made)
+    stock, _ = load_llama(made[0] / "llama")
+    strings = made[2].strings
+    for ours, theirs in ((model.embed_tokens, stock.embed_tokens), (model.lm_head, stock.lm_head)):
+        for byte in range(256):
+            assert torch.equal(ours.weight[64 + byte], theirs.weight[strings.index(bytes([byte]))])
+        assert torch.equal(ours.weight[12], theirs.weight[BOS])
+        assert torch.equal(ours.weight[13], theirs.weight[EOS])
+        torch.testing.assert_close(ours.weight[0], theirs.weight[:300].mean(0))
+
+
+def test_training_teaches_it_bytes(made, tmp_path):
+    """And what `--resume` would begin with is what was imported."""
+    folder, store, _ = made
+    texts = [document.text for document in store.documents("validation")]
+    before, stream = begun(made)
+    config = config_of(made)
+    trainer = Trainer(config, store, tmp_path / "run")
+    start_from(trainer.model, trainer.stream.vocab, folder / "llama")
+    trainer.save()
+    kept = read_run(tmp_path / "run").model.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in before.state_dict().items())
+    trainer.run()
+    was, now = (raw_bpb(one.eval(), stream.vocab, texts, 120, 60).bpb for one in (before, trainer.model))
+    assert now < was - 1
+
+
+@pytest.fixture
+def byteproxy(monkeypatch, capsys):
+    return in_process(monkeypatch, capsys)
+
+
+def test_the_command_begins_with_it_and_resumes(byteproxy, made, tmp_path):
+    folder, _, _ = made
+    recipe = tmp_path / "tiny.toml"
+    short = replace(RUN, stop="2 steps", views=(), model=ModelConfig(), mixture=Mixture("paper"))
+    recipe.write_text(to_toml(replace(short, corpus=str(folder / "c"))))
+    status, _, stderr = byteproxy("train", recipe, "--from", folder / "llama", "--out", tmp_path / "run")
+    assert status == 0, stderr
+    run = read_run(tmp_path / "run")
+    assert (run.config.model, run.config.views) == (SHAPE, ("bpe-300",))
+    stock, _ = load_llama(folder / "llama")
+    assert (run.model.norm.weight - stock.norm.weight).abs().max() < 0.1
+    assert (run.model.embed_tokens.weight[320:] - stock.embed_tokens.weight[:300]).abs().mean() < 0.05
+    assert sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == ["step-000000", "step-000002"]
+    (tmp_path / "other").mkdir()
+    said = refusal(byteproxy("train", recipe, "--from", tmp_path / "other", "--out", tmp_path / "more"))
+    assert "holds no tokenizer.json" in said
+
+
+def test_what_does_not_belong_together_is_refused(made, tmp_path):
+    folder, store, view = made
+    for model, named in ((ModelConfig(inputs="mean"), "model.inputs"), (ModelConfig(soft_cap=9.0), "model.soft_cap")):
+        with pytest.raises(InputError, match=named):
+            fitted(replace(RUN, model=model), store, folder / "llama")
+    other = BpeView.train([document.text for document in toy_documents(seed=1)], 280)
+    other.save(tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match=r"no view that is the tokenizer.*--view"):
+        fitted(RUN, store, tmp_path)
+    view.save(tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match="no model that can be read"):
+        fitted(RUN, store, tmp_path)
+    export_llama(Transformer(SHAPE, 290), 200, tmp_path, rows=None)
+    config = fitted(replace(RUN, corpus=str(folder / "c")), store, tmp_path)
+    stream = stream_of(config, store)
+    with pytest.raises(InputError, match="290 tokens, its tokenizer 300"):
+        start_from(model_of(config, stream), stream.vocab, tmp_path)
