@@ -40,7 +40,6 @@ def bits_per_byte(model, tmp_path_factory):
     data = folder / "texts.jsonl"
     data.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
         task = ConfigurableTask(
             config={

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from dataclasses import replace
 
 import numpy as np
@@ -52,10 +53,14 @@ def exported(trained):
     return out, export_run(read_run(trained.folder), out)
 
 
+def offline(*_):
+    raise AssertionError("loading an export asks a network for something")
+
+
 @pytest.fixture(scope="module")
 def stock(exported):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(socket.socket, "connect", offline)
         model = transformers.AutoModelForCausalLM.from_pretrained(exported[0], dtype=torch.float32)
         return model, transformers.AutoTokenizer.from_pretrained(exported[0])
 
@@ -131,6 +136,7 @@ def test_figures_add_up(trained, exported):
     assert f"| {figures['raw_bpb']:.4f} |" in card
     assert f"{figures['text_bytes']['bpe-300']:,}" in card
     assert f"{figures['parameters_that_disappeared']:,}" in card
+    assert "on raw bytes and text compressed by the view `bpe-300`" in card
     assert str(trained.folder.parent) not in card
 
 
@@ -173,6 +179,18 @@ def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
             read_run(tmp_path)
         path.write_bytes(whole)
     assert read_run(tmp_path).state["state"]["step"] == 60
+
+
+def test_a_run_of_a_version_with_fewer_options_is_read(trained, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "run")
+    checkpoint = tmp_path / "run/checkpoints/step-000060"
+    state = json.loads((checkpoint / "state.json").read_text())
+    lines = state["config"].splitlines()
+    older = "\n".join(line for line in lines if not line.startswith(("soft_cap", "tensorboard")))
+    assert len(older) < len(state["config"]) - 20
+    (checkpoint / "state.json").write_text(json.dumps({**state, "config": older}))
+    (checkpoint / "checksums.json").unlink()
+    assert read_run(tmp_path / "run").config == read_run(trained.folder).config
 
 
 def test_what_no_stock_model_has_is_refused_by_name_and_nothing_written(trained, tmp_path):

@@ -20,7 +20,7 @@ tags:
 
 # {name}
 
-A language model that reads and writes raw UTF-8 bytes. It was trained {how}
+A language model that reads and writes raw UTF-8 bytes. It was trained on {shown}
 ([arXiv 2602.04289](https://arxiv.org/abs/2602.04289)) with byteproxy {version}; no compressor is needed to run it.
 
 ```python
@@ -48,7 +48,11 @@ What the run was asked for:
 
 def card(name: str, figures: dict[str, Any], config: TrainConfig) -> str:
     """The card as Markdown. figures: those of `run.export_run`; what is None was not measured, and is left out."""
-    shown = [view for view, count in figures["text_bytes"].items() if view != "raw" and count]
+    shown = [
+        "raw bytes" if view == "raw" else f"text compressed by the view `{view}`"
+        for view, count in figures["text_bytes"].items()
+        if count
+    ]
     rows = {
         "architecture": figures["architecture"],
         "parameters": f"{figures['parameters']:,}",
@@ -66,7 +70,7 @@ def card(name: str, figures: dict[str, Any], config: TrainConfig) -> str:
         heads = " The heads in `byte_heads.safetensors` predict further bytes; only byteproxy reads them."
     return _CARD.format(
         name=name,
-        how=f"on raw bytes and the compressed views {', '.join(shown)}" if shown else "on raw bytes",
+        shown=" and ".join(shown),
         version=__version__,
         context_bytes=figures["context_bytes"],
         heads=heads,

@@ -5,6 +5,7 @@ times over (the model, its tensors, the file to be written), and a pass over wha
 """
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def read_run(folder: Path) -> Trained:
     rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
     model = Transformer(config.model, rows, DTYPES[config.dtype], output_rows)
     state = checkpoint.load(found, model, [])
-    if state["config"] != config.identity:
+    if not _agree(state["config"], config):
         raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
     return Trained(folder, config, model.eval(), state)
 
@@ -61,6 +62,13 @@ def export_run(run: Trained, out: Path) -> dict[str, Any]:
     files[CARD] = card(out.resolve().name, figures, run.config).encode()
     write_folder(out, files)
     return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
+
+
+def _agree(saved: str, config: TrainConfig) -> bool:
+    """Whether a configuration has the shape that a checkpoint was saved with; fields that came later don't count."""
+    then, now = tomllib.loads(saved), tomllib.loads(config.identity)
+    shapes = (now[part].get(name) == value for part in ("model", "shape") for name, value in then[part].items())
+    return all(shapes) and then["views"] == now["views"]
 
 
 def _figures(run: Trained, context: int) -> dict[str, Any]:
