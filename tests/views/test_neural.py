@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_what_stands_behind_a_symbol_is_a_chain_of_prefixes(document, code, pred
     window = first_window(document, of(predictor, code), code)
     behind = strings_behind(window.symbol, predictor, code)
     assert document[: window.size] in behind
-    for shorter, longer in zip(behind, behind[1:], strict=False):
+    for shorter, longer in pairwise(behind):
         assert longer.startswith(shorter)
     for string in behind:
         assert first_window(string, predictor, code) == (window.symbol, len(string))

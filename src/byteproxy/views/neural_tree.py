@@ -2,9 +2,9 @@
 
 A window's symbol depends on its own bytes alone, and the strings that fit are prefix-closed, so they are the nodes of a
 tree. It is expanded from the root, a block of nodes at a time: their counts come from the predictor in one pass, and
-all 256 continuations of each are tried at once in 64-bit integers. There are about 2^W / h of them for h bits a byte near a
-window's end, and each costs the predictor one position, so compiling W = 16 costs what some 40,000 bytes of the corpus
-would.
+all 256 continuations of each are tried at once in 64-bit integers. There are about 2^W / h of them for h bits a byte
+near a window's end, and each costs the predictor one position, so compiling W = 16 costs what some 40,000 bytes of the
+corpus would.
 
 Blocks are taken from the deepest first. So what waits is bounded by a block's children at each of 64 depths, and with
 it what a predictor has to remember of them.
