@@ -76,7 +76,8 @@ def test_every_kind_of_the_design_is_there():
         "token_bytes",
     ]
     assert list(found) == expected
-    assert [name for name, kind in found.items() if kind.trained] == ["bpe", "codebook", "shuffled", "token_bytes"]
+    trained = [name for name, kind in found.items() if kind.trained]
+    assert trained == ["bpe", "codebook", "neural", "shuffled", "token_bytes"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,6 @@ def test_a_file_of_no_kind_is_refused(tmp_path):
             "raw",
             "bits",
             "double_bits",
-            "neural",
             "nibbles",
             "double_bytes",
             "chunks:3",

@@ -63,7 +63,7 @@ def train(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.evaluate.views.figures import needs_training, training_unit
     from byteproxy.views import registry
 
     if registry.is_artefact(spec):
@@ -74,7 +74,7 @@ def train(
         raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
     texts = open_corpus(corpus).train_texts
     _make_folder(out.parent if out else FOLDER)
-    with stage(f"train {spec}", _unit(spec)) as progress:
+    with stage(f"train {spec}", training_unit(spec)) as progress:
         view, seconds = registry.build(spec, texts, progress)
     trained: Any = view
     path = out or FOLDER / f"{view.name}{trained.suffix}"
@@ -130,13 +130,14 @@ def compare(
     from byteproxy.evaluate.views import figures as view_figures
     from byteproxy.evaluate.views.compare_page import compare_page
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.terminal import comparison_tables
+    from byteproxy.evaluate.views.terminal import comparison_tables, order_text
     from byteproxy.page import write_page
 
     results = view_figures.compare(views or _all_kinds(), open_corpus(corpus), side, most_bytes, seed, stage)
     write_page(compare_page(results), out)
     people = console(json)
     people.print(*comparison_tables(results), sep="\n")
+    people.print(order_text(results), soft_wrap=True, markup=False)
     people.print(
         f"Near-duplicates left out: {results['near_duplicates_dropped']:,}\nPage: {out}", markup=False, soft_wrap=True
     )
@@ -165,7 +166,7 @@ def inspect(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.evaluate.views.figures import needs_training, training_unit
     from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
     from byteproxy.page import write_page
     from byteproxy.progress import silent
@@ -178,7 +179,7 @@ def inspect(
     texts = open_corpus(corpus).train_texts
     viewed = []
     for spec in dict.fromkeys(views or _all_kinds()):
-        with stage(f"train {spec}", _unit(spec)) if needs_training(spec) else nullcontext(silent) as progress:
+        with stage(f"train {spec}", training_unit(spec)) if needs_training(spec) else nullcontext(silent) as progress:
             view = build(spec, texts, progress).view
         viewed.append(Viewed(spec, view, view.encode(document)))
     write_page(inspect_page(name, document, viewed, most_bytes), out)
@@ -231,13 +232,6 @@ def _all_kinds() -> tuple[str, ...]:
     from byteproxy.views.registry import kinds
 
     return tuple(name for name, kind in kinds().items() if not getattr(kind, "slow", False))
-
-
-def _unit(spec: str) -> str:
-    """What the progress of training a view counts."""
-    from byteproxy.views.registry import kind
-
-    return getattr(kind(spec.partition(":")[0]), "progress_unit", "B")
 
 
 def _with_option(spec: str, name: str, value: str | float | None) -> str:
