@@ -218,3 +218,20 @@ def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
     status, stdout, stderr = views("compare", "--corpus", corpus, "--json")
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
+
+
+def test_a_neural_view_is_trained_with_a_model_of_some_size(views, corpus, tmp_path):
+    result = views("train", "neural:12,steps=1", "--size", "1m", "--corpus", corpus, "--json")
+    assert result[0] == 0, result[2]
+    trained = last_object(result)
+    assert trained["path"] == "runs/views/neural-12.neural"
+    assert trained["alphabet_size"] == 1 << 12
+    shown = views("compare", trained["path"], "gzip", "--corpus", corpus, "--json")
+    compared = last_object(shown)
+    figures = compared["views"][trained["path"]]
+    assert figures["nodes"] >= 256
+    assert figures["compile_seconds"] > 0
+    assert {"collision_share", "lcp80_share"} <= figures["fuzzy"].keys()
+    assert compared["paper_order_holds"] is None
+    assert "Steadiest first" in shown[2]
+    assert "'size=1m' is no option here" in refusal(views("train", "bpe:300", "--size", "1m", "--corpus", corpus))
