@@ -82,6 +82,9 @@ def test_a_walk_never_goes_on_from_what_is_hard_to_go_on_from():
         extended = set(kept) - ended
         assert len(kept) < len(every)
         assert all(symbols[string] == symbol for string, symbol in kept.items())
+        if criterion == "monotonic":  # a single byte has risen from nothing that is known
+            single = {string for string in every if len(string) == 2}
+            assert single <= set(kept)
         if criterion == "global":
             cut = {string for string in ended if any(string + bytes([b]) in entropy for b in range(256))}
             level = max(entropy[string] for string in extended)

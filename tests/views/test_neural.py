@@ -267,3 +267,20 @@ def test_long_strings_end():
     tree = expanded(Rereading(certain), Code(12))
     assert tree.depth.max() == LONGEST
     assert [window.size for window in windows(bytes(150), [], certain, Code(12))] == [64, 64, 22]
+
+
+class Uniform(Hashed):
+    """Every byte alike: intervals of whole blocks, without a gap."""
+
+    def counts(self, prefixes):
+        return np.full((len(prefixes), 256), 1 << (self.precision - 8))
+
+
+def test_an_interval_that_is_one_block_fits():
+    """16 bits are two bytes, exactly, and the symbol is their number."""
+    code, predictor = Code(16, 16), Uniform()
+    tree = expanded(Rereading(predictor), code)
+    symbols = dict(zip(tree.strings(), tree.symbol.tolist(), strict=True))
+    assert len(symbols) == 256 + 65536
+    assert all(symbol == int.from_bytes(string.ljust(2, b"\0"), "big") for string, symbol in symbols.items())
+    assert windows(b"abcde", [], predictor, code) == [(0x6162, 2), (0x6364, 2), (0x6500, 1)]

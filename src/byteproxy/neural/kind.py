@@ -29,8 +29,8 @@ from byteproxy.views.segments import Criterion, Thresholds, cuts_of, thresholds
 if TYPE_CHECKING:
     from byteproxy.neural.predictor import ModelPredictor
 
-SAMPLE_BYTES = 1_000_000
-"""Text from which thresholds are found."""
+SAMPLE_BYTES, CONTEXT_BYTES = 1_000_000, 100_000
+"""Text from which thresholds are found: by a walk, and by a pass of the model, which costs far more."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class NeuralKind(NeuralView):
         if options.segments == "walk":
             tree = _cut_by_walk(tree, options, sample)
         elif options.segments == "context":
-            context = thresholds(_in_context(predictor, sample), options.criterion, options.quantile)
+            context = thresholds(_in_context(predictor, _first(sample)), options.criterion, options.quantile)
         fingerprint = predictor.fingerprint
         about = Compiled(options.code, fingerprint, options.parts, options.segments, context, seconds)
         return cls._ready(tree, about, predictor.to_bytes())
@@ -160,6 +160,16 @@ def _sampled(texts: Iterable[bytes], kept: list[bytes]) -> Iterable[bytes]:
             kept.append(text)
             size += len(text)
         yield text
+
+
+def _first(sample: Sequence[bytes]) -> list[bytes]:
+    """Texts until CONTEXT_BYTES are together, the last one cut."""
+    found, left = [], CONTEXT_BYTES
+    for text in sample:
+        if left > 0:
+            found.append(text[:left])
+            left -= len(text)
+    return found
 
 
 def _only_steps(progress: Progress) -> Stage:
