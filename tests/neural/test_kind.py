@@ -53,11 +53,17 @@ def test_options_that_cannot_be(spec, said):
 
 def test_made_from_text_saved_and_opened(tmp_path, tiny):
     reports = []
-    report = lambda done, total, note="": reports.append((done, total))  # noqa: E731
+    notes = []
+
+    def report(done, total, note=""):
+        reports.append((done, total))
+        notes.append(note)
+
     built = registry.build("neural:12,steps=4", lambda: TEXTS, report)
     view = built.view
     check_identity(view)
     assert reports[-1] == (4, 4)
+    assert notes[-1].endswith("strings found")
     assert built.train_seconds > view.about.compile_seconds > 0
     view.save(tmp_path / "a.neural")
     again = registry.build(str(tmp_path / "a.neural"), lambda: ()).view

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.views.predictors import Hashed
 
 from byteproxy.errors import InputError
+from byteproxy.views import neural_tree
 from byteproxy.views.coder import LONGEST, Code, Interval, checked, counts_of
 from byteproxy.views.neural import first_window, information, packed, strings_behind, windows
 from byteproxy.views.neural_tree import Rereading, expanded, pruned
@@ -284,3 +285,24 @@ def test_an_interval_that_is_one_block_fits():
     assert len(symbols) == 256 + 65536
     assert all(symbol == int.from_bytes(string.ljust(2, b"\0"), "big") for string, symbol in symbols.items())
     assert windows(b"abcde", [], predictor, code) == [(0x6162, 2), (0x6364, 2), (0x6500, 1)]
+
+
+@given(st.lists(texts, min_size=1, max_size=4), codes, predictors)
+@settings(max_examples=25, deadline=None)
+def test_one_step_of_expanding_is_the_coders_for_windows_of_any_size(documents, code, predictor):
+    """Trees of 24 bits are too large for a test, but not what is done to one of their nodes."""
+    of(predictor, code)
+    prefixes = [document[: first_window(document, predictor, code).size] if document else b"" for document in documents]
+    intervals = [interval_of(prefix, predictor, code) for prefix in prefixes]
+    counts = [predictor.of(prefix).tolist() for prefix in prefixes]
+    counts = [row if prefix else code.first_counts(row) for prefix, row in zip(prefixes, counts, strict=True)]
+    low, size = (np.array(column, np.uint64) for column in zip(*intervals, strict=True))
+    rows, bytes_, lows, sizes = neural_tree._children(low, size, np.array(counts), code)
+    expected = []
+    for row, (interval, own) in enumerate(zip(intervals, counts, strict=True)):
+        for byte in range(256):
+            further = code.narrowed(interval, own, byte)
+            if code.fits(further):
+                expected.append((row, byte, *further))
+    found = (column.tolist() for column in (rows, bytes_, lows, sizes))
+    assert list(zip(*found, strict=True)) == expected

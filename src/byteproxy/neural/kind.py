@@ -100,18 +100,30 @@ class NeuralKind(NeuralView):
         from byteproxy.neural.training import trained
 
         kept: list[bytes] = []
+        reached = (0, 0)
+
+        def steps(done: int, total: int, note: str = "") -> None:
+            nonlocal reached
+            reached = done, total
+            progress(done, total, note)
+
         with tempfile.TemporaryDirectory() as folder:
             given = _sampled(texts, kept)
             predictor = trained(
-                given, Path(folder), options.size, options.stop, options.seed, options.precision, _only_steps(progress)
+                given, Path(folder), options.size, options.stop, options.seed, options.precision, _only_steps(steps)
             )
-        return cls.compiled(predictor, options, kept)
+        return cls.compiled(
+            predictor, options, kept, lambda done, _, note="": progress(*reached, f"{done:,} {note or 'strings found'}")
+        )
 
     @classmethod
     def compiled(
         cls, predictor: "ModelPredictor", options: NeuralOptions, sample: Sequence[bytes], progress: Progress = silent
     ) -> "NeuralKind":
-        """The view of a predictor that is there. sample: text to find thresholds from. progress: strings found."""
+        """The view of a predictor that is there. sample: text to find thresholds from.
+
+        progress: strings found, the total being 0; then bytes that are read for thresholds in context.
+        """
         begin = time.perf_counter()
         tree = expanded(predictor, options.code, progress, MOST_NODES)
         seconds = time.perf_counter() - begin
@@ -124,7 +136,7 @@ class NeuralKind(NeuralView):
         if options.segments == "walk":
             tree = _cut_by_walk(tree, options, sample)
         elif options.segments == "context":
-            context = thresholds(_in_context(predictor, _first(sample)), options.criterion, options.quantile)
+            context = thresholds(_in_context(predictor, _first(sample), progress), options.criterion, options.quantile)
         fingerprint = predictor.fingerprint
         about = Compiled(options.code, fingerprint, options.parts, options.segments, context, seconds)
         return cls._ready(tree, about, predictor.to_bytes())
@@ -183,12 +195,16 @@ def _predictor(weights: bytes) -> "ModelPredictor":
     return ModelPredictor.from_bytes(weights)
 
 
-def _in_context(predictor: "ModelPredictor", documents: Sequence[bytes]) -> list[np.ndarray]:
+def _in_context(
+    predictor: "ModelPredictor", documents: Sequence[bytes], progress: Progress = silent
+) -> list[np.ndarray]:
     import torch
 
     from byteproxy.neural.entropies import entropies
 
-    return entropies(predictor.model(torch.float32), documents)
+    return entropies(
+        predictor.model(torch.float32), documents, lambda done, total, note="": progress(done, total, "bytes read")
+    )
 
 
 def _cutter(weights: bytes, chosen: Thresholds) -> "Callable[[Sequence[bytes]], list[np.ndarray]]":
