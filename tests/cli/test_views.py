@@ -10,6 +10,7 @@ import pytest
 from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.toy_corpus import toy_store
 
+from byteproxy.cli import views as cli_views
 from byteproxy.evaluate.views import figures as view_figures
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
@@ -213,6 +214,7 @@ def test_a_folder_that_cannot_be_made_is_said(views, corpus, tmp_path):
 def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
     (tmp_path / "a.py").write_bytes(b"def f(): pass\n")
     few = {name: kind for name, kind in kinds().items() if not kind.trained}
+    assert set(cli_views._all_kinds()) == set(kinds()) - {"neural"}, "what takes minutes has to be named"
     monkeypatch.setattr(registry, "kinds", lambda: few)
     status, stdout, stderr = views("inspect", "a.py", "--json")
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
