@@ -12,8 +12,8 @@ walk      where the predictor, asked for the window's own bytes, does not know t
           high (the empty one aside, which says nothing), so that they are never extended. It is a smaller set of
           strings and costs nothing.
 context   where the predictor, asked for the document up to there, does not know it (the paper's). It needs a model
-          pass over the text; who has the model gives `cuts`. This one is no pure function of the bytes alone: what else is
-          in a batch changes the last bits of an entropy, and may move a boundary that hangs on them.
+          pass over the text; who has the model gives `cuts`. This one is no pure function of the bytes alone: what else
+          is in a batch changes the last bits of an entropy, and may move a boundary that hangs on them.
 
 Costs what `codebook` costs. Memory: some 100 bytes a string.
 """
