@@ -22,8 +22,8 @@ from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.config import ModelConfig
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.flops import fastest_dtype
+from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig
 from byteproxy.train.trainer import Trainer
@@ -48,8 +48,7 @@ VARIANTS: dict[str, dict] = {
 
 def measure(say: Callable[[str], None]) -> dict:
     """Figures of every variant."""
-    fastest = fastest_dtype()
-    dtype = next(name for name, known in DTYPES.items() if known == fastest)
+    dtype = fastest_dtype("cpu")
     figures: dict = {"steps": STEPS, "positions_a_step": 4096}
     with tempfile.TemporaryDirectory() as folder:
         say("prepare the corpus ...")

@@ -37,8 +37,9 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train import compiler
+from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.flops import fastest_dtype, matrix_rate, training_flops
+from byteproxy.train.flops import matrix_rate, training_flops
 from byteproxy.train.optim import OptimConfig, optimizers
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
@@ -58,7 +59,7 @@ COMPOSED = {"inputs": "mean", "hashed_rows": 0}
 
 def measure(say: Callable[[str], None]) -> dict:
     """Figures of two sizes on this machine."""
-    dtype = fastest_dtype()
+    dtype = DTYPES[fastest_dtype("cpu")]
     figures: dict = {"dtype": str(dtype).removeprefix("torch."), "torch": torch.__version__}
     for size in SHAPES:
         say(f"{size} beside transformers ...")

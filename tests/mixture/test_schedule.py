@@ -13,7 +13,7 @@ def test_the_papers_schedule():
     assert at(PAPER, 0, 1000) == Moment(0.4, "pairs", "random")
     assert at(PAPER, 100, 1000) == Moment(pytest.approx(0.65), "pairs", "random")
     assert at(PAPER, 199, 1000).mode == "pairs"
-    assert at(PAPER, 200, 1000) == at(PAPER, 999, 1000) == Moment(0.9, "one", "random")
+    assert at(PAPER, 200, 1000) == at(PAPER, 999, 1000) == Moment(0.9, "one", "random", number=1)
     assert at(BYTES, 0, 10) == at(BYTES, 9, 10) == Moment(0.0, "one", "random")
     assert PAPER.needs_view
     assert not BYTES.needs_view

@@ -12,7 +12,7 @@ from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
-from byteproxy.store.passages import Anchors, Passages, cut_shard
+from byteproxy.store.passages import Anchors, Passages, cut_at_anchors
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 
@@ -52,6 +52,19 @@ def all_anchors(store: Store, view: str, shard: int) -> set[tuple[int, int, int]
     return found
 
 
+def all_boundaries(store: Store, view: str, shard: int) -> set[tuple[int, int, int]]:
+    """Row, byte offset and symbol offset of every place where a unit ends or a document begins, with plain loops."""
+    batch = store._view(view, shard)
+    found, at_byte, at_symbol = set(), 0, 0
+    for row in range(batch.num_rows):
+        found.add((row, at_byte, at_symbol))
+        for span in batch["spans"][row].as_py():
+            at_byte, at_symbol = at_byte + span, at_symbol + 1
+            if span:
+                found.add((row, at_byte, at_symbol))
+    return found
+
+
 def check_passages(store: Store, side: str, names: tuple[str, ...], max_bytes: int) -> None:
     passages = passages_of(store, side, names, max_bytes)
     texts: list[bytes] = []
@@ -77,7 +90,8 @@ def check_cuts(store: Store, passages: Passages, names: tuple[str, ...], max_byt
     """Every passage's end is the one that the rule names."""
     for shard in set(passages.shard.tolist()):
         buffer = store.text_buffer(shard)
-        anchors = [all_anchors(store, name, shard) for name in names or ("words",)]
+        places = all_boundaries if len(names) > 1 else all_anchors
+        anchors = [places(store, name, shard) for name in names or ("words",)]
         shared = set.intersection(*({(row, byte) for row, byte, _ in of_view} for of_view in anchors))
         for p in np.flatnonzero(passages.shard == shard).tolist():
             row, start, end = (int(a[p]) for a in (passages.document, passages.byte_start, passages.byte_end))
@@ -162,7 +176,7 @@ def test_cuts_at_dense_anchors(documents: list[tuple[str, set[int]]], max_bytes:
     at = [(row, offsets[row] + anchor) for row, own in enumerate(anchors) for anchor in own]
     rows, places = np.array(at, dtype=np.int64).reshape(-1, 2).T
     buffer = np.frombuffer(b"".join(texts), dtype=np.uint8)
-    passages = cut_shard(7, buffer, offsets, [Anchors(rows, places, places * 3)], 1, max_bytes)
+    passages = cut_at_anchors(7, buffer, offsets, Anchors(rows, places, places * 3), max_bytes)
     ends = [ends_at_anchors(text, own, max_bytes) for text, own in zip(texts, anchors, strict=True)]
     assert passages.byte_start.tolist() == [offsets[row] + at for row, own in enumerate(ends) for at in own[:-1]]
     assert passages.byte_end.tolist() == [offsets[row] + at for row, own in enumerate(ends) for at in own[1:]]

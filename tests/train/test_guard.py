@@ -58,6 +58,17 @@ def test_a_resumed_run_judges_alike(norms, stop, most_skips):
     assert said == whole
 
 
+def test_what_was_usual_in_another_phase_is_forgotten():
+    guard = Guard(10.0, most_skips=0)
+    assert all(guard.judge(step, 0.1, 1.0, phase=0) is None for step in range(200))
+    resumed = Guard(10.0, most_skips=0)
+    resumed.take_up(json.loads(json.dumps(guard.state())))
+    for one in (guard, resumed):
+        assert all(one.judge(200 + step, 5.0, 1.0, phase=1) is None for step in range(20))
+        with pytest.raises(InputError, match="median of the last 20 steps"):
+            one.judge(220, 51.0, 1.0, phase=1)
+
+
 def test_a_spike_is_said_in_numbers_and_forgotten():
     guard = Guard(10.0, 20)
     assert all(guard.judge(step, 7.5, 1.0) is None for step in range(200))

@@ -127,13 +127,13 @@ def test_less_at_once_needs_less_memory(store):
 def test_without_a_rate_the_machine_is_measured(store, monkeypatch):
     asked = []
 
-    def rate(dtype, shape):
-        asked.append((dtype, shape))
+    def rate(dtype, shape, device):
+        asked.append((dtype, shape, device.type))
         return 5e9
 
     monkeypatch.setattr(train_plan, "matrix_rate", rate)
-    plan = plan_run(CONFIG, store)
-    assert asked == [(torch.float32, (512, 32, 64))]
+    plan = plan_run(replace(CONFIG, device="cpu"), store)
+    assert asked == [(torch.float32, (512, 32, 64), "cpu")]
     assert (plan.machine_rate, plan.rate) == (5e9, 2e9)
     assert "40 % of the rate" in plan.assumed[0]
 

@@ -69,6 +69,10 @@ def test_training_lowers_the_loss_in_both_representations(store, tmp_path, optim
         assert sum(values[-5:]) / 5 < 0.75 * values[0]
 
 
+def test_the_guard_hears_which_phase_it_is(undisturbed):
+    assert undisturbed[1].guard.state()["phase"] == 1
+
+
 def test_two_runs_with_one_seed_are_the_same_and_another_seed_differs(store, undisturbed, tmp_path):
     folder, trainer = undisturbed
     again = Trainer(CONFIG, store, tmp_path / "again")

@@ -38,8 +38,8 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.study.machine import machine
 from byteproxy.train.budget import steps_for_flops, training_rate
-from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype
+from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.base import View
@@ -159,10 +159,7 @@ def _equal_compute(
     """Every arm's configuration, with as many steps as bring it to the same FLOPs."""
     told = out / "budget.json"
     if not told.exists():
-        dtype = study.dtype
-        if dtype == "auto":
-            fastest = fastest_dtype()
-            dtype = next(name for name, known in DTYPES.items() if known == fastest)
+        dtype = fastest_dtype() if study.dtype == "auto" else study.dtype
         with stage("measure this machine", "arms") as progress:
             seconds_per_flop = 0.0
             for done, mixture in enumerate(study.arms.values(), 1):

@@ -138,12 +138,13 @@ BYTES = Mixture("bytes")
 
 
 class Moment(NamedTuple):
-    """What holds at one optimizer step."""
+    """What holds at one optimizer step; number is the phase's, among those with a share."""
 
     rate: float
     mode: Mode
     order: Order
     view: str = ""
+    number: int = 0
 
 
 def at(mixture: Mixture, step: int, steps: int) -> Moment:
@@ -154,4 +155,4 @@ def at(mixture: Mixture, step: int, steps: int) -> Moment:
     phase, begin = phases[number], ends[number - 1] if number else 0.0
     length = phase.share * steps
     rate = phase.rate_at(min(1.0, max(0.0, (step - begin) / length)))
-    return Moment(rate, phase.mode, phase.order, phase.view)
+    return Moment(rate, phase.mode, phase.order, phase.view, number)

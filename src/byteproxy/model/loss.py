@@ -17,8 +17,9 @@ import torch.nn.functional as F
 
 from byteproxy.vocab import SPECIALS, Vocab
 
-LOGITS = 1 << 20  # that exist at the same time
+LOGITS = 1 << 20  # that exist at the same time: about what a core's cache holds
 _SMALLEST, _LARGEST = 128, 1024  # positions in a chunk
+_CUDA = 32  # times as much of both on CUDA, where a chunk costs some twenty launches, however small it is
 
 
 class Entries(NamedTuple):
@@ -55,7 +56,7 @@ def typed_bits(
     """The bits that each position's target costs, float32 [N]; all positions of one representation, no gradient."""
     rows_RD = softmax_rows(head_VD, representation, vocab).to(hidden_ND.dtype)
     local_N = local_targets(targets_N, representation, vocab)
-    chunk = _chunk(len(rows_RD))
+    chunk = _chunk(len(rows_RD), hidden_ND.is_cuda)
     nats = [
         F.cross_entropy(_capped(F.linear(x_CD, rows_RD).float(), soft_cap), target_C, reduction="none")
         for x_CD, target_C in zip(hidden_ND.split(chunk), local_N.split(chunk), strict=True)
@@ -82,9 +83,10 @@ def local_targets(targets_N: torch.Tensor, representation: int, vocab: Vocab) ->
     return local_N
 
 
-def _chunk(logits_per_position: int) -> int:
+def _chunk(logits_per_position: int, cuda: bool) -> int:
     """Positions whose logits exist at the same time: a power of two, so that few shapes occur."""
-    return min(_LARGEST, max(_SMALLEST, 1 << (LOGITS // logits_per_position).bit_length() - 1))
+    logits, largest = (_CUDA * LOGITS, _CUDA * _LARGEST) if cuda else (LOGITS, _LARGEST)
+    return min(largest, max(_SMALLEST, 1 << (logits // logits_per_position).bit_length() - 1))
 
 
 def _capped(logit: torch.Tensor, soft_cap: float) -> torch.Tensor:
@@ -109,7 +111,7 @@ class _Summed(torch.autograd.Function):
         heads, rows, width = rows_JRD.shape
         rows_XD = rows_JRD.reshape(heads * rows, width)
         position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
-        chunk = _chunk(heads * rows)
+        chunk = _chunk(heads * rows, hidden_ND.is_cuda)
         bounds = torch.arange(0, len(position_P) + chunk, chunk, device=place_E.device)
         of_chunk = torch.searchsorted(place_E, bounds).tolist()
         nats_E = torch.empty(len(position_E), device=hidden_ND.device)
@@ -117,10 +119,11 @@ class _Summed(torch.autograd.Function):
         drows_XD = torch.zeros_like(rows_XD, dtype=torch.float32) if wanted else rows_XD
         for number, first in enumerate(range(0, len(position_P), chunk)):
             here = slice(of_chunk[number], of_chunk[number + 1])
-            # The last chunk is filled up: kernels are made, and kept, for every shape that they meet.
             at_C = position_P[first : first + chunk]
-            x_CD = hidden_ND[F.pad(at_C, (0, chunk - len(at_C)))]
-            logit_CJR = F.linear(x_CD, rows_XD).float().view(chunk, heads, rows)
+            # A CPU's last chunk is filled up: its kernels are made, and kept, for every shape that they meet.
+            size = len(at_C) if hidden_ND.is_cuda else chunk
+            x_CD = hidden_ND[F.pad(at_C, (0, size - len(at_C)))]
+            logit_CJR = F.linear(x_CD, rows_XD).float().view(size, heads, rows)
             logit_CJR = _capped(logit_CJR, soft_cap)
             sum_CJ = logit_CJR.logsumexp(-1)
             place_X = (place_E[here] - first) * heads + head_E[here]
@@ -134,7 +137,7 @@ class _Summed(torch.autograd.Function):
             dlogit_CJR.view(-1).index_add_(0, index_X, -weight_E[here])
             if bend_CJR is not None:
                 dlogit_CJR *= bend_CJR
-            dlogit_CX = dlogit_CJR.view(chunk, -1).to(hidden_ND.dtype)
+            dlogit_CX = dlogit_CJR.view(size, -1).to(hidden_ND.dtype)
             dhidden_ND[at_C] = (dlogit_CX @ rows_XD)[: len(at_C)]
             drows_XD += dlogit_CX.mT @ x_CD
         ctx.save_for_backward(dhidden_ND, drows_XD.view_as(rows_JRD))

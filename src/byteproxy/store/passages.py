@@ -1,9 +1,12 @@
-"""Passages: documents cut at anchors into the pieces that training draws.
+"""Passages: documents cut into the pieces that training draws, where symbols end.
 
-Cutting is greedy and costs a few steps per passage; nothing is read but anchors and the bytes before them.
+Cutting is greedy. In one view it is done at anchors and costs a few steps a passage: nothing is read but these and the
+bytes before them. Views that cut a text in their own ways share few anchors, and many ends of symbols: so with several
+views these are counted, byte by byte, which costs a pass over all spans, and as much memory as there is text.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba as nb
 import numpy as np
@@ -58,51 +61,58 @@ def units_between(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np
     return units
 
 
-def cut_shard(
-    shard: int, text: np.ndarray, text_offsets: np.ndarray, views: list[Anchors], named: int, max_bytes: int
+class Spans(NamedTuple):
+    """All spans of a shard in one view.
+
+    offsets: int64 [documents + 1], where each document's symbols start. spans: unsigned [symbols], in bytes of text.
+    """
+
+    offsets: np.ndarray
+    spans: np.ndarray
+
+
+def cut_at_anchors(
+    shard: int, text: np.ndarray, text_offsets: np.ndarray, anchors: Anchors, max_bytes: int
 ) -> Passages:
-    """The passages of one shard.
+    """The passages of one shard in one view.
 
     text: uint8 [bytes]. text_offsets: int64 [documents + 1], where each document starts in it.
-    views: cuts are made only where all of these have an anchor; with none, anywhere.
-    named: how many of the views, from the front, the passages give symbol offsets for.
     """
-    if views:
-        document, candidates, symbols = _shared_anchors(text_offsets, views)
-        firsts = np.searchsorted(document, np.arange(len(text_offsets)))
-        cuts = np.empty((3, len(candidates)), dtype=np.int64)
-        count = _cut_at(candidates, firsts, text, max_bytes, cuts)
-        rows, starts, ends = cuts[:, :count]
-        byte_start, byte_end = candidates[starts], candidates[ends]
-        symbol_start, symbol_end = symbols[:named, starts], symbols[:named, ends]
-    else:
-        shortest = (max_bytes + 1) // 2
-        cuts = np.empty((3, int((np.diff(text_offsets) // shortest + 1).sum())), dtype=np.int64)
-        count = _cut_anywhere(text_offsets, text, max_bytes, cuts)
-        rows, byte_start, byte_end = cuts[:, :count]
-        symbol_start = symbol_end = np.empty((0, count), dtype=np.int64)
-    return Passages(np.full(count, shard, dtype=np.int32), rows, byte_start, byte_end, symbol_start, symbol_end)
+    kept = np.flatnonzero(np.diff(text_offsets)[anchors.document] > 0)  # empty documents have none: nothing is cut
+    document, candidates, symbols = anchors.document[kept], anchors.byte[kept], anchors.symbol[kept]
+    firsts = np.searchsorted(document, np.arange(len(text_offsets)))
+    cuts = np.empty((3, len(candidates)), dtype=np.int64)
+    count = _cut_at(candidates, firsts, text, max_bytes, cuts)
+    rows, starts, ends = cuts[:, :count]
+    return _passages(shard, rows, candidates[starts], candidates[ends], symbols[None, starts], symbols[None, ends])
 
 
-def _shared_anchors(text_offsets: np.ndarray, views: list[Anchors]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Documents and byte offsets [shared] of the anchors that all views have, and symbol offsets [V, shared].
-
-    Empty documents have none: there is nothing to cut.
-    """
-    keys: np.ndarray | None = None
-    picked: list[np.ndarray] = []
+def cut_anywhere(
+    shard: int, text: np.ndarray, text_offsets: np.ndarray, views: list[Spans], max_bytes: int
+) -> Passages:
+    """The passages of one shard, cut wherever a symbol of every view ends; with no views, at any byte."""
+    ends = np.zeros(len(text), np.uint8)
     for view in views:
-        kept = np.flatnonzero(np.diff(text_offsets)[view.document] > 0)
-        # A document's end and the next one's start are the same byte: the row keeps them apart.
-        own = view.byte[kept] + view.document[kept]
-        if keys is None:
-            keys, picked = own, [kept]
-        else:
-            keys, before, here = np.intersect1d(keys, own, assume_unique=True, return_indices=True)
-            picked = [*(pick[before] for pick in picked), kept[here]]
-    first = views[0]
-    symbols = np.stack([view.symbol[pick] for view, pick in zip(views, picked, strict=True)])
-    return first.document[picked[0]], first.byte[picked[0]], symbols
+        _count_ends(view.spans, ends)
+    most = 2 * (np.diff(text_offsets) // max_bytes) + 2  # two in a row are longer than max_bytes
+    cuts = np.empty((3, int(most.sum())), dtype=np.int64)
+    count = _cut_where(text_offsets, text, ends, len(views), max_bytes, cuts)
+    rows, byte_start, byte_end = cuts[:, :count]
+    symbols = np.empty((2, len(views), count), dtype=np.int64)
+    for number, view in enumerate(views):
+        _find_symbols(text_offsets, view.offsets, view.spans, rows, byte_end, symbols[0, number], symbols[1, number])
+    return _passages(shard, rows, byte_start, byte_end, *symbols)
+
+
+def _passages(
+    shard: int,
+    rows: np.ndarray,
+    byte_start: np.ndarray,
+    byte_end: np.ndarray,
+    symbol_start: np.ndarray,
+    symbol_end: np.ndarray,
+) -> Passages:
+    return Passages(np.full(len(rows), shard, np.int32), rows, byte_start, byte_end, symbol_start, symbol_end)
 
 
 @nb.njit(cache=True)
@@ -133,20 +143,64 @@ def _cut_at(candidates: np.ndarray, firsts: np.ndarray, text: np.ndarray, max_by
 
 
 @nb.njit(cache=True)
-def _cut_anywhere(text_offsets: np.ndarray, text: np.ndarray, max_bytes: int, cuts: np.ndarray) -> int:
-    """As `_cut_at` where every byte is a candidate; cuts [3, passages] get row, first byte and end."""
+def _cut_where(
+    text_offsets: np.ndarray, text: np.ndarray, ends: np.ndarray, wanted: int, max_bytes: int, cuts: np.ndarray
+) -> int:
+    """As `_cut_at`, where a byte is a candidate's last one if `ends` of it is `wanted`; cuts [3, passages] get row,
+    first byte and end. Every document's last byte is one.
+    """
     count = 0
     for row in range(len(text_offsets) - 1):
         here, last = text_offsets[row], text_offsets[row + 1]
         while here < last:
-            end = min(here + max_bytes, last)
-            if end < last:
+            end = last
+            if last - here > max_bytes:
+                end = here + max_bytes
+                while end > here and ends[end - 1] != wanted:
+                    end -= 1
                 line = end
-                while 2 * (line - here) >= max_bytes and text[line - 1] != NEWLINE:
+                while 2 * (line - here) >= max_bytes and (text[line - 1] != NEWLINE or ends[line - 1] != wanted):
                     line -= 1
                 if 2 * (line - here) >= max_bytes and line > here:
                     end = line
+                if end == here:
+                    end += max_bytes + 1
+                    while ends[end - 1] != wanted:
+                        end += 1
             cuts[0, count], cuts[1, count], cuts[2, count] = row, here, end
             count += 1
             here = end
     return count
+
+
+@nb.njit(cache=True)
+def _count_ends(spans: np.ndarray, ends: np.ndarray) -> None:
+    """Add 1 to the last byte of every symbol with a span."""
+    at = 0
+    for span in spans:
+        if span:
+            at += span
+            ends[at - 1] += 1
+
+
+@nb.njit(cache=True)
+def _find_symbols(
+    text_offsets: np.ndarray,
+    symbol_offsets: np.ndarray,
+    spans: np.ndarray,
+    rows: np.ndarray,
+    byte_end: np.ndarray,
+    symbol_start: np.ndarray,
+    symbol_end: np.ndarray,
+) -> None:
+    """Fill in the symbols of passages, each of which ends where a symbol does."""
+    row, at, symbol = -1, 0, 0
+    for passage in range(len(rows)):
+        if rows[passage] != row:
+            row = rows[passage]
+            at, symbol = text_offsets[row], symbol_offsets[row]
+        symbol_start[passage] = symbol
+        while at < byte_end[passage]:
+            at += spans[symbol]
+            symbol += 1
+        symbol_end[passage] = symbol

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest, read_batch, read_manifest
-from byteproxy.store.passages import Anchors, Passages, cut_shard, units_between
+from byteproxy.store.passages import Anchors, Passages, Spans, cut_anywhere, cut_at_anchors, units_between
 from byteproxy.store.table import VERSION as TABLE_VERSION
 from byteproxy.store.table import Table, kept_table
 from byteproxy.store.verified import REPAIR, ensure_unaltered, verify
@@ -131,26 +132,24 @@ class Store:
     def passages(self, shard: int, view_names: tuple[str, ...], max_bytes: int) -> Passages:
         """A shard cut into passages of at most `max_bytes`, which cover every byte and symbol exactly once.
 
-        Cuts are at anchors that all the named views share; with none named, at those of the first view that there is,
-        so that raw text is cut like compressed text, or anywhere if there is none. They are at line ends where one is
-        at least half of max_bytes on. Where there is no anchor within max_bytes, a passage is longer. Empty documents
-        have none.
+        Cuts are at the named view's anchors; with several named, where a symbol of each of them ends; with none, at the
+        anchors of the first view that there is, so that raw text is cut like compressed text, or anywhere if there is
+        none. They are at line ends where one is at least half of max_bytes on. Where there is no place to cut within
+        max_bytes, a passage is longer. Empty documents have none.
         """
         if max_bytes < 1:
             raise InputError(f"max_bytes is {max_bytes}: give at least 1")
         for name in view_names:
             if not self.manifest.view(name).aligned:
                 raise InputError(f"view {name!r} is not aligned with the text, so it has no passages: name another")
+        text, offsets = self.text_buffer(shard), self._text_offsets(shard)
         first = self.manifest.cutting_view
-        cutting = view_names or (() if first is None else (first.name,))
-        return cut_shard(
-            shard,
-            self.text_buffer(shard),
-            self._text_offsets(shard),
-            [self._anchors(name, shard) for name in cutting],
-            len(view_names),
-            max_bytes,
-        )
+        if len(view_names) > 1 or (not view_names and first is None):
+            return cut_anywhere(shard, text, offsets, [self._spans(name, shard) for name in view_names], max_bytes)
+        cutting = view_names[0] if view_names else first.name  # type: ignore[union-attr]
+        found = cut_at_anchors(shard, text, offsets, self._anchors(cutting, shard), max_bytes)
+        named = slice(len(view_names))
+        return replace(found, symbol_start=found.symbol_start[named], symbol_end=found.symbol_end[named])
 
     def table(
         self,
@@ -186,6 +185,10 @@ class Store:
             byte_starts + _values(batch.column("anchor_bytes")),
             symbol_starts + _values(batch.column("anchor_symbols")),
         )
+
+    def _spans(self, view_name: str, shard: int) -> Spans:
+        offsets = _list_offsets(self._view(view_name, shard).column("symbols"))
+        return Spans(offsets, self.span_buffer(view_name, shard))
 
     def _shard(self, shard: int) -> pa.RecordBatch:
         if shard not in self._shards:

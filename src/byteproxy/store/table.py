@@ -25,7 +25,7 @@ from byteproxy.store.passages import Passages
 KEY, BYTE_START, BYTES, VIEWS = range(4)  # columns; each view brings two more: SYMBOL_START, SYMBOLS
 PLACE_BITS = 40
 """KEY is the shard's number above, and the passage's place in its document, from 0, in the lower bits."""
-VERSION = 2
+VERSION = 3
 FOLDER = ".passages"
 
 

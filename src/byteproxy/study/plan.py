@@ -1,9 +1,11 @@
 """What a study will take on this machine, before it is run: FLOPs are counted, time follows from a rate.
 
 The rate of an arm at a size is that of its runs which are done, scoring included; where there is none, that of a few
-steps of training, thrown away, and remembered.
+steps of training, thrown away, and remembered. These are small ones: a recipe for an accelerator may be planned on a
+laptop.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from byteproxy.progress import Stage, quietly
@@ -11,6 +13,7 @@ from byteproxy.study.folder import Notes
 from byteproxy.study.queue import Job, Queue
 from byteproxy.train.budget import training_rate
 
+_MEASURED_POSITIONS = 4096  # of a step, at most
 LONG_MINUTES = 15
 """A run that takes longer is warned of."""
 
@@ -61,6 +64,8 @@ def _measured(job: Job, queue: Queue, notes: Notes) -> float:
     identity = job.config.identity
     rate = notes.get(identity)
     if rate is None:
-        rate = training_rate(queue.resolved(job).config, queue.store)
+        config = queue.resolved(job).config
+        rows = min(config.shape.rows, max(1, _MEASURED_POSITIONS // config.shape.length))
+        rate = training_rate(replace(config, shape=replace(config.shape, rows=rows)), queue.store)
         notes.put(identity, rate)
     return float(rate)

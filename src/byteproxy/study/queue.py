@@ -21,8 +21,9 @@ from byteproxy.study.fairness import check_budget
 from byteproxy.study.folder import Notes, read_json
 from byteproxy.study.recipe import Scoring, StudyRecipe, short
 from byteproxy.train.budget import steps_for_flops
-from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, step_flops
+from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.config import TrainConfig, steps
+from byteproxy.train.flops import step_flops
 from byteproxy.train.trainer import stream_of
 
 RESULT = "result.json"
@@ -197,8 +198,7 @@ class Queue:
             notes = Notes(self.out, "dtype")
             self._dtype = notes.get("auto") or ""
             if not self._dtype:
-                fastest = fastest_dtype()
-                self._dtype = next(name for name, one in DTYPES.items() if one == fastest)
+                self._dtype = fastest_dtype(config.device)
                 notes.put("auto", self._dtype)
         return self._dtype
 

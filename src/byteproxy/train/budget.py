@@ -15,8 +15,9 @@ from byteproxy.mixture.planner import Plan
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
-from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, step_flops
+from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.config import TrainConfig, steps
+from byteproxy.train.flops import step_flops
 from byteproxy.train.trainer import Trainer, stream_of
 
 _WARM_UP, _MEASURED = 3, 8
@@ -28,9 +29,7 @@ def resolved(config: TrainConfig, store: Store, stage: Stage = quietly) -> Train
     Raises InputError where the configuration and the store don't fit together.
     """
     if config.dtype == "auto":
-        fastest = fastest_dtype()
-        name = next(name for name, one in DTYPES.items() if one == fastest)
-        config = replace(config, dtype=parallel.from_rank_zero(name))
+        config = replace(config, dtype=parallel.from_rank_zero(fastest_dtype(config.device)))
     amount, unit = config.length
     if unit == "steps":
         return config

@@ -1,4 +1,4 @@
-"""What a run stands on: its device, whether torch.compile can be used there, and operations that repeat their bits."""
+"""What a run stands on: its device and dtype, whether torch.compile can be used, and operations that repeat bits."""
 
 import os
 import shutil
@@ -9,6 +9,8 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
+from byteproxy.train.config import DTYPES
+from byteproxy.train.flops import matrix_rate
 
 FAILURES: tuple[type[BaseException], ...] = (torch._dynamo.exc.TorchDynamoException,)
 """What torch.compile raises when it can't."""
@@ -22,6 +24,19 @@ def device_of(name: str) -> torch.device:
     if not there[name]:
         raise InputError(f'device is "{name}", which is not there: give auto, or one of those that are')
     return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def fastest_dtype(device: str = "auto") -> str:
+    """ "bfloat16" where it multiplies matrices at least 1.5 times as fast as float32 on that device, else "float32".
+
+    Measured, not looked up: what counts is the kernel, and emulated bfloat16 is slower than float32. Both are measured
+    in turn, several times, and the best of each counts, so that other work on the machine hits both alike.
+    """
+    best = dict.fromkeys(DTYPES, 0.0)
+    for _ in range(6):
+        for name, dtype in DTYPES.items():
+            best[name] = max(best[name], matrix_rate(dtype, seconds=0.03, device=device_of(device)))
+    return "bfloat16" if best["bfloat16"] > 1.5 * best["float32"] else "float32"
 
 
 def prepare(model: Transformer, wanted: bool, positions: int, device: torch.device) -> str:

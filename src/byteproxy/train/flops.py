@@ -105,19 +105,6 @@ def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def fastest_dtype() -> torch.dtype:
-    """bfloat16 where it multiplies matrices at least 1.5 times as fast as float32 here, else float32.
-
-    Measured, not looked up: what counts is the kernel, and emulated bfloat16 is slower than float32. Both are measured
-    in turn, several times, and the best of each counts, so that other work on the machine hits both alike.
-    """
-    best = dict.fromkeys((torch.float32, torch.bfloat16), 0.0)
-    for _ in range(6):
-        for dtype in best:
-            best[dtype] = max(best[dtype], matrix_rate(dtype, seconds=0.03))
-    return torch.bfloat16 if best[torch.bfloat16] > 1.5 * best[torch.float32] else torch.float32
-
-
 def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool) -> int:
     """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what backward keeps.
 

@@ -2,8 +2,9 @@
 
 A single bad batch can undo thousands of steps, and skipping it costs one (PaLM, arXiv 2204.02311, went back and skipped
 the data around each spike). The measure is the gradient's norm before clipping, against the median of the last ones
-taken, which a few outliers don't move. The judgement is a function of what went before, so all ranks judge alike, and
-so does a run that was resumed.
+taken, which a few outliers don't move. Where a phase of the mixture begins, other text and other targets make other
+gradients: what was usual before says nothing, and is forgotten. The judgement is a function of what went before, so all
+ranks judge alike, and so does a run that was resumed.
 """
 
 import math
@@ -28,14 +29,18 @@ class Guard:
         self._spike, self._most_skips = spike, most_skips
         self._norms: deque[float] = deque(maxlen=_WINDOW)
         self._skips = 0
+        self._phase = 0
 
-    def judge(self, step: int, norm: float, loss: float) -> str | None:
+    def judge(self, step: int, norm: float, loss: float, phase: int = 0) -> str | None:
         """Why this step must be skipped, for people; None: take it.
 
-        norm: of the whole gradient, before clipping. loss: of the step, any unit.
+        norm: of the whole gradient, before clipping. loss: of the step, any unit. phase: the mixture's, by number.
         Raises InputError if too many were skipped in a row.
         """
         norm, loss = float(norm), float(loss)
+        if phase != self._phase:
+            self._norms.clear()
+            self._phase = phase
         reason = self._reason(norm, loss)
         if reason is None:
             self._norms.append(norm)
@@ -64,9 +69,9 @@ class Guard:
 
     def state(self) -> dict[str, Any]:
         """What was seen so far, for JSON, exactly."""
-        return {"norms": list(self._norms), "skips": self._skips}
+        return {"norms": list(self._norms), "skips": self._skips, "phase": self._phase}
 
     def take_up(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
         self._norms = deque(state["norms"], maxlen=_WINDOW)
-        self._skips = state["skips"]
+        self._skips, self._phase = state["skips"], state["phase"]

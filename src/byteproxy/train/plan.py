@@ -20,8 +20,9 @@ from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTES, VIEWS, SourcePassages, Summary, Table
+from byteproxy.train.compiler import device_of, fastest_dtype
 from byteproxy.train.config import DTYPES, TrainConfig, steps
-from byteproxy.train.flops import fastest_dtype, matrix_rate, memory_bytes, step_flops
+from byteproxy.train.flops import matrix_rate, memory_bytes, step_flops
 from byteproxy.train.trainer import model_of, stream_of
 
 BYTES_PER_SYMBOL = 3.0
@@ -91,8 +92,7 @@ def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None
         if config.views:
             assumed.append(f"views of {ALPHABET:,} symbols of {BYTES_PER_SYMBOL:g} bytes each")
     if config.dtype == "auto":
-        dtype = fastest_dtype()
-        config = replace(config, dtype=next(name for name, one in DTYPES.items() if one == dtype))
+        config = replace(config, dtype=fastest_dtype(config.device))
     pass_positions = (config.micro_rows or config.shape.rows) * config.shape.length
     machine = None
     if rate is None:
@@ -191,7 +191,7 @@ def _sample(config: TrainConfig, store: Store) -> _Counted:
 def _machine_rate(config: TrainConfig, pass_positions: int) -> float:
     shape = pass_positions, config.model.width, config.model.ffn
     m, k, n = (min(size, largest) for size, largest in zip(shape, _LARGEST_PRODUCT, strict=True))
-    return matrix_rate(DTYPES[config.dtype], (m, k, n))
+    return matrix_rate(DTYPES[config.dtype], (m, k, n), device=device_of(config.device))
 
 
 class _Assumed(Store):

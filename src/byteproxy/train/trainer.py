@@ -266,7 +266,7 @@ class Trainer:
         return losses(self.model, hidden_ND, shown, self.stream.vocab, self.config.objective, progress)
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
-        reason = self.guard.judge(plan.step, norm, loss)
+        reason = self.guard.judge(plan.step, norm, loss, plan.moment.number)
         if reason is not None and self.world.rank == 0:
             norms = {
                 name: float(parameter.grad.norm())

@@ -1,0 +1,73 @@
+"""Draws docs/study_gain.svg: how far above or below raw bytes each way to train is, over training FLOPs.
+
+From the differences in the committed results of `study_small`, `study_budget` and `study_size`; of each, the test side
+where it was opened, else validation text. Run it as `.venv/bin/python benchmarks/study_gain.py`.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+RESULTS = (
+    "study_small_epyc-2core_2026-11-26",
+    "study_budget_h100_2026-11-26",
+    "study_size_h100_2026-11-26",
+)
+INK = "#727a85"  # reads on white and on dark alike, as the colours do
+SERIES = {
+    ("split_90", "18m"): ("cut symbols first, for 90 % of the steps", "#297dc8", "o-"),
+    ("chunks_longest", "18m"): ("pieces of six bytes, 80 %", "#2a895e", "s-"),
+    ("split_30", "18m"): ("cut symbols, 30 %", "#208594", "^-"),
+    ("superposition", "18m"): ("superposition, 30 %", "#b9622b", "D-"),
+    ("split_90", "61m"): ("cut symbols, 90 %; 61m", "#297dc8", "o:"),
+    ("superposition", "61m"): ("superposition, 30 %; 61m", "#b9622b", "D:"),
+    ("tokenizer", "18m"): ("tokenizer, own symbols", "#bb5593", "v-"),
+}
+
+
+def gaps() -> dict[tuple[str, str], dict[float, tuple[float, float, float]]]:
+    """Percent against `bytes` and its 95 % interval (over seeds where there are several), by arm and size, by FLOPs."""
+    found: dict[tuple[str, str], dict[float, tuple[float, float, float]]] = {}
+    for name in RESULTS:
+        differences = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["differences"]
+        for one in sorted(differences, key=lambda one: one["side"] == "test"):  # test last: it counts
+            if one["against"] != "bytes":
+                continue
+            interval = one if one["low"] is not None else one["documents"]
+            scale = 100 / one["means"][1]
+            values = one["percent"], scale * interval["low"], scale * interval["high"]
+            found.setdefault((one["arm"], one["size"]), {})[one["flops"]] = values
+    return found
+
+
+def main() -> None:
+    """Draw it."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "study_gain", "font.size": 10, "text.color": INK})
+    figure, axes = plt.subplots(figsize=(7.5, 4.2))
+    known = gaps()
+    for key, (label, colour, style) in SERIES.items():
+        flops, points = zip(*sorted(known[key].items()), strict=True)
+        percent, low, high = zip(*points, strict=True)
+        axes.plot(flops, percent, style, color=colour, label=label, markersize=4.5, linewidth=1.4)
+        axes.vlines(flops, low, high, color=colour, alpha=0.45, linewidth=3)
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.annotate("raw bytes only", (8e12, 0), (0, 3), textcoords="offset points", ha="center", size=9)
+    axes.set_xscale("log")
+    axes.set_ylim(-17, 24)
+    axes.set_xlabel("training FLOPs, the same for all", color=INK)
+    axes.set_ylabel("bits per byte of held-out text, % above bytes", color=INK)
+    axes.tick_params(colors=INK, which="both")
+    axes.grid(color=INK, alpha=0.2, linewidth=0.6)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=2, labelcolor=INK)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / "study_gain.svg", transparent=True, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
