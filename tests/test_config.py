@@ -28,9 +28,11 @@ def test_the_demo_compares_bytes_with_the_papers_mixture():
     assert from_toml(demo, Study).arms == {"bytes": BYTES, "proxy": PAPER}
 
 
-@pytest.mark.parametrize("name", ["study_small.toml", "study_short.toml", "study_ablations.toml"])
-def test_studies_that_come_along_are_fair(name):
-    (path,) = [path for path in RECIPES if path.name == name]
+STUDIES = [path for path in RECIPES if path.stem.startswith("study_")]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_studies_that_come_along_are_fair(path):
     check_tricks(from_toml(path, StudyRecipe))
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.toy_corpus import toy_store
 
+from byteproxy.cli import views as cli_views
 from byteproxy.evaluate.views import figures as view_figures
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
@@ -213,8 +214,26 @@ def test_a_folder_that_cannot_be_made_is_said(views, corpus, tmp_path):
 def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
     (tmp_path / "a.py").write_bytes(b"def f(): pass\n")
     few = {name: kind for name, kind in kinds().items() if not kind.trained}
+    assert set(cli_views._all_kinds()) == set(kinds()) - {"neural"}, "what takes minutes has to be named"
     monkeypatch.setattr(registry, "kinds", lambda: few)
     status, stdout, stderr = views("inspect", "a.py", "--json")
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
     status, stdout, stderr = views("compare", "--corpus", corpus, "--json")
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)
+
+
+def test_a_neural_view_is_trained_with_a_model_of_some_size(views, corpus, tmp_path):
+    result = views("train", "neural:12,steps=1", "--size", "1m", "--corpus", corpus, "--json")
+    assert result[0] == 0, result[2]
+    trained = last_object(result)
+    assert trained["path"] == "runs/views/neural-12.neural"
+    assert trained["alphabet_size"] == 1 << 12
+    shown = views("compare", trained["path"], "gzip", "--corpus", corpus, "--json")
+    compared = last_object(shown)
+    figures = compared["views"][trained["path"]]
+    assert figures["nodes"] >= 256
+    assert figures["compile_seconds"] > 0
+    assert {"collision_share", "lcp80_share"} <= figures["fuzzy"].keys()
+    assert compared["paper_order_holds"] is None
+    assert "Steadiest first" in shown[2]
+    assert "'size=1m' is no option here" in refusal(views("train", "bpe:300", "--size", "1m", "--corpus", corpus))

@@ -69,13 +69,15 @@ def test_every_kind_of_the_design_is_there():
         "double_bits",
         "double_bytes",
         "gzip",
+        "neural",
         "nibbles",
         "raw",
         "shuffled",
         "token_bytes",
     ]
     assert list(found) == expected
-    assert [name for name, kind in found.items() if kind.trained] == ["bpe", "codebook", "shuffled", "token_bytes"]
+    trained = [name for name, kind in found.items() if kind.trained]
+    assert trained == ["bpe", "codebook", "neural", "shuffled", "token_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.views.figures import needs_training
+from byteproxy.evaluate.views.figures import needs_training, training_unit
 from byteproxy.files import write_aside
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.format import Manifest, artefact_name
@@ -37,7 +37,7 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
     kept = _kept(store.path, notes["views"].get(key))
     if kept is not None:
         return Built(kept, None)
-    with stage(f"train {spec}", "B") as progress:
+    with stage(f"train {spec}", training_unit(spec)) as progress:
         built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress)
     view: Any = built.view
     file = artefact_name(view.name, view.suffix)

@@ -45,6 +45,8 @@ def list_(json: Json = False) -> None:
 def train(
     spec: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="VIEW")],
     corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
+    size: Annotated[str | None, tyro.conf.arg(metavar="SIZE")] = None,
+    minutes: Annotated[float | None, tyro.conf.arg(metavar="N")] = None,
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
@@ -53,23 +55,26 @@ def train(
     Args:
         spec: What to train, such as bpe, bpe:4096 or codebook:bits=12,parse=greedy; see `byteproxy views list`.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
+        size: Of the model behind a view that has one (neural): 1m, 2m, 6m or 40m parameters; short for its option size.
+        minutes: Of training that model; short for its option minutes.
         out: File to write; None means runs/views/ and the name of the view.
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.evaluate.views.figures import needs_training, training_unit
     from byteproxy.views import registry
 
     if registry.is_artefact(spec):
         raise InputError(f"{spec} is a file and no kind of view to train: name one that `byteproxy views list` shows")
+    spec = _with_option(_with_option(spec, "size", size), "minutes", minutes)
     kind_name = spec.partition(":")[0]
     if not needs_training(spec):
         raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
     texts = open_corpus(corpus).train_texts
     _make_folder(out.parent if out else FOLDER)
-    with stage(f"train {spec}", "B") as progress:
+    with stage(f"train {spec}", training_unit(spec)) as progress:
         view, seconds = registry.build(spec, texts, progress)
     trained: Any = view
     path = out or FOLDER / f"{view.name}{trained.suffix}"
@@ -112,7 +117,8 @@ def compare(
     Trains those that have to be trained on the training side first. Leaves a page with a plot, and tables here.
 
     Args:
-        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; all kinds if none is named.
+        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; if none is named, all
+            kinds that are trained in seconds.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
         side: Side of the corpus to measure on. Choose between views on validation; test is for a final claim only.
         most_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
@@ -124,13 +130,14 @@ def compare(
     from byteproxy.evaluate.views import figures as view_figures
     from byteproxy.evaluate.views.compare_page import compare_page
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.terminal import comparison_tables
+    from byteproxy.evaluate.views.terminal import comparison_tables, order_text
     from byteproxy.page import write_page
 
     results = view_figures.compare(views or _all_kinds(), open_corpus(corpus), side, most_bytes, seed, stage)
     write_page(compare_page(results), out)
     people = console(json)
     people.print(*comparison_tables(results), sep="\n")
+    people.print(order_text(results), soft_wrap=True, markup=False)
     people.print(
         f"Near-duplicates left out: {results['near_duplicates_dropped']:,}\nPage: {out}", markup=False, soft_wrap=True
     )
@@ -149,7 +156,8 @@ def inspect(
 
     Args:
         file: Document of any bytes; "-" reads standard input.
-        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; all kinds if none is named.
+        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; if none is named, all
+            kinds that are trained in seconds.
         corpus: Where to train those that have to be trained: a prepared corpus, or stdlib.
         most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
@@ -158,7 +166,7 @@ def inspect(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training
+    from byteproxy.evaluate.views.figures import needs_training, training_unit
     from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
     from byteproxy.page import write_page
     from byteproxy.progress import silent
@@ -171,7 +179,7 @@ def inspect(
     texts = open_corpus(corpus).train_texts
     viewed = []
     for spec in dict.fromkeys(views or _all_kinds()):
-        with stage(f"train {spec}", "B") if needs_training(spec) else nullcontext(silent) as progress:
+        with stage(f"train {spec}", training_unit(spec)) if needs_training(spec) else nullcontext(silent) as progress:
             view = build(spec, texts, progress).view
         viewed.append(Viewed(spec, view, view.encode(document)))
     write_page(inspect_page(name, document, viewed, most_bytes), out)
@@ -220,9 +228,18 @@ def _kinds_there_are() -> dict[str, dict[str, Any]]:
 
 
 def _all_kinds() -> tuple[str, ...]:
+    """The kinds of views, less those that take minutes to train and so have to be named."""
     from byteproxy.views.registry import kinds
 
-    return tuple(kinds())
+    return tuple(name for name, kind in kinds().items() if not getattr(kind, "slow", False))
+
+
+def _with_option(spec: str, name: str, value: str | float | None) -> str:
+    """A spec with one more option, where a value is given."""
+    if value is None:
+        return spec
+    written = value if isinstance(value, str) else f"{value:g}"
+    return f"{spec}{',' if ':' in spec else ':'}{name}={written}"
 
 
 def _read(file: str) -> bytes:

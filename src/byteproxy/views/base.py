@@ -59,7 +59,8 @@ class ViewKind(Protocol):
 
     Options: a frozen dataclass of int, float, bool, str and Literal fields, all with defaults; the first one may be
     given without its name. It raises InputError for values that can't be. summary: one line for a list of views.
-    trained: whether its views are made from text and kept in files; then it is a `TrainedKind`.
+    trained: whether its views are made from text and kept in files; then it is a `TrainedKind`. One that takes minutes
+    may say `slow`, and is then not among all kinds unless it is named, and `progress_unit`, if that isn't "B".
     """
 
     Options: Any

@@ -44,6 +44,16 @@ def parse(text: np.ndarray, trie: Trie, how: int, whole: bool, out: np.ndarray) 
     return int(_optimal(text, trie.cells, whole, out))
 
 
+@nb.njit(cache=True, nogil=True)
+def parse_between(text: np.ndarray, cuts: np.ndarray, cells: np.ndarray, out: np.ndarray) -> int:
+    """As `parse`, greedily, with a symbol's end at each of `cuts`, int64 [cuts], ascending offsets within the text."""
+    count, begin = ZERO, ZERO
+    for cut in cuts:
+        count = _greedy(text, begin, np.uint64(cut), cells, False, out, count)
+        begin = np.uint64(cut)
+    return int(_greedy(text, begin, np.uint64(len(text)), cells, False, out, count))
+
+
 @nb.njit(inline="always")
 def inside(text: np.ndarray, at: np.uint64) -> bool:
     """Whether a place lies within an identifier, both its neighbours being part of it."""

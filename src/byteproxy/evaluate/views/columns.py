@@ -135,3 +135,37 @@ STABILITY = (
     ),
     Column("line", "% cross", "crosses_line", _percent, "Symbols that hold a newline before their last byte."),
 )
+NEURAL = (
+    Column("strings", "", "nodes", _number(0), "Strings that fit into a window: what the model was compiled into."),
+    Column(
+        "2^W/h",
+        "strings",
+        "nodes_estimate",
+        _number(0),
+        "How many they should be: 2<sup>W</sup> over the mean entropy of the byte after a window of the text, in bits.",
+    ),
+    Column("compile", "s", "compile_seconds", _number(1), "Wall time to find these strings with the model."),
+    Column(
+        "model",
+        "bits/B",
+        "window_bits_per_byte",
+        _number(2),
+        "Bits that the model needs for a byte of text when it knows nothing from before each window.",
+    ),
+    Column("code", "bits/B", "code_bits_per_byte", _number(2), "The same with each window filled up to its W bits."),
+    Column(
+        "shared",
+        "% symb.",
+        "fuzzy.collision_share",
+        _percent,
+        "Symbols in the held-out text that stand for more than one string there.",
+    ),
+    Column("in", "% wind.", "fuzzy.occurrence_share", _percent, "Windows whose symbol is one of these."),
+    Column(
+        "alike",
+        "% pairs",
+        "fuzzy.lcp80_share",
+        _percent,
+        "Pairs of strings with one symbol whose common prefix is at least 0.8 of the longer one.",
+    ),
+)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byteproxy
-from byteproxy.evaluate.views.columns import SIZE, STABILITY, Column
+from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.scatter import Dot, scatter
 from byteproxy.page import PALETTE, framed, json_details, table, text
 
@@ -16,6 +16,8 @@ def compare_page(results: Mapping[str, Any]) -> str:
         for spec, figures in results["views"].items()
         if figures["bytes_per_symbol"] is not None and (distance := figures["stability"]["random_delete"]) is not None
     ]
+    neural = {spec: figures for spec, figures in results["views"].items() if "fuzzy" in figures}
+    columns = (*SIZE, *STABILITY, *NEURAL) if neural else (*SIZE, *STABILITY)
     return framed(
         "views side by side",
         (
@@ -30,7 +32,8 @@ def compare_page(results: Mapping[str, Any]) -> str:
             f" {_raw(results['stability_raw']['random_delete'])}</p></section>",
             f"<section><h2>Size and speed</h2>{_table(results['views'], SIZE)}</section>",
             f"<section><h2>Under edits, and at boundaries</h2>{_table(results['views'], STABILITY)}</section>",
-            f"<section><h2>What the figures mean</h2><dl>{''.join(map(_meaning, (*SIZE, *STABILITY)))}</dl></section>",
+            f"<section><h2>Neural views</h2>{_table(neural, NEURAL)}</section>" if neural else "",
+            f"<section><h2>What the figures mean</h2><dl>{''.join(map(_meaning, columns))}</dl></section>",
             json_details(results),
         ),
     )

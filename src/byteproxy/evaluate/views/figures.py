@@ -5,7 +5,7 @@ speed is measured for about a second.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views.corpus import Corpus, held_out_sample
+from byteproxy.evaluate.views.fuzzy import neural_figures
 from byteproxy.evaluate.views.stability import PERTURBATIONS, distances, pieces, resync_distances, units
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.views import registry
@@ -20,6 +21,8 @@ from byteproxy.views.base import Encoded, View
 from byteproxy.views.codebook_parse import IS_IDENTIFIER
 from byteproxy.views.raw import RawView
 
+PAPER_ORDER = ("bpe", "neural", "gzip")
+"""Kinds of views, the steadiest first."""
 PIECES = 200
 STABILITY_BYTES = 2 << 10
 RESYNC_BYTES = 8 << 10
@@ -50,7 +53,7 @@ def compare(
         sample = held_out_sample(corpus, side, most_bytes, progress)
     built = {}
     for spec in sorted(specs, key=trained.__getitem__):  # what can't be loaded is said before others are trained
-        with (stage if trained[spec] else quietly)(f"train {spec}", "B") as progress:
+        with (stage if trained[spec] else quietly)(f"train {spec}", training_unit(spec)) as progress:
             built[spec] = registry.build(spec, corpus.train_texts, progress)
     unseen = list(_starts(corpus.train_texts(), SPEED_TEXT_BYTES))
     measured = {}
@@ -66,6 +69,8 @@ def compare(
         "held_out_bytes": sum(map(len, sample.texts)),
         "held_out_documents": len(sample.texts),
         "near_duplicates_dropped": sample.near_duplicates,
+        "stability_order": stability_order(measured),
+        "paper_order_holds": paper_order_holds(measured),
         "stability_raw": stability(RawView(), pieces(sample.texts, STABILITY_BYTES, PIECES, seed), seed)["stability"],
         "views": measured,
     }
@@ -79,6 +84,27 @@ def needs_training(spec: str) -> bool:
     kind = registry.kind(name)
     registry.parse_options(kind, options)
     return kind.trained
+
+
+def training_unit(spec: str) -> str:
+    """What the progress of training the view of a spec counts: "B", or a noun."""
+    return "B" if registry.is_artefact(spec) else getattr(registry.kind(spec.partition(":")[0]), "progress_unit", "B")
+
+
+def stability_order(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The views by the distance that random deletions make, the steadiest first; those without one are left out."""
+    distance = {spec: figures["stability"]["random_delete"] for spec, figures in measured.items()}
+    return sorted((spec for spec, value in distance.items() if value is not None), key=distance.__getitem__)
+
+
+def paper_order_holds(measured: Mapping[str, Mapping[str, Any]]) -> bool | None:
+    """Whether every tokenizer (bpe) is steadier than every neural view and each of these steadier than gzip.
+
+    None where one of the three is not there. The paper (arXiv 2602.04289) has them in this order.
+    """
+    names = [measured[spec]["name"] for spec in stability_order(measured)]
+    found = [place for name in names for place, kind in enumerate(PAPER_ORDER) if name.startswith(f"{kind}-")]
+    return found == sorted(found) if len(set(found)) == len(PAPER_ORDER) else None
 
 
 def figures(
@@ -106,6 +132,7 @@ def figures(
         "lossless": lossless(view, texts, encoded),
         **counts([units(view, *one) for one in zip(encoded, texts, strict=True)], sum(map(len, texts))),
         **crossings(encoded, texts, view.aligned),
+        **neural_figures(view, texts),
         "encode_mb_s": speed,
         "train_seconds": train_seconds,
         **stability(view, short, seed, _later(progress, 0, total)),

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from byteproxy.evaluate.views.columns import SIZE, STABILITY, Column
+from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.inspect_page import Viewed
 from byteproxy.evaluate.views.symbols_text import cut, visible
 
@@ -18,7 +18,18 @@ BOUNDARY = "│"
 def comparison_tables(results: Mapping[str, Any]) -> list[Table]:
     """What `figures.compare` returned, as tables of a row for each view that fit into 80 columns."""
     title = f"{results['side']}: {results['held_out_bytes'] / 1e6:.2f} MB of {results['corpus']}"
-    return [_figures(results["views"], title, SIZE), _figures(results["views"], "edits and boundaries", STABILITY)]
+    tables = [_figures(results["views"], title, SIZE), _figures(results["views"], "edits and boundaries", STABILITY)]
+    neural = {spec: figures for spec, figures in results["views"].items() if "fuzzy" in figures}
+    return [*tables, _figures(neural, "neural views", NEURAL)] if neural else tables
+
+
+def order_text(results: Mapping[str, Any]) -> str:
+    """The views by stability, and what that says of the paper's order where it can be told."""
+    said = f"Steadiest first, under deletions: {', '.join(results['stability_order']) or 'none'}"
+    holds = results["paper_order_holds"]
+    if holds is None:
+        return said
+    return f"{said}\nThe paper's order (tokenizer, neural, gzip) is {'confirmed' if holds else 'contradicted'} here."
 
 
 def _figures(views: Mapping[str, Any], title: str, columns: Sequence[Column]) -> Table:

@@ -1,0 +1,78 @@
+"""How hard each byte of a document is to foresee from what stands before it: one teacher-forced pass over the text.
+
+Documents are read in windows of up to 512 bytes that move on by half, so that every byte but a document's first has at
+least 256 bytes of context where they exist. Windows of like lengths go together, end to end, so no matrix product pads
+anything; attention pads documents to multiples of 32 (`padding` says how much that is). Costs two passes of the model
+over each byte, in float32.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.transformer import Transformer
+from byteproxy.progress import Progress, silent
+from byteproxy.vocab import BYTES, FIRST_BYTE, RAW, byte_ids, opening
+
+CONTEXT = 512
+TOGETHER = 1 << 14
+"""Positions that are read at once."""
+
+
+@torch.no_grad()
+def entropies(model: Transformer, documents: Sequence[bytes], progress: Progress = silent) -> list[np.ndarray]:
+    """Bits of each byte of each document before it is known: float32 [bytes].
+
+    model: with activations of whatever type it was made for. progress: bytes.
+    """
+    found = [np.zeros(len(document), np.float32) for document in documents]
+    total, done = sum(map(len, documents)), 0
+    weight_BD = model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES].to(model.dtype)
+    for windows in _batches(documents):
+        ids, lengths = [], []
+        for document, begin, end, _ in windows:
+            ids.append(np.concatenate(([opening(RAW)], byte_ids(documents[document][begin : end - 1]))))
+            lengths.append(end - begin)
+        hidden_ND = model(torch.from_numpy(np.concatenate(ids)), layout_of(np.array(lengths)))
+        log_NB = F.log_softmax(F.linear(hidden_ND, weight_BD).float(), -1)
+        bits = (-(log_NB.exp() * log_NB).sum(-1) / np.log(2)).numpy()
+        ends = np.cumsum(lengths).tolist()
+        for (document, _, end, wanted), at in zip(windows, ends, strict=True):
+            found[document][wanted:end] = bits[at - (end - wanted) : at]
+            done += end - wanted
+        progress(done, total)
+    return found
+
+
+def padding(documents: Sequence[bytes]) -> float:
+    """The share of slots in attention that hold nothing, over all windows of some documents."""
+    positions = slots = 0
+    for windows in _batches(documents):
+        layout = layout_of(np.array([end - begin for _, begin, end, _ in windows]))
+        positions += sum(layout.lengths)
+        slots += sum(bucket.documents * bucket.length for bucket in layout.buckets)
+    return 1 - positions / slots if slots else 0.0
+
+
+def _batches(documents: Sequence[bytes]) -> Iterator[list[tuple[int, int, int, int]]]:
+    """Windows as (document, begin, end, first byte that is wanted of it), the longest first, a batch at a time."""
+    half = CONTEXT // 2
+    windows = [
+        (document, begin, min(begin + CONTEXT, len(text)), begin + half if begin else 0)
+        for document, text in enumerate(documents)
+        for begin in range(0, max(len(text) - half, min(len(text), 1)), half)
+    ]
+    windows.sort(key=lambda window: window[1] - window[2])
+    batch: list[tuple[int, int, int, int]] = []
+    positions = 0
+    for window in windows:
+        batch.append(window)
+        positions += window[2] - window[1]
+        if positions >= TOGETHER:
+            yield batch
+            batch, positions = [], 0
+    if batch:
+        yield batch

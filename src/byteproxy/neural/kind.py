@@ -1,0 +1,259 @@
+"""`neural` as a kind of view: train a predictor on the text, expand it, and keep both in one file.
+
+It stands here and not with the other kinds because it needs the trainer; the entry point names it all the same. What
+is heavy to import is imported when something is trained or cut.
+
+Making one costs the minutes of training that are asked for, and expanding (`neural_tree`). Opening a file costs a
+second or two.
+"""
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from byteproxy.errors import InputError
+from byteproxy.progress import Progress, Stage, silent
+from byteproxy.views.coder import Code
+from byteproxy.views.neural import same_model
+from byteproxy.views.neural_tree import Tree, expanded, pruned
+from byteproxy.views.neural_view import MOST_NODES, WIDEST_SYMBOL, Compiled, NeuralView
+from byteproxy.views.segments import Criterion, Thresholds, cuts_of, thresholds
+
+if TYPE_CHECKING:
+    from byteproxy.neural.predictor import ModelPredictor
+
+SAMPLE_BYTES, CONTEXT_BYTES = 1_000_000, 100_000
+"""Text from which thresholds are found: by a walk, and by a pass of the model, which costs far more."""
+
+
+@dataclass(frozen=True)
+class NeuralOptions:
+    """How a neural view is made.
+
+    bits: W, of a window.
+    size: millions of matrix parameters of the predictor.
+    minutes: that it is trained. steps: of the optimizer, in place of minutes; 0: minutes.
+    parts: symbols that a window is written as; bits / parts is at most 20.
+    precision: P, bits of a count.
+    segments: where windows end early; see `neural_view`.
+    criterion, quantile: for segments; see `segments`. A walk looks at strings, so that one with a rise continues its
+        own prefix.
+    seed: of the predictor and its windows.
+    """
+
+    bits: int = 16
+    size: Literal["1m", "2m", "6m", "40m"] = "1m"
+    minutes: float = 10.0
+    steps: int = 0
+    parts: int = 1
+    precision: int = 16
+    segments: Literal["none", "walk", "context"] = "none"
+    criterion: Criterion = "global"
+    quantile: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _ = self.code
+        if not (1 <= self.parts <= 4 and self.bits % self.parts == 0 and self.bits // self.parts <= WIDEST_SYMBOL):
+            raise InputError(
+                f"neural option parts is {self.parts}: give 1 to 4 that divides bits ({self.bits}) into "
+                f"symbols of at most {WIDEST_SYMBOL} bits"
+            )
+        if not (self.minutes > 0 and self.steps >= 0 and 0 <= self.seed < 1 << 63):
+            raise InputError("neural options: minutes are above 0, steps at least 0, seed from 0 to 2^63 - 1")
+        if not 0 < self.quantile < 1:
+            raise InputError(f"neural option quantile is {self.quantile}: give a share above 0 and below 1")
+
+    @property
+    def code(self) -> Code:
+        """Of its windows; InputError where there can't be one."""
+        return Code(self.bits, self.precision)
+
+    @property
+    def stop(self) -> str:
+        """How long training is, as `TrainConfig` has it."""
+        return f"{self.steps} steps" if self.steps else f"{self.minutes:g} minutes"
+
+
+class NeuralKind(NeuralView):
+    """A neural view that can be made from text, and cut text by a pass of its own predictor."""
+
+    Options: ClassVar = NeuralOptions
+    summary: ClassVar = "windows of equal information under a small model, compiled"
+    trained: ClassVar = True
+    slow: ClassVar = True
+    progress_unit: ClassVar = "steps"
+
+    @classmethod
+    def make(cls, options: NeuralOptions, texts: Iterable[bytes], progress: Progress = silent) -> "NeuralKind":
+        """A view whose predictor is trained on `texts`. progress: optimizer steps.
+
+        Raises InputError where there is too little text, and where too many strings fit.
+        """
+        from byteproxy.neural.training import trained
+
+        kept: list[bytes] = []
+        reached = (0, 0)
+
+        def steps(done: int, total: int, note: str = "") -> None:
+            nonlocal reached
+            reached = done, total
+            progress(done, total, note)
+
+        with tempfile.TemporaryDirectory() as folder:
+            given = _sampled(texts, kept)
+            predictor = trained(
+                given, Path(folder), options.size, options.stop, options.seed, options.precision, _only_steps(steps)
+            )
+        return cls.compiled(
+            predictor, options, kept, lambda done, _, note="": progress(*reached, f"{done:,} {note or 'strings found'}")
+        )
+
+    @classmethod
+    def compiled(
+        cls, predictor: "ModelPredictor", options: NeuralOptions, sample: Sequence[bytes], progress: Progress = silent
+    ) -> "NeuralKind":
+        """The view of a predictor that is there. sample: text to find thresholds from.
+
+        progress: strings found, the total being 0; then bytes that are read for thresholds in context.
+        """
+        begin = time.perf_counter()
+        tree = expanded(predictor, options.code, progress, MOST_NODES)
+        seconds = time.perf_counter() - begin
+        if tree is None:
+            raise InputError(
+                f"more than {MOST_NODES:,} strings fit into windows of {options.bits} bits: "
+                "give fewer, with neural:bits=N"
+            )
+        context = None
+        if options.segments == "walk":
+            tree = _cut_by_walk(tree, options, sample)
+        elif options.segments == "context":
+            context = thresholds(_in_context(predictor, _first(sample), progress), options.criterion, options.quantile)
+        fingerprint = predictor.fingerprint
+        about = Compiled(options.code, fingerprint, options.parts, options.segments, context, seconds)
+        return cls._ready(tree, about, predictor.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> "NeuralKind":
+        """What `save` wrote; InputError where it can't be read, is damaged, of another version or of another model."""
+        tree, about, weights = cls.opened(path)
+        if about.segments == "context":
+            same_model(about.model, _predictor(weights), str(path))
+        return cls._ready(tree, about, weights)
+
+    @classmethod
+    def _ready(cls, tree: Tree, about: Compiled, weights: bytes) -> "NeuralKind":
+        view = cls(tree, about, weights)
+        if about.context is not None:
+            view.cuts = _cutter(weights, about.context)
+        return view
+
+    @property
+    def predictor(self) -> "ModelPredictor":
+        """The model that it was compiled from; InputError if the one in its file is another."""
+        predictor = _predictor(self.weights)
+        same_model(self.about.model, predictor, self.name)
+        return predictor
+
+
+def _sampled(texts: Iterable[bytes], kept: list[bytes]) -> Iterable[bytes]:
+    """The texts, the first of which are kept."""
+    size = 0
+    for text in texts:
+        if size < SAMPLE_BYTES:
+            kept.append(text)
+            size += len(text)
+        yield text
+
+
+def _first(sample: Sequence[bytes]) -> list[bytes]:
+    """Texts until CONTEXT_BYTES are together, the last one cut."""
+    found, left = [], CONTEXT_BYTES
+    for text in sample:
+        if left > 0:
+            found.append(text[:left])
+            left -= len(text)
+    return found
+
+
+def _only_steps(progress: Progress) -> Stage:
+    """A stage that reports what is counted in optimizer steps of training, and nothing else."""
+    return lambda what, unit: nullcontext(progress if what == "train the predictor" else silent)
+
+
+def _predictor(weights: bytes) -> "ModelPredictor":
+    from byteproxy.neural.predictor import ModelPredictor
+
+    return ModelPredictor.from_bytes(weights)
+
+
+def _in_context(
+    predictor: "ModelPredictor", documents: Sequence[bytes], progress: Progress = silent
+) -> list[np.ndarray]:
+    import torch
+
+    from byteproxy.neural.entropies import entropies
+
+    return entropies(
+        predictor.model(torch.float32), documents, lambda done, total, note="": progress(done, total, "bytes read")
+    )
+
+
+def _cutter(weights: bytes, chosen: Thresholds) -> "Callable[[Sequence[bytes]], list[np.ndarray]]":
+    """Cuts of documents by a model that is read when it is first asked."""
+
+    @functools.cache
+    def predictor() -> "ModelPredictor":
+        return _predictor(weights)
+
+    return lambda documents: [cuts_of(bits, chosen) for bits in _in_context(predictor(), documents)]
+
+
+def _cut_by_walk(tree: Tree, options: NeuralOptions, sample: Sequence[bytes]) -> Tree:
+    """The tree without what lies behind strings that are hard to go on from, as often as text meets them."""
+    met = _visits(NeuralView(tree, Compiled(options.code, "")), sample)
+    rise = tree.entropy - tree.entropy[tree.parent]
+    rise[tree.parent < 0] = -np.inf  # the empty string says nothing of what is usual
+    inner = tree.depth < tree.depth.max()
+    level = _quantile(tree.entropy, met * inner, options.quantile)
+    rises = _quantile(rise, met * inner * (tree.parent >= 0), options.quantile)
+    high = np.zeros(len(met), dtype=np.bool_)
+    if options.criterion != "monotonic":
+        high |= tree.entropy > level
+    if options.criterion != "global":
+        high |= rise > rises
+    behind = np.zeros(len(met), dtype=np.bool_)
+    own = np.flatnonzero(tree.parent >= 0)
+    behind[own] = high[tree.parent[own]]
+    return pruned(tree, ~behind)
+
+
+def _visits(view: NeuralView, sample: Sequence[bytes]) -> np.ndarray:
+    """How often a walk over some texts passes each string: int64 [nodes]."""
+    met = np.zeros(view.nodes, np.int64)
+    for text in sample:
+        met += np.bincount(view.windows(text)[:, 0], minlength=view.nodes)
+    if not met.any():
+        raise InputError("there is no text to find thresholds from: give a larger corpus")
+    tree = view.tree
+    for depth in range(int(tree.depth.max()), 1, -1):
+        own = np.flatnonzero(tree.depth == depth)
+        np.add.at(met, tree.parent[own], met[own])
+    return met
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    """The least value that at least this share of the weight lies at or below; infinity where nothing weighs."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    if not len(reached) or reached[-1] == 0:
+        return float("inf")
+    return float(values[order[np.searchsorted(reached, share * reached[-1])]])

@@ -1,0 +1,175 @@
+"""A byte-level transformer as the neural view's predictor: counts of the next byte after any prefix of a window.
+
+Counts decide symbols, so they have to be the same in whatever company a prefix is asked for. Matrix products are not:
+other shapes add up in another order. In float32 that moves a probability by 1e-7 or so and one count in some tens of
+prefixes by 1, which shifts all that lies behind it. So weights, which stay those of training, are read as float64 here
+and all is computed in it: what shapes change is then 1e-15, and a count changes once in 1e10 prefixes or so.
+`benchmarks/neural.py` counts it.
+
+`Grown` remembers keys and values of every prefix once, by level, with a pointer to the prefix before, so that a prefix
+of d bytes costs one position and the gathering of d keys. What no waiting prefix descends from is dropped. Memory of a
+block of n prefixes: 16 x layers x width bytes for each distinct beginning of them, and the same times n x d for a layer
+while it is computed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+
+from byteproxy.errors import InputError
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.transformer import Transformer
+from byteproxy.views.coder import counts_of
+from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
+
+TOGETHER = 1 << 13
+"""Positions of prefixes that are read at once."""
+_SENTINEL = opening(RAW)
+
+
+class Grown(NamedTuple):
+    """What the predictor has read: prefixes of one length, and all that they begin with, by level.
+
+    keys, values: of level 0 (the sentinel) and on: [rows, layers, H, E] each. above: int64 [rows] of the levels from 1
+        on, the row of the level before that each continues.
+    """
+
+    keys: list[torch.Tensor]
+    values: list[torch.Tensor]
+    above: list[torch.Tensor]
+
+
+class ModelPredictor:
+    """A model as a `Predictor`, and as a `Grower`."""
+
+    def __init__(self, model: Transformer, precision: int = 16) -> None:
+        """model: any that reads raw bytes; it is copied. InputError for one with options that a tree can't follow."""
+        config = model.config
+        if config.ngrams or config.value_embeddings or config.composed:
+            raise InputError("the predictor's model has n-grams, value embeddings or composed inputs: use a plain one")
+        self.config, self.precision = replace(config, byte_heads=1, symbol_heads=1), precision
+        self._weights = {name: tensor.detach().float().cpu() for name, tensor in _raw_part(model).items()}
+        self._model = _made(self.config, self._weights, torch.float64)
+        self._rows_BD = self._model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of shape, weights and the precision of counts."""
+        digest = sha256(f"byteproxy predictor {self.precision} {json.dumps(asdict(self.config))}\n".encode())
+        for name, tensor in sorted(self._weights.items()):
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def parameters(self) -> int:
+        """Of all that reading and writing raw bytes takes."""
+        return self.config.raw_parameters()
+
+    def model(self, dtype: torch.dtype) -> Transformer:
+        """The model in another type of activations, its weights in float32."""
+        return _made(self.config, self._weights, dtype)
+
+    def to_bytes(self) -> bytes:
+        """Shape and weights as a safetensors file."""
+        metadata = {"config": json.dumps(asdict(self.config)), "precision": str(self.precision)}
+        return safetensors.torch.save(self._weights, metadata)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "ModelPredictor":
+        """What `to_bytes` wrote; InputError where it can't be read."""
+        try:
+            size = int.from_bytes(content[:8], "little")
+            metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+            known = json.loads(metadata["config"])
+            config = ModelConfig(**{**known, "ngrams": tuple(known["ngrams"])})
+            weights = safetensors.torch.load(content)
+        except Exception as error:  # safetensors raises an exception of its own for each kind of damage
+            raise InputError(f"the predictor is cut off or damaged ({error}): train it anew") from error
+        return cls(_made(config, weights, torch.float32), int(metadata["precision"]))
+
+    @torch.no_grad()
+    def counts(self, prefixes: Sequence[bytes]) -> np.ndarray:
+        """For each prefix 256 counts that sum to 2^precision: int64 [n, 256]; each is read from its first byte on."""
+        found, first = [np.empty((0, BYTES), np.int64)], np.array([_SENTINEL])
+        lengths = np.array([1 + len(prefix) for prefix in prefixes], np.int64)
+        batch_of = np.cumsum(lengths) // TOGETHER
+        for batch in np.unique(batch_of):
+            own = np.flatnonzero(batch_of == batch)
+            ids = [part for at in own.tolist() for part in (first, byte_ids(prefixes[at]))]
+            hidden_ND = self._model(torch.from_numpy(np.concatenate(ids)), layout_of(lengths[own]))
+            found.append(self._counts(hidden_ND[torch.from_numpy(np.cumsum(lengths[own]) - 1)]))
+        return np.concatenate(found)
+
+    def begin(self) -> tuple[Grown, np.ndarray]:
+        """The empty prefix: what is remembered of it, and its counts [1, 256]."""
+        return self._read(Grown([], [], []), torch.zeros(1, dtype=torch.int64), torch.tensor([_SENTINEL]))
+
+    def grow(self, memory: Grown, rows: np.ndarray, bytes_: np.ndarray) -> tuple[Grown, np.ndarray]:
+        """Prefixes `rows` [n] of a memory, each longer by a byte: what is remembered of them, and counts [n, 256]."""
+        smaller, own = _of_rows(memory, torch.from_numpy(rows))
+        return self._read(smaller, own, torch.from_numpy(bytes_.astype(np.int64)) + FIRST_BYTE)
+
+    @torch.no_grad()
+    def _read(self, memory: Grown, above_N: torch.Tensor, ids_N: torch.Tensor) -> tuple[Grown, np.ndarray]:
+        """Read one more id behind each of some prefixes, which `above_N` says the rows of."""
+        depth, count = len(memory.keys), len(ids_N)
+        path, row_N = [], above_N
+        for level in reversed(range(depth)):
+            path.append(row_N)
+            row_N = memory.above[level - 1][row_N] if level else row_N
+        path.reverse()
+        shape = count, self.config.layers, self.config.heads, self.config.head_width
+        keys, values = torch.empty(shape, dtype=torch.float64), torch.empty(shape, dtype=torch.float64)
+
+        def attend(layer: int, q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor) -> torch.Tensor:
+            keys[:, layer], values[:, layer] = k_NHE, v_NHE
+            k_NTHE, v_NTHE = (
+                torch.stack([*(level[row_N, layer] for level, row_N in zip(kept, path, strict=True)), own_NHE], 1)
+                for kept, own_NHE in ((memory.keys, k_NHE), (memory.values, v_NHE))
+            )
+            score_NTH = (k_NTHE * (q_NHE * q_NHE.shape[-1] ** -0.5)[:, None]).sum(-1)
+            return (score_NTH.softmax(1)[..., None] * v_NTHE).sum(1)
+
+        hidden_ND = self._model.hidden(ids_N, torch.full((count,), depth), attend)
+        above = [*memory.above, above_N] if depth else []
+        return Grown([*memory.keys, keys], [*memory.values, values], above), self._counts(hidden_ND)
+
+    def _counts(self, hidden_ND: torch.Tensor) -> np.ndarray:
+        logit_NB = F.linear(hidden_ND, self._rows_BD)
+        if cap := self.config.soft_cap:
+            logit_NB = cap * torch.tanh(logit_NB / cap)
+        return counts_of(logit_NB.softmax(-1).numpy(), self.precision)
+
+
+def _of_rows(memory: Grown, rows_N: torch.Tensor) -> tuple[Grown, torch.Tensor]:
+    """Only what some rows begin with, and where these rows are then."""
+    kept, own_N = torch.unique(rows_N, return_inverse=True)
+    keys, values, above = [], [], []
+    for level in reversed(range(len(memory.keys))):
+        keys.append(memory.keys[level][kept])
+        values.append(memory.values[level][kept])
+        if level:
+            kept, row = torch.unique(memory.above[level - 1][kept], return_inverse=True)
+            above.append(row)
+    return Grown(keys[::-1], values[::-1], above[::-1]), own_N
+
+
+def _raw_part(model: Transformer) -> dict[str, torch.Tensor]:
+    """Weights, tables cut to the rows of specials and bytes."""
+    tables = ("embed_tokens.weight", "lm_head.weight")
+    state = {name: tensor for name, tensor in model.state_dict().items() if "heads" not in name}
+    return {name: tensor[:FIRST_SYMBOL].clone() if name in tables else tensor for name, tensor in state.items()}
+
+
+def _made(config: ModelConfig, weights: dict[str, torch.Tensor], dtype: torch.dtype) -> Transformer:
+    model = Transformer(config, FIRST_SYMBOL, dtype)
+    model.load_state_dict(weights)
+    return (model.double() if dtype == torch.float64 else model).eval().requires_grad_(False)

@@ -1,0 +1,220 @@
+"""The neural compressor as a view: its compiled strings, walked like a codebook's, and the file that holds them.
+
+Encoding is the codebook's greedy walk (the strings are prefix-closed, so the longest one is the oracle's window) and
+one look-up from string to symbol. A window of more bits than a symbol is written as several, most significant bits
+first, and the last of them covers the window's bytes. The view is fuzzy: bytes to symbols is a function, but a symbol
+may stand for several strings, each a prefix of the next; so `decode` refuses, and `strings_of` gives them all.
+
+Where windows end early is one of three choices:
+
+none      nowhere.
+walk      where the predictor, asked for the window's own bytes, does not know the next one: at strings whose entropy is
+          high (the empty one aside, which says nothing), so that they are never extended. It is a smaller set of
+          strings and costs nothing.
+context   where the predictor, asked for the document up to there, does not know it (the paper's). It needs a model
+          pass over the text; who has the model gives `cuts`. This one is no pure function of the bytes alone: what else
+          is in a batch changes the last bits of an entropy, and may move a boundary that hangs on them.
+
+Costs what `codebook` costs. Memory: some 100 bytes a string.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.views.base import Encoded
+from byteproxy.views.batches import on_all_cores
+from byteproxy.views.codebook_parse import parse_between
+from byteproxy.views.coder import Code
+from byteproxy.views.neural_tree import Tree
+from byteproxy.views.segments import Thresholds
+from byteproxy.views.trie import trie_of
+
+RULE_VERSION = 1
+FORMAT, FORMAT_VERSION = "byteproxy-neural", "1"
+MARK = b'"byteproxy-neural"'
+MOST_NODES = 1 << 22
+"""Strings that the walk's table has numbers for."""
+WIDEST_SYMBOL = 20
+_NO_CUTS = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What decides a neural view, and where it came from.
+
+    code: bits of windows and counts. model: fingerprint of the predictor. parts: symbols that a window is written as.
+    segments: none, walk or context. context: its thresholds. compile_seconds: that expanding took.
+    """
+
+    code: Code
+    model: str
+    parts: int = 1
+    segments: str = "none"
+    context: Thresholds | None = None
+    compile_seconds: float = 0.0
+
+
+class NeuralView:
+    """Strings with symbols, as a view: aligned, context-free, and fuzzy."""
+
+    aligned = True
+    suffix = ".neural"
+
+    def __init__(self, tree: Tree, about: Compiled, weights: bytes = b"") -> None:
+        """tree: the strings and their symbols, the single bytes first. weights: of the predictor, carried along."""
+        if len(tree.symbol) > MOST_NODES:
+            raise InputError(
+                f"{len(tree.symbol):,} strings fit into windows of {about.code.bits} bits, more than {MOST_NODES:,}: "
+                "give fewer bits"
+            )
+        self.tree, self.about, self.weights = tree, about, weights
+        self.cuts: Callable[[Sequence[bytes]], list[np.ndarray]] | None = None
+        self._strings = tree.strings()
+        self._cells = trie_of(self._strings).cells
+        self._fingerprint = _fingerprint(self._strings, tree.symbol, about)
+        self._scratch = threading.local()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file says that it is a neural view, of whatever version and even if it is damaged."""
+        try:
+            with Path(path).open("rb") as file:
+                return MARK in file.read(4096)
+        except OSError:
+            return False
+
+    @classmethod
+    def opened(cls, path: Path) -> tuple[Tree, Compiled, bytes]:
+        """What `save` wrote; InputError where it can't be read, is damaged or of another version."""
+        remedy = "copy it again or train it anew"
+        try:
+            content = Path(path).read_bytes()
+            size = int.from_bytes(content[:8], "little")
+            metadata = dict(json.loads(content[8 : 8 + size])["__metadata__"])
+            tensors = safetensors.numpy.load(content)
+        except OSError as error:
+            raise InputError(f"cannot read the neural view {path}: {error.strerror}") from error
+        except Exception as error:  # safetensors raises an exception of its own for each kind of damage
+            raise InputError(f"the neural view {path} is cut off or damaged ({error}): {remedy}") from error
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{path} is no neural view: name a file that `byteproxy views train neural` wrote")
+        if metadata.get("version") != FORMAT_VERSION:
+            raise InputError(
+                f"the neural view {path} is of version {metadata.get('version')}, but this byteproxy reads version "
+                f"{FORMAT_VERSION}: use the byteproxy that wrote it or train it anew"
+            )
+        if metadata.pop("sha256", None) != _checksum(metadata, tensors):
+            raise InputError(f"the neural view {path} was altered, its checksum is wrong: {remedy}")
+        known = json.loads(metadata["about"])
+        context = None if known["context"] is None else Thresholds(**known.pop("context"))
+        about = Compiled(**{**known, "code": Code(**known["code"]), "context": context})
+        tree = Tree(*(tensors[name] for name in Tree._fields))
+        return tree, about, tensors["weights"].tobytes()
+
+    def save(self, path: Path) -> None:
+        """Write strings, symbols and predictor, whole or not at all; InputError where that can't be."""
+        tensors = {name: np.ascontiguousarray(column) for name, column in self.tree._asdict().items()}
+        tensors["weights"] = np.frombuffer(self.weights, dtype=np.uint8)
+        about = json.dumps(asdict(self.about), sort_keys=True)
+        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "about": about, "name": self.name}
+        metadata["sha256"] = _checksum(metadata, tensors)
+        write_aside(Path(path), safetensors.numpy.save(tensors, metadata))
+
+    @property
+    def name(self) -> str:
+        """For example "neural-16", "neural-24-2", "neural-16-walk"."""
+        about = self.about
+        parts = [f"neural-{about.code.bits}"]
+        parts += [str(about.parts)] if about.parts > 1 else []
+        parts += [about.segments] if about.segments != "none" else []
+        return "-".join(parts)
+
+    @property
+    def alphabet_size(self) -> int:
+        """2^N, of which those that are some string's symbol occur."""
+        return 1 << self.about.code.bits // self.about.parts
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the strings, their symbols and how text is cut; with cuts from context, of the model too."""
+        return self._fingerprint
+
+    @property
+    def nodes(self) -> int:
+        """How many strings there are."""
+        return len(self._strings)
+
+    def encode(self, document: bytes) -> Encoded:
+        """The symbols of one document and the bytes that each covers; InputError without the model that cuts need."""
+        return self.encode_batch([document])[0]
+
+    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
+        """As `encode` for each document, on all cores: the walk holds no lock."""
+        if self.about.segments != "context":
+            return on_all_cores(lambda document: self.between(document, _NO_CUTS), documents)
+        if self.cuts is None:
+            raise InputError(f"view {self.name} cuts text by a model pass over it: open its file by `views.registry`")
+        return list(map(self.between, documents, self.cuts(documents)))
+
+    def between(self, document: bytes, cuts: np.ndarray) -> Encoded:
+        """As `encode` with a window's end at each of `cuts`, int64, ascending offsets within the document."""
+        found = self.windows(document, cuts)
+        symbols = self.tree.symbol[found[:, 0]]
+        parts, bits = self.about.parts, self.about.code.bits // self.about.parts
+        shifts = np.arange(parts - 1, -1, -1, dtype=np.uint32) * np.uint32(bits)
+        packed = (symbols[:, None] >> shifts & np.uint32((1 << bits) - 1)).ravel()
+        spans = np.zeros(len(packed), dtype=np.uint32)
+        spans[parts - 1 :: parts] = found[:, 1]
+        return Encoded(packed.astype(np.uint16 if bits <= 16 else np.uint32), spans)
+
+    def windows(self, document: bytes, cuts: np.ndarray = _NO_CUTS) -> np.ndarray:
+        """The string and the bytes of each window: uint32 [windows, 2]; strings are nodes of `tree`."""
+        text = np.frombuffer(document, dtype=np.uint8)
+        out = self._room(len(text))
+        return out[: parse_between(text, cuts, self._cells, out)].copy()
+
+    def strings_of(self, symbol: int) -> list[bytes]:
+        """All strings that have a window's symbol, below 2^W: the shortest first, each a prefix of the next."""
+        return [self._strings[node] for node in np.flatnonzero(self.tree.symbol == symbol).tolist()]
+
+    def decode(self, symbols: np.ndarray) -> bytes:
+        """Refuses with ValueError: several strings may have one symbol."""
+        raise ValueError(f"view {self.name} is fuzzy: a symbol may stand for several strings, see `strings_of`")
+
+    def _room(self, size: int) -> np.ndarray:
+        """This thread's space for windows, uint32 [size or more, 2]; huge ones are not kept."""
+        room: np.ndarray | None = getattr(self._scratch, "room", None)
+        if room is None or len(room) < size:
+            room = np.empty((max(size, 1 << 16), 2), dtype=np.uint32)
+            if size <= 1 << 24:
+                self._scratch.room = room
+        return room
+
+
+def _fingerprint(strings: Sequence[bytes], symbols: np.ndarray, about: Compiled) -> str:
+    context = None if about.context is None else [asdict(about.context), about.model]
+    decides = [RULE_VERSION, about.code.bits, about.parts, about.segments, context]
+    digest = sha256(f"byteproxy neural view {json.dumps(decides, sort_keys=True)}\n".encode())
+    digest.update(np.array([len(string) for string in strings], dtype=np.uint8).tobytes())
+    digest.update(b"".join(strings))
+    digest.update(symbols.astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def _checksum(metadata: dict[str, str], tensors: dict[str, Any]) -> str:
+    """Over everything in the file but itself."""
+    digest = sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+"""The kind: made, saved, opened, and cut in its three ways."""
+
+import numpy as np
+import pytest
+import torch
+from tests.neural.models import random_model, tiny
+from tests.toy_corpus import toy_documents
+from tests.views.contract import check_identity, check_kind
+
+from byteproxy.corpus.split import Split
+from byteproxy.errors import InputError
+from byteproxy.neural.entropies import entropies
+from byteproxy.neural.kind import NeuralKind, NeuralOptions
+from byteproxy.neural.predictor import ModelPredictor
+from byteproxy.store.encode import add_view
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.views import registry
+from byteproxy.views.neural import windows
+from byteproxy.views.neural_tree import expanded
+from byteproxy.views.segments import cuts_of
+
+__all__ = ["tiny"]  # a fixture
+
+TEXTS = [document.text for document in toy_documents(12)]
+PREDICTOR = ModelPredictor(random_model(spread=1.0))
+
+
+def view_of(**options):
+    return NeuralKind.compiled(PREDICTOR, NeuralOptions(12, **options), TEXTS)
+
+
+def test_it_is_a_kind():
+    check_kind(NeuralKind)
+    assert registry.kind("neural") is NeuralKind
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("neural:8", "8 bits: give 12 to 24"),
+        ("neural:bits=24", "parts is 1"),
+        ("neural:bits=16,parts=3", "parts is 3"),
+        ("neural:minutes=0", "minutes are above 0"),
+        ("neural:quantile=1", "quantile is 1"),
+        ("neural:size=3m", "give one of 1m, 2m, 6m, 40m"),
+        ("neural:precision=9", "give 10 to 16"),
+    ],
+)
+def test_options_that_cannot_be(spec, said):
+    with pytest.raises(InputError, match=said):
+        registry.build(spec, lambda: TEXTS)
+
+
+def test_made_from_text_saved_and_opened(tmp_path, tiny):
+    reports = []
+    notes = []
+
+    def report(done, total, note=""):
+        reports.append((done, total))
+        notes.append(note)
+
+    built = registry.build("neural:12,steps=4", lambda: TEXTS, report)
+    view = built.view
+    check_identity(view)
+    assert reports[-1] == (4, 4)
+    assert notes[-1].endswith("strings found")
+    assert built.train_seconds > view.about.compile_seconds > 0
+    view.save(tmp_path / "a.neural")
+    again = registry.build(str(tmp_path / "a.neural"), lambda: ()).view
+    assert again.fingerprint == view.fingerprint
+    assert again.predictor.fingerprint == view.about.model
+    document = TEXTS[0][:400]
+    found = windows(document, [], again.predictor, again.about.code)
+    symbols, spans = again.encode(document)
+    assert list(zip(symbols.tolist(), spans.tolist(), strict=True)) == found
+
+
+def test_a_walk_never_goes_on_from_what_is_hard_to_go_on_from():
+    """Against the rule as it is told: of all strings that a walk passes, the share above the threshold is a tenth."""
+    whole = expanded(PREDICTOR, NeuralOptions(12).code)
+    for criterion in ("global", "monotonic", "either"):
+        view = view_of(segments="walk", criterion=criterion)
+        kept = dict(zip(view.tree.strings(), view.tree.symbol.tolist(), strict=True))
+        every = whole.strings()
+        entropy = dict(zip(every, whole.entropy.tolist(), strict=True))
+        symbols = dict(zip(every, whole.symbol.tolist(), strict=True))
+        ended = {string for string in kept if not any(string + bytes([b]) in kept for b in range(256))}
+        extended = set(kept) - ended
+        assert len(kept) < len(every)
+        assert all(symbols[string] == symbol for string, symbol in kept.items())
+        if criterion == "monotonic":  # a single byte has risen from nothing that is known
+            single = {string for string in every if len(string) == 2}
+            assert single <= set(kept)
+        if criterion == "global":
+            cut = {string for string in ended if any(string + bytes([b]) in entropy for b in range(256))}
+            level = max(entropy[string] for string in extended)
+            assert cut
+            assert min(entropy[string] for string in cut) > level
+        document = TEXTS[3]
+        begin = 0
+        for span in view.encode(document).span_bytes.tolist():
+            text = document[begin : begin + span]
+            sizes = range(1, min(64, len(document) - begin) + 1)
+            longest = max(size for size in sizes if document[begin : begin + size] in kept)
+            assert len(text) == longest
+            begin += span
+
+
+def test_cuts_from_context_are_those_of_the_whole_document():
+    view = view_of(segments="context", quantile=0.8)
+    for document, (symbols, spans) in zip(TEXTS, view.encode_batch(TEXTS), strict=True):
+        cuts = cuts_of(entropies(PREDICTOR.model(torch.float32), [document])[0], view.about.context)
+        assert 0.05 < len(cuts) / len(document) < 0.6
+        expected = view.between(document, cuts)
+        assert np.array_equal(symbols, expected.symbols)
+        assert np.array_equal(spans, expected.span_bytes)
+        assert np.isin(cuts, np.cumsum(spans)).all()
+
+
+def test_a_corpus_keeps_it(tmp_path):
+    """Shard by shard, so a stop costs no shard that is done; the corpus then holds the view with its model."""
+    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2), shard_bytes=2000)
+    view = view_of(segments="context")
+    manifest = add_view(tmp_path, view)
+    entry = manifest.view("neural-12-context")
+    assert entry.aligned
+    calls = []
+    cut = view.cuts
+    view.cuts = lambda documents: calls.append(len(documents)) or cut(documents)
+    assert add_view(tmp_path, view) == manifest
+    assert not calls
+    opened = registry.load(tmp_path / entry.artefact.name)
+    assert opened.fingerprint == view.fingerprint
+    assert np.array_equal(opened.encode(TEXTS[0]).symbols, view.encode(TEXTS[0]).symbols)
+
+
+def test_a_file_with_another_model_is_refused(tmp_path):
+    view = view_of(segments="context")
+    view.weights = ModelPredictor(random_model(5)).to_bytes()
+    view.save(tmp_path / "a.neural")
+    with pytest.raises(InputError, match="was compiled from the model"):
+        NeuralKind.load(tmp_path / "a.neural")
+
+
+def test_no_text_gives_no_thresholds():
+    for segments, said in (("walk", "no text"), ("context", "no two bytes")):
+        with pytest.raises(InputError, match=said):
+            NeuralKind.compiled(PREDICTOR, NeuralOptions(12, segments=segments), [])
