@@ -1,10 +1,11 @@
 """`byteproxy`: the commands, and what becomes of errors.
 
-Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C. Anything else is a bug
-of ours and shows its traceback.
+Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C, 141 where nobody reads
+what is printed. Anything else is a bug of ours and shows its traceback.
 """
 
 import errno
+import os
 import sys
 from typing import Annotated, Any, TypeAlias
 
@@ -49,7 +50,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  and the same command goes on (study --plan: how long it takes)
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
-                                 let the model that the demo left behind write, byte by byte
+                                 let a model write, of a run or exported, in raw bytes: several at once where it has
+                                 byte heads; --interactive to type with it
 
 Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr."""
 
@@ -76,6 +78,9 @@ def main() -> None:
             tyro.cli(Command, prog="byteproxy", description=ABOUT)
     except InputError as error:
         _refuse(str(error))
+    except BrokenPipeError:  # whoever read what we print has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

@@ -95,6 +95,24 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
     return state
 
 
+def shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the model's tensors in a checkpoint, by name; nothing of them is read.
+
+    Raises InputError if the checkpoint is damaged.
+    """
+    try:
+        stored = dcp.FileSystemReader(checkpoint).read_metadata().state_dict_metadata
+    except (Exception, CheckpointException) as error:  # the latter is no Exception
+        raise InputError(
+            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
+        ) from error
+    return {
+        key.removeprefix("model."): tuple(kind.size)
+        for key, kind in stored.items()
+        if key.startswith("model.") and isinstance(kind, TensorStorageMetadata)
+    }
+
+
 def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
