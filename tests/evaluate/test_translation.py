@@ -16,9 +16,9 @@ from byteproxy.evaluate.passages import documents_of, inputs_of, sampled
 from byteproxy.evaluate.retrieval import pooled, retrieval
 from byteproxy.evaluate.transfer import saw_pairs, transfer, transfer_figures, transfer_notes
 from byteproxy.evaluate.translation import written
-from byteproxy.generate.cache import Cache
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
+from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
@@ -85,31 +85,37 @@ def learned(request, store, tmp_path_factory):
 
 
 def slow(run, prompt, content, representation):
-    """Bits of content, one symbol at a time through the key-value cache, among all ids masked by hand."""
-    cache, bits, unread = Cache(run.config.model, 600, run.model.dtype), 0.0, prompt
+    """Bits of content, one symbol at a time and all before it read anew, among all ids masked by hand."""
+    bits, seen = 0.0, list(prompt)
     own = run.vocab.symbol_ids(representation)
     with torch.no_grad():
         for symbol in content:
-            logits = run.model.lm_head.weight @ cache.read(run.model, torch.tensor(unread))[-1]
+            logits = run.model.lm_head.weight @ anew(run, seen)[-1]
             masked = torch.full_like(logits, -math.inf)
             masked[:64], masked[own.start : own.stop] = logits[:64], logits[own.start : own.stop]
             bits -= float(masked.double().log_softmax(0)[symbol]) / math.log(2)
-            unread = [symbol]
+            seen.append(symbol)
     return bits
+
+
+def anew(run, symbols):
+    """Hidden states of one document."""
+    return run.model(torch.tensor(symbols), layout_of(np.array([len(symbols)])))
 
 
 def slow_writing(run, prompt, most, representation):
     """What a model writes that takes the most probable symbol each time, ended or after `most` symbols."""
-    cache, found, unread = Cache(run.config.model, 600, run.model.dtype), [], prompt
+    found, seen = [], list(prompt)
     own = run.vocab.symbol_ids(representation)
     choices = [closing(representation), EOS, *own]
     with torch.no_grad():
         while len(found) < most:
-            logits = run.model.lm_head.weight[choices] @ cache.read(run.model, torch.tensor(unread))[-1]
-            unread = [choices[int(logits.argmax())]]
-            if unread[0] < 64:
+            logits = run.model.lm_head.weight[choices] @ anew(run, seen)[-1]
+            symbol = choices[int(logits.argmax())]
+            if symbol < 64:
                 return found, True
-            found += unread
+            found.append(symbol)
+            seen.append(symbol)
     return found, False
 
 
@@ -138,7 +144,7 @@ def test_exact_is_what_writing_symbol_by_symbol_gives(learned, context, target):
     if target == 1 and not learned.config.objective.symbols:
         pytest.skip("predicts no symbols")
     if learned.config.model.composed:
-        pytest.skip("a cache alone reads no units")
+        pytest.skip("read without a spelling, a unit has no bytes")
     passages = sampled(learned, "train", 8)
     kept = {name: tensor.clone() for name, tensor in learned.model.state_dict().items()}
     rates = []
@@ -224,13 +230,13 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
         ids = torch.from_numpy(passage.forms[1].ids)
         table = run.model.embed_tokens(ids).mean(0).detach().numpy()
         assert whole[0, number] == pytest.approx(table, abs=1e-5)
-    cache, passage = Cache(run.config.model, 600, torch.float32), passages[0]
-    symbols = torch.tensor([opening(1), *passage.forms[1].ids.tolist()])
+    passage = passages[0]
+    symbols = [opening(1), *passage.forms[1].ids.tolist()]
     with torch.no_grad():
         seen, block = [], type(run.model.blocks()[-1])
         write = block.write
         monkeypatch.setattr(block, "write", lambda own, x, y: seen.append(write(own, x, y)) or seen[-1])
-        cache.read(run.model, symbols)
+        anew(run, symbols)
     assert whole[2, 0] == pytest.approx(seen[-1][1:].mean(0).numpy(), abs=1e-4)
 
 

@@ -14,14 +14,15 @@ from tests.toy_corpus import toy_store
 from byteproxy.errors import InputError
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.export.llama import load_llama
-from byteproxy.export.run import export_run, read_run
-from byteproxy.generate.sampler import continued
+from byteproxy.export.run import export_run
+from byteproxy.generate.writer import Writer
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 
 transformers = pytest.importorskip("transformers")
@@ -82,11 +83,12 @@ def test_logits_are_the_runs(trained, stock):
 def test_generate_and_pipeline_write_what_we_write(trained, exported, stock):
     model, tokenizer = stock
     prompt = "def path_name(value):\n    name ="
-    wanted = bytes(continued(trained.model.eval(), prompt.encode(), 60, 120)).decode()
+    (written,) = Writer(trained.model.eval(), 120).write([prompt.encode()], 60)
+    wanted = written.text.decode()
     assert len(wanted) > 20
     read = tokenizer(prompt, return_tensors="pt")
-    written = model.generate(**read, max_new_tokens=60, do_sample=False)[0]
-    assert tokenizer.decode(written, skip_special_tokens=True) == prompt + wanted
+    ids = model.generate(**read, max_new_tokens=60, do_sample=False)[0]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == prompt + wanted
     pipe = transformers.pipeline("text-generation", model=str(exported[0]), dtype=torch.float32)
     (said,) = pipe(prompt, max_new_tokens=60, do_sample=False)
     assert said["generated_text"] == prompt + wanted

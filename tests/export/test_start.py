@@ -13,7 +13,6 @@ from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import raw_bpb
 from byteproxy.export.llama import export_llama, load_llama
-from byteproxy.export.run import read_run
 from byteproxy.export.start import fitted, start_from
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
@@ -21,6 +20,7 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 from byteproxy.views.bpe import BpeView
 

@@ -27,7 +27,8 @@ def export(
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.export.folder import ensure_free
-    from byteproxy.export.run import export_run, read_run
+    from byteproxy.export.run import export_run
+    from byteproxy.train.saved import read_run
 
     people = console(json)
     ensure_free(out)

@@ -1,10 +1,11 @@
 """`byteproxy`: the commands, and what becomes of errors.
 
-Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C. Anything else is a bug
-of ours and shows its traceback.
+Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C, 141 where nobody reads
+what is printed. Anything else is a bug of ours and shows its traceback.
 """
 
 import errno
+import os
 import sys
 from typing import Annotated, Any, TypeAlias
 
@@ -50,6 +51,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  and the same command goes on (study --plan: how long it takes)
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
+                                 let a model write, of a run or exported, in raw bytes: several at once where it has
+                                 byte heads; --interactive to type with it
                                  let the model that the demo left behind write, byte by byte
   byteproxy export runs/3m --out runs/3m-bytes
                                  a stock Llama or Qwen3 of raw bytes and its tokenizer, which other tools load as is
@@ -80,6 +83,9 @@ def main() -> None:
             tyro.cli(Command, prog="byteproxy", description=ABOUT)
     except InputError as error:
         _refuse(str(error))
+    except BrokenPipeError:  # whoever read what we print has enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
+        sys.exit(141)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

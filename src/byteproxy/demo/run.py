@@ -28,7 +28,9 @@ from byteproxy.evaluate.bpb import Scored, raw_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.export.llama import export_llama, load_llama
-from byteproxy.generate.sampler import characters, continued
+from byteproxy.generate.choice import Sampling
+from byteproxy.generate.utf8 import characters
+from byteproxy.generate.writer import Writer
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
@@ -235,17 +237,16 @@ def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
     sample = study.sample
     begin = time.perf_counter()
     written = bytearray()
+    sampling = Sampling(sample.temperature, seed=study.seed)
     with stage("write a sample", "B") as progress:
-        for byte in continued(
-            model, sample.prompt.encode(), sample.most_bytes, context, sample.temperature, study.seed
-        ):
-            written.append(byte)
+        for piece in Writer(model, context).stream(sample.prompt.encode(), sample.most_bytes, sampling):
+            written += piece
             progress(len(written), sample.most_bytes)
     seconds = time.perf_counter() - begin
     return {
         "arm": sample.arm,
         "prompt": sample.prompt,
-        "continuation": "".join(characters(written)),
+        "continuation": "".join(characters([bytes(written)])),
         "temperature": sample.temperature,
         "bytes_per_second": round(len(written) / seconds, 1),
         "files": sorted(path.name for path in folder.iterdir()),

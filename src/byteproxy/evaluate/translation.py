@@ -71,7 +71,7 @@ def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representat
 def best_symbols(hidden_ND: torch.Tensor, head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
     """The most probable id at each position among a representation's symbols and what ends a segment: int64 [N].
 
-    These are what writing chooses among, as in `generate.sampler`. A soft cap changes no order.
+    These are what writing chooses among, as in `generate.choice`. A soft cap changes no order.
     """
     own = vocab.symbol_ids(representation)
     choices = torch.tensor([closing(representation), EOS, *own], device=hidden_ND.device)

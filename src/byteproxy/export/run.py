@@ -5,51 +5,21 @@ times over (the model, its tensors, the file to be written), and a pass over wha
 """
 
 import json
-import tomllib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from byteproxy.config import from_toml
-from byteproxy.errors import InputError
 from byteproxy.export.card import card
 from byteproxy.export.folder import CARD, ensure_free, write_folder
 from byteproxy.export.llama import byte_heads_file, stock_files
 from byteproxy.export.tokenizer import tokenizer_files
-from byteproxy.model.transformer import Transformer
-from byteproxy.train import checkpoint
-from byteproxy.train.config import DTYPES, TrainConfig
 from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.saved import SavedRun
 from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
 
 GENERATION = "generation_config.json"
 
 
-class Trained(NamedTuple):
-    """A run's model as its newest checkpoint left it. state: what the checkpoint says beside the tensors."""
-
-    folder: Path
-    config: TrainConfig
-    model: Transformer
-    state: dict[str, Any]
-
-
-def read_run(folder: Path) -> Trained:
-    """A run from the folder that `byteproxy train` left; InputError where there is none, or none that can be read."""
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m")
-    config = from_toml(folder / "config.toml", TrainConfig)
-    found = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
-    rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
-    model = Transformer(config.model, rows, DTYPES[config.dtype], output_rows)
-    state = checkpoint.load(found, model, [])
-    if not _agree(state["config"], config):
-        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
-    return Trained(folder, config, model.eval(), state)
-
-
-def export_run(run: Trained, out: Path) -> dict[str, Any]:
+def export_run(run: SavedRun, out: Path) -> dict[str, Any]:
     """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
 
     Raises InputError if the model has what no stock one has, or `out` exists or can't be written.
@@ -64,14 +34,7 @@ def export_run(run: Trained, out: Path) -> dict[str, Any]:
     return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
 
 
-def _agree(saved: str, config: TrainConfig) -> bool:
-    """Whether a configuration has the shape that a checkpoint was saved with; fields that came later don't count."""
-    then, now = tomllib.loads(saved), tomllib.loads(config.identity)
-    shapes = (now[part].get(name) == value for part in ("model", "shape") for name, value in then[part].items())
-    return all(shapes) and then["views"] == now["views"]
-
-
-def _figures(run: Trained, context: int) -> dict[str, Any]:
+def _figures(run: SavedRun, context: int) -> dict[str, Any]:
     """What there is to say of an export, all of it counted or measured by the run itself."""
     model, counters, step = run.model, run.state["counters"], int(run.state["state"]["step"])
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,1 +1,1 @@
-"""Reading and writing raw bytes: a key-value cache, a sampler, text that never ends inside a character."""
+"""Reading and writing raw bytes: a packed model with its keys and values, choices, guesses, UTF-8 that is never cut."""

@@ -1,0 +1,206 @@
+"""Writing bytes: against transformers' `generate` on the same weights, several bytes a pass against one, and scoring.
+
+`vs_transformers`: bytes a second, ours one by one over `LlamaForCausalLM.generate` on the exported model (float32, 20
+million parameters, random weights: the time does not depend on them), greedy, a prompt of 64 bytes, 64 bytes written,
+end symbols not taken on their side; the static and the default cache are both tried, and the faster one is taken.
+`multibyte_vs_plain`: a model of 3 million parameters with 7 further byte heads, trained here for 120 steps of 4,096
+positions on the standard library, writes after held-out prompts; copying is off. Outputs with under 50 % distinct
+8-grams are left out, from both sides, and counted: who repeats himself is easily guessed.
+`score_vs_train_forward`: bytes a second of `raw_bpb` over positions a second of the training forward pass with its
+loss, uncompiled both, on the same documents; `score_padding`: the share of what attention computes that is padding.
+Sides alternate; a ratio is the median over rounds, with the quartiles beside it.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from byteproxy.corpus.split import Split
+from byteproxy.corpus.stdlib import read_stdlib
+from byteproxy.evaluate.bpb import raw_bpb, windows_over
+from byteproxy.export.llama import export_llama
+from byteproxy.generate.choice import Sampling
+from byteproxy.generate.writer import Writer
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import BYTES
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.objective import Objective
+from byteproxy.model.targets import Positions, losses
+from byteproxy.model.transformer import Transformer
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.trainer import Trainer
+from byteproxy.vocab import FIRST_SYMBOL, Vocab, byte_ids
+
+CONTEXT = 512
+PROMPT = 64
+WRITTEN = {"vs_transformers": 64, "multibyte_vs_plain": 192}
+ROUNDS = 5
+STEPS = 120
+SHAPE = ModelConfig(width=512, layers=6, heads=8, ffn=1408)
+TRAINED = ModelConfig(width=256, layers=4, heads=4, ffn=704, byte_heads=8)
+
+
+def measure(say: Callable[[str], None]) -> dict:
+    """Figures of this machine."""
+    figures: dict = {"torch": torch.__version__}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        say("prepare a corpus ...")
+        prepare_documents(read_stdlib(), folder / "corpus", Split(0.05, 0.1))
+        store = Store.open(folder / "corpus")
+        texts = [one.text for one in store.documents("validation") if len(one.text) > 2 * PROMPT][:40]
+        say("beside transformers ...")
+        figures["vs_transformers"] = _against_transformers(folder / "model", texts)
+        say(str(figures))
+        say("train a model with byte heads ...")
+        trainer = Trainer(_training(store), store, folder / "run")
+        while trainer.state.step < STEPS:
+            trainer.step()
+        trainer.model.eval()
+        model = Transformer(TRAINED, FIRST_SYMBOL)
+        model.load_state_dict(trainer.model.state_dict())
+        say("several bytes a pass ...")
+        figures |= _several(model, texts)
+        say(str(figures))
+        say("score ...")
+        figures |= _scoring(Transformer(replace(TRAINED, byte_heads=1), FIRST_SYMBOL), texts)
+    return figures
+
+
+def _training(store: Store) -> TrainConfig:
+    return TrainConfig(
+        stop=f"{STEPS} steps",
+        corpus=str(store.path),
+        model=TRAINED,
+        mixture=BYTES,
+        shape=Shape(8, CONTEXT, CONTEXT - 2),
+        validation=Validation(0),
+        compile=False,
+        checkpoint_seconds=1e9,
+    )
+
+
+def _against_transformers(folder: Path, texts: list[bytes]) -> dict:
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = Transformer(SHAPE, FIRST_SYMBOL)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    with torch.no_grad():
+        model.lm_head.weight[:64] = 0  # so that nothing ends
+    export_llama(model, CONTEXT, folder)
+    theirs = LlamaForCausalLM.from_pretrained(folder).eval()
+    ours, most = Writer(model, CONTEXT), WRITTEN["vs_transformers"]
+    ratios = {}
+    for batch in (1, 8):
+        prompts = [text[:PROMPT] for text in texts[:batch]]
+        ids = torch.tensor([[12, *byte_ids(prompt)] for prompt in prompts])
+
+        def generate(cache: str, ids: torch.Tensor = ids) -> None:
+            found = theirs.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=most,
+                min_new_tokens=most,
+                pad_token_id=0,
+                cache_implementation=cache,
+            )
+            assert found.shape[1] == ids.shape[1] + most
+
+        sides = {
+            "ours": lambda prompts=prompts: ours.write(prompts, most, drafts="none"),
+            "static": lambda: generate("static"),
+            "dynamic": lambda: generate("dynamic"),
+        }
+        seconds = _alternate(sides)
+        best = min(("static", "dynamic"), key=lambda side: float(np.median(seconds[side])))
+        ratios[f"b{batch}"] = _ratio(seconds[best], seconds["ours"]) | {
+            "cache": best,
+            "ours_bytes_s": round(batch * most / float(np.median(seconds["ours"])), 1),
+        }
+    return ratios
+
+
+def _several(model: Transformer, texts: list[bytes]) -> dict:
+    writer, most = Writer(model, CONTEXT), WRITTEN["multibyte_vs_plain"]
+    figures: dict = {"multibyte_vs_plain": {}, "accepted_bytes_per_pass": {}, "left_out": {}}
+    for temperature in (0.0, 0.7):
+        sampling = Sampling(temperature)
+        prompts = [text[:PROMPT] for text in texts[:32]]
+        written = writer.write(prompts, most, sampling, drafts="none")
+        kept = [prompt for prompt, one in zip(prompts, written, strict=True) if _distinct(one.text) >= 0.5]
+        key = f"t{temperature}"
+        figures["left_out"][key] = len(prompts) - len(kept)
+        for batch in (1, 8):
+            if len(kept) < batch:
+                continue
+            rounds = [kept[batch * turn % (len(kept) - batch + 1) :][:batch] for turn in range(ROUNDS + 1)]
+            seconds: dict[str, list[float]] = {"plain": [], "heads": []}
+            total = steps = 0
+            for turn, some in enumerate(rounds):
+                for drafts in ("none", "heads"):
+                    begin = time.perf_counter()
+                    writer.write(some, most, sampling, drafts=drafts)
+                    taken = time.perf_counter() - begin
+                    if turn:
+                        seconds["plain" if drafts == "none" else "heads"].append(taken)
+                total, steps = total + writer.counts.bytes, steps + writer.counts.steps
+            name = f"b{batch}_{key}"
+            figures["multibyte_vs_plain"][name] = _ratio(np.array(seconds["plain"]), np.array(seconds["heads"]))
+            figures["accepted_bytes_per_pass"][name] = round(total / steps, 3)
+    return figures
+
+
+def _distinct(text: bytes) -> float:
+    """The share of 8-grams that are not there twice or more, each counted once."""
+    grams = [text[at : at + 8] for at in range(len(text) - 7)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _scoring(model: Transformer, texts: list[bytes]) -> dict:
+    texts = [text[:4000] for text in texts[:10]]
+    total = sum(map(len, texts))
+    sizes = windows_over([len(text) for text in texts], CONTEXT, CONTEXT)
+    lengths = sizes.end - sizes.start
+    layout = layout_of(lengths)
+    ids = torch.from_numpy(byte_ids(b"".join(texts)))
+    shown = Positions(ids, ids, torch.zeros_like(ids))
+
+    def forward() -> None:
+        with torch.no_grad():
+            losses(model, model(ids, layout), shown, Vocab(), Objective(), 0.0)
+
+    seconds = _alternate({"score": lambda: raw_bpb(model, Vocab(), texts, CONTEXT, CONTEXT), "forward": forward})
+    computed = sum(bucket.documents * bucket.length for bucket in layout.buckets)
+    return {
+        "score_vs_train_forward": _ratio(seconds["forward"], seconds["score"]),
+        "score_padding": round(1 - total / computed, 4),
+    }
+
+
+def _alternate(sides: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
+    """Seconds of each side in turn, float64 [rounds], after one round of all to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(ROUNDS + 1):
+        for name, call in sides.items():
+            begin = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - begin)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def _ratio(one: np.ndarray, other: np.ndarray) -> dict:
+    low, median, high = np.quantile(one / other, (0.25, 0.5, 0.75))
+    return {"median": round(float(median), 3), "quartiles": [round(float(low), 3), round(float(high), 3)]}

@@ -1,0 +1,88 @@
+"""Guesses at the bytes to come, for one pass to check: by the model's further byte heads, or copied from the text.
+
+Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
+Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
+a position in a pass, and most of a pass's cost is there without any, so guesses are made as far as they still tend to
+be right: `Pace` keeps, for each place, the share of late in which all guesses up to it were right.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from byteproxy.generate.choice import ENDS, Sampling
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import BYTES, FIRST_BYTE
+
+Drafts = Literal["heads", "copy", "both", "none"]
+COPIED = 16  # bytes at most in one guess
+_SEEN = 6  # bytes that have to agree before something is copied
+_MEMORY = 0.9  # of Pace, a pass
+_WORTH = 0.15  # of a byte, that a position in a pass costs
+_RETRY = 32  # passes after which one guess more is tried again
+
+
+class Heads:
+    """The model's byte heads of the second byte ahead and on."""
+
+    def __init__(self, model: Transformer) -> None:
+        heads = model.byte_heads
+        self.count = 0 if heads is None else len(heads)
+        self._rows_XD = None
+        if heads is not None:
+            self._rows_XD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype)
+        self._soft_cap = model.config.soft_cap
+
+    def guesses(
+        self, hidden_BD: torch.Tensor, count: int, sampling: Sampling, noise_BJC: torch.Tensor | None
+    ) -> list[list[int]]:
+        """The first `count` heads' bytes after the next one, for each document.
+
+        With the noise that will decide at these places, as then the guess is most often what is drawn.
+        """
+        assert self._rows_XD is not None, "only of a model that has such heads"
+        logit_BJC = F.linear(hidden_BD, self._rows_XD[: count * BYTES]).float().unflatten(-1, (count, BYTES))
+        if noise_BJC is not None:
+            if self._soft_cap:
+                logit_BJC = self._soft_cap * torch.tanh(logit_BJC / self._soft_cap)
+            logit_BJC = logit_BJC / sampling.temperature + noise_BJC[..., len(ENDS) :]
+        return logit_BJC.argmax(-1).tolist()
+
+
+def copied(text: bytearray, context: int, most: int) -> list[int]:
+    """What followed the last time that the text's last bytes stood in it, at most `most` bytes; none if they did not.
+
+    Costs one search through the last `context` bytes, in C.
+    """
+    if len(text) <= _SEEN:
+        return []
+    found = text.rfind(text[-_SEEN:], max(0, len(text) - context), len(text) - 1)
+    return list(text[found + _SEEN : found + _SEEN + most]) if found >= 0 else []
+
+
+class Pace:
+    """How many guesses are worth checking, of one drafter that can make up to `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._right = np.ones(most)
+        self._passes = 0
+        self.guessed = self.right = 0
+
+    @property
+    def length(self) -> int:
+        """Guesses to make now."""
+        worth = int((np.minimum.accumulate(self._right) > _WORTH).sum())
+        return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
+
+    def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:
+        """What became of a pass, for each document: guesses checked, and how many were right before a wrong one."""
+        self._passes += 1
+        self.guessed += sum(guessed for guessed, _ in outcomes)
+        self.right += sum(right for _, right in outcomes)
+        for place in range(max((guessed for guessed, _ in outcomes), default=0)):
+            found = [right > place for guessed, right in outcomes if guessed > place]
+            share = sum(found) / len(found)
+            self._right[place] = _MEMORY * self._right[place] + (1 - _MEMORY) * share

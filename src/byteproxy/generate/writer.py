@@ -1,0 +1,348 @@
+"""What a model writes after prompts: bytes in, bytes out, and no compressor takes part.
+
+Every document opens with the raw sentinel; at each step the model chooses among the 256 bytes and the two ways to end,
+`</raw>` and eos. B documents go together, whatever their lengths: each pass reads the byte that was chosen last in each
+document and then *guesses* at the bytes after it (`drafts`), and finds what the model chooses at each of these places.
+Guesses that agree were right, and as many bytes are written at once; the first that does not is replaced by the model's
+own choice. What is written is what a pass for every byte would write, up to rounding: where the two best choices are
+under 1e-4 apart, either may win, and such places are counted.
+
+Limits. Of a prompt of `context` bytes or more only the end is read, half a context. When the context is full while
+writing, the last half of it is read again as a new window, which opens with the sentinel as every window does. Both
+happen at the same byte with guesses and without. A prompt may be any bytes, and end inside a character.
+
+Cost: one pass over the weights for each step of all documents together, and N x (positions so far) in attention.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from byteproxy.errors import InputError
+from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
+from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.drafts import COPIED, Drafts, Heads, Pace, copied
+from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
+
+TOGETHER = 16  # documents in one pass at most
+_CHUNK = 512  # positions of a prompt that are read at once
+
+
+class Written(NamedTuple):
+    """The bytes after one prompt, and what ended them: the budget, the model, or a stop string, which is left out."""
+
+    text: bytes
+    ended: Literal["budget", "model", "stop"]
+
+
+@dataclass
+class Counts:
+    """What writing took, all documents together.
+
+    passes: over the weights, those of prompts not among them. steps: documents in each, summed.
+    bytes: that were chosen. close: choices among these with the second best under 1e-4 behind.
+    guessed, right: guesses of each drafter, and how many of them were written.
+    """
+
+    passes: int = 0
+    steps: int = 0
+    bytes: int = 0
+    close: int = 0
+    guessed: dict[str, int] = field(default_factory=dict)
+    right: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bytes_per_pass(self) -> float:
+        """Bytes that one pass brings a document."""
+        return self.bytes / self.steps if self.steps else 0.0
+
+
+@dataclass
+class _Document:
+    number: int
+    text: bytearray
+    begin: int  # of what is written
+    noise: Noise
+    state: int  # of UTF-8
+    unread: int  # the id that the next pass reads first
+    guesses: list[int]
+    drafter: str = ""
+    released: int = 0
+    ended: Literal["budget", "model", "stop"] | None = None
+
+    @property
+    def written(self) -> int:
+        return len(self.text) - self.begin
+
+
+class Writer:
+    """A model that writes; weights are packed once. `counts` tells of the last call."""
+
+    def __init__(self, model: Transformer, context: int) -> None:
+        """context: bytes that the model was trained to see at once, at least 2.
+
+        Raises InputError for less, or a model without a row for each special and byte.
+        """
+        if context < 2:
+            raise InputError(f"the context is {context} bytes: give at least 2")
+        if (rows := min(len(model.embed_tokens.weight), len(model.lm_head.weight))) < FIRST_SYMBOL:
+            raise InputError(
+                f"the model has {rows} symbols, too few to write bytes with: "
+                f"give one whose first {FIRST_SYMBOL} are byteproxy's specials and the 256 bytes"
+            )
+        self.context, self.counts = context, Counts()
+        self._model, self._heads, self._soft_cap = model, Heads(model), model.config.soft_cap
+        self._device = model.lm_head.weight.device
+        choices = torch.tensor(CHOICES, device=self._device)
+        self._rows_CD = model.lm_head.weight.detach()[choices].to(model.dtype)
+        self._decoder: Decoder | None = None
+
+    def write(
+        self,
+        prompts: Sequence[bytes],
+        most: int,
+        sampling: Sampling | None = None,
+        stops: Sequence[bytes] = (),
+        drafts: Drafts = "heads",
+    ) -> list[Written]:
+        """What follows each prompt, at most `most` bytes; the arguments are those of `pieces`."""
+        found = [bytearray() for _ in prompts]
+        ended: list[Literal["budget", "model", "stop"]] = ["budget"] * len(prompts)
+        for number, piece, end in self.pieces(prompts, most, sampling, stops, drafts):
+            found[number] += piece
+            ended[number] = end or ended[number]
+        return [Written(bytes(text), end) for text, end in zip(found, ended, strict=True)]
+
+    def stream(
+        self,
+        prompt: bytes,
+        most: int,
+        sampling: Sampling | None = None,
+        stops: Sequence[bytes] = (),
+        drafts: Drafts = "heads",
+    ) -> Iterator[bytes]:
+        """What follows one prompt, piece by piece; `utf8.characters` makes whole characters of it."""
+        for _, piece, _ in self.pieces([prompt], most, sampling, stops, drafts):
+            if piece:
+                yield piece
+
+    @torch.inference_mode()
+    def pieces(
+        self,
+        prompts: Sequence[bytes],
+        most: int,
+        sampling: Sampling | None = None,
+        stops: Sequence[bytes] = (),
+        drafts: Drafts = "heads",
+    ) -> Iterator[tuple[int, bytes, Literal["budget", "model", "stop"] | None]]:
+        """Pass by pass: the number of a prompt, bytes that follow it, and with the last of these what ended them.
+
+        most: bytes to write at most, for each prompt.
+        stops: a text ends where one of these would, and without it; bytes that may begin one are held back.
+        drafts: who guesses: the model's byte heads, copies of what followed the same bytes before, both, or nobody.
+        The noise of a prompt depends on the seed and its number, so the same prompts are followed by the same bytes
+        whatever `drafts` is and however many there are.
+        Raises InputError for a negative budget, an empty stop, or one that is no UTF-8 where nothing else is written.
+        """
+        sampling = Sampling() if sampling is None else sampling
+        _check(most, stops, sampling)
+        self.counts = Counts()
+        paces = {"heads": Pace(self._heads.count), "copy": Pace(COPIED)}
+        for first in range(0, len(prompts), TOGETHER):
+            documents = [
+                self._document(number, prompts[number], sampling)
+                for number in range(first, min(first + TOGETHER, len(prompts)))
+            ]
+            if most == 0:
+                yield from ((one.number, b"", "budget") for one in documents)
+                continue
+            decoder = self._opened(documents)
+            while documents:
+                hidden_BD = self._step(decoder, documents, most, sampling, paces)
+                gone = []
+                for index, document in enumerate(documents):
+                    piece = _released(document, stops, most)
+                    if document.ended:
+                        gone.append(index)
+                    yield document.number, piece, document.ended
+                kept = list(range(len(documents)))
+                for index in reversed(gone):
+                    decoder.drop(index)
+                    documents[index], kept[index] = documents[-1], kept[-1]
+                    documents.pop(), kept.pop()
+                if documents:
+                    self._guess(hidden_BD[kept], documents, drafts, paces, sampling)
+            self._decoder = decoder
+
+    def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
+        noise = Noise(sampling.seed, number)
+        return _Document(number, bytearray(prompt), len(prompt), noise, state_after(prompt), 0, [])
+
+    def _opened(self, documents: list[_Document]) -> Decoder:
+        """A decoder that has read all prompts but for their last bytes; the memory of the call before is used again."""
+        # Taken while it is used: two streams that are read in turns have two.
+        decoder, self._decoder = self._decoder, None
+        if decoder is None or len(decoder.filled) < len(documents):
+            decoder = Decoder(self._model, len(documents), self.context + 1)
+        decoder.used = len(documents)
+        for index, document in enumerate(documents):
+            self._open_window(decoder, index, document)
+        return decoder
+
+    def _open_window(self, decoder: Decoder, index: int, document: _Document) -> None:
+        """Read the sentinel and the end of the text, all but the last id."""
+        decoder.filled[index] = 0
+        text = document.text
+        kept = bytes(text[-(self.context // 2) :]) if len(text) >= self.context else bytes(text)
+        ids_N = torch.from_numpy(np.concatenate([[opening(RAW)], byte_ids(kept)]))
+        document.unread = int(ids_N[-1])
+        for part_N in ids_N[:-1].split(_CHUNK) if len(ids_N) > 1 else ():
+            decoder.read_one(index, part_N.to(self._device))
+
+    def _step(
+        self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling, paces: dict[str, Pace]
+    ) -> torch.Tensor:
+        """One pass: what is chosen is added to every document. Hidden states [B, D] where the last choice was made."""
+        for index, document in enumerate(documents):
+            if decoder.filled[index] == decoder.positions:
+                self._open_window(decoder, index, document)
+        before = decoder.filled[: len(documents)]
+        room = decoder.positions - 1 - max(before)
+        for document in documents:
+            del document.guesses[min(room, most - document.written - 1) :]
+        count = 1 + max(len(document.guesses) for document in documents)
+        ids = [
+            [one.unread, *(guess + FIRST_BYTE for guess in one.guesses), *[FIRST_BYTE] * (count - 1 - len(one.guesses))]
+            for one in documents
+        ]
+        hidden_BND = decoder.read(torch.tensor(ids, device=self._device))
+        logit_BNC = F.linear(hidden_BND, self._rows_CD).float()
+        if self._soft_cap:  # bent as in training: the order stays, but what a temperature divides does not
+            logit_BNC = self._soft_cap * torch.tanh(logit_BNC / self._soft_cap)
+        noise_BNC = self._noise([one.noise.at(one.written, count) for one in documents], sampling)
+        mask_BNC = self._mask(documents, count, most) if sampling.utf8 else None
+        choices, close = chosen(scores(logit_BNC, sampling, noise_BNC, mask_BNC))
+        last = []
+        for index, document in enumerate(documents):
+            right = _right(document.guesses, choices[index])
+            self._take(document, choices[index][: right + 1])
+            self.counts.close += sum(close[index][: right + 1])
+            decoder.filled[index] = before[index] + 1 + right
+            last.append(right)
+        self._count(documents, last, paces)
+        return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
+
+    def _take(self, document: _Document, choices: list[int]) -> None:
+        """Write choices down, of which only the last may be an end."""
+        ended = choices[-1] < len(ENDS)
+        if ended:
+            choices.pop()
+            document.ended = "model"
+        written = bytes(choice - len(ENDS) for choice in choices)
+        for byte in written:
+            document.state = int(FOLLOWING[document.state, byte])
+        document.text += written
+        if written:
+            document.unread = written[-1] + FIRST_BYTE
+        self.counts.bytes += len(written)
+
+    def _count(self, documents: list[_Document], right: list[int], paces: dict[str, Pace]) -> None:
+        self.counts.passes += 1
+        self.counts.steps += len(documents)
+        for name, pace in paces.items():
+            outcomes = [
+                (len(document.guesses), one)
+                for document, one in zip(documents, right, strict=True)
+                if document.drafter == name and document.guesses
+            ]
+            pace.saw(outcomes)
+            self.counts.guessed[name], self.counts.right[name] = pace.guessed, pace.right
+
+    def _guess(
+        self,
+        hidden_BD: torch.Tensor,
+        documents: list[_Document],
+        drafts: Drafts,
+        paces: dict[str, Pace],
+        sampling: Sampling,
+    ) -> None:
+        """Give every document its guesses at the bytes after the one that it reads next."""
+        for document in documents:
+            document.guesses, document.drafter = [], ""
+            if drafts in ("copy", "both"):
+                document.guesses, document.drafter = copied(document.text, self.context, paces["copy"].length), "copy"
+        count = paces["heads"].length if drafts in ("heads", "both") else 0
+        without = [index for index, document in enumerate(documents) if not document.guesses]
+        if count == 0 or not without:
+            return
+        noise_BJC = self._noise([documents[one].noise.at(documents[one].written, count) for one in without], sampling)
+        guesses = self._heads.guesses(hidden_BD[without], count, sampling, noise_BJC)
+        for index, found in zip(without, guesses, strict=True):
+            documents[index].guesses, documents[index].drafter = found, "heads"
+
+    def _noise(self, parts: list[np.ndarray], sampling: Sampling) -> torch.Tensor | None:
+        return torch.from_numpy(np.stack(parts)).to(self._device) if sampling.temperature else None
+
+    def _mask(self, documents: list[_Document], count: int, most: int) -> torch.Tensor:
+        """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [B, N, C]."""
+        states = np.zeros((len(documents), count), np.int64)
+        left = np.zeros_like(states)
+        for index, document in enumerate(documents):
+            state = document.state
+            for place in range(count):
+                states[index, place] = state
+                left[index, place] = min(4, max(1, most - document.written - place))
+                if place < len(document.guesses):
+                    state = int(FOLLOWING[state, document.guesses[place]])
+                    state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
+        return utf8_masks()[torch.from_numpy(states), torch.from_numpy(left)].to(self._device)
+
+
+def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
+    if most < 0:
+        raise InputError(f"cannot write {most} bytes: give 0 or more")
+    for stop in stops:
+        if not stop:
+            raise InputError("a stop string is empty: give at least one byte, or no stop string")
+        try:
+            stop.decode()
+        except UnicodeDecodeError:
+            if sampling.utf8:
+                raise InputError(f"the stop string {stop!r} is no UTF-8, so it can't come: leave it out") from None
+
+
+def _right(guesses: list[int], choices: list[int]) -> int:
+    """Guesses before the first that is not what was chosen."""
+    for place, guess in enumerate(guesses):
+        if choices[place] != guess + len(ENDS):
+            return place
+    return len(guesses)
+
+
+def _released(document: _Document, stops: Sequence[bytes], most: int) -> bytes:
+    """What is certain now and was not before; ends the document at a stop string or the budget."""
+    text, fresh, held = document.text, document.begin + document.released, 0
+    ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop, fresh)) >= 0]
+    if ends:
+        del text[min(ends)[1] :]
+        document.ended = "stop"
+    elif stops:
+        held = max(_begun(text, fresh, stop) for stop in stops)
+    if document.ended is None and document.written >= most:
+        document.ended = "budget"
+    until = document.written - (0 if document.ended else held)
+    piece = bytes(text[fresh : document.begin + until])
+    document.released = until
+    return piece
+
+
+def _begun(text: bytearray, fresh: int, stop: bytes) -> int:
+    """How many bytes at the end, from `fresh` on, are the beginning of a stop string."""
+    most = min(len(stop) - 1, len(text) - fresh)
+    return next((count for count in range(most, 0, -1) if text.endswith(stop[:count])), 0)

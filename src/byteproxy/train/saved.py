@@ -1,0 +1,55 @@
+"""A run's model as its newest checkpoint left it, for whoever writes with it or gives it away.
+
+The run's folder is enough: how many symbols the model has is read from the checkpoint, so the corpus need not be there
+any more, and nothing has to be known of the views.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.model.transformer import Transformer
+from byteproxy.train import checkpoint
+from byteproxy.train.config import DTYPES, TrainConfig
+
+CONFIG = "config.toml"
+
+
+class SavedRun(NamedTuple):
+    """A run. state: what its newest checkpoint says beside the tensors."""
+
+    folder: Path
+    config: TrainConfig
+    model: Transformer
+    state: dict[str, Any]
+
+
+def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
+    """A run from the folder that `byteproxy train` left, on the CPU.
+
+    dtype: of activations and products; None: as the run was trained.
+    Raises InputError where there is none, no checkpoint yet, or one that is damaged or another run's.
+    """
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m")
+    config = from_toml(folder / CONFIG, TrainConfig)
+    found = checkpoint.newest(folder / "checkpoints")
+    if found is None:
+        raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
+    rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
+    model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
+    state = checkpoint.load(found, model, [])
+    if not _agree(state["config"], config):
+        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
+    return SavedRun(folder, config, model.eval(), state)
+
+
+def _agree(saved: str, config: TrainConfig) -> bool:
+    """Whether a configuration has the shape that a checkpoint was saved with; fields that came later don't count."""
+    then, now = tomllib.loads(saved), tomllib.loads(config.identity)
+    shapes = (now[part].get(name) == value for part in ("model", "shape") for name, value in then[part].items())
+    return all(shapes) and then["views"] == now["views"]

@@ -1,0 +1,169 @@
+"""`byteproxy generate` as a user meets it: runs and exported models, any prompt, and what it refuses."""
+
+import io
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.cli.commands import in_process, last_object, refusal
+from tests.toy_corpus import toy_store
+
+from byteproxy.export.llama import export_llama
+from byteproxy.generate.writer import Writer
+from byteproxy.mixture.loader import Shape
+from byteproxy.model.config import ModelConfig
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.saved import read_run
+from byteproxy.train.trainer import Trainer
+
+BYTEPROXY = Path(sys.executable).parent / "byteproxy"
+CONFIG = TrainConfig(
+    stop="3 steps",
+    compile=False,
+    views=("bpe-300",),
+    model=ModelConfig(width=32, layers=2, heads=2, ffn=64, byte_heads=3),
+    shape=Shape(2, 256, 100),
+    validation=Validation(0),
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run whose corpus is gone, and the same model exported."""
+    folder = tmp_path_factory.mktemp("runs")
+    store, _ = toy_store(folder / "c")
+    trainer = Trainer(replace(CONFIG, corpus=str(folder / "c")), store, folder / "run")
+    trainer.run()
+    export_llama(trainer.model, 100, folder / "model")
+    shutil.rmtree(folder / "c")
+    return folder / "run", folder / "model", trainer.model
+
+
+@pytest.fixture
+def byteproxy(monkeypatch, capsys):
+    return in_process(monkeypatch, capsys)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    def standard_input(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8", "surrogateescape"))
+
+    return standard_input
+
+
+def _writer(folder):
+    run = read_run(folder)
+    return Writer(run.model, run.config.shape.passage_bytes)
+
+
+def test_a_run_is_the_model_that_was_trained(folders):
+    run = read_run(folders[0])
+    model, context = run.model, run.config.shape.passage_bytes
+    own = folders[2].state_dict()
+    assert context == 100
+    assert all(torch.equal(own[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_run_and_its_export_write_the_same(folders, byteproxy):
+    options = ("--prompt", "def ", "--most-bytes", "150", "--json")
+    run, exported = (last_object(byteproxy("generate", folder, *options)) for folder in folders[:2])
+    plain = last_object(byteproxy("generate", folders[0], *options, "--drafts", "none"))
+    assert run["continuation"] == exported["continuation"] == plain["continuation"]
+    assert run["bytes"] == plain["bytes"] > 20
+    assert plain["passes"] == plain["bytes"] + (plain["ended"] == "model")
+    assert run["passes"] == plain["passes"] - run["right"]["heads"]
+    assert run["guessed"]["heads"] > 0 == exported["guessed"]["heads"]
+
+
+def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
+    options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "1", "--utf8")
+    status, text, _ = byteproxy("generate", folders[0], *options)
+    held = last_object(byteproxy("generate", folders[0], *options, "--json"))
+    assert (status, text) == (0, held["continuation"] + "\n")
+    assert len(held["continuation"].encode()) == held["bytes"] > 20
+
+
+def test_options_reach_the_writer(folders, byteproxy):
+    options = ("--prompt", "x = ", "--most-bytes", "80", "--json")
+    texts = [
+        last_object(byteproxy("generate", folders[0], *options, *more))["continuation"]
+        for more in (
+            ["--temperature", "0"],
+            ["--temperature", "5", "--min-p", "1"],
+            ["--temperature", "5", "--top-p", "0.0001"],
+            ["--temperature", "5"],
+            ["--temperature", "5", "--seed", "1"],
+        )
+    ]
+    assert texts[0] == texts[1] == texts[2]
+    assert len(set(texts)) == 3
+    whole = last_object(byteproxy("generate", folders[0], *options, "--temperature", "5", "--utf8"))["continuation"]
+    stopped = last_object(
+        byteproxy("generate", folders[0], *options, "--temperature", "5", "--utf8", "--stop", "never", whole[9:11])
+    )
+    assert (stopped["ended"], stopped["continuation"]) == ("stop", whole[: whole.index(whole[9:11])])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", bytes(range(256)), "def für €".encode()[:-1], b"a = 1\n" * 180_000],
+    ids=["empty", "binary", "cut", "1 MB"],
+)
+def test_any_prompt_is_read_as_it_is(folders, byteproxy, typed, data):
+    typed(data)
+    held = last_object(byteproxy("generate", folders[0], "--prompt", "-", "--temperature", "0", "--json"))
+    (wanted,) = _writer(folders[0]).write([data], 300)
+    assert held["continuation"] == wanted.text.decode("utf-8", "backslashreplace")
+    assert held["bytes"] == len(wanted.text)
+
+
+def test_a_session_goes_on_with_the_text_so_far(folders, byteproxy, typed):
+    typed(b"def f\n\n")
+    status, text, _ = byteproxy("generate", folders[0], "--interactive", "--most-bytes", "20", "--temperature", "0")
+    writer = _writer(folders[0])
+    (first,) = writer.write([b"def f\n"], 20)
+    (second,) = writer.write([b"def f\n" + first.text], 20)
+    assert status == 0
+    for one in (first, second):
+        assert f"{one.text.decode('utf-8', 'backslashreplace')}\n[{len(one.text)} bytes, " in text
+    assert text.count(" bytes/s, ") == text.count(" bytes a pass]") == 2
+
+
+def test_a_closed_pipe_is_no_traceback(folders):
+    command = f"{BYTEPROXY} generate {folders[0]} --prompt x --most-bytes 400 | head -c 20"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert len(done.stdout) == 20
+    assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
+    assert "holds no model" in refusal(byteproxy("generate", tmp_path / "absent"))
+    run = shutil.copytree(folders[0], tmp_path / "run")
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    for name in (".metadata", next(path.name for path in checkpoint.glob("*.distcp"))):
+        shutil.copytree(checkpoint, tmp_path / "kept", dirs_exist_ok=True)
+        (checkpoint / name).write_bytes((checkpoint / name).read_bytes()[:100])
+        assert "cannot be read" in refusal(byteproxy("generate", run))
+        shutil.copytree(tmp_path / "kept", checkpoint, dirs_exist_ok=True)
+    shutil.rmtree(run / "checkpoints")
+    assert "no checkpoint yet" in refusal(byteproxy("generate", run))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--temperature", "-1"], "temperature is -1"),
+        (["--top-p", "0"], "top-p is 0"),
+        (["--min-p", "2"], "min-p is 2"),
+        (["--most-bytes", "-1"], "cannot write -1 bytes"),
+        (["--stop", ""], "stop string is empty"),
+        (["--interactive", "--json"], "leave --json"),
+    ],
+)
+def test_wrong_options_are_refused(folders, byteproxy, options, says):
+    assert says in refusal(byteproxy("generate", folders[0], *options))

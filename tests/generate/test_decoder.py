@@ -1,0 +1,85 @@
+"""The hidden states of texts read in parts and side by side, against one forward pass over each of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from byteproxy.generate.decoder import Decoder
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.transformer import Transformer
+from byteproxy.vocab import byte_ids, opening
+
+TEXT = b"def f(x):\n    return f(x) + f(x)\n"
+OPTIONS = {
+    "plain": {},
+    "qk_norm": {"qk_norm": True},
+    "soft_cap": {"soft_cap": 5.0},
+    "value_embeddings": {"value_embeddings": True},
+    "ngrams": {"ngrams": (2, 5, 3), "ngram_rows": 512, "ngram_outputs": True},
+    "mean": {"inputs": "mean", "hashed_rows": 64},
+    "positions": {"inputs": "positions", "hashed_rows": 64},
+    "heads": {"byte_heads": 4, "symbol_heads": 2},
+}
+OPTIONS["all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}
+
+
+def filled(options, dtype=torch.float64):
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, ffn=48, **options), 400, dtype)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.to(dtype)
+
+
+def ids(text):
+    return torch.cat((torch.tensor([opening(0)]), torch.from_numpy(byte_ids(text))))
+
+
+def whole(model, symbols):
+    return model(symbols, layout_of(np.array([len(symbols)])))
+
+
+def same(one, other):
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@torch.no_grad()
+def test_parts_are_read_as_the_whole(options):
+    model, symbols = filled(OPTIONS[options]), ids(TEXT)
+    wanted = whole(model, symbols)
+    for cuts in ([1] * len(symbols), [len(symbols)], [len(symbols) - 3, 1, 2], [2, 3, 1, len(symbols) - 6]):
+        decoder = Decoder(model, 1, len(symbols))
+        same(torch.cat([decoder.read(part[None])[0] for part in symbols.split(cuts)]), wanted)
+        assert decoder.filled == [len(symbols)]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@torch.no_grad()
+def test_documents_of_different_lengths_are_read_together(options):
+    """Some beginnings by themselves, then all at once; symbols are taken back, and one document leaves in between."""
+    model = filled(OPTIONS[options])
+    texts = [ids(TEXT), ids(TEXT[::-1]), ids(TEXT[5:] + TEXT[:5])]
+    begun = [4, 9, 1]
+    decoder = Decoder(model, 3, len(TEXT) + 1)
+    for number, (text, count) in enumerate(zip(texts, begun, strict=True)):
+        same(decoder.read_one(number, text[:count]), whole(model, text)[:count])
+    decoder.read(torch.full((3, 5), 99))
+    decoder.filled = list(begun)
+    new = torch.stack([text[count : count + 6] for text, count in zip(texts, begun, strict=True)])
+    wanted = [whole(model, text)[count : count + 6] for text, count in zip(texts, begun, strict=True)]
+    same(decoder.read(new), torch.stack(wanted))
+    assert decoder.drop(0) == 2
+    left = [(texts[2], 7), (texts[1], 15)]
+    new = torch.stack([text[count : count + 1] for text, count in left])
+    same(decoder.read(new), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
+
+
+def test_no_more_fits_than_was_asked_for():
+    decoder = Decoder(filled({}, torch.float32), 1, 3)
+    with torch.no_grad():
+        decoder.read(torch.tensor([[12, 70]]))
+        with pytest.raises(IndexError, match="4 positions do not fit into a cache of 3"):
+            decoder.read(torch.tensor([[71, 72]]))
+    assert decoder.filled == [2]

@@ -1,0 +1,48 @@
+"""What is guessed, and how far."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byteproxy.generate.drafts import Pace, copied
+
+
+def searched(text, context, most):
+    """By looking at every place, from the last."""
+    end = text[-6:]
+    for at in range(len(text) - 7, max(0, len(text) - context) - 1, -1):
+        if text[at : at + 6] == end:
+            return list(text[at + 6 : at + 6 + most])
+    return []
+
+
+@given(st.lists(st.sampled_from([b"abcdef", b"a", b"b", b"xyz"]), max_size=12), st.integers(1, 60), st.integers(0, 20))
+def test_copies_are_what_followed_the_last_same_bytes(parts, context, most):
+    text = b"".join(parts)
+    found = copied(bytearray(text), context, most)
+    assert found == (searched(text, context, most) if len(text) > 6 else [])
+
+
+def test_guesses_go_as_far_as_they_are_right():
+    pace = Pace(6)
+    assert pace.length == 6
+    for _ in range(60):
+        pace.saw([(pace.length, min(pace.length, 2)), (pace.length, min(pace.length, 3))])
+    lengths = {pace.length}
+    for _ in range(40):
+        pace.saw([(pace.length, min(pace.length, 2)), (pace.length, min(pace.length, 3))])
+        lengths.add(pace.length)
+    assert lengths == {3, 4}, "one more is tried again now and then"
+    for _ in range(2000):
+        pace.saw([(pace.length, pace.length)])
+    assert pace.length == 6
+
+
+def test_a_drafter_that_is_never_right_is_hardly_asked():
+    pace = Pace(16)
+    for _ in range(320):
+        pace.saw([(pace.length, 0)])
+    assert pace.length <= 1
+    assert (pace.right, pace.guessed < 16 * 22) == (0, True)
+    for _ in range(64):
+        pace.saw([])
+    assert pace.length <= 1
