@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Stage, quietly
@@ -18,6 +17,7 @@ from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import device_of
 from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.saved import newest_of
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 OPENED = "opened.jsonl"
@@ -53,12 +53,7 @@ def open_runs(folders: list[Path], corpus: Path | None = None, stage: Stage = qu
 
 
 def _opened(folder: Path, name: str, corpus: Path | None, stores: dict[Path, Store], stage: Stage) -> Run:
-    if not (folder / "config.toml").is_file():
-        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m")
-    config = from_toml(folder / "config.toml", TrainConfig)
-    found = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
+    config, found = newest_of(folder)
     place = Path(config.corpus) if corpus is None else corpus
     if not (place / MANIFEST).is_file():
         raise InputError(f"{str(place)!r}, the corpus of {folder}, is not there: say where it is with --corpus DIR")

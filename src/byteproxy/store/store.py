@@ -144,10 +144,10 @@ class Store:
                 raise InputError(f"view {name!r} is not aligned with the text, so it has no passages: name another")
         text, offsets = self.text_buffer(shard), self._text_offsets(shard)
         first = self.manifest.cutting_view
-        if len(view_names) > 1 or (not view_names and first is None):
-            return cut_anywhere(shard, text, offsets, [self._spans(name, shard) for name in view_names], max_bytes)
-        cutting = view_names[0] if view_names else first.name  # type: ignore[union-attr]
-        found = cut_at_anchors(shard, text, offsets, self._anchors(cutting, shard), max_bytes)
+        cutting = view_names or (() if first is None else (first.name,))
+        if len(cutting) != 1:
+            return cut_anywhere(shard, text, offsets, [self._spans(name, shard) for name in cutting], max_bytes)
+        found = cut_at_anchors(shard, text, offsets, self._anchors(cutting[0], shard), max_bytes)
         named = slice(len(view_names))
         return replace(found, symbol_start=found.symbol_start[named], symbol_end=found.symbol_end[named])
 

@@ -74,4 +74,4 @@ class Guard:
     def take_up(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
         self._norms = deque(state["norms"], maxlen=_WINDOW)
-        self._skips, self._phase = state["skips"], state["phase"]
+        self._skips, self._phase = state["skips"], state.get("phase", 0)  # older checkpoints don't say

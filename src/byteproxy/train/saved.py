@@ -28,18 +28,24 @@ class SavedRun(NamedTuple):
     state: dict[str, Any]
 
 
-def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
-    """A run from the folder that `byteproxy train` left, on the CPU.
-
-    dtype: of activations and products; None: as the run was trained.
-    Raises InputError where there is none, no checkpoint yet, or one that is damaged or another run's.
-    """
+def newest_of(folder: Path) -> tuple[TrainConfig, Path]:
+    """What a run was asked for, and its newest checkpoint; InputError where there is no run, or no checkpoint yet."""
     if not (folder / CONFIG).is_file():
         raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m")
     config = from_toml(folder / CONFIG, TrainConfig)
     found = checkpoint.newest(folder / "checkpoints")
     if found is None:
         raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
+    return config, found
+
+
+def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
+    """A run from the folder that `byteproxy train` left, on the CPU.
+
+    dtype: of activations and products; None: as the run was trained.
+    Raises InputError where there is none, no checkpoint yet, or one that is damaged or another run's.
+    """
+    config, found = newest_of(folder)
     rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
     model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
     state = checkpoint.load(found, model, [])
