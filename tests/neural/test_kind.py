@@ -1,5 +1,8 @@
 """The kind: made, saved, opened, and cut in its three ways."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +15,11 @@ from byteproxy.errors import InputError
 from byteproxy.neural.entropies import entropies
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
+from byteproxy.store import entropies as store_entropies
 from byteproxy.store.encode import add_view
+from byteproxy.store.entropies import add_entropies
 from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.neural import windows
 from byteproxy.views.neural_tree import expanded
@@ -27,6 +33,13 @@ PREDICTOR = ModelPredictor(random_model(spread=1.0))
 
 def view_of(**options):
     return NeuralKind.compiled(PREDICTOR, NeuralOptions(12, **options), TEXTS)
+
+
+def counted(view):
+    """The documents that the view's model is asked to read from now on."""
+    calls, foresee = [], view.foresee
+    view.foresee = lambda documents, progress: calls.extend(documents) or foresee(documents, progress)
+    return calls
 
 
 def test_it_is_a_kind():
@@ -44,6 +57,7 @@ def test_it_is_a_kind():
         ("neural:quantile=1", "quantile is 1"),
         ("neural:size=3m", "give one of 1m, 2m, 6m, 40m"),
         ("neural:precision=9", "give 10 to 16"),
+        ("neural:raw=1", "give 2 to 64 bytes, or 0"),
     ],
 )
 def test_options_that_cannot_be(spec, said):
@@ -124,14 +138,114 @@ def test_a_corpus_keeps_it(tmp_path):
     manifest = add_view(tmp_path, view)
     entry = manifest.view("neural-12-context")
     assert entry.aligned
-    calls = []
-    cut = view.cuts
-    view.cuts = lambda documents: calls.append(len(documents)) or cut(documents)
+    calls = counted(view)
     assert add_view(tmp_path, view) == manifest
     assert not calls
     opened = registry.load(tmp_path / entry.artefact.name)
     assert opened.fingerprint == view.fingerprint
     assert np.array_equal(opened.encode(TEXTS[0]).symbols, view.encode(TEXTS[0]).symbols)
+
+
+def test_what_the_model_read_is_kept_in_parts(tmp_path, monkeypatch):
+    """Encoding asks for nothing that was read before, a stop costs a part, and other views of the model nothing."""
+    monkeypatch.setattr(store_entropies, "PART_BYTES", 700)
+    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2), shard_bytes=2000)
+    view = view_of(segments="context")
+    reports = []
+    calls = counted(view)
+    add_entropies(tmp_path, view, lambda done, total, note="": reports.append((done, total)))
+    texts = [one.text for side in ("train", "validation", "test") for one in Store.open(tmp_path).documents(side)]
+    assert calls == texts
+    assert reports == sorted(reports)
+    assert reports[-1] == (sum(map(len, texts)),) * 2
+    parts = sorted((tmp_path / ".entropies").rglob("*.entropies"))
+    assert len(parts) > 5
+    calls.clear()
+    manifest = add_view(tmp_path, view)
+    assert not calls
+    encoded = [view.encode(text) for text in texts]
+    assert manifest.view(view.name).symbols == sum(len(one.symbols) for one in encoded)
+
+    parts[1].unlink()  # a stop
+    content = parts[3].read_bytes()
+    parts[3].write_bytes(content[:-2] + bytes([content[-2] ^ 1, content[-1]]))  # another bit
+    parts[4].write_bytes(content)  # of other documents
+    parts[5].write_bytes(content[:100])
+    other = NeuralKind.compiled(PREDICTOR, NeuralOptions(13, segments="context", quantile=0.7), TEXTS)
+    calls = counted(other)
+    add_view(tmp_path, other)
+    again = [text for text in texts if text in calls]
+    assert 3 < len(calls) == len(again) < len(texts) / 2
+    assert parts[3].read_bytes() == content
+    calls.clear()
+    add_entropies(tmp_path, other)
+    assert not calls
+    random = NeuralKind.compiled(ModelPredictor(random_model(7)), NeuralOptions(14, segments="context"), TEXTS)
+    calls = counted(random)
+    add_entropies(tmp_path, random)
+    assert calls == texts
+    add_entropies(tmp_path, view_of())  # a view that needs none
+    assert len(list((tmp_path / ".entropies").iterdir())) == 2
+
+
+def test_an_altered_shard_is_not_read(tmp_path):
+    manifest = prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2))
+    path = tmp_path / manifest.shards[0].file.name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="was altered"):
+        add_entropies(tmp_path, view_of(segments="context"))
+
+
+def test_a_training_that_is_stopped_goes_on(tmp_path, tiny, monkeypatch):
+    """The same view as in one go, from the steps that were saved; minutes are not measured a second time."""
+    options = NeuralOptions(12, steps=6)
+    whole = NeuralKind.make(options, TEXTS)
+    steps = []
+
+    def stopped(done, total, note=""):
+        steps.append(done)
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        NeuralKind.make(options, TEXTS, stopped, tmp_path / "begun")
+    assert max(steps) == 4
+    again = []
+    view = NeuralKind.make(options, TEXTS, lambda done, total, note="": again.append(done), tmp_path / "begun")
+    assert min(again) == 5
+    assert view.fingerprint == whole.fingerprint
+    assert view.about.model == whole.about.model
+
+
+def test_minutes_stay_the_steps_that_they_were(tmp_path, tiny, monkeypatch):
+    """A faster machine, or a busier one, goes on with the same run."""
+    models, totals = set(), set()
+    for rate in (1e10, 5e10):
+        monkeypatch.setattr("byteproxy.train.budget.training_rate", lambda config, store, rate=rate: rate)
+        options = NeuralOptions(12, minutes=0.002, segments="walk")
+        view = NeuralKind.make(options, TEXTS, lambda done, total, note="": totals.add(total), tmp_path)
+        models.add(view.about.model)
+    assert len(models) == 1
+    assert len(totals - {0}) == 1
+    assert max(totals) > 3
+
+
+def test_names_tell_views_apart():
+    named = {
+        view_of(**options).name
+        for options in (
+            {},
+            {"seed": 3},
+            {"size": "2m"},
+            {"segments": "walk"},
+            {"segments": "walk", "quantile": 0.8},
+            {"segments": "walk", "criterion": "either"},
+            {"raw": 2},
+            {"parts": 2},
+        )
+    }
+    assert len(named) == 8
+    assert {"neural-12", "neural-12-2m", "neural-12-walk-either", "neural-12-raw2"} < named
 
 
 def test_a_file_with_another_model_is_refused(tmp_path):

@@ -275,9 +275,9 @@ def test_another_version_says_so(tmp_path):
     path = tmp_path / "code.codebook"
     trained().save(path)
     tensors = safetensors.numpy.load_file(path)
-    safetensors.numpy.save_file(tensors, path, {"format": "byteproxy-codebook", "version": "2"})
+    safetensors.numpy.save_file(tensors, path, {"format": "byteproxy-codebook", "version": "1"})
     assert CodebookView.recognises(path)
-    with pytest.raises(InputError, match=r"version 2.* reads version 1"):
+    with pytest.raises(InputError, match=r"version 1, but this byteproxy reads version 2"):
         CodebookView.load(path)
     safetensors.numpy.save_file(tensors, path, {"format": "else"})
     assert not CodebookView.recognises(path)

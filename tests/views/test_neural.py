@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.views.predictors import Hashed
+from tests.views.predictors import Hashed, Rolling
 
 from byteproxy.errors import InputError
 from byteproxy.views import neural_tree
@@ -306,3 +306,28 @@ def test_one_step_of_expanding_is_the_coders_for_windows_of_any_size(documents, 
                 expected.append((row, byte, *further))
     found = (column.tolist() for column in (rows, bytes_, lows, sizes))
     assert list(zip(*found, strict=True)) == expected
+
+
+@pytest.mark.parametrize(("bits", "precision"), [(14, 10), (15, 16), (17, 12), (18, 16)])
+def test_whole_trees_of_wide_windows_are_the_oracles(bits, precision):
+    """Up to a quarter of a million strings; the oracle cuts documents that meet the longest of them."""
+    code, predictor = Code(bits, precision), Rolling(precision)
+    tree = expanded(predictor, code)
+    strings = tree.strings()
+    symbols = dict(zip(strings, tree.symbol.tolist(), strict=True))
+    dice = np.random.default_rng(bits)
+    documents = [bytes(dice.integers(0, 9, 120, np.uint8)) for _ in range(4)]
+    documents.append(b"".join(strings[at] for at in dice.integers(0, len(strings), 12).tolist()))
+    for document in documents:
+        cuts = sorted({int(place) for place in dice.integers(1, len(document), 3)})
+        begin, found = 0, []
+        for end in [*cuts, len(document)]:
+            while begin < end:
+                size = 1
+                while begin + size < min(end, begin + LONGEST) and document[begin : begin + size + 1] in symbols:
+                    size += 1
+                found.append((symbols[document[begin : begin + size]], size))
+                begin += size
+        assert found == windows(document, cuts, predictor, code)
+    for node in dice.integers(0, len(strings), 20).tolist():
+        assert strings[node] in strings_behind(int(tree.symbol[node]), predictor, code)

@@ -15,7 +15,7 @@ from tests.views.predictors import Hashed
 from byteproxy.errors import InputError
 from byteproxy.views import neural_view
 from byteproxy.views.coder import Code
-from byteproxy.views.neural import packed, same_model, strings_behind, windows
+from byteproxy.views.neural import packed, same_model, strings_behind, windows, written
 from byteproxy.views.neural_tree import Rereading, expanded
 from byteproxy.views.neural_view import Compiled, NeuralView
 from byteproxy.views.segments import Thresholds
@@ -24,8 +24,8 @@ PREDICTORS = [Hashed(0, 12, 0.95), Hashed(1, 16, 0.6), Hashed(2, 10, 0.999)]
 CODES = [Code(13, 12), Code(12, 16), Code(12, 10)]
 TREES = [expanded(Rereading(one), code) for one, code in zip(PREDICTORS, CODES, strict=True)]
 VIEWS = [
-    NeuralView(tree, Compiled(code, one.fingerprint, parts))
-    for tree, code, one, parts in zip(TREES, CODES, PREDICTORS, (1, 2, 3), strict=True)
+    NeuralView(tree, Compiled(code, one.fingerprint, parts, raw=raw))
+    for tree, code, one, parts, raw in zip(TREES, CODES, PREDICTORS, (1, 2, 3), (0, 0, 3), strict=True)
 ]
 few_bytes = st.lists(st.integers(0, 9), max_size=200).map(bytes)
 
@@ -38,10 +38,11 @@ def test_it_is_the_oracle(document, places):
         about = view.about
         expected = windows(document, cuts, predictor, about.code)
         symbols, spans = view.between(document, np.array(cuts, np.int64))
-        own = [packed(window.symbol, about.code.bits, about.parts) for window in expected]
-        assert symbols.tolist() == [symbol for window in own for symbol in window]
-        covered = [[0] * (about.parts - 1) + [window.size] for window in expected]
-        assert spans.tolist() == [span for window in covered for span in window]
+        own = written(document, expected, about.code.bits // about.parts, about.parts, about.raw)
+        assert list(zip(symbols.tolist(), spans.tolist(), strict=True)) == own
+        if about.raw == 0:
+            each = [packed(window.symbol, about.code.bits, about.parts) for window in expected]
+            assert symbols.tolist() == [symbol for window in each for symbol in window]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
@@ -61,8 +62,8 @@ def test_the_contract_of_a_fuzzy_view(view):
 
 
 def test_names_say_what_differs():
-    assert [view.name for view in VIEWS] == ["neural-13", "neural-12-2", "neural-12-3"]
-    assert [view.alphabet_size for view in VIEWS] == [1 << 13, 1 << 6, 1 << 4]
+    assert [view.name for view in VIEWS] == ["neural-13", "neural-12-2", "neural-12-3-raw3"]
+    assert [view.alphabet_size for view in VIEWS] == [1 << 13, 1 << 6, (1 << 4) + 258]
 
 
 @pytest.mark.parametrize("at", range(len(VIEWS)))

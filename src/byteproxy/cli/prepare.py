@@ -85,9 +85,11 @@ def prepare(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.figures import corpus_figures
     from byteproxy.store.encode import add_view
+    from byteproxy.store.entropies import add_entropies
     from byteproxy.store.prepare import Preparation
     from byteproxy.store.prepare import prepare as write_corpus
     from byteproxy.store.store import Store
+    from byteproxy.views.base import in_context
     from byteproxy.views.batches import cores
 
     if not sources:
@@ -105,6 +107,9 @@ def prepare(
     for spec, view in known.items():
         if view is None:
             view, train_seconds[spec] = trained_for(Store(out, manifest), spec, stage)
+        if in_context(view) is not None:
+            with stage(f"read for {view.name}", "B") as progress:
+                add_entropies(out, view, progress)
         with stage(f"encode {view.name}", "B") as progress:
             manifest = add_view(out, view, progress, spec)
     figures = corpus_figures(Store(out, manifest))

@@ -1,12 +1,15 @@
 """Views for a corpus, trained on its train side and remembered: the same command a second time trains nothing.
 
 A trained view is kept in the corpus's folder from the moment that it is trained, so a stop while the corpus is encoded
-costs no training either. Which spec it came from is noted beside it, for this corpus only, since another text gives
-another view of the same name.
+costs no training either; what takes minutes to train goes on after a stop as well (`unfinished`). Which spec it came
+from is noted beside it, for this corpus only, since another text gives another view of the same name.
 """
 
 import json
+import shutil
+import sys
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.views.figures import needs_training, training_unit
 from byteproxy.files import write_aside
 from byteproxy.progress import Stage, quietly
-from byteproxy.store.format import Manifest, artefact_name
+from byteproxy.store.format import MANIFEST, Manifest, artefact_name, read_manifest
 from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.base import View
@@ -37,8 +40,9 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
     kept = _kept(store.path, notes["views"].get(key))
     if kept is not None:
         return Built(kept, None)
+    begun = unfinished(store.path, spec, notes["corpus"])
     with stage(f"train {spec}", training_unit(spec)) as progress:
-        built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress)
+        built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress, begun)
     view: Any = built.view
     file = artefact_name(view.name, view.suffix)
     entry = next((entry for entry in store.manifest.views if entry.name == view.name), None)
@@ -48,7 +52,21 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
         view.save(store.path / file)
     notes["views"][key] = {"file": file, "fingerprint": view.fingerprint}
     write_aside(store.path / NOTE, json.dumps(notes).encode())
+    shutil.rmtree(begun, ignore_errors=True)
     return built
+
+
+def unfinished(folder: Path, spec: str, texts: str) -> Path:
+    """The folder, within another, of a training that may be stopped and gone on with.
+
+    texts: a fingerprint of the text to train on.
+    """
+    return folder / f".training-{sha256(json.dumps([_key(spec), texts]).encode()).hexdigest()[:16]}"
+
+
+def fingerprint_of(corpus: str) -> str:
+    """Of the text to train on, as `unfinished` takes it: of a prepared corpus, or the name of what is none."""
+    return _without_views(read_manifest(Path(corpus))) if (Path(corpus) / MANIFEST).is_file() else corpus + sys.version
 
 
 def _notes(store: Store) -> dict[str, Any]:

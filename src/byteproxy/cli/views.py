@@ -3,6 +3,7 @@
 What is heavy to import is imported by the commands themselves, so that help comes at once.
 """
 
+import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -52,6 +53,8 @@ def train(
 ) -> None:
     """Train a view on the training side of a corpus and save it.
 
+    What takes minutes (neural) can be stopped at any moment: the same command goes on from there.
+
     Args:
         spec: What to train, such as bpe, bpe:4096 or codebook:bits=12,parse=greedy; see `byteproxy views list`.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
@@ -61,6 +64,7 @@ def train(
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
+    from byteproxy.cli.trained import fingerprint_of, unfinished
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.figures import needs_training, training_unit
@@ -73,12 +77,15 @@ def train(
     if not needs_training(spec):
         raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
     texts = open_corpus(corpus).train_texts
-    _make_folder(out.parent if out else FOLDER)
+    folder = out.parent if out else FOLDER
+    _make_folder(folder)
+    begun = unfinished(folder, spec, fingerprint_of(corpus))
     with stage(f"train {spec}", training_unit(spec)) as progress:
-        view, seconds = registry.build(spec, texts, progress)
+        view, seconds = registry.build(spec, texts, progress, begun)
     trained: Any = view
     path = out or FOLDER / f"{view.name}{trained.suffix}"
     trained.save(path)
+    shutil.rmtree(begun, ignore_errors=True)
     sample_bytes, symbols = 0, 0
     for text in texts():
         sample_bytes += len(text)

@@ -20,11 +20,11 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, Stage, silent
-from byteproxy.views.coder import Code
+from byteproxy.views.coder import LONGEST, Code
 from byteproxy.views.neural import same_model
 from byteproxy.views.neural_tree import Tree, expanded, pruned
 from byteproxy.views.neural_view import MOST_NODES, WIDEST_SYMBOL, Compiled, NeuralView
-from byteproxy.views.segments import Criterion, Thresholds, cuts_of, thresholds
+from byteproxy.views.segments import Criterion, thresholds
 
 if TYPE_CHECKING:
     from byteproxy.neural.predictor import ModelPredictor
@@ -45,6 +45,7 @@ class NeuralOptions:
     segments: where windows end early; see `neural_view`.
     criterion, quantile: for segments; see `segments`. A walk looks at strings, so that one with a rise continues its
         own prefix.
+    raw: bytes from which on a window is never left raw; 0: none is. See `stretches`.
     seed: of the predictor and its windows.
     """
 
@@ -57,6 +58,7 @@ class NeuralOptions:
     segments: Literal["none", "walk", "context"] = "none"
     criterion: Criterion = "global"
     quantile: float = 0.9
+    raw: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class NeuralOptions:
             raise InputError("neural options: minutes are above 0, steps at least 0, seed from 0 to 2^63 - 1")
         if not 0 < self.quantile < 1:
             raise InputError(f"neural option quantile is {self.quantile}: give a share above 0 and below 1")
+        if self.raw and not 2 <= self.raw <= LONGEST:
+            raise InputError(f"neural option raw is {self.raw}: give 2 to {LONGEST} bytes, or 0 to leave nothing raw")
 
     @property
     def code(self) -> Code:
@@ -81,6 +85,16 @@ class NeuralOptions:
         """How long training is, as `TrainConfig` has it."""
         return f"{self.steps} steps" if self.steps else f"{self.minutes:g} minutes"
 
+    @property
+    def label(self) -> str:
+        """What of them a view's name tells beyond its own parts, where it isn't the default."""
+        usual = NeuralOptions()
+        parts: list[str] = [self.size] if self.size != usual.size else []
+        parts += [self.criterion] if self.segments != "none" and self.criterion != usual.criterion else []
+        parts += [f"quantile{self.quantile:g}"] if self.segments != "none" and self.quantile != usual.quantile else []
+        parts += [f"seed{self.seed}"] if self.seed else []
+        return "-".join(parts)
+
 
 class NeuralKind(NeuralView):
     """A neural view that can be made from text, and cut text by a pass of its own predictor."""
@@ -89,12 +103,20 @@ class NeuralKind(NeuralView):
     summary: ClassVar = "windows of equal information under a small model, compiled"
     trained: ClassVar = True
     slow: ClassVar = True
+    resumes: ClassVar = True
     progress_unit: ClassVar = "steps"
 
     @classmethod
-    def make(cls, options: NeuralOptions, texts: Iterable[bytes], progress: Progress = silent) -> "NeuralKind":
+    def make(
+        cls,
+        options: NeuralOptions,
+        texts: Iterable[bytes],
+        progress: Progress = silent,
+        unfinished: Path | None = None,
+    ) -> "NeuralKind":
         """A view whose predictor is trained on `texts`. progress: optimizer steps.
 
+        unfinished: folder of the training, where a stopped one goes on; None: one that is gone afterwards.
         Raises InputError where there is too little text, and where too many strings fit.
         """
         from byteproxy.neural.training import trained
@@ -107,11 +129,13 @@ class NeuralKind(NeuralView):
             reached = done, total
             progress(done, total, note)
 
-        with tempfile.TemporaryDirectory() as folder:
+        with nullcontext(unfinished) if unfinished else tempfile.TemporaryDirectory() as folder:
             given = _sampled(texts, kept)
             predictor = trained(
                 given, Path(folder), options.size, options.stop, options.seed, options.precision, _only_steps(steps)
             )
+        if not kept:  # the training was there already, or its windows
+            _read_sample(given)
         return cls.compiled(
             predictor, options, kept, lambda done, _, note="": progress(*reached, f"{done:,} {note or 'strings found'}")
         )
@@ -136,9 +160,11 @@ class NeuralKind(NeuralView):
         if options.segments == "walk":
             tree = _cut_by_walk(tree, options, sample)
         elif options.segments == "context":
-            context = thresholds(_in_context(predictor, _first(sample), progress), options.criterion, options.quantile)
+            read: Progress = lambda done, total, note="": progress(done, total, "bytes read")  # noqa: E731
+            context = thresholds(_in_context(predictor, _first(sample), read), options.criterion, options.quantile)
         fingerprint = predictor.fingerprint
-        about = Compiled(options.code, fingerprint, options.parts, options.segments, context, seconds)
+        how = options.parts, options.segments, context, options.raw, options.label
+        about = Compiled(options.code, fingerprint, *how, compile_seconds=seconds)
         return cls._ready(tree, about, predictor.to_bytes())
 
     @classmethod
@@ -153,7 +179,7 @@ class NeuralKind(NeuralView):
     def _ready(cls, tree: Tree, about: Compiled, weights: bytes) -> "NeuralKind":
         view = cls(tree, about, weights)
         if about.context is not None:
-            view.cuts = _cutter(weights, about.context)
+            view.foresee = _foreseeing(weights)
         return view
 
     @property
@@ -172,6 +198,14 @@ def _sampled(texts: Iterable[bytes], kept: list[bytes]) -> Iterable[bytes]:
             kept.append(text)
             size += len(text)
         yield text
+
+
+def _read_sample(given: Iterable[bytes]) -> None:
+    size = 0
+    for text in given:
+        size += len(text)
+        if size >= SAMPLE_BYTES:
+            return
 
 
 def _first(sample: Sequence[bytes]) -> list[bytes]:
@@ -202,19 +236,17 @@ def _in_context(
 
     from byteproxy.neural.entropies import entropies
 
-    return entropies(
-        predictor.model(torch.float32), documents, lambda done, total, note="": progress(done, total, "bytes read")
-    )
+    return entropies(predictor.model(torch.float32), documents, progress)
 
 
-def _cutter(weights: bytes, chosen: Thresholds) -> "Callable[[Sequence[bytes]], list[np.ndarray]]":
-    """Cuts of documents by a model that is read when it is first asked."""
+def _foreseeing(weights: bytes) -> "Callable[[Sequence[bytes], Progress], list[np.ndarray]]":
+    """Entropies by a model that is read when it is first asked."""
 
     @functools.cache
     def predictor() -> "ModelPredictor":
         return _predictor(weights)
 
-    return lambda documents: [cuts_of(bits, chosen) for bits in _in_context(predictor(), documents)]
+    return lambda documents, progress: _in_context(predictor(), documents, progress)
 
 
 def _cut_by_walk(tree: Tree, options: NeuralOptions, sample: Sequence[bytes]) -> Tree:

@@ -11,6 +11,7 @@ some ten seconds for 30 MB, and then a run.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from byteproxy.coins import hashes
+from byteproxy.config import from_toml
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
@@ -31,6 +33,7 @@ from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
 from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.saved import CONFIG
 from byteproxy.train.trainer import Trainer
 
 Size = Literal["1m", "2m", "6m", "40m"]
@@ -68,18 +71,29 @@ def trained(
     """A predictor trained on windows of texts; what it was made with stays in `folder`, and a stopped run goes on
     there.
 
-    stop: how long, as `TrainConfig` has it. InputError where there is no text, or not one whole window.
+    stop: how long, as `TrainConfig` has it. InputError where there is no text, or not one whole window;
+    KeyboardInterrupt after saving if asked to stop.
     """
     corpus = folder / "windows"
     if not (corpus / "manifest.json").exists():
         with stage("cut windows", "B") as progress:
             prepare_documents(_enough(windows_of(texts, seed)), corpus, Split(0.0, 0.0), progress=progress)
     store = Store.open(corpus)
-    config = resolved(run_config(corpus, size, stop, seed), store, stage)
+    config = _begun(folder / "run", run_config(corpus, size, stop, seed))
+    if config is None:
+        config = resolved(run_config(corpus, size, stop, seed), store, stage)
     trainer = Trainer(config, store, folder / "run", stage)
     with stage("train the predictor", "steps") as progress:
         trainer.run(None, progress, stage)
     return ModelPredictor(trainer.model, precision)
+
+
+def _begun(run: Path, asked: TrainConfig) -> TrainConfig | None:
+    """What the run in a folder was resolved to when it began, if it is the one that is asked for."""
+    if not (run / CONFIG).is_file():
+        return None
+    found = from_toml(run / CONFIG, TrainConfig)
+    return found if replace(found, stop=asked.stop, dtype=asked.dtype).identity == asked.identity else None
 
 
 def run_config(corpus: Path, size: Size, stop: str, seed: int) -> TrainConfig:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
 from byteproxy.store.anchors import anchors_of
+from byteproxy.store.entropies import ShardEntropies
 from byteproxy.store.folder import locked
 from byteproxy.store.format import (
     VERSION,
@@ -33,7 +34,7 @@ from byteproxy.store.format import (
     write_manifest,
     write_whole,
 )
-from byteproxy.views.base import Encoded, View
+from byteproxy.views.base import Encoded, View, in_context
 
 ENCODE_BYTES = 4 << 20  # a view may need a hundred times as much memory while it encodes
 
@@ -93,7 +94,7 @@ def _view_files(
     for number, shard in enumerate(manifest.shards):
         path = out / view_file_name(number, view.name)
         info = _finished_view_file(path, view, shard, before.files[number] if before else None)
-        info = info or _write_view_file(path, out / shard.file.name, view, shard, done, total, progress)
+        info = info or _write_view_file(out, number, view, shard, done, total, progress)
         if before is not None and info != before.files[number]:
             raise InputError(
                 f"{path} came out different from when view {view.name!r} was added: the view is no pure function "
@@ -149,21 +150,27 @@ def _view_metadata(view: View, shard: ShardInfo) -> dict[str, str]:
 
 
 def _write_view_file(
-    path: Path, shard_path: Path, view: View, shard: ShardInfo, done: int, total: int, progress: Progress
+    out: Path, number: int, view: View, shard: ShardInfo, done: int, total: int, progress: Progress
 ) -> FileInfo:
     """Encode the documents of one shard; `done` of `total` bytes of text were encoded before."""
+    path, shard_path = out / view_file_name(number, view.name), out / shard.file.name
     batch = read_batch(shard_path)
     if file_info(shard_path) != shard.file:
         raise InputError(f"{shard_path} was altered since it was written: run the preparation again to restore it")
     texts = batch.column("text")
     sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
+    contextual = in_context(view)
+    foreseen = None if contextual is None else ShardEntropies(out, number, shard, texts, contextual)
     dtype = np.dtype(np.uint16 if view.alphabet_size <= 1 << 16 else np.uint32)
     encoded: list[np.ndarray] = []
     spans: list[np.ndarray] = []
     anchors: list[tuple[np.ndarray, np.ndarray]] = []
     for first, last in _batches(sizes):
         documents = [texts[row].as_py() for row in range(first, last)]
-        through = view.encode_batch(documents)
+        if foreseen is None or contextual is None:
+            through = view.encode_batch(documents)
+        else:
+            through = contextual.encode_foreseen(documents, foreseen.of(first, last))
         for row, (text, one) in enumerate(zip(documents, through, strict=True), start=first):
             _check_contract(view, one, len(text), batch.column("id")[row])
             encoded.append(one.symbols.astype(dtype, copy=False))

@@ -1,8 +1,8 @@
 """What a view is: a pure function from a document's bytes to symbols that remembers which bytes each one covers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -54,6 +54,28 @@ class View(Protocol):
         """The bytes behind symbols; exact for a lossless view, ValueError for a fuzzy one."""
 
 
+class ContextView(View, Protocol):
+    """A view that cuts text by how hard each byte is to foresee in its document, which a model says that reads it.
+
+    That pass costs far more than encoding, so a store keeps what it found (`store.entropies`).
+    """
+
+    @property
+    def foreseen_by(self) -> str:
+        """The fingerprint of the model; empty if the view cuts without one."""
+
+    def entropies(self, documents: Sequence[bytes], progress: Progress = silent) -> list[np.ndarray]:
+        """Bits of each byte of each document before it is known: float16 [bytes]. progress: bytes."""
+
+    def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
+        """As `encode_batch`, by entropies that are known already."""
+
+
+def in_context(view: View) -> ContextView | None:
+    """The view, if it cuts text by a model that reads it."""
+    return cast(ContextView, view) if getattr(view, "foreseen_by", "") else None
+
+
 class ViewKind(Protocol):
     """What the entry-point group `byteproxy.views` names: a class whose instances are views.
 
@@ -87,6 +109,18 @@ class TrainedKind(ViewKind, Protocol):
     @classmethod
     def load(cls, path: Path) -> View:
         """The view in a file; InputError where it can't be read, is damaged or of another version."""
+
+
+class ResumingKind(TrainedKind, Protocol):
+    """A kind that says `resumes`: what takes minutes to make is not lost with a stop."""
+
+    resumes: Any
+
+    @classmethod
+    def make(
+        cls, options: Any, texts: Iterable[bytes], progress: Progress = silent, unfinished: Path | None = None
+    ) -> View:
+        """As `ViewKind.make`. unfinished: folder for what a later call with the same options and texts goes on from."""
 
 
 def within_alphabet(symbols: np.ndarray, view: View) -> np.ndarray:

@@ -28,15 +28,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.progress import Progress, silent
+from byteproxy.views.artefact import Format, content_of, from_content, is_of, to_content
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_fill import Rules, filled
@@ -47,9 +46,8 @@ from byteproxy.views.trie import LONGEST, trie_of
 RULE_VERSION = 1
 """Counts changes to how a set is parsed; part of the fingerprint."""
 
-FORMAT, FORMAT_VERSION = "byteproxy-codebook", "1"
+FORMAT = Format("byteproxy-codebook", "2", "codebook", "byteproxy views train codebook")
 SINGLES = [bytes([value]) for value in range(256)]
-MARK = b'"byteproxy-codebook"'
 
 
 @dataclass(frozen=True)
@@ -147,42 +145,21 @@ class CodebookView:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file says that it is a codebook, of whatever version and even if it is damaged."""
-        try:
-            with Path(path).open("rb") as file:
-                return MARK in file.read(4096)
-        except OSError:
-            return False
+        return is_of(path, FORMAT)
 
     @classmethod
     def load(cls, path: Path) -> "CodebookView":
         """The codebook that `save` wrote; InputError where it can't be read, is damaged or of another version."""
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read the codebook {path}: {error.strerror}") from error
-        return cls.from_bytes(content, path)
+        return cls.from_bytes(content_of(path, FORMAT), path)
 
     @classmethod
     def from_bytes(cls, content: bytes, path: Path) -> "CodebookView":
         """The codebook that `to_bytes` gave; path: of the file it was in, for what InputErrors say."""
-        remedy = "copy it again or train it anew"
-        try:
-            metadata, tensors = _opened(content)
-        except Exception as error:  # safetensors raises an exception of its own for each kind of damage
-            raise InputError(f"the codebook {path} is cut off or damaged ({error}): {remedy}") from error
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is no codebook: name a file that `byteproxy views train codebook` wrote")
-        if metadata.get("version") != FORMAT_VERSION:
-            raise InputError(
-                f"the codebook {path} is of version {metadata.get('version')}, but this byteproxy reads version "
-                f"{FORMAT_VERSION}: use the byteproxy that wrote it or train it anew"
-            )
-        if metadata.pop("sha256", None) != _checksum(metadata, tensors):
-            raise InputError(f"the codebook {path} was altered, its checksum is wrong: {remedy}")
+        tensors, about = from_content(content, FORMAT, path)
         ends = np.cumsum(tensors["lengths"], dtype=np.int64).tolist()
         data = tensors["bytes"].tobytes()
         strings = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        return cls(strings, CodebookOptions(**json.loads(metadata["options"])))
+        return cls(strings, CodebookOptions(**json.loads(about["options"])))
 
     def save(self, path: Path) -> None:
         """Write the codebook, whole or not at all; InputError where that can't be."""
@@ -195,9 +172,7 @@ class CodebookView:
             "lengths": self._table.length.astype(np.uint8),
         }
         options = json.dumps(asdict(self.options), sort_keys=True)
-        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "options": options, "name": self.name}
-        metadata["sha256"] = _checksum(metadata, tensors)
-        return _in_order(safetensors.numpy.save(tensors, metadata))
+        return to_content(FORMAT, tensors, {"options": options, "name": self.name})
 
     @staticmethod
     def _name(size: int, options: CodebookOptions) -> str:
@@ -261,29 +236,3 @@ class CodebookView:
             if size <= 1 << 24:
                 self._scratch.room = room
         return room
-
-
-def _opened(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Metadata and tensors of a safetensors file."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    tensors = safetensors.numpy.load(content)
-    if not {"bytes", "lengths"} <= tensors.keys() or int(tensors["lengths"].sum()) != len(tensors["bytes"]):
-        raise ValueError("strings are missing")
-    return dict(header.get("__metadata__", {})), tensors
-
-
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header sorted, which is written in any order otherwise: same codebook, same bytes."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
-
-
-def _checksum(metadata: dict[str, str], tensors: dict[str, Any]) -> str:
-    """Over everything in the file but itself."""
-    digest = sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in ("lengths", "bytes"):
-        digest.update(tensors[name].tobytes())
-    return digest.hexdigest()

@@ -11,11 +11,13 @@ remembered. It is the compiled form's test. Costs one pass of the predictor over
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from byteproxy.errors import InputError
+from byteproxy.views import stretches
 from byteproxy.views.coder import LONGEST, Code, checked
 
 
@@ -77,6 +79,29 @@ def packed(symbol: int, bits: int, parts: int) -> list[int]:
     """A window's symbol of `bits` bits as that many symbols, the most significant bits first."""
     each = bits // parts
     return [symbol >> each * place & (1 << each) - 1 for place in reversed(range(parts))]
+
+
+def written(document: bytes, found: Sequence[Window], bits: int, parts: int, raw: int) -> list[tuple[int, int]]:
+    """A document's windows as (symbol, bytes covered): packed, and raw between sentinels where `stretches` says so.
+
+    bits: of one symbol. raw: bytes from which on a window is never left raw; 0 leaves none raw.
+    """
+    symbols: list[tuple[int, int]] = []
+    begin = 0
+    for is_short, run in groupby(found, lambda window: window.size < raw):
+        windows_ = list(run)
+        end = begin + sum(window.size for window in windows_)
+        if is_short and end - begin >= stretches.SHORTEST:
+            numbers = [stretches.FIRST_BYTE + byte for byte in document[begin:end]]
+            covered = [0] + [1] * (len(numbers) - 1) + [0, 1]
+            numbers = [stretches.OPEN, *numbers, stretches.CLOSE]
+            symbols += [((1 << bits) + number, size) for number, size in zip(numbers, covered, strict=True)]
+        else:
+            for symbol, size in windows_:
+                sizes = [0] * (parts - 1) + [size]
+                symbols += zip(packed(symbol, bits * parts, parts), sizes, strict=True)
+        begin = end
+    return symbols
 
 
 def _chain(symbol: int, predictor: Predictor, code: Code) -> Iterator[bytes]:

@@ -12,8 +12,10 @@ walk      where the predictor, asked for the window's own bytes, does not know t
           high (the empty one aside, which says nothing), so that they are never extended. It is a smaller set of
           strings and costs nothing.
 context   where the predictor, asked for the document up to there, does not know it (the paper's). It needs a model
-          pass over the text; who has the model gives `cuts`. This one is no pure function of the bytes alone: what else
-          is in a batch changes the last bits of an entropy, and may move a boundary that hangs on them.
+          pass over the text, which `foresee` makes. This one is no pure function of the bytes alone: what else is in a
+          batch changes the last bits of an entropy, and may move a boundary that hangs on them.
+
+Where the predictor is at a loss for long, bytes may be left raw between two sentinels: `stretches`.
 
 Costs what `codebook` costs. Memory: some 100 bytes a string.
 """
@@ -24,28 +26,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.progress import Progress, silent
+from byteproxy.views import stretches
+from byteproxy.views.artefact import Format, content_of, from_content, is_of, to_content
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_parse import parse_between
 from byteproxy.views.coder import Code
 from byteproxy.views.neural_tree import Tree
-from byteproxy.views.segments import Thresholds
+from byteproxy.views.segments import Thresholds, cuts_of
 from byteproxy.views.trie import trie_of
 
 RULE_VERSION = 1
-FORMAT, FORMAT_VERSION = "byteproxy-neural", "1"
-MARK = b'"byteproxy-neural"'
+FORMAT = Format("byteproxy-neural", "2", "neural view", "byteproxy views train neural")
 MOST_NODES = 1 << 22
 """Strings that the walk's table has numbers for."""
 WIDEST_SYMBOL = 20
-_NO_CUTS = np.empty(0, dtype=np.int64)
+NO_CUTS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Compiled:
     """What decides a neural view, and where it came from.
 
     code: bits of windows and counts. model: fingerprint of the predictor. parts: symbols that a window is written as.
-    segments: none, walk or context. context: its thresholds. compile_seconds: that expanding took.
+    segments: none, walk or context. context: its thresholds. raw: bytes of the shortest window that isn't left raw
+    where several such stand together (`stretches`); 0: none is. label: what its name says beyond that.
+    compile_seconds: that expanding took.
     """
 
     code: Code
@@ -61,6 +65,8 @@ class Compiled:
     parts: int = 1
     segments: str = "none"
     context: Thresholds | None = None
+    raw: int = 0
+    label: str = ""
     compile_seconds: float = 0.0
 
 
@@ -78,7 +84,7 @@ class NeuralView:
                 "give fewer bits"
             )
         self.tree, self.about, self.weights = tree, about, weights
-        self.cuts: Callable[[Sequence[bytes]], list[np.ndarray]] | None = None
+        self.foresee: Callable[[Sequence[bytes], Progress], list[np.ndarray]] | None = None
         self._strings = tree.strings()
         self._cells = trie_of(self._strings).cells
         self._fingerprint = _fingerprint(self._strings, tree.symbol, about)
@@ -87,35 +93,13 @@ class NeuralView:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file says that it is a neural view, of whatever version and even if it is damaged."""
-        try:
-            with Path(path).open("rb") as file:
-                return MARK in file.read(4096)
-        except OSError:
-            return False
+        return is_of(path, FORMAT)
 
     @classmethod
     def opened(cls, path: Path) -> tuple[Tree, Compiled, bytes]:
         """What `save` wrote; InputError where it can't be read, is damaged or of another version."""
-        remedy = "copy it again or train it anew"
-        try:
-            content = Path(path).read_bytes()
-            size = int.from_bytes(content[:8], "little")
-            metadata = dict(json.loads(content[8 : 8 + size])["__metadata__"])
-            tensors = safetensors.numpy.load(content)
-        except OSError as error:
-            raise InputError(f"cannot read the neural view {path}: {error.strerror}") from error
-        except Exception as error:  # safetensors raises an exception of its own for each kind of damage
-            raise InputError(f"the neural view {path} is cut off or damaged ({error}): {remedy}") from error
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is no neural view: name a file that `byteproxy views train neural` wrote")
-        if metadata.get("version") != FORMAT_VERSION:
-            raise InputError(
-                f"the neural view {path} is of version {metadata.get('version')}, but this byteproxy reads version "
-                f"{FORMAT_VERSION}: use the byteproxy that wrote it or train it anew"
-            )
-        if metadata.pop("sha256", None) != _checksum(metadata, tensors):
-            raise InputError(f"the neural view {path} was altered, its checksum is wrong: {remedy}")
-        known = json.loads(metadata["about"])
+        tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
+        known = json.loads(said["about"])
         context = None if known["context"] is None else Thresholds(**known.pop("context"))
         about = Compiled(**{**known, "code": Code(**known["code"]), "context": context})
         tree = Tree(*(tensors[name] for name in Tree._fields))
@@ -126,9 +110,7 @@ class NeuralView:
         tensors = {name: np.ascontiguousarray(column) for name, column in self.tree._asdict().items()}
         tensors["weights"] = np.frombuffer(self.weights, dtype=np.uint8)
         about = json.dumps(asdict(self.about), sort_keys=True)
-        metadata = {"format": FORMAT, "version": FORMAT_VERSION, "about": about, "name": self.name}
-        metadata["sha256"] = _checksum(metadata, tensors)
-        write_aside(Path(path), safetensors.numpy.save(tensors, metadata))
+        write_aside(Path(path), to_content(FORMAT, tensors, {"about": about, "name": self.name}))
 
     @property
     def name(self) -> str:
@@ -137,12 +119,18 @@ class NeuralView:
         parts = [f"neural-{about.code.bits}"]
         parts += [str(about.parts)] if about.parts > 1 else []
         parts += [about.segments] if about.segments != "none" else []
+        parts += [f"raw{about.raw}"] if about.raw else []
+        parts += [about.label] if about.label else []
         return "-".join(parts)
 
     @property
     def alphabet_size(self) -> int:
-        """2^N, of which those that are some string's symbol occur."""
-        return 1 << self.about.code.bits // self.about.parts
+        """2^N, of which those that are some string's symbol occur; with raw stretches 258 more."""
+        return (1 << self._symbol_bits) + (stretches.MORE if self.about.raw else 0)
+
+    @property
+    def _symbol_bits(self) -> int:
+        return self.about.code.bits // self.about.parts
 
     @property
     def fingerprint(self) -> str:
@@ -160,24 +148,40 @@ class NeuralView:
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
         """As `encode` for each document, on all cores: the walk holds no lock."""
-        if self.about.segments != "context":
-            return on_all_cores(lambda document: self.between(document, _NO_CUTS), documents)
-        if self.cuts is None:
+        if self.about.context is None:
+            return on_all_cores(lambda document: self.between(document, NO_CUTS), documents)
+        return self.encode_foreseen(documents, self.entropies(documents))
+
+    @property
+    def foreseen_by(self) -> str:
+        """The fingerprint of the model that has to read what is encoded; empty where none has to."""
+        return self.about.model if self.about.context is not None else ""
+
+    def entropies(self, documents: Sequence[bytes], progress: Progress = silent) -> list[np.ndarray]:
+        """Bits of each byte of each document before it is known, float16 [bytes]; InputError without the model."""
+        if self.foresee is None:
             raise InputError(f"view {self.name} cuts text by a model pass over it: open its file by `views.registry`")
-        return list(map(self.between, documents, self.cuts(documents)))
+        return self.foresee(documents, progress)
+
+    def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
+        """As `encode_batch`, with entropies in context that are known."""
+        return list(map(self.between, documents, self.cuts(entropies)))
+
+    def cuts(self, entropies: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Where the segments of documents begin; none where this view has none."""
+        chosen = self.about.context
+        return [NO_CUTS if chosen is None else cuts_of(bits, chosen) for bits in entropies]
 
     def between(self, document: bytes, cuts: np.ndarray) -> Encoded:
         """As `encode` with a window's end at each of `cuts`, int64, ascending offsets within the document."""
         found = self.windows(document, cuts)
-        symbols = self.tree.symbol[found[:, 0]]
-        parts, bits = self.about.parts, self.about.code.bits // self.about.parts
-        shifts = np.arange(parts - 1, -1, -1, dtype=np.uint32) * np.uint32(bits)
-        packed = (symbols[:, None] >> shifts & np.uint32((1 << bits) - 1)).ravel()
-        spans = np.zeros(len(packed), dtype=np.uint32)
-        spans[parts - 1 :: parts] = found[:, 1]
-        return Encoded(packed.astype(np.uint16 if bits <= 16 else np.uint32), spans)
+        text = np.frombuffer(document, dtype=np.uint8)
+        symbols, spans = stretches.written(
+            text, self.tree.symbol[found[:, 0]], found[:, 1], self._symbol_bits, self.about.parts, self.about.raw
+        )
+        return Encoded(symbols.astype(np.uint16 if self.alphabet_size <= 1 << 16 else np.uint32), spans)
 
-    def windows(self, document: bytes, cuts: np.ndarray = _NO_CUTS) -> np.ndarray:
+    def windows(self, document: bytes, cuts: np.ndarray = NO_CUTS) -> np.ndarray:
         """The string and the bytes of each window: uint32 [windows, 2]; strings are nodes of `tree`."""
         text = np.frombuffer(document, dtype=np.uint8)
         out = self._room(len(text))
@@ -203,18 +207,9 @@ class NeuralView:
 
 def _fingerprint(strings: Sequence[bytes], symbols: np.ndarray, about: Compiled) -> str:
     context = None if about.context is None else [asdict(about.context), about.model]
-    decides = [RULE_VERSION, about.code.bits, about.parts, about.segments, context]
+    decides = [RULE_VERSION, about.code.bits, about.parts, about.segments, context, *([about.raw] if about.raw else [])]
     digest = sha256(f"byteproxy neural view {json.dumps(decides, sort_keys=True)}\n".encode())
     digest.update(np.array([len(string) for string in strings], dtype=np.uint8).tobytes())
     digest.update(b"".join(strings))
     digest.update(symbols.astype("<u4").tobytes())
-    return digest.hexdigest()
-
-
-def _checksum(metadata: dict[str, str], tensors: dict[str, Any]) -> str:
-    """Over everything in the file but itself."""
-    digest = sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
-        digest.update(tensors[name].tobytes())
     return digest.hexdigest()

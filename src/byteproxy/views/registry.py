@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_origin, get_typ
 
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, silent
-from byteproxy.views.base import TrainedKind, View, ViewKind
+from byteproxy.views.base import ResumingKind, TrainedKind, View, ViewKind
 
 GROUP = "byteproxy.views"
 
@@ -45,10 +45,14 @@ def kind(name: str) -> type[ViewKind]:
     return _loaded(entry)
 
 
-def build(spec: str, texts: Callable[[], Iterable[bytes]], progress: Progress = silent) -> Built:
+def build(
+    spec: str, texts: Callable[[], Iterable[bytes]], progress: Progress = silent, unfinished: Path | None = None
+) -> Built:
     """The view that `spec` asks for, as in the module's examples.
 
     texts: called for the text to train on, once, and only if the kind needs training.
+    unfinished: folder in which a kind that `resumes` leaves what a later call with the same spec and text goes on from.
+        Whoever gives it removes it when the view is safe.
     Raises InputError for what can't be built, naming the option.
     """
     if is_artefact(spec):
@@ -57,7 +61,11 @@ def build(spec: str, texts: Callable[[], Iterable[bytes]], progress: Progress = 
     chosen = kind(name)
     options = parse_options(chosen, given)
     begin = time.perf_counter()
-    view = chosen.make(options, texts() if chosen.trained else (), progress)
+    read = texts() if chosen.trained else ()
+    if getattr(chosen, "resumes", False):
+        view = cast(type[ResumingKind], chosen).make(options, read, progress, unfinished)
+    else:
+        view = chosen.make(options, read, progress)
     return Built(view, time.perf_counter() - begin if chosen.trained else None)
 
 

@@ -36,27 +36,29 @@ class Thresholds:
 def thresholds(entropies: Sequence[np.ndarray], criterion: Criterion, quantile: float) -> Thresholds:
     """The thresholds that the given share of positions of some documents lies at or below.
 
-    entropies: float [bytes] of each document; its first byte, which nothing stands before, is not counted.
+    entropies: float16 [bytes] of each document; its first byte, which nothing stands before, is not counted.
     Raises InputError for a quantile outside of (0, 1), and where there is no position.
     """
     if not 0 < quantile < 1:
         raise InputError(f"quantile is {quantile}: give a share above 0 and below 1, such as 0.9")
     if criterion not in get_args(Criterion):
         raise InputError(f"criterion is {criterion!r}: give one of {', '.join(get_args(Criterion))}")
-    levels = np.concatenate([np.zeros(0), *(one[1:] for one in entropies)])
+    bits = [one.astype(np.float32) for one in entropies]
+    levels = np.concatenate([np.zeros(0), *(one[1:] for one in bits)])
     if not len(levels):
         raise InputError("there are no two bytes in a row to find thresholds from: give more text")
-    rises = np.concatenate([np.diff(one) for one in entropies])
+    rises = np.concatenate([np.diff(one) for one in bits])
     return Thresholds(criterion, float(np.quantile(levels, quantile)), float(np.quantile(rises, quantile)))
 
 
 def cuts_of(entropies: np.ndarray, chosen: Thresholds) -> np.ndarray:
-    """Where segments of a document begin, its first left out: int64, ascending offsets; entropies: float [bytes]."""
+    """Where segments of a document begin, its first left out: int64, ascending offsets; entropies: float16 [bytes]."""
+    bits = entropies.astype(np.float32)
     high = np.zeros(len(entropies), dtype=np.bool_)
     if chosen.criterion != "monotonic":
-        high |= entropies > chosen.level
+        high |= bits > chosen.level
     if chosen.criterion != "global":
-        high[1:] |= np.diff(entropies) > chosen.rise
+        high[1:] |= np.diff(bits) > chosen.rise
     cuts = np.empty(len(high), dtype=np.int64)
     return cuts[: _cuts(high, cuts)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from byteproxy.views.base import View
-from byteproxy.views.neural_view import NeuralView
+from byteproxy.views.neural_view import NO_CUTS, NeuralView
 
 ALIKE = 0.8
 """Share of the longer string from which on two strings count as alike."""
@@ -30,11 +30,8 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
     """
     if not isinstance(view, NeuralView):
         return {}
-    if view.about.segments == "context":
-        cuts = view.cuts(texts) if view.cuts is not None else []
-        walked = [view.windows(text, own) for text, own in zip(texts, cuts, strict=True)]
-    else:
-        walked = [view.windows(text) for text in texts]
+    cuts = view.cuts(view.entropies(texts)) if view.foreseen_by else [NO_CUTS] * len(texts)
+    walked = [view.windows(text, own) for text, own in zip(texts, cuts, strict=True)]
     nodes = np.concatenate([np.empty((0, 2), np.uint32), *walked])[:, 0]
     text_bytes = sum(map(len, texts))
     bits = view.about.code.bits

@@ -1,0 +1,106 @@
+"""How hard each byte of a corpus is to foresee, found once by a view's model and kept beside the shards.
+
+The pass costs hours where encoding costs seconds, so it is done in parts of about a megabyte of text, each of which is
+kept as soon as it is done, in `.entropies/MODEL/SHARD-PART`: a stop costs one part, and other views of the same model
+need no pass at all. Parts that are cut off or altered, or of a shard that is another now, are made again; the folder
+may be deleted at any time. Disk: 2 bytes for each byte of text. Memory: a part.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.progress import Progress, silent
+from byteproxy.store.format import ShardInfo, file_info, read_batch, read_manifest
+from byteproxy.views.artefact import Format, content_of, from_content, to_content
+from byteproxy.views.base import ContextView, View, in_context
+
+FOLDER = ".entropies"
+FORMAT = Format("byteproxy-entropies", "1", "entropies file", "byteproxy prepare")
+PART_BYTES = 1 << 20
+
+
+def add_entropies(out: Path, view: View, progress: Progress = silent) -> None:
+    """Make what a view needs to know of every document before it can encode it; nothing for most views.
+
+    progress: bytes of text that the model has read, of all there are; parts that are there already count as read.
+    Raises InputError where a shard was altered, and when the disk is full.
+    """
+    contextual = in_context(view)
+    if contextual is None:
+        return
+    out = Path(out)
+    manifest = read_manifest(out)
+    done, total = 0, sum(shard.text_bytes for shard in manifest.shards)
+    for number, shard in enumerate(manifest.shards):
+        shard_path = out / shard.file.name
+        if file_info(shard_path) != shard.file:
+            raise InputError(f"{shard_path} was altered since it was written: run the preparation again to restore it")
+        entropies = ShardEntropies(out, number, shard, read_batch(shard_path).column("text"), contextual)
+        for size in entropies.ensure(lambda read, _, note="": progress(done + read, total)):  # noqa: B023
+            done += size
+            progress(done, total)
+
+
+class ShardEntropies:
+    """Those of one shard's documents, in parts."""
+
+    def __init__(self, out: Path, number: int, shard: ShardInfo, texts: pa.Array, view: ContextView) -> None:
+        """texts: of the shard's documents."""
+        self._texts, self._shard, self._view = texts, shard, view
+        self._folder, self._number = Path(out) / FOLDER / view.foreseen_by[:16], number
+        self._sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
+        self._parts = list(pairwise(_bounds(self._sizes)))
+        self._kept: tuple[int, np.ndarray] = -1, np.empty(0, np.float16)
+
+    def ensure(self, progress: Progress = silent) -> Iterator[int]:
+        """Make the parts that are missing; the bytes of text in each, when it is there. progress: within a part."""
+        for part, (first, last) in enumerate(self._parts):
+            self._part(part, progress)
+            yield int(self._sizes[first:last].sum())
+
+    def of(self, first: int, last: int) -> list[np.ndarray]:
+        """Entropies, float16 [bytes], of the documents from `first` to before `last`; made where they are missing."""
+        found: list[np.ndarray] = []
+        for part, (begin, end) in enumerate(self._parts):
+            if begin < last and end > first:
+                bounds = np.cumsum(self._sizes[begin:end])[:-1]
+                documents = np.split(self._part(part, silent), bounds)
+                found += documents[max(first - begin, 0) : last - begin]
+        return found
+
+    def _part(self, part: int, progress: Progress) -> np.ndarray:
+        if self._kept[0] != part:
+            self._kept = part, self._read(part, progress)
+        return self._kept[1]
+
+    def _read(self, part: int, progress: Progress) -> np.ndarray:
+        first, last = self._parts[part]
+        path = self._folder / f"{self._number:05d}-{part:05d}.entropies"
+        about = {
+            "model": self._view.foreseen_by,
+            "shard": self._shard.file.sha256,
+            "documents": f"{first} to {last}",
+        }
+        if path.exists():
+            try:
+                tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
+            except InputError:
+                said = {}  # cut off or altered
+            if about.items() <= said.items():
+                return tensors["bits"]
+        documents = [self._texts[row].as_py() for row in range(first, last)]
+        bits = np.concatenate([np.empty(0, np.float16), *self._view.entropies(documents, progress)])
+        write_aside(path, to_content(FORMAT, {"bits": bits}, about))
+        return bits
+
+
+def _bounds(sizes: np.ndarray) -> list[int]:
+    """Where consecutive documents of about PART_BYTES begin, and where the last ones end."""
+    group = (np.cumsum(sizes) - sizes) // PART_BYTES
+    return [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(sizes)] if len(sizes) else [0]
