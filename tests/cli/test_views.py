@@ -1,6 +1,7 @@
 """`byteproxy views` as a user meets it."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -8,13 +9,20 @@ from pathlib import Path
 
 import pytest
 from tests.cli.commands import in_process, last_object, on_terminal, refusal
+from tests.neural.models import tiny
 from tests.toy_corpus import toy_store
 
 from byteproxy.cli import views as cli_views
+from byteproxy.cli.trained import fingerprint_of, unfinished
 from byteproxy.evaluate.views import figures as view_figures
+from byteproxy.neural.kind import NeuralKind, NeuralOptions
+from byteproxy.store.store import Store
+from byteproxy.train.trainer import Trainer
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.registry import kinds, load
+
+__all__ = ["tiny"]  # a fixture
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"
 
@@ -227,6 +235,7 @@ def test_a_neural_view_is_trained_with_a_model_of_some_size(views, corpus, tmp_p
     assert result[0] == 0, result[2]
     trained = last_object(result)
     assert trained["path"] == "runs/views/neural-12.neural"
+    assert not list((tmp_path / "runs/views").glob(".training*"))
     assert trained["alphabet_size"] == 1 << 12
     shown = views("compare", trained["path"], "gzip", "--corpus", corpus, "--json")
     compared = last_object(shown)
@@ -237,3 +246,24 @@ def test_a_neural_view_is_trained_with_a_model_of_some_size(views, corpus, tmp_p
     assert compared["paper_order_holds"] is None
     assert "Steadiest first" in shown[2]
     assert "'size=1m' is no option here" in refusal(views("train", "bpe:300", "--size", "1m", "--corpus", corpus))
+
+
+def test_a_stopped_training_goes_on_with_the_same_command(views, corpus, tmp_path, tiny, monkeypatch):
+    """What an earlier call left is used, if it was of the same spec and text: nothing is trained a second time."""
+    spec, parent = "neural:12,steps=2,seed=3", Path("runs/views")
+    begun = unfinished(parent, spec, fingerprint_of(corpus))
+    assert begun != unfinished(parent, "neural:12,steps=2,seed=4", fingerprint_of(corpus))
+    assert begun != unfinished(parent, spec, fingerprint_of("stdlib"))
+    texts = [document.text for document in Store.open(Path(corpus)).documents("train")]
+    view = NeuralKind.make(NeuralOptions(12, steps=2, seed=3), texts, unfinished=begun)
+    shutil.copytree(begun, "kept")
+    monkeypatch.delattr(Trainer, "step")
+    trained = views("train", spec, "--corpus", corpus, "--json")
+    assert trained[0] == 0, trained[2]
+    assert last_object(trained)["fingerprint"] == view.fingerprint
+    assert not begun.exists()
+    shutil.copytree("kept", begun)
+    compared = views("compare", spec, "gzip", "--corpus", corpus, "--json")
+    assert compared[0] == 0, compared[2]
+    assert last_object(compared)["views"][spec]["nodes"] == view.nodes
+    assert not begun.exists()

@@ -121,7 +121,8 @@ def compare(
 ) -> None:
     """Measure views on held-out text: how short they make it, how fast, and how little an edit changes.
 
-    Trains those that have to be trained on the training side first. Leaves a page with a plot, and tables here.
+    Trains those that have to be trained on the training side first; if that is stopped, the same command goes on from
+    there. Leaves a page with a plot, and tables here.
 
     Args:
         views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; if none is named, all
@@ -134,13 +135,19 @@ def compare(
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
+    from byteproxy.cli.trained import fingerprint_of, unfinished
     from byteproxy.evaluate.views import figures as view_figures
     from byteproxy.evaluate.views.compare_page import compare_page
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.terminal import comparison_tables, order_text
     from byteproxy.page import write_page
+    from byteproxy.views import registry
 
-    results = view_figures.compare(views or _all_kinds(), open_corpus(corpus), side, most_bytes, seed, stage)
+    specs = views or _all_kinds()
+    begun = {spec: unfinished(FOLDER, spec, fingerprint_of(corpus)) for spec in specs if not registry.is_artefact(spec)}
+    results = view_figures.compare(specs, open_corpus(corpus), side, most_bytes, seed, stage, begun.get)
+    for folder in begun.values():
+        shutil.rmtree(folder, ignore_errors=True)
     write_page(compare_page(results), out)
     people = console(json)
     people.print(*comparison_tables(results), sep="\n")

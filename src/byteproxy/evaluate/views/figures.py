@@ -5,7 +5,8 @@ speed is measured for about a second.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,12 @@ def compare(
     most_bytes: int = 2_000_000,
     seed: int = 0,
     stage: Stage = quietly,
+    unfinished: Callable[[str], Path | None] = lambda spec: None,
 ) -> dict[str, Any]:
     """The figures of each view on the same text, which can be written as JSON; see `figures`.
 
     specs: views as `registry.build` takes them, trained on the training side of `corpus` where they have to be.
+    unfinished: the folder in which the training of a spec goes on, as `registry.build` has it.
     Raises InputError for a view that can't be built and for one that breaks its contract.
     """
     if seed < 0:
@@ -54,7 +57,7 @@ def compare(
     built = {}
     for spec in sorted(specs, key=trained.__getitem__):  # what can't be loaded is said before others are trained
         with (stage if trained[spec] else quietly)(f"train {spec}", training_unit(spec)) as progress:
-            built[spec] = registry.build(spec, corpus.train_texts, progress)
+            built[spec] = registry.build(spec, corpus.train_texts, progress, unfinished(spec))
     unseen = list(_starts(corpus.train_texts(), SPEED_TEXT_BYTES))
     measured = {}
     for spec in specs:
