@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.packed import Packed
+from byteproxy.generate.portable import Portable
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
@@ -22,6 +24,11 @@ OPTIONS = {
     "heads": {"byte_heads": 4, "symbol_heads": 2},
 }
 OPTIONS["all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}
+
+
+@pytest.fixture(params=[Packed, Portable], autouse=True)
+def kind(request, monkeypatch):
+    monkeypatch.setattr("byteproxy.generate.decoder.body", request.param)
 
 
 def filled(options, dtype=torch.float64):
@@ -51,7 +58,7 @@ def test_parts_are_read_as_the_whole(options):
     wanted = whole(model, symbols)
     for cuts in ([1] * len(symbols), [len(symbols)], [len(symbols) - 3, 1, 2], [2, 3, 1, len(symbols) - 6]):
         decoder = Decoder(model, 1, len(symbols))
-        same(torch.cat([decoder.read(part[None])[0] for part in symbols.split(cuts)]), wanted)
+        same(torch.cat([decoder.read(part[None].numpy())[0] for part in symbols.split(cuts)]), wanted)
         assert decoder.filled == [len(symbols)]
 
 
@@ -64,22 +71,22 @@ def test_documents_of_different_lengths_are_read_together(options):
     begun = [4, 9, 1]
     decoder = Decoder(model, 3, len(TEXT) + 1)
     for number, (text, count) in enumerate(zip(texts, begun, strict=True)):
-        same(decoder.read_one(number, text[:count]), whole(model, text)[:count])
-    decoder.read(torch.full((3, 5), 99))
+        same(decoder.read_one(number, text[:count].numpy()), whole(model, text)[:count])
+    decoder.read(np.full((3, 5), 99))
     decoder.filled = list(begun)
     new = torch.stack([text[count : count + 6] for text, count in zip(texts, begun, strict=True)])
     wanted = [whole(model, text)[count : count + 6] for text, count in zip(texts, begun, strict=True)]
-    same(decoder.read(new), torch.stack(wanted))
+    same(decoder.read(new.numpy()), torch.stack(wanted))
     assert decoder.drop(0) == 2
     left = [(texts[2], 7), (texts[1], 15)]
     new = torch.stack([text[count : count + 1] for text, count in left])
-    same(decoder.read(new), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
+    same(decoder.read(new.numpy()), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
 
 
 def test_no_more_fits_than_was_asked_for():
     decoder = Decoder(filled({}, torch.float32), 1, 3)
     with torch.no_grad():
-        decoder.read(torch.tensor([[12, 70]]))
+        decoder.read(np.array([[12, 70]]))
         with pytest.raises(IndexError, match="4 positions do not fit into a cache of 3"):
-            decoder.read(torch.tensor([[71, 72]]))
+            decoder.read(np.array([[71, 72]]))
     assert decoder.filled == [2]

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.generate.choice import ENDS, Sampling
+from byteproxy.generate.product import Matrix
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE
 
@@ -31,9 +31,9 @@ class Heads:
     def __init__(self, model: Transformer) -> None:
         heads = model.byte_heads
         self.count = 0 if heads is None else len(heads)
-        self._rows_XD = None
+        self._logits = None
         if heads is not None:
-            self._rows_XD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype)
+            self._logits = Matrix(heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype))
         self._soft_cap = model.config.soft_cap
 
     def guesses(
@@ -43,8 +43,8 @@ class Heads:
 
         With the noise that will decide at these places, as then the guess is most often what is drawn.
         """
-        assert self._rows_XD is not None, "only of a model that has such heads"
-        logit_BJC = F.linear(hidden_BD, self._rows_XD[: count * BYTES]).float().unflatten(-1, (count, BYTES))
+        assert self._logits is not None, "only of a model that has such heads"
+        logit_BJC = self._logits(hidden_BD, count * BYTES).unflatten(-1, (count, BYTES))
         if noise_BJC is not None:
             if self._soft_cap:
                 logit_BJC = self._soft_cap * torch.tanh(logit_BJC / self._soft_cap)

@@ -20,12 +20,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import COPIED, Drafts, Heads, Pace, copied
+from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
@@ -100,7 +100,7 @@ class Writer:
         self._model, self._heads, self._soft_cap = model, Heads(model), model.config.soft_cap
         self._device = model.lm_head.weight.device
         choices = torch.tensor(CHOICES, device=self._device)
-        self._rows_CD = model.lm_head.weight.detach()[choices].to(model.dtype)
+        self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
         self._decoder: Decoder | None = None
 
     def write(
@@ -200,10 +200,10 @@ class Writer:
         decoder.filled[index] = 0
         text = document.text
         kept = bytes(text[-(self.context // 2) :]) if len(text) >= self.context else bytes(text)
-        ids_N = torch.from_numpy(np.concatenate([[opening(RAW)], byte_ids(kept)]))
+        ids_N = np.concatenate([[opening(RAW)], byte_ids(kept)])
         document.unread = int(ids_N[-1])
-        for part_N in ids_N[:-1].split(_CHUNK) if len(ids_N) > 1 else ():
-            decoder.read_one(index, part_N.to(self._device))
+        for begin in range(0, len(ids_N) - 1, _CHUNK):
+            decoder.read_one(index, ids_N[begin : min(begin + _CHUNK, len(ids_N) - 1)])
 
     def _step(
         self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling, paces: dict[str, Pace]
@@ -221,8 +221,8 @@ class Writer:
             [one.unread, *(guess + FIRST_BYTE for guess in one.guesses), *[FIRST_BYTE] * (count - 1 - len(one.guesses))]
             for one in documents
         ]
-        hidden_BND = decoder.read(torch.tensor(ids, device=self._device))
-        logit_BNC = F.linear(hidden_BND, self._rows_CD).float()
+        hidden_BND = decoder.read(np.array(ids))
+        logit_BNC = self._logits(hidden_BND)
         if self._soft_cap:  # bent as in training: the order stays, but what a temperature divides does not
             logit_BNC = self._soft_cap * torch.tanh(logit_BNC / self._soft_cap)
         noise_BNC = self._noise([one.noise.at(one.written, count) for one in documents], sampling)
