@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.packed import Packed
@@ -90,3 +92,34 @@ def test_no_more_fits_than_was_asked_for():
         with pytest.raises(IndexError, match="4 positions do not fit into a cache of 3"):
             decoder.read(np.array([[71, 72]]))
     assert decoder.filled == [2]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from([(1, 1, 2), (4, 2, 8), (6, 1, 10), (2, 2, 34)]), st.integers(1, 3), st.booleans(), st.data())
+@torch.no_grad()
+def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, everything, data):
+    """One by one, several together, and beside other documents, of all shapes of heads."""
+    heads, groups, width = shape
+    options = {"qk_norm": True, "value_embeddings": True, "ngrams": (2, 4), "ngram_rows": 64} if everything else {}
+    torch.manual_seed(0)
+    config = ModelConfig(heads * width, layers, heads, groups, 40, **options)
+    model = Transformer(config, 320)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    counts = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
+    texts = np.random.default_rng(0).integers(64, 320, (len(counts), 40))
+    alone, beside = (Packed(model, len(counts), 40) for _ in range(2))
+    single = [
+        torch.cat(
+            [alone.read(number, [place], texts[number : number + 1, place : place + 1])[0] for place in range(40)]
+        )
+        for number in range(len(counts))
+    ]
+    for number, count in enumerate(counts):
+        beside.read(number, [0], texts[number : number + 1, :count])
+    new = data.draw(st.integers(1, 20))
+    found = beside.read(0, counts, np.stack([texts[row, count : count + new] for row, count in enumerate(counts)]))
+    for row, count in enumerate(counts):
+        assert torch.equal(found[row], single[row][count : count + new])
+        whole_N = whole(model, torch.from_numpy(texts[row]))
+        torch.testing.assert_close(single[row], whole_N, rtol=1e-4, atol=1e-4)
