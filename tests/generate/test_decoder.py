@@ -109,12 +109,10 @@ def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, ever
     counts = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
     texts = np.random.default_rng(0).integers(64, 320, (len(counts), 40))
     alone, beside = (Packed(model, len(counts), 40) for _ in range(2))
-    single = [
-        torch.cat(
-            [alone.read(number, [place], texts[number : number + 1, place : place + 1])[0] for place in range(40)]
-        )
-        for number in range(len(counts))
-    ]
+    single = []
+    for number in range(len(counts)):
+        row_1N = texts[number : number + 1]
+        single.append(torch.cat([alone.read(number, [at], row_1N[:, at : at + 1])[0] for at in range(40)]))
     for number, count in enumerate(counts):
         beside.read(number, [0], texts[number : number + 1, :count])
     new = data.draw(st.integers(1, 20))

@@ -3,9 +3,11 @@
 Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
 Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
 a position in a pass, and most of a pass's cost is there without any, so guesses are made as far as they still tend to
-be right: `Pace` keeps, for each place, the share of late in which all guesses up to it were right.
+be right and pay: `Pace` keeps, for each place, the share of late in which all guesses up to it were right, and `Costs`
+what passes took. On a CPU some six positions cost hardly more than one; beyond, a position costs what its products do.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
@@ -21,7 +23,8 @@ Drafts = Literal["heads", "copy", "both", "none"]
 COPIED = 16  # bytes at most in one guess
 _SEEN = 6  # bytes that have to agree before something is copied
 _MEMORY = 0.9  # of Pace, a pass
-_WORTH = 0.15  # of a byte, that a position in a pass costs
+_WORTH = 0.12  # of a byte, that a position in a pass costs at the least
+_RECENT = 5  # passes whose median time is a pass's
 _RETRY = 32  # passes after which one guess more is tried again
 
 
@@ -63,6 +66,26 @@ def copied(text: bytearray, context: int, most: int) -> list[int]:
     return list(text[found + _SEEN : found + _SEEN + most]) if found >= 0 else []
 
 
+class Costs:
+    """What a pass costs by documents and guesses, in seconds: the median of the last few."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, dict[int, deque[float]]] = {}
+
+    def saw(self, documents: int, guesses: int, seconds: float) -> None:
+        """A pass with so many guesses for each document."""
+        seen = self._seconds.setdefault(documents, {})
+        seen.setdefault(guesses, deque(maxlen=_RECENT)).append(seconds)
+
+    def of(self, documents: int, most: int) -> np.ndarray:
+        """Of passes with 0 to `most` guesses, [most + 1]; between and beyond what was seen, as beside it."""
+        seen = sorted(self._seconds.get(documents, {}).items())
+        if not seen:
+            return np.ones(most + 1)
+        medians = [float(np.median(times)) for _, times in seen]
+        return np.interp(np.arange(most + 1), [guesses for guesses, _ in seen], medians)
+
+
 class Pace:
     """How many guesses are worth checking, of one drafter that can make up to `most`."""
 
@@ -71,10 +94,13 @@ class Pace:
         self._passes = 0
         self.guessed = self.right = 0
 
-    @property
-    def length(self) -> int:
-        """Guesses to make now."""
-        worth = int((np.minimum.accumulate(self._right) > _WORTH).sum())
+    def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
+        """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
+        right = np.minimum.accumulate(self._right)
+        worth = int((right > _WORTH).sum())
+        if costs is not None and worth:
+            brought = np.cumsum(np.append(1, right[:worth]))
+            worth = int((brought / costs.of(documents, worth)).argmax())
         return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
 
     def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:

@@ -14,6 +14,7 @@ happen at the same byte with guesses and without. A prompt may be any bytes, and
 Cost: one pass over the weights for each step of all documents together, and N x (positions so far) in attention.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -24,7 +25,7 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.drafts import COPIED, Drafts, Heads, Pace, copied
+from byteproxy.generate.drafts import COPIED, Costs, Drafts, Heads, Pace, copied
 from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.transformer import Transformer
@@ -101,6 +102,7 @@ class Writer:
         self._device = model.lm_head.weight.device
         choices = torch.tensor(CHOICES, device=self._device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
+        self._costs = Costs()
         self._decoder: Decoder | None = None
 
     def write(
@@ -209,6 +211,7 @@ class Writer:
         self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling, paces: dict[str, Pace]
     ) -> torch.Tensor:
         """One pass: what is chosen is added to every document. Hidden states [B, D] where the last choice was made."""
+        begin = time.perf_counter()
         for index, document in enumerate(documents):
             if decoder.filled[index] == decoder.positions:
                 self._open_window(decoder, index, document)
@@ -236,6 +239,8 @@ class Writer:
             decoder.filled[index] = before[index] + 1 + right
             last.append(right)
         self._count(documents, last, paces)
+        if self.counts.passes > 1:  # the first one may have compiled
+            self._costs.saw(len(documents), count - 1, time.perf_counter() - begin)
         return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
 
     def _take(self, document: _Document, choices: list[int]) -> None:
@@ -273,11 +278,12 @@ class Writer:
         sampling: Sampling,
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next."""
+        copies = paces["copy"].length(self._costs, len(documents))
         for document in documents:
             document.guesses, document.drafter = [], ""
             if drafts in ("copy", "both"):
-                document.guesses, document.drafter = copied(document.text, self.context, paces["copy"].length), "copy"
-        count = paces["heads"].length if drafts in ("heads", "both") else 0
+                document.guesses, document.drafter = copied(document.text, self.context, copies), "copy"
+        count = paces["heads"].length(self._costs, len(documents)) if drafts in ("heads", "both") else 0
         without = [index for index, document in enumerate(documents) if not document.guesses]
         if count == 0 or not without:
             return
