@@ -194,15 +194,8 @@ def _against_tokens(model: Transformer, context: int, train_texts: list[bytes], 
     encoded = view.encode_batch(texts)
     per_symbol = sum(map(len, texts)) / sum(len(one.symbols) for one in encoded)
     config = model.config
-    trunk = replace(
-        config,
-        byte_heads=1,
-        symbol_heads=1,
-        ngrams=(),
-        ngram_outputs=False,
-        inputs="symbols",
-        places="positions",
-        hashed_rows=0,
+    trunk = ModelConfig(
+        config.width, config.layers, config.heads, config.key_value_heads, config.ffn, qk_norm=config.qk_norm
     )
     tokens = Transformer(trunk, TOKENS).eval()
     most = WRITTEN["multibyte_vs_plain"]

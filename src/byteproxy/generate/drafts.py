@@ -105,10 +105,11 @@ class Pace:
 
     def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:
         """What became of a pass, for each document: guesses checked, and how many were right before a wrong one."""
-        self._passes += 1
+        memory = min(_MEMORY, self._passes / (self._passes + 1))  # what the first passes tell is taken at once
+        self._passes += bool(outcomes)
         self.guessed += sum(guessed for guessed, _ in outcomes)
         self.right += sum(right for _, right in outcomes)
         for place in range(max((guessed for guessed, _ in outcomes), default=0)):
             found = [right > place for guessed, right in outcomes if guessed > place]
             share = sum(found) / len(found)
-            self._right[place] = _MEMORY * self._right[place] + (1 - _MEMORY) * share
+            self._right[place] = memory * self._right[place] + (1 - memory) * share

@@ -55,7 +55,7 @@ class Matrix:
         if self._packed is None:
             return F.linear(x_I, self._weight_OI[:count]).float()
         weight_PIW = self._packed[: -(-count // WIDTH)]
-        x_MI = x_I.flatten(0, -2).numpy()
+        x_MI = np.ascontiguousarray(x_I.flatten(0, -2).numpy())
         out_MO = np.empty((len(x_MI), len(weight_PIW) * WIDTH), x_MI.dtype)
         times(x_MI, weight_PIW, out_MO)
         return torch.from_numpy(out_MO)[:, :count].unflatten(0, x_I.shape[:-1])

@@ -102,7 +102,7 @@ class Writer:
         self._device = model.lm_head.weight.device
         choices = torch.tensor(CHOICES, device=self._device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
-        self._costs = Costs()
+        self._costs, self._guessing = Costs(), 0.0  # seconds of the last guesses, a part of what the next pass costs
         self._decoder: Decoder | None = None
 
     def write(
@@ -240,7 +240,7 @@ class Writer:
             last.append(right)
         self._count(documents, last, paces)
         if self.counts.passes > 1:  # the first one may have compiled
-            self._costs.saw(len(documents), count - 1, time.perf_counter() - begin)
+            self._costs.saw(len(documents), count - 1, time.perf_counter() - begin + self._guessing)
         return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
 
     def _take(self, document: _Document, choices: list[int]) -> None:
@@ -278,6 +278,7 @@ class Writer:
         sampling: Sampling,
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next."""
+        begin, self._guessing = time.perf_counter(), 0.0
         copies = paces["copy"].length(self._costs, len(documents))
         for document in documents:
             document.guesses, document.drafter = [], ""
@@ -291,6 +292,7 @@ class Writer:
         guesses = self._heads.guesses(hidden_BD[without], count, sampling, noise_BJC)
         for index, found in zip(without, guesses, strict=True):
             documents[index].guesses, documents[index].drafter = found, "heads"
+        self._guessing = time.perf_counter() - begin
 
     def _noise(self, parts: list[np.ndarray], sampling: Sampling) -> torch.Tensor | None:
         return torch.from_numpy(np.stack(parts)).to(self._device) if sampling.temperature else None
