@@ -24,7 +24,7 @@ COPIED = 16  # bytes at most in one guess
 _SEEN = 6  # bytes that have to agree before something is copied
 _MEMORY = 0.9  # of Pace, a pass
 _WORTH = 0.12  # of a byte, that a position in a pass costs at the least
-_RECENT = 5  # passes whose median time is a pass's
+_RECENT = 5  # passes of which the fastest counts
 _RETRY = 32  # passes after which one guess more is tried again
 
 
@@ -67,7 +67,7 @@ def copied(text: bytearray, context: int, most: int) -> list[int]:
 
 
 class Costs:
-    """What a pass costs by documents and guesses, in seconds: the median of the last few."""
+    """What a pass costs by documents and guesses, in seconds: the least of the last few, which other work on the machine disturbs least."""
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[int, deque[float]]] = {}
@@ -82,8 +82,9 @@ class Costs:
         seen = sorted(self._seconds.get(documents, {}).items())
         if not seen:
             return np.ones(most + 1)
-        medians = [float(np.median(times)) for _, times in seen]
-        return np.interp(np.arange(most + 1), [guesses for guesses, _ in seen], medians)
+        least = np.array([min(times) for _, times in seen])
+        least = np.minimum.accumulate(least[::-1])[::-1]  # fewer guesses never cost more: what was seen late counts
+        return np.interp(np.arange(most + 1), [guesses for guesses, _ in seen], least)
 
 
 class Pace:

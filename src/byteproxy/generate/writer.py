@@ -279,7 +279,7 @@ class Writer:
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next."""
         begin, self._guessing = time.perf_counter(), 0.0
-        copies = paces["copy"].length(self._costs, len(documents))
+        copies = paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
         for document in documents:
             document.guesses, document.drafter = [], ""
             if drafts in ("copy", "both"):
