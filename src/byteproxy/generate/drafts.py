@@ -67,7 +67,10 @@ def copied(text: bytearray, context: int, most: int) -> list[int]:
 
 
 class Costs:
-    """What a pass costs by documents and guesses, in seconds: the least of the last few, which other work on the machine disturbs least."""
+    """What a pass costs by documents and guesses, in seconds: the least of the last few.
+
+    Other work on the machine disturbs that least.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[int, dict[int, deque[float]]] = {}
