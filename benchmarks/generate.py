@@ -4,13 +4,17 @@
 million parameters, random weights: the time does not depend on them), greedy, a prompt of 64 bytes, 64 bytes written,
 end symbols not taken on their side; the static and the default cache are both tried, and the faster one is taken.
 `multibyte_vs_plain`: a model of 3 million parameters with 7 further byte heads, trained here for 120 steps of 4,096
-positions on the standard library, writes after held-out prompts; copying is off. Outputs with under 50 % distinct
+positions on the standard library, or the model of the run that the environment variable BYTEPROXY_BENCH_RUN names,
+writes after held-out prompts; copying is off. Outputs with under 50 % distinct
 8-grams are left out, from both sides, and counted: who repeats himself is easily guessed.
+`vs_tokens`: the same model's bytes a second, temperature 0.7, over those of a model of BPE tokens with the same trunk,
+whose weights are random; bytes per token are those of held-out text.
 `score_vs_train_forward`: bytes a second of `raw_bpb` over positions a second of the training forward pass with its
 loss, uncompiled both, on the same documents; `score_padding`: the share of what attention computes that is padding.
 Sides alternate; a ratio is the median over rounds, with the quartiles beside it.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +29,9 @@ from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.evaluate.bpb import raw_bpb, windows_over
 from byteproxy.export.llama import export_llama
 from byteproxy.generate.choice import Sampling
+from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.drafts import Drafts
+from byteproxy.generate.product import Matrix
 from byteproxy.generate.writer import Writer
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
@@ -36,7 +43,9 @@ from byteproxy.model.transformer import Transformer
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
+from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, Vocab, byte_ids
 
 CONTEXT = 512
@@ -44,6 +53,7 @@ PROMPT = 64
 WRITTEN = {"vs_transformers": 64, "multibyte_vs_plain": 192}
 ROUNDS = 5
 STEPS = 120
+TOKENS = 4096
 SHAPE = ModelConfig(width=512, layers=6, heads=8, ffn=1408)
 TRAINED = ModelConfig(width=256, layers=4, heads=4, ffn=704, byte_heads=8)
 
@@ -60,19 +70,32 @@ def measure(say: Callable[[str], None]) -> dict:
         say("beside transformers ...")
         figures["vs_transformers"] = _against_transformers(folder / "model", texts)
         say(str(figures))
-        say("train a model with byte heads ...")
-        trainer = Trainer(_training(store), store, folder / "run")
-        while trainer.state.step < STEPS:
-            trainer.step()
-        trainer.model.eval()
-        model = Transformer(TRAINED, FIRST_SYMBOL)
-        model.load_state_dict(trainer.model.state_dict())
+        model, context = _with_heads(store, folder / "run", say)
         say("several bytes a pass ...")
-        figures |= _several(model, texts)
+        figures |= _several(model, context, texts)
+        say(str(figures))
+        say("beside a model of tokens ...")
+        train_texts = [one.text for one in store.documents("train")]
+        figures["vs_tokens"] = _against_tokens(model, context, train_texts, texts)
         say(str(figures))
         say("score ...")
         figures |= _scoring(Transformer(replace(TRAINED, byte_heads=1), FIRST_SYMBOL), texts)
     return figures
+
+
+def _with_heads(store: Store, folder: Path, say: Callable[[str], None]) -> tuple[Transformer, int]:
+    """A model with byte heads and its context: of the run in BYTEPROXY_BENCH_RUN, or trained here."""
+    if run := os.environ.get("BYTEPROXY_BENCH_RUN"):
+        say(f"read {run} ...")
+        saved = read_run(Path(run), torch.float32)
+        return saved.model, saved.config.shape.passage_bytes
+    say("train a model with byte heads ...")
+    trainer = Trainer(_training(store), store, folder)
+    while trainer.state.step < STEPS:
+        trainer.step()
+    model = Transformer(TRAINED, FIRST_SYMBOL)
+    model.load_state_dict(trainer.model.state_dict())
+    return model.eval(), CONTEXT
 
 
 def _training(store: Store) -> TrainConfig:
@@ -132,8 +155,8 @@ def _against_transformers(folder: Path, texts: list[bytes]) -> dict:
     return ratios
 
 
-def _several(model: Transformer, texts: list[bytes]) -> dict:
-    writer, most = Writer(model, CONTEXT), WRITTEN["multibyte_vs_plain"]
+def _several(model: Transformer, context: int, texts: list[bytes]) -> dict:
+    writer, most = Writer(model, context), WRITTEN["multibyte_vs_plain"]
     figures: dict = {"multibyte_vs_plain": {}, "accepted_bytes_per_pass": {}, "left_out": {}}
     for temperature in (0.0, 0.7):
         sampling = Sampling(temperature)
@@ -159,6 +182,52 @@ def _several(model: Transformer, texts: list[bytes]) -> dict:
             name = f"b{batch}_{key}"
             figures["multibyte_vs_plain"][name] = _ratio(np.array(seconds["plain"]), np.array(seconds["heads"]))
             figures["accepted_bytes_per_pass"][name] = round(total / steps, 3)
+    return figures
+
+
+def _against_tokens(model: Transformer, context: int, train_texts: list[bytes], texts: list[bytes]) -> dict:
+    """Bytes a second over those of the same trunk with a vocabulary of tokens, which is random: time is the same.
+
+    Its step is ours, a pass and the larger of all logits, without what else a library does.
+    """
+    view = BpeView.train(iter(train_texts), TOKENS)
+    encoded = view.encode_batch(texts)
+    per_symbol = sum(map(len, texts)) / sum(len(one.symbols) for one in encoded)
+    config = model.config
+    trunk = ModelConfig(
+        config.width, config.layers, config.heads, config.key_value_heads, config.ffn, qk_norm=config.qk_norm
+    )
+    tokens = Transformer(trunk, TOKENS).eval()
+    most = WRITTEN["multibyte_vs_plain"]
+    figures: dict = {"tokens": TOKENS, "bytes_per_token": round(per_symbol, 3)}
+    writer, logits = Writer(model, context), Matrix(tokens.lm_head.weight.detach())
+    for batch in (1, 8):
+        prompts = [text[:PROMPT] for text in texts[:batch]]
+        wanted = round(most / per_symbol)
+        decoder = Decoder(tokens, batch, wanted + PROMPT)
+
+        def write_tokens(batch: int = batch, decoder: Decoder = decoder, wanted: int = wanted) -> None:
+            decoder.filled = [0] * batch
+            hidden_BND = decoder.read(np.zeros((batch, round(PROMPT / per_symbol)), np.int64))
+            for _ in range(wanted):
+                best_B = logits(hidden_BND[:, -1]).argmax(-1)
+                hidden_BND = decoder.read(best_B[:, None].numpy())
+
+        written = {"plain": 0, "heads": 0}
+
+        def write(drafts: Drafts, prompts: list[bytes] = prompts, written: dict = written) -> None:
+            writer.write(prompts, most, Sampling(0.7), drafts=drafts)
+            written[drafts if drafts == "heads" else "plain"] = writer.counts.bytes
+
+        with torch.inference_mode():
+            seconds = _alternate(
+                {"tokens": write_tokens, "plain": lambda: write("none"), "heads": lambda: write("heads")}
+            )
+        rate = batch * wanted * per_symbol / seconds["tokens"]
+        figures[f"b{batch}"] = {"tokens_bytes_s": round(float(np.median(rate)), 1)}
+        for side in ("plain", "heads"):
+            ours = written[side] / seconds[side]
+            figures[f"b{batch}"] |= {f"{side}_bytes_s": round(float(np.median(ours)), 1), side: _ratio(ours, rate)}
     return figures
 
 

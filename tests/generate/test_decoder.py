@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.packed import Packed
+from byteproxy.generate.portable import Portable
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
@@ -22,6 +26,11 @@ OPTIONS = {
     "heads": {"byte_heads": 4, "symbol_heads": 2},
 }
 OPTIONS["all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}
+
+
+@pytest.fixture(params=[Packed, Portable], autouse=True)
+def kind(request, monkeypatch):
+    monkeypatch.setattr("byteproxy.generate.decoder.body", request.param)
 
 
 def filled(options, dtype=torch.float64):
@@ -51,7 +60,7 @@ def test_parts_are_read_as_the_whole(options):
     wanted = whole(model, symbols)
     for cuts in ([1] * len(symbols), [len(symbols)], [len(symbols) - 3, 1, 2], [2, 3, 1, len(symbols) - 6]):
         decoder = Decoder(model, 1, len(symbols))
-        same(torch.cat([decoder.read(part[None])[0] for part in symbols.split(cuts)]), wanted)
+        same(torch.cat([decoder.read(part[None].numpy())[0] for part in symbols.split(cuts)]), wanted)
         assert decoder.filled == [len(symbols)]
 
 
@@ -64,22 +73,51 @@ def test_documents_of_different_lengths_are_read_together(options):
     begun = [4, 9, 1]
     decoder = Decoder(model, 3, len(TEXT) + 1)
     for number, (text, count) in enumerate(zip(texts, begun, strict=True)):
-        same(decoder.read_one(number, text[:count]), whole(model, text)[:count])
-    decoder.read(torch.full((3, 5), 99))
+        same(decoder.read_one(number, text[:count].numpy()), whole(model, text)[:count])
+    decoder.read(np.full((3, 5), 99))
     decoder.filled = list(begun)
     new = torch.stack([text[count : count + 6] for text, count in zip(texts, begun, strict=True)])
     wanted = [whole(model, text)[count : count + 6] for text, count in zip(texts, begun, strict=True)]
-    same(decoder.read(new), torch.stack(wanted))
+    same(decoder.read(new.numpy()), torch.stack(wanted))
     assert decoder.drop(0) == 2
     left = [(texts[2], 7), (texts[1], 15)]
     new = torch.stack([text[count : count + 1] for text, count in left])
-    same(decoder.read(new), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
+    same(decoder.read(new.numpy()), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
 
 
 def test_no_more_fits_than_was_asked_for():
     decoder = Decoder(filled({}, torch.float32), 1, 3)
     with torch.no_grad():
-        decoder.read(torch.tensor([[12, 70]]))
+        decoder.read(np.array([[12, 70]]))
         with pytest.raises(IndexError, match="4 positions do not fit into a cache of 3"):
-            decoder.read(torch.tensor([[71, 72]]))
+            decoder.read(np.array([[71, 72]]))
     assert decoder.filled == [2]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from([(1, 1, 2), (4, 2, 8), (6, 1, 10), (2, 2, 34)]), st.integers(1, 3), st.booleans(), st.data())
+@torch.no_grad()
+def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, everything, data):
+    """One by one, several together, and beside other documents, of all shapes of heads."""
+    heads, groups, width = shape
+    options = {"qk_norm": True, "value_embeddings": True, "ngrams": (2, 4), "ngram_rows": 64} if everything else {}
+    torch.manual_seed(0)
+    config = ModelConfig(heads * width, layers, heads, groups, 40, **options)
+    model = Transformer(config, 320)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    counts = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
+    texts = np.random.default_rng(0).integers(64, 320, (len(counts), 40))
+    alone, beside = (Packed(model, len(counts), 40) for _ in range(2))
+    single = []
+    for number in range(len(counts)):
+        row_1N = texts[number : number + 1]
+        single.append(torch.cat([alone.read(number, [at], row_1N[:, at : at + 1])[0] for at in range(40)]))
+    for number, count in enumerate(counts):
+        beside.read(number, [0], texts[number : number + 1, :count])
+    new = data.draw(st.integers(1, 20))
+    found = beside.read(0, counts, np.stack([texts[row, count : count + new] for row, count in enumerate(counts)]))
+    for row, count in enumerate(counts):
+        assert torch.equal(found[row], single[row][count : count + new])
+        whole_N = whole(model, torch.from_numpy(texts[row]))
+        torch.testing.assert_close(single[row], whole_N, rtol=1e-4, atol=1e-4)

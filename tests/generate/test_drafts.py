@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteproxy.generate.drafts import Pace, copied
+from byteproxy.generate.drafts import Costs, Pace, copied
 
 
 def searched(text, context, most):
@@ -24,25 +24,40 @@ def test_copies_are_what_followed_the_last_same_bytes(parts, context, most):
 
 def test_guesses_go_as_far_as_they_are_right():
     pace = Pace(6)
-    assert pace.length == 6
+    assert pace.length() == 6
     for _ in range(60):
-        pace.saw([(pace.length, min(pace.length, 2)), (pace.length, min(pace.length, 3))])
-    lengths = {pace.length}
+        pace.saw([(pace.length(), min(pace.length(), 2)), (pace.length(), min(pace.length(), 3))])
+    lengths = {pace.length()}
     for _ in range(40):
-        pace.saw([(pace.length, min(pace.length, 2)), (pace.length, min(pace.length, 3))])
-        lengths.add(pace.length)
+        pace.saw([(pace.length(), min(pace.length(), 2)), (pace.length(), min(pace.length(), 3))])
+        lengths.add(pace.length())
     assert lengths == {3, 4}, "one more is tried again now and then"
     for _ in range(2000):
-        pace.saw([(pace.length, pace.length)])
-    assert pace.length == 6
+        pace.saw([(pace.length(), pace.length())])
+    assert pace.length() == 6
 
 
 def test_a_drafter_that_is_never_right_is_hardly_asked():
     pace = Pace(16)
     for _ in range(320):
-        pace.saw([(pace.length, 0)])
-    assert pace.length <= 1
+        pace.saw([(pace.length(), 0)])
+    assert pace.length() <= 1
     assert (pace.right, pace.guessed < 16 * 22) == (0, True)
     for _ in range(64):
         pace.saw([])
-    assert pace.length <= 1
+    assert pace.length() <= 1
+
+
+def test_guesses_are_not_made_where_a_pass_with_them_costs_more_than_they_bring():
+    pace, costs = Pace(6), Costs()
+    for guesses in range(7):
+        for _ in range(5):
+            costs.saw(1, guesses, 1.0 if guesses <= 3 else 2.0)
+            costs.saw(8, guesses, 1.0 + 2 * guesses)
+        costs.saw(1, guesses, 100.0)
+    for _ in range(60):
+        pace.saw([(6, 6), (6, 5), (6, 4), (6, 3)])
+    assert pace.length() == 6
+    assert pace.length(costs, 1) == 3
+    assert pace.length(costs, 8) == 0
+    assert pace.length(costs, 3) == 6, "of so many documents no pass was seen yet"

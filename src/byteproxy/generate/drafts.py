@@ -3,17 +3,19 @@
 Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
 Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
 a position in a pass, and most of a pass's cost is there without any, so guesses are made as far as they still tend to
-be right: `Pace` keeps, for each place, the share of late in which all guesses up to it were right.
+be right and pay: `Pace` keeps, for each place, the share of late in which all guesses up to it were right, and `Costs`
+what passes took. On a CPU some six positions cost hardly more than one; beyond, a position costs what its products do.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.generate.choice import ENDS, Sampling
+from byteproxy.generate.product import Matrix
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE
 
@@ -21,7 +23,8 @@ Drafts = Literal["heads", "copy", "both", "none"]
 COPIED = 16  # bytes at most in one guess
 _SEEN = 6  # bytes that have to agree before something is copied
 _MEMORY = 0.9  # of Pace, a pass
-_WORTH = 0.15  # of a byte, that a position in a pass costs
+_WORTH = 0.12  # of a byte, that a position in a pass costs at the least
+_RECENT = 5  # passes of which the fastest counts
 _RETRY = 32  # passes after which one guess more is tried again
 
 
@@ -31,9 +34,9 @@ class Heads:
     def __init__(self, model: Transformer) -> None:
         heads = model.byte_heads
         self.count = 0 if heads is None else len(heads)
-        self._rows_XD = None
+        self._logits = None
         if heads is not None:
-            self._rows_XD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype)
+            self._logits = Matrix(heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype))
         self._soft_cap = model.config.soft_cap
 
     def guesses(
@@ -43,8 +46,8 @@ class Heads:
 
         With the noise that will decide at these places, as then the guess is most often what is drawn.
         """
-        assert self._rows_XD is not None, "only of a model that has such heads"
-        logit_BJC = F.linear(hidden_BD, self._rows_XD[: count * BYTES]).float().unflatten(-1, (count, BYTES))
+        assert self._logits is not None, "only of a model that has such heads"
+        logit_BJC = self._logits(hidden_BD, count * BYTES).unflatten(-1, (count, BYTES))
         if noise_BJC is not None:
             if self._soft_cap:
                 logit_BJC = self._soft_cap * torch.tanh(logit_BJC / self._soft_cap)
@@ -63,6 +66,30 @@ def copied(text: bytearray, context: int, most: int) -> list[int]:
     return list(text[found + _SEEN : found + _SEEN + most]) if found >= 0 else []
 
 
+class Costs:
+    """What a pass costs by documents and guesses, in seconds: the least of the last few.
+
+    Other work on the machine disturbs that least.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, dict[int, deque[float]]] = {}
+
+    def saw(self, documents: int, guesses: int, seconds: float) -> None:
+        """A pass with so many guesses for each document."""
+        seen = self._seconds.setdefault(documents, {})
+        seen.setdefault(guesses, deque(maxlen=_RECENT)).append(seconds)
+
+    def of(self, documents: int, most: int) -> np.ndarray:
+        """Of passes with 0 to `most` guesses, [most + 1]; between and beyond what was seen, as beside it."""
+        seen = sorted(self._seconds.get(documents, {}).items())
+        if not seen:
+            return np.ones(most + 1)
+        least = np.array([min(times) for _, times in seen])
+        least = np.minimum.accumulate(least[::-1])[::-1]  # fewer guesses never cost more: what was seen late counts
+        return np.interp(np.arange(most + 1), [guesses for guesses, _ in seen], least)
+
+
 class Pace:
     """How many guesses are worth checking, of one drafter that can make up to `most`."""
 
@@ -71,18 +98,22 @@ class Pace:
         self._passes = 0
         self.guessed = self.right = 0
 
-    @property
-    def length(self) -> int:
-        """Guesses to make now."""
-        worth = int((np.minimum.accumulate(self._right) > _WORTH).sum())
+    def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
+        """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
+        right = np.minimum.accumulate(self._right)
+        worth = int((right > _WORTH).sum())
+        if costs is not None and worth:
+            brought = np.cumsum(np.append(1, right[:worth]))
+            worth = int((brought / costs.of(documents, worth)).argmax())
         return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
 
     def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:
         """What became of a pass, for each document: guesses checked, and how many were right before a wrong one."""
-        self._passes += 1
+        memory = min(_MEMORY, (self._passes + 4) / (self._passes + 5))  # it learns faster at first
+        self._passes += bool(outcomes)
         self.guessed += sum(guessed for guessed, _ in outcomes)
         self.right += sum(right for _, right in outcomes)
         for place in range(max((guessed for guessed, _ in outcomes), default=0)):
             found = [right > place for guessed, right in outcomes if guessed > place]
             share = sum(found) / len(found)
-            self._right[place] = _MEMORY * self._right[place] + (1 - _MEMORY) * share
+            self._right[place] = memory * self._right[place] + (1 - memory) * share

@@ -14,18 +14,19 @@ happen at the same byte with guesses and without. A prompt may be any bytes, and
 Cost: one pass over the weights for each step of all documents together, and N x (positions so far) in attention.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.drafts import COPIED, Drafts, Heads, Pace, copied
+from byteproxy.generate.drafts import COPIED, Costs, Drafts, Heads, Pace, copied
+from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
@@ -100,7 +101,8 @@ class Writer:
         self._model, self._heads, self._soft_cap = model, Heads(model), model.config.soft_cap
         self._device = model.lm_head.weight.device
         choices = torch.tensor(CHOICES, device=self._device)
-        self._rows_CD = model.lm_head.weight.detach()[choices].to(model.dtype)
+        self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
+        self._costs, self._guessing = Costs(), 0.0  # seconds of the last guesses, a part of what the next pass costs
         self._decoder: Decoder | None = None
 
     def write(
@@ -200,15 +202,16 @@ class Writer:
         decoder.filled[index] = 0
         text = document.text
         kept = bytes(text[-(self.context // 2) :]) if len(text) >= self.context else bytes(text)
-        ids_N = torch.from_numpy(np.concatenate([[opening(RAW)], byte_ids(kept)]))
+        ids_N = np.concatenate([[opening(RAW)], byte_ids(kept)])
         document.unread = int(ids_N[-1])
-        for part_N in ids_N[:-1].split(_CHUNK) if len(ids_N) > 1 else ():
-            decoder.read_one(index, part_N.to(self._device))
+        for begin in range(0, len(ids_N) - 1, _CHUNK):
+            decoder.read_one(index, ids_N[begin : min(begin + _CHUNK, len(ids_N) - 1)])
 
     def _step(
         self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling, paces: dict[str, Pace]
     ) -> torch.Tensor:
         """One pass: what is chosen is added to every document. Hidden states [B, D] where the last choice was made."""
+        begin = time.perf_counter()
         for index, document in enumerate(documents):
             if decoder.filled[index] == decoder.positions:
                 self._open_window(decoder, index, document)
@@ -221,8 +224,8 @@ class Writer:
             [one.unread, *(guess + FIRST_BYTE for guess in one.guesses), *[FIRST_BYTE] * (count - 1 - len(one.guesses))]
             for one in documents
         ]
-        hidden_BND = decoder.read(torch.tensor(ids, device=self._device))
-        logit_BNC = F.linear(hidden_BND, self._rows_CD).float()
+        hidden_BND = decoder.read(np.array(ids))
+        logit_BNC = self._logits(hidden_BND)
         if self._soft_cap:  # bent as in training: the order stays, but what a temperature divides does not
             logit_BNC = self._soft_cap * torch.tanh(logit_BNC / self._soft_cap)
         noise_BNC = self._noise([one.noise.at(one.written, count) for one in documents], sampling)
@@ -236,6 +239,8 @@ class Writer:
             decoder.filled[index] = before[index] + 1 + right
             last.append(right)
         self._count(documents, last, paces)
+        if self.counts.passes > 1:  # the first one may have compiled
+            self._costs.saw(len(documents), count - 1, time.perf_counter() - begin + self._guessing)
         return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
 
     def _take(self, document: _Document, choices: list[int]) -> None:
@@ -273,11 +278,13 @@ class Writer:
         sampling: Sampling,
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next."""
+        begin, self._guessing = time.perf_counter(), 0.0
+        copies = paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
         for document in documents:
             document.guesses, document.drafter = [], ""
             if drafts in ("copy", "both"):
-                document.guesses, document.drafter = copied(document.text, self.context, paces["copy"].length), "copy"
-        count = paces["heads"].length if drafts in ("heads", "both") else 0
+                document.guesses, document.drafter = copied(document.text, self.context, copies), "copy"
+        count = paces["heads"].length(self._costs, len(documents)) if drafts in ("heads", "both") else 0
         without = [index for index, document in enumerate(documents) if not document.guesses]
         if count == 0 or not without:
             return
@@ -285,6 +292,7 @@ class Writer:
         guesses = self._heads.guesses(hidden_BD[without], count, sampling, noise_BJC)
         for index, found in zip(without, guesses, strict=True):
             documents[index].guesses, documents[index].drafter = found, "heads"
+        self._guessing = time.perf_counter() - begin
 
     def _noise(self, parts: list[np.ndarray], sampling: Sampling) -> torch.Tensor | None:
         return torch.from_numpy(np.stack(parts)).to(self._device) if sampling.temperature else None

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from byteproxy.model.config import LONGEST_PLACE
 from byteproxy.vocab import FIRST_SYMBOL
 
-_MULTIPLIER = -7046029254386353131  # odd, golden ratio times 2^64: products wrap around
+MULTIPLIER = -7046029254386353131  # odd, golden ratio times 2^64: products wrap around
 
 
 class Spelling(NamedTuple):
@@ -81,5 +81,5 @@ def ngram_rows(
 
 
 def _mixed(x: torch.Tensor) -> torch.Tensor:
-    product = (x + 1) * _MULTIPLIER
+    product = (x + 1) * MULTIPLIER
     return product ^ (product >> 29)

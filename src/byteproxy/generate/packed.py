@@ -1,0 +1,104 @@
+"""Passes over a model on a CPU: its weights in the order in which `compiled` reads them, and what it keeps.
+
+L layers, D width, E head width, T positions that fit. The memory is that of the weights, once more; tables of n-grams
+are not copied. Types: a float64 model is computed in float64, all others in float32; a bfloat16 model's matrices stay
+bfloat16, which halves what a pass reads.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from byteproxy.generate.compiled import Cache, Layers, add_rows, ngram_rows, run
+from byteproxy.generate.product import WIDTH, packed
+from byteproxy.model.transformer import Attention, Transformer
+from byteproxy.vocab import FIRST_SYMBOL
+
+
+class Packed:
+    """What a model has read of documents, and passes over it, on a CPU."""
+
+    def __init__(self, model: Transformer, documents: int, positions: int) -> None:
+        """Room for `positions` in each document and layer."""
+        config = self.config = model.config
+        self._type = np.float64 if model.dtype == torch.float64 else np.float32
+        self._layers = self._of(model, positions)
+        self._table = model.embed_tokens.weight.detach().numpy()
+        self._ngrams = [table.detach().numpy() for table in model.ngrams]
+        self._output_ngrams = [table.detach().numpy() for table in model.output_ngrams]
+        self._lengths = np.array(config.ngrams, np.int64)
+        heads = (config.layers, documents, config.kv_heads)
+        self._cache = Cache(
+            np.zeros((*heads, -(-positions // WIDTH), config.head_width, WIDTH), self._type),
+            np.zeros((*heads, -(-config.head_width // WIDTH), positions, WIDTH), self._type),
+        )
+        self._symbols_BT = np.zeros((documents, positions), np.int64)
+        self.positions = positions
+
+    def move(self, last: int, document: int, count: int) -> None:
+        """Copy what is kept of a document's first positions to another."""
+        panels = -(-count // WIDTH)
+        keys, values = self._cache
+        keys[:, document, :, :panels] = keys[:, last, :, :panels]
+        values[:, document, :, :, :count] = values[:, last, :, :, :count]
+        self._symbols_BT[document, :count] = self._symbols_BT[last, :count]
+
+    def read(self, first: int, filled: list[int], symbols_BN: np.ndarray) -> torch.Tensor:
+        """Hidden states [B, N, D] of the next symbols of documents `first` and on, of which so much has been read."""
+        documents, count = symbols_BN.shape
+        place_BN = np.array(filled)[:, None] + np.arange(count)
+        symbols_M = symbols_BN.reshape(-1)
+        x_MD = self._table[symbols_M].astype(self._type, copy=False)
+        if self._ngrams:
+            self._symbols_BT[np.arange(first, first + documents)[:, None], place_BN] = symbols_BN
+            row_KM = ngram_rows(self._symbols_BT, first, place_BN, self._lengths, self.config.ngram_rows)
+            _add(x_MD, self._ngrams, row_KM)
+        hidden_MD = run(
+            self._layers, self._cache, x_MD, symbols_M, first, place_BN, self.config.heads, self.config.norm_epsilon
+        )
+        if self._output_ngrams:
+            _add(hidden_MD, self._output_ngrams, row_KM)
+        return torch.from_numpy(hidden_MD.reshape(documents, count, -1))
+
+    def _of(self, model: Transformer, positions: int) -> Layers:
+        blocks, dtype = model.blocks(), model.dtype
+        attentions, mlps = [block.self_attn for block in blocks], [block.mlp for block in blocks]
+
+        def panels(matrices: Iterable[tuple[torch.Tensor, ...]]) -> np.ndarray:
+            return np.stack([packed(torch.cat(matrix).to(dtype)) for matrix in matrices])
+
+        def plain(vectors: Iterable[torch.Tensor]) -> np.ndarray:
+            return np.stack([vector.detach().numpy() for vector in vectors]).astype(self._type)
+
+        cos, sin = model.rotation(torch.arange(positions))
+        return Layers(
+            plain(block.input_layernorm.weight for block in blocks),
+            panels((one.q_proj.weight, one.k_proj.weight, one.v_proj.weight) for one in attentions),
+            plain(_norm(one, "q_norm") for one in attentions),
+            plain(_norm(one, "k_norm") for one in attentions),
+            plain(_value_table(one) for one in attentions),
+            panels((one.o_proj.weight,) for one in attentions),
+            plain(block.post_attention_layernorm.weight for block in blocks),
+            panels((one.gate_proj.weight, one.up_proj.weight) for one in mlps),
+            panels((one.down_proj.weight,) for one in mlps),
+            plain([model.norm.weight])[0],
+            cos[:, 0].to(torch.float64).numpy().astype(self._type),
+            sin[:, 0].to(torch.float64).numpy().astype(self._type),
+        )
+
+
+def _add(x_MD: np.ndarray, tables: list[np.ndarray], row_KM: np.ndarray) -> None:
+    for table, row_M in zip(tables, row_KM, strict=True):
+        add_rows(x_MD, table, row_M)
+
+
+def _norm(attention: Attention, name: str) -> torch.Tensor:
+    norm = getattr(attention, name)
+    return torch.empty(0) if norm is None else norm.weight
+
+
+def _value_table(attention: Attention) -> torch.Tensor:
+    """Of what raw text is made of; without one, a table of no rows."""
+    table = attention.value_table
+    return torch.empty(0, 0) if table is None else table[:FIRST_SYMBOL]

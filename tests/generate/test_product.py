@@ -1,0 +1,26 @@
+"""Products with a packed matrix against the plain one, and the same bits whatever rows are beside a row."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byteproxy.generate.product import Matrix
+
+BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-5, torch.float64: 1e-13}
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 15), st.integers(1, 70), st.integers(1, 50), st.data())
+def test_products_are_those_of_the_plain_matrix(dtype, rows, width, outputs, data):
+    first = data.draw(st.integers(1, outputs))
+    weight = torch.randn(outputs, width, generator=torch.Generator().manual_seed(rows)).to(dtype)
+    x = torch.randn(rows, width, dtype=torch.float64).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    found = Matrix(weight)(x, first)
+    assert found.dtype == x.dtype
+    wanted = x.double() @ weight.double().T
+    assert (found - wanted[:, :first]).abs().max() < BOUNDS[dtype] * width**0.5
+    for row in range(rows):
+        assert np.array_equal(Matrix(weight)(x[row : row + 1], first)[0].numpy(), found[row].numpy())
