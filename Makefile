@@ -14,7 +14,7 @@ python_fits = $(shell $(PYTHON) -c '$(version_test)' 2>/dev/null && echo yes)
 refuse_python = $(error byteproxy needs Python 3.11, 3.12 or 3.13 and "$(PYTHON)" is none of them; \
     install one and say where: make setup PYTHON=python3.12)
 
-.PHONY: help setup demo test lint bench clean unsound
+.PHONY: help setup demo test lint bench llama clean unsound
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,14 @@ lint: $(STAMP)  ## style, types, and the one direction of the imports
 
 bench: $(STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+LLAMA_CPP ?= build/llama/package/bins/linux-x64
+llama: $(STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (x86-64 Linux; LLAMA_CPP=FOLDER for one you have)
+	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/export/test_gguf.py
+
+build/llama/package/bins/linux-x64:
+	mkdir -p build/llama
+	cd build/llama && npm pack --silent @node-llama-cpp/linux-x64@3.22.1 && tar xzf node-llama-cpp-linux-x64-3.22.1.tgz
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

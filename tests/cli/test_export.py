@@ -45,8 +45,18 @@ def test_it_writes_a_model_that_generate_reads(byteproxy, folder, tmp_path):
     written = last_object(byteproxy("generate", out, "--prompt", "def ", "--most-bytes", "5", "--json"))
     assert written["bytes"] <= 5
     assert "19,200 parameters disappeared" in byteproxy("export", folder / "run", "--out", tmp_path / "more")[1]
+    assert not (out / "model.gguf").exists()
     (out / "config.json").write_text("{}")
     assert "config.json was altered" in refusal(byteproxy("generate", out))
+
+
+def test_a_gguf_file_is_written_if_asked_and_has_a_checksum(byteproxy, folder, tmp_path):
+    out = tmp_path / "out"
+    figures = last_object(byteproxy("export", folder / "run", "--out", out, "--gguf", "--json"))
+    assert figures["files"]["model.gguf"] > figures["files"]["model.safetensors"]
+    assert (out / "model.gguf").read_bytes()[:4] == b"GGUF"
+    (out / "model.gguf").write_bytes(b"GGUF")
+    assert "model.gguf" in refusal(byteproxy("generate", out))
 
 
 def test_what_is_wrong_is_said(byteproxy, folder, tmp_path):
@@ -60,5 +70,5 @@ def test_what_is_wrong_is_said(byteproxy, folder, tmp_path):
 
 def test_help_explains_each_option(byteproxy):
     _, text, _ = byteproxy("export", "--help")
-    for option in ("--out", "--json"):
+    for option in ("--out", "--gguf", "--json"):
         assert explained(text, option)

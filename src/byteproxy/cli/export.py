@@ -14,6 +14,7 @@ from byteproxy.cli.output import Json, console, end
 def export(
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
+    gguf: bool = False,
     json: Json = False,
 ) -> None:
     """Write a run as a stock model of raw bytes: LlamaForCausalLM (Qwen3ForCausalLM with QK-norm) and its tokenizer.
@@ -24,6 +25,7 @@ def export(
     Args:
         run: Folder that `byteproxy train` left.
         out: Folder to write; must not exist.
+        gguf: Write `model.gguf`, for llama.cpp and what builds on it, too.
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.export.folder import ensure_free
@@ -32,7 +34,7 @@ def export(
 
     people = console(json)
     ensure_free(out)
-    figures = export_run(read_run(run), out)
+    figures = export_run(read_run(run), out, gguf)
     people.print(
         f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "
         f"{sum(figures['files'].values()):,} bytes in {len(figures['files'])} files. "

@@ -10,6 +10,7 @@ from typing import Any
 
 from byteproxy.export.card import card
 from byteproxy.export.folder import CARD, ensure_free, write_folder
+from byteproxy.export.gguf import gguf_file
 from byteproxy.export.llama import byte_heads_file, stock_files
 from byteproxy.export.tokenizer import tokenizer_files
 from byteproxy.train.metrics import read as read_metrics
@@ -19,9 +20,10 @@ from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
 GENERATION = "generation_config.json"
 
 
-def export_run(run: SavedRun, out: Path) -> dict[str, Any]:
+def export_run(run: SavedRun, out: Path, gguf: bool = False) -> dict[str, Any]:
     """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
 
+    gguf: with a `model.gguf` for llama.cpp beside them.
     Raises InputError if the model has what no stock one has, or `out` exists or can't be written.
     """
     ensure_free(out)
@@ -29,6 +31,8 @@ def export_run(run: SavedRun, out: Path) -> dict[str, Any]:
     heads = byte_heads_file(run.model)
     files = stock_files(run.model, context) | heads | tokenizer_files(context) | {GENERATION: _generation()}
     figures = _figures(run, context)
+    if gguf:
+        files |= gguf_file(files, out.resolve().name)
     files[CARD] = card(out.resolve().name, figures, run.config).encode()
     write_folder(out, files)
     return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
