@@ -38,11 +38,12 @@ def test_guesses_go_as_far_as_they_are_right():
 
 
 def test_a_drafter_that_is_never_right_is_hardly_asked():
-    pace = Pace(16)
+    pace, guessed = Pace(16), 0
     for _ in range(320):
+        guessed += pace.length()
         pace.saw([(pace.length(), 0)])
     assert pace.length() <= 1
-    assert (pace.right, pace.guessed < 16 * 22) == (0, True)
+    assert guessed < 16 * 22
     for _ in range(64):
         pace.saw([])
     assert pace.length() <= 1

@@ -96,7 +96,6 @@ class Pace:
     def __init__(self, most: int) -> None:
         self._right = np.ones(most)
         self._passes = 0
-        self.guessed = self.right = 0
 
     def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
         """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
@@ -111,8 +110,6 @@ class Pace:
         """What became of a pass, for each document: guesses checked, and how many were right before a wrong one."""
         memory = min(_MEMORY, (self._passes + 4) / (self._passes + 5))  # it learns faster at first
         self._passes += bool(outcomes)
-        self.guessed += sum(guessed for guessed, _ in outcomes)
-        self.right += sum(right for _, right in outcomes)
         for place in range(max((guessed for guessed, _ in outcomes), default=0)):
             found = [right > place for guessed, right in outcomes if guessed > place]
             share = sum(found) / len(found)

@@ -103,6 +103,7 @@ class Writer:
         choices = torch.tensor(CHOICES, device=self._device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
         self._costs, self._guessing = Costs(), 0.0  # seconds of the last guesses, a part of what the next pass costs
+        self._paces = {"heads": Pace(self._heads.count), "copy": Pace(COPIED)}  # what earlier calls taught stays known
         self._decoder: Decoder | None = None
 
     def write(
@@ -155,7 +156,7 @@ class Writer:
         sampling = Sampling() if sampling is None else sampling
         _check(most, stops, sampling)
         self.counts = Counts()
-        paces = {"heads": Pace(self._heads.count), "copy": Pace(COPIED)}
+        self.counts.guessed, self.counts.right = dict.fromkeys(self._paces, 0), dict.fromkeys(self._paces, 0)
         for first in range(0, len(prompts), TOGETHER):
             documents = [
                 self._document(number, prompts[number], sampling)
@@ -166,7 +167,7 @@ class Writer:
                 continue
             decoder = self._opened(documents)
             while documents:
-                hidden_BD = self._step(decoder, documents, most, sampling, paces)
+                hidden_BD = self._step(decoder, documents, most, sampling)
                 gone = []
                 for index, document in enumerate(documents):
                     piece = _released(document, stops, most)
@@ -179,7 +180,7 @@ class Writer:
                     documents[index], kept[index] = documents[-1], kept[-1]
                     documents.pop(), kept.pop()
                 if documents:
-                    self._guess(hidden_BD[kept], documents, drafts, paces, sampling)
+                    self._guess(hidden_BD[kept], documents, drafts, sampling)
             self._decoder = decoder
 
     def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
@@ -207,9 +208,7 @@ class Writer:
         for begin in range(0, len(ids_N) - 1, _CHUNK):
             decoder.read_one(index, ids_N[begin : min(begin + _CHUNK, len(ids_N) - 1)])
 
-    def _step(
-        self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling, paces: dict[str, Pace]
-    ) -> torch.Tensor:
+    def _step(self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling) -> torch.Tensor:
         """One pass: what is chosen is added to every document. Hidden states [B, D] where the last choice was made."""
         begin = time.perf_counter()
         for index, document in enumerate(documents):
@@ -238,7 +237,7 @@ class Writer:
             self.counts.close += sum(close[index][: right + 1])
             decoder.filled[index] = before[index] + 1 + right
             last.append(right)
-        self._count(documents, last, paces)
+        self._count(documents, last)
         if self.counts.passes > 1:  # the first one may have compiled
             self._costs.saw(len(documents), count - 1, time.perf_counter() - begin + self._guessing)
         return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
@@ -257,34 +256,34 @@ class Writer:
             document.unread = written[-1] + FIRST_BYTE
         self.counts.bytes += len(written)
 
-    def _count(self, documents: list[_Document], right: list[int], paces: dict[str, Pace]) -> None:
+    def _count(self, documents: list[_Document], right: list[int]) -> None:
         self.counts.passes += 1
         self.counts.steps += len(documents)
-        for name, pace in paces.items():
+        for name, pace in self._paces.items():
             outcomes = [
                 (len(document.guesses), one)
                 for document, one in zip(documents, right, strict=True)
                 if document.drafter == name and document.guesses
             ]
             pace.saw(outcomes)
-            self.counts.guessed[name], self.counts.right[name] = pace.guessed, pace.right
+            self.counts.guessed[name] += sum(guessed for guessed, _ in outcomes)
+            self.counts.right[name] += sum(found for _, found in outcomes)
 
     def _guess(
         self,
         hidden_BD: torch.Tensor,
         documents: list[_Document],
         drafts: Drafts,
-        paces: dict[str, Pace],
         sampling: Sampling,
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next."""
         begin, self._guessing = time.perf_counter(), 0.0
-        copies = paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
+        copies = self._paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
         for document in documents:
             document.guesses, document.drafter = [], ""
             if drafts in ("copy", "both"):
                 document.guesses, document.drafter = copied(document.text, self.context, copies), "copy"
-        count = paces["heads"].length(self._costs, len(documents)) if drafts in ("heads", "both") else 0
+        count = self._paces["heads"].length(self._costs, len(documents)) if drafts in ("heads", "both") else 0
         without = [index for index, document in enumerate(documents) if not document.guesses]
         if count == 0 or not without:
             return

@@ -27,11 +27,22 @@ def written(
     text: uint8. symbols, sizes: of its windows, which cover it. bits: of one symbol; a window is `parts` of them, most
     significant bits first, the last of which covers it. raw: 0 leaves nothing raw.
     """
+    if raw == 0:
+        return _packed(symbols, sizes, bits, parts)
     left_raw = int(sizes[sizes < raw].sum(dtype=np.int64))  # at most
     most = len(sizes) * parts + left_raw + 2 * (left_raw // SHORTEST)
     found = np.empty((2, most), np.uint32)
     count = _written(text, symbols.astype(np.uint32), sizes.astype(np.uint32), bits, parts, raw, found)
     return found[0, :count].copy(), found[1, :count].copy()
+
+
+def _packed(symbols: np.ndarray, sizes: np.ndarray, bits: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    if parts == 1:
+        return symbols.astype(np.uint32, copy=False), sizes.astype(np.uint32)
+    shifts = np.arange(parts - 1, -1, -1, dtype=np.uint32) * np.uint32(bits)
+    spans = np.zeros((len(sizes), parts), np.uint32)
+    spans[:, -1] = sizes
+    return (symbols[:, None] >> shifts & np.uint32((1 << bits) - 1)).astype(np.uint32).ravel(), spans.ravel()
 
 
 @nb.njit(cache=True, nogil=True)
