@@ -14,6 +14,7 @@ barred in the file, so a sampler may draw one; the two that end a text are marke
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load
@@ -68,7 +69,7 @@ def gguf_file(stock: Mapping[str, bytes], name: str) -> dict[str, bytes]:
     return {GGUF: b"".join(parts)}
 
 
-def _tensors(weights: Mapping[str, np.ndarray], config: Mapping[str, int]) -> dict[str, np.ndarray]:
+def _tensors(weights: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Every tensor by GGUF's name, little-endian float32."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     tensors = {}
@@ -90,7 +91,7 @@ def _pairs_beside_each_other(matrix: np.ndarray, heads: int) -> np.ndarray:
     return matrix.reshape(heads, 2, -1, matrix.shape[1]).swapaxes(1, 2).reshape(matrix.shape)
 
 
-def _shape(config: Mapping[str, int], name: str) -> list[bytes]:
+def _shape(config: Mapping[str, Any], name: str) -> list[bytes]:
     kind = str(config["model_type"])
     counts = {
         "context_length": config["max_position_embeddings"],
