@@ -165,9 +165,15 @@ def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
         read_run(tmp_path)
     shutil.copytree(trained.folder / "checkpoints", tmp_path / "checkpoints")
     told = (tmp_path / "config.toml").read_text()
-    (tmp_path / "config.toml").write_text(told.replace("heads = 3", "heads = 2", 1))
-    with pytest.raises(InputError, match="not that of its checkpoint"):
-        read_run(tmp_path)
+    for before, after in (
+        ("heads = 3", "heads = 2"),
+        ("learning_rate = ", "learning_rate = 1"),
+        ("seed = ", "seed = 1"),
+    ):
+        assert before in told
+        (tmp_path / "config.toml").write_text(told.replace(before, after, 1))
+        with pytest.raises(InputError, match="not that of its checkpoint"):
+            read_run(tmp_path)
     (tmp_path / "config.toml").write_text(told)
     for path in sorted((tmp_path / "checkpoints/step-000060").iterdir()):
         if path.name == "checksums.json":

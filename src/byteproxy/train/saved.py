@@ -55,7 +55,11 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
 
 
 def _agree(saved: str, config: TrainConfig) -> bool:
-    """Whether a configuration has the shape that a checkpoint was saved with; fields that came later don't count."""
-    then, now = tomllib.loads(saved), tomllib.loads(config.identity)
-    shapes = (now[part].get(name) == value for part in ("model", "shape") for name, value in then[part].items())
-    return all(shapes) and then["views"] == now["views"]
+    """Whether a configuration is the one that a checkpoint was saved with; fields that came later don't count."""
+    return _within(tomllib.loads(saved), tomllib.loads(config.identity))
+
+
+def _within(then: Any, now: Any) -> bool:
+    if isinstance(then, dict) and isinstance(now, dict):
+        return all(name in now and _within(value, now[name]) for name, value in then.items())
+    return bool(then == now)
