@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.cli.commands import in_process, last_object, refusal
@@ -167,3 +168,22 @@ def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
 )
 def test_wrong_options_are_refused(folders, byteproxy, options, says):
     assert says in refusal(byteproxy("generate", folders[0], *options))
+
+
+def test_a_run_writes_a_view_while_its_corpus_is_there(byteproxy, tmp_path):
+    store, _ = toy_store(tmp_path / "c")
+    Trainer(replace(CONFIG, corpus=str(tmp_path / "c")), store, tmp_path / "run").run()
+    command = ("generate", tmp_path / "run", "--prompt", "def f", "--view", "bpe-300", "--most-bytes", "20")
+    told = {}
+    for task in ("translate", "continue"):
+        found = last_object(byteproxy(*command, "--task", task, "--temperature", "0", "--json"))
+        assert found["text"] == store.view("bpe-300").decode(np.array(found["symbols"])).decode(
+            "utf-8", "backslashreplace"
+        )
+        assert found["strings"] is None
+        told[task] = found["symbols"]
+    assert told["translate"] != told["continue"]
+    assert "leave them out" in refusal(byteproxy(*command, "--stop", "x"))
+    assert "no view 'bpe'" in refusal(byteproxy(*command[:4], "--view", "bpe"))
+    shutil.rmtree(tmp_path / "c")
+    assert "c" in refusal(byteproxy(*command))

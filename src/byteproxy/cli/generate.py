@@ -26,6 +26,8 @@ def generate(
     utf8: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     drafts: Literal["heads", "copy", "both", "none"] = "heads",
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
+    task: Literal["translate", "continue"] = "translate",
     json: Json = False,
 ) -> None:
     """Continue a prompt with a model of raw bytes. No tokenizer or other compressor takes part.
@@ -45,6 +47,9 @@ def generate(
         drafts: Who guesses at the bytes to come, so that one pass of the model writes several: its byte heads, copies
             of what followed the same bytes before, both, or nobody. What is written stays the same.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
+        view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
+            there; --most-bytes counts symbols then.
+        task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
         json: End the output with one JSON object on one line instead of streaming the text.
     """
     from byteproxy.errors import InputError
@@ -53,6 +58,12 @@ def generate(
     if interactive and (json or prompt == "-"):
         raise InputError("--interactive reads what is typed and shows text: leave --json and --prompt - out")
     sampling = Sampling(temperature, top_p, min_p, seed, utf8)
+    if view is not None:
+        if interactive or stop:
+            raise InputError("--view writes symbols, for which there is no --interactive and no --stop: leave them out")
+        text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
+        _write_view(folder, view, task, text, most_bytes, sampling, json)
+        return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
     writer = _writer(folder)
     text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
@@ -107,6 +118,26 @@ def _writer(folder: Path) -> "Writer":
             f"{CONFIG} and model.safetensors, such as runs/demo/model"
         )
     return Writer(*load_llama(folder))
+
+
+def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", json: bool) -> None:
+    import torch
+
+    from byteproxy.generate.compressed import ViewWriter
+    from byteproxy.generate.utf8 import characters
+    from byteproxy.store.store import Store
+    from byteproxy.train import saved
+
+    run = saved.read_run(folder, torch.float32)
+    store = Store.open(Path(run.config.corpus))
+    views = [store.view(name) for name in run.config.views]
+    writer = ViewWriter(run.model, views, run.config.shape.passage_bytes)
+    found = writer.write(prompt, view, "translate" if task == "translate" else "continue", most, sampling)
+    shown = None if found.text is None else "".join(characters([found.text]))
+    if not json:
+        print(shown if shown is not None else " ".join(map(str, found.symbols.tolist())))
+    strings = None if found.strings is None else [["".join(characters([one])) for one in own] for own in found.strings]
+    end(json, {"symbols": found.symbols.tolist(), "text": shown, "strings": strings, "ended": found.ended})
 
 
 def _show(stream: Any) -> bytes:

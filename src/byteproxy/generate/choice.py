@@ -55,15 +55,17 @@ class Sampling:
 class Noise:
     """The Gumbel noise of one document, made some places ahead."""
 
-    def __init__(self, seed: int, document: int) -> None:
+    def __init__(self, seed: int, document: int, choices: int = len(CHOICES)) -> None:
+        """choices: C, at each place."""
+        self._choices = choices
         self._key = np.uint64(hashed(np.uint64(seed), np.uint64(document), np.uint64(0)))
-        self._begin, self._made = 0, np.zeros((0, len(CHOICES)), np.float32)
+        self._begin, self._made = 0, np.zeros((0, choices), np.float32)
 
     def at(self, place: int, count: int) -> np.ndarray:
         """Float32 [count, C], of the places from this one on."""
         if not self._begin <= place <= place + count <= self._begin + len(self._made):
             self._begin = place
-            self._made = _gumbel(self._key, place, max(count, _AHEAD), len(CHOICES))
+            self._made = _gumbel(self._key, place, max(count, _AHEAD), self._choices)
         return self._made[place - self._begin : place - self._begin + count]
 
 

@@ -1,0 +1,129 @@
+"""A run, not an export, writes a compressed view: a translation of raw text, or an answer beside the raw one.
+
+C choices: the two ways to end, then the view's symbols. Segments stand as in training: `<raw> bytes </raw>` and then
+what the model makes of it behind `<compressed>`, or the prompt itself as the view writes it behind `<compressed>`, and
+on from there. Symbols are chosen as bytes are (`choice`), one a pass; a lossless view then says which bytes they stand
+for, a fuzzy one which strings each may stand for. Costs a pass of the decoder a symbol, and all rows of the view.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from byteproxy.errors import InputError
+from byteproxy.generate.choice import Noise, Sampling, chosen, scores
+from byteproxy.generate.decoder import Decoder
+from byteproxy.model.transformer import Transformer
+from byteproxy.views.base import View
+from byteproxy.views.neural_view import NeuralView
+from byteproxy.vocab import EOS, RAW, Vocab, byte_ids, closing, opening
+
+Task = Literal["translate", "continue"]
+MOST_STRINGS = 8
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What was written in a view.
+
+    symbols: int64, below the view's alphabet. text: the bytes that they stand for; None if the view can't say, because
+    it is fuzzy or they are no text of it. strings: of a fuzzy view, up to 8 strings that each symbol may stand for;
+    None of others, and where a symbol is no more than a part of a window.
+    ended: "model" or "budget".
+    """
+
+    symbols: np.ndarray
+    text: bytes | None
+    strings: list[list[bytes]] | None
+    ended: str
+
+
+class _Reading(NamedTuple):
+    """Ids that are read before the first symbol is written, and in which representation that is."""
+
+    ids: np.ndarray
+    representation: int
+
+
+class ViewWriter:
+    """Writes with a model that reads and predicts the symbols of its views by rows of their own."""
+
+    def __init__(self, model: Transformer, views: list[View], context: int) -> None:
+        """views: all that the model was trained with, in its order. context: bytes of its longest segment.
+
+        Raises InputError for a model that has no rows for them.
+        """
+        self.vocab = Vocab(tuple(view.alphabet_size for view in views))
+        if model.config.composed or len(model.embed_tokens.weight) < self.vocab.size:
+            raise InputError(
+                "this model reads compressed text by its bytes and has no rows for symbols, so it can't read what it "
+                "writes: give a run with model.inputs symbols"
+            )
+        if len(model.lm_head.weight) < self.vocab.size:
+            raise InputError("this model predicts no symbols: give a run with objective.symbols above 0")
+        self._model, self._views, self.context = model, views, context
+
+    def write(
+        self, prompt: bytes, view: str, task: Task, most: int, sampling: Sampling | None = None, number: int = 0
+    ) -> Segment:
+        """The prompt translated into a view, or continued in it; at most `most` symbols.
+
+        number: of the prompt, which with the seed decides the noise.
+        Raises InputError for a view that the model doesn't have, a prompt that doesn't fit, and a negative budget.
+        """
+        sampling = Sampling() if sampling is None else sampling
+        if sampling.utf8:
+            raise InputError("utf8 is for raw bytes, and symbols are written here: leave it out")
+        if most < 0:
+            raise InputError(f"cannot write {most} symbols: give 0 or more")
+        read = self._read(prompt, view, task)
+        ended, symbols = self._write(read, most, sampling, number)
+        return _segment(self._views[read.representation - 1], symbols, ended)
+
+    def _read(self, prompt: bytes, view: str, task: Task) -> _Reading:
+        names = [one.name for one in self._views]
+        if view not in names:
+            raise InputError(f"the run has no view {view!r}: name {' or '.join(names) or 'a run that has views'}")
+        if len(prompt) > self.context:
+            raise InputError(f"the prompt has {len(prompt)} bytes: give at most {self.context}, the run's context")
+        representation = 1 + names.index(view)
+        if task == "translate":
+            ids = [opening(RAW), *byte_ids(prompt), closing(RAW), opening(representation)]
+        else:
+            symbols = self._views[representation - 1].encode(prompt).symbols.astype(np.int64)
+            ids = [opening(representation), *(symbols + self.vocab.first_id(representation))]
+        return _Reading(np.array(ids, np.int64), representation)
+
+    @torch.inference_mode()
+    def _write(self, read: _Reading, most: int, sampling: Sampling, number: int) -> tuple[str, np.ndarray]:
+        own = self.vocab.symbol_ids(read.representation)
+        choices = [closing(read.representation), EOS, *own]
+        rows_CD = self._model.lm_head.weight[choices].to(self._model.dtype)
+        noise, cap = Noise(sampling.seed, number, len(choices)), self._model.config.soft_cap
+        decoder = Decoder(self._model, 1, len(read.ids) + most)
+        fresh, written = read.ids, np.empty(0, np.int64)
+        while len(written) < most:
+            logit_C = F.linear(decoder.read_one(0, fresh)[-1], rows_CD).float()
+            if cap:
+                logit_C = cap * torch.tanh(logit_C / cap)
+            drawn = torch.from_numpy(noise.at(len(written), 1)).to(logit_C.device) if sampling.temperature else None
+            score_11C = scores(logit_C[None, None], sampling, None if drawn is None else drawn[None], None)
+            best = chosen(score_11C)[0][0][0]
+            if best < 2:
+                return "model", written
+            fresh = np.array([choices[best]])
+            written = np.append(written, best - 2)
+        return "budget", written
+
+
+def _segment(view: View, symbols: np.ndarray, ended: str) -> Segment:
+    if isinstance(view, NeuralView):
+        strings = [view.strings_of(symbol)[:MOST_STRINGS] for symbol in symbols.tolist()]
+        return Segment(symbols, None, strings if view.about.parts == 1 else None, ended)
+    try:
+        return Segment(symbols, view.decode(symbols), None, ended)
+    except ValueError:
+        return Segment(symbols, None, None, ended)
