@@ -51,8 +51,9 @@ llama: $(STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fe
 	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/export/test_gguf.py
 
 build/llama/package/bins/linux-x64:
-	mkdir -p build/llama
-	cd build/llama && npm pack --silent @node-llama-cpp/linux-x64@3.22.1 && tar xzf node-llama-cpp-linux-x64-3.22.1.tgz
+	rm -rf build/llama && mkdir -p build/llama/new
+	cd build/llama && npm pack --silent @node-llama-cpp/linux-x64@3.22.1
+	cd build/llama && tar xzf node-llama-cpp-linux-x64-3.22.1.tgz -C new && mv new/package package
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
