@@ -185,5 +185,10 @@ def test_a_run_writes_a_view_while_its_corpus_is_there(byteproxy, tmp_path):
     assert told["translate"] != told["continue"]
     assert "leave them out" in refusal(byteproxy(*command, "--stop", "x"))
     assert "no view 'bpe'" in refusal(byteproxy(*command[:4], "--view", "bpe"))
+    manifest = tmp_path / "c" / "manifest.json"
+    told = manifest.read_text()
+    manifest.write_text(told.replace(store.manifest.view("bpe-300").fingerprint, "0" * 64))
+    assert "another" in refusal(byteproxy(*command))
+    manifest.write_text(told)
     shutil.rmtree(tmp_path / "c")
     assert "c" in refusal(byteproxy(*command))

@@ -34,7 +34,10 @@ def model_of(seed=0, **options):
     return model.double().eval()
 
 
-MODELS = [model_of(), model_of(1, soft_cap=3.0, ngrams=(2, 3), ngram_rows=64, ngram_outputs=True)]
+MODELS = [
+    model_of(),
+    model_of(1, soft_cap=3.0, value_embeddings=True, ngrams=(2, 3), ngram_rows=64, ngram_outputs=True),
+]
 
 
 def told(model, prompt, view, task, most, sampling, number=0):
@@ -81,6 +84,16 @@ def test_it_ends_where_the_model_ends():
     expected = [told(model, prompt, BPE, "continue", 25, Sampling()) for prompt in prompts]
     assert [(one.symbols.tolist(), one.ended) for one in found] == expected
     assert "model" in {one.ended for one in found}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_writes_in_other_types_and_no_more_than_a_context(dtype):
+    model = Transformer(MODELS[0].config, FIRST["gzip-9"] + 256, dtype)
+    model.load_state_dict(MODELS[0].float().state_dict())
+    MODELS[0].double()
+    found = ViewWriter(model, VIEWS, 30).write(b"def f(x):\n", "neural-12", "translate", 1000, Sampling(1.0))
+    assert found.ended == "model" or len(found.symbols) == 30
+    assert len(found.symbols) > 0
 
 
 def test_symbols_are_told_as_what_they_stand_for():

@@ -49,6 +49,23 @@ def test_a_drafter_that_is_never_right_is_hardly_asked():
     assert pace.length() <= 1
 
 
+def test_a_drafter_that_did_not_pay_is_tried_again():
+    pace, costs = Pace(4), Costs()
+    for _ in range(5):
+        costs.saw(1, 0, 1.0)
+        costs.saw(1, 1, 10.0)
+    assert pace.length(costs) == 0
+    lengths = []
+    for _ in range(400):
+        guesses = pace.length(costs)
+        lengths.append(guesses)
+        costs.saw(1, guesses, 1.0)  # it was another program that took the time
+        pace.saw([(guesses, guesses)] if guesses else [])
+    assert lengths[0] == 0
+    assert 1 in lengths[:33]
+    assert lengths[-1] == 4
+
+
 def test_guesses_are_not_made_where_a_pass_with_them_costs_more_than_they_bring():
     pace, costs = Pace(6), Costs()
     for guesses in range(7):

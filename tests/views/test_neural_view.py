@@ -76,6 +76,15 @@ def test_what_stands_behind_a_symbol(at):
         assert all(longer.startswith(shorter) for shorter, longer in pairwise(behind))
 
 
+def test_what_stands_behind_a_raw_stretch():
+    view = NeuralView(TREES[0], replace(VIEWS[0].about, raw=64))
+    document = b"raw bytes"
+    symbols, spans = view.encode(document)
+    strings = [view.strings_of(symbol) for symbol in symbols.tolist()]
+    assert strings == [[b""], *([bytes([byte])] for byte in document), [b""]]
+    assert spans.tolist() == [0, *[1] * 8, 0, 1]
+
+
 def test_the_fingerprint_changes_with_what_changes_the_output():
     tree, about = TREES[0], VIEWS[0].about
     same = [replace(about, compile_seconds=9.0), replace(about, model="another")]

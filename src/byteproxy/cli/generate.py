@@ -123,6 +123,7 @@ def _writer(folder: Path) -> "Writer":
 def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", json: bool) -> None:
     import torch
 
+    from byteproxy.errors import InputError
     from byteproxy.generate.compressed import ViewWriter
     from byteproxy.generate.utf8 import characters
     from byteproxy.store.store import Store
@@ -130,6 +131,8 @@ def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sa
 
     run = saved.read_run(folder, torch.float32)
     store = Store.open(Path(run.config.corpus))
+    if run.state["corpus"] != store.manifest.fingerprint_for(run.config.views):
+        raise InputError(f"{folder} was trained on another corpus than {store.path} holds now: its symbols are others")
     views = [store.view(name) for name in run.config.views]
     writer = ViewWriter(run.model, views, run.config.shape.passage_bytes)
     found = writer.write(prompt, view, "translate" if task == "translate" else "continue", most, sampling)

@@ -17,7 +17,7 @@ from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import device_of
 from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.saved import newest_of
+from byteproxy.train.saved import ensure_agreement, newest_of
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 OPENED = "opened.jsonl"
@@ -65,6 +65,7 @@ def _opened(folder: Path, name: str, corpus: Path | None, stores: dict[Path, Sto
     vocab = Vocab(tuple(store.manifest.view(view).alphabet_size for view in config.views))
     model = model_for(config, vocab)
     saved = checkpoint.load(found, model, [])
+    ensure_agreement(folder, config, saved)
     if saved["corpus"] != store.manifest.fingerprint_for(config.views):
         raise InputError(f"{folder} was trained on another corpus than {place}: name its own one with --corpus DIR")
     return Run(name, folder, config, store, vocab, model.to(device_of("auto")).eval(), int(saved["state"]["step"]))

@@ -3,7 +3,8 @@
 C choices: the two ways to end, then the view's symbols. Segments stand as in training: `<raw> bytes </raw>` and then
 what the model makes of it behind `<compressed>`, or the prompt itself as the view writes it behind `<compressed>`, and
 on from there. Symbols are chosen as bytes are (`choice`), one a pass; a lossless view then says which bytes they stand
-for, a fuzzy one which strings each may stand for. Costs a pass of the decoder a symbol, and all rows of the view.
+for, a fuzzy one which strings each may stand for. Costs a pass of the decoder a symbol, and all rows of the view, which
+are packed once.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Noise, Sampling, chosen, scores
 from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.product import Matrix
 from byteproxy.model.transformer import Transformer
 from byteproxy.views.base import View
 from byteproxy.views.neural_view import NeuralView
@@ -65,12 +66,14 @@ class ViewWriter:
         if len(model.lm_head.weight) < self.vocab.size:
             raise InputError("this model predicts no symbols: give a run with objective.symbols above 0")
         self._model, self._views, self.context = model, views, context
+        self._rows: dict[int, Matrix] = {}
 
     def write(
         self, prompt: bytes, view: str, task: Task, most: int, sampling: Sampling | None = None, number: int = 0
     ) -> Segment:
-        """The prompt translated into a view, or continued in it; at most `most` symbols.
+        """The prompt translated into a view, or continued in it.
 
+        most: symbols at most; more than the context has bytes are never written, as no segment was ever longer.
         number: of the prompt, which with the seed decides the noise.
         Raises InputError for a view that the model doesn't have, a prompt that doesn't fit, and a negative budget.
         """
@@ -80,7 +83,7 @@ class ViewWriter:
         if most < 0:
             raise InputError(f"cannot write {most} symbols: give 0 or more")
         read = self._read(prompt, view, task)
-        ended, symbols = self._write(read, most, sampling, number)
+        ended, symbols = self._write(read, min(most, self.context), sampling, number)
         return _segment(self._views[read.representation - 1], symbols, ended)
 
     def _read(self, prompt: bytes, view: str, task: Task) -> _Reading:
@@ -99,24 +102,25 @@ class ViewWriter:
 
     @torch.inference_mode()
     def _write(self, read: _Reading, most: int, sampling: Sampling, number: int) -> tuple[str, np.ndarray]:
-        own = self.vocab.symbol_ids(read.representation)
-        choices = [closing(read.representation), EOS, *own]
-        rows_CD = self._model.lm_head.weight[choices].to(self._model.dtype)
+        choices = [closing(read.representation), EOS, *self.vocab.symbol_ids(read.representation)]
+        if read.representation not in self._rows:
+            self._rows[read.representation] = Matrix(self._model.lm_head.weight[choices].to(self._model.dtype))
+        logits = self._rows[read.representation]
         noise, cap = Noise(sampling.seed, number, len(choices)), self._model.config.soft_cap
         decoder = Decoder(self._model, 1, len(read.ids) + most)
-        fresh, written = read.ids, np.empty(0, np.int64)
+        fresh, written = read.ids, list[int]()
         while len(written) < most:
-            logit_C = F.linear(decoder.read_one(0, fresh)[-1], rows_CD).float()
+            logit_1C = logits(decoder.read_one(0, fresh)[-1:]).float()
             if cap:
-                logit_C = cap * torch.tanh(logit_C / cap)
-            drawn = torch.from_numpy(noise.at(len(written), 1)).to(logit_C.device) if sampling.temperature else None
-            score_11C = scores(logit_C[None, None], sampling, None if drawn is None else drawn[None], None)
+                logit_1C = cap * torch.tanh(logit_1C / cap)
+            drawn_1C = torch.from_numpy(noise.at(len(written), 1)).to(logit_1C.device)
+            score_11C = scores(logit_1C[None], sampling, drawn_1C[None] if sampling.temperature else None, None)
             best = chosen(score_11C)[0][0][0]
             if best < 2:
-                return "model", written
+                return "model", np.array(written, np.int64)
             fresh = np.array([choices[best]])
-            written = np.append(written, best - 2)
-        return "budget", written
+            written.append(best - 2)
+        return "budget", np.array(written, np.int64)
 
 
 def _segment(view: View, symbols: np.ndarray, ended: str) -> Segment:

@@ -95,7 +95,7 @@ class Pace:
 
     def __init__(self, most: int) -> None:
         self._right = np.ones(most)
-        self._passes = 0
+        self._passes = self._learned = 0  # all passes, and those in which guesses were checked
 
     def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
         """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
@@ -107,9 +107,13 @@ class Pace:
         return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
 
     def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:
-        """What became of a pass, for each document: guesses checked, and how many were right before a wrong one."""
-        memory = min(_MEMORY, (self._passes + 4) / (self._passes + 5))  # it learns faster at first
-        self._passes += bool(outcomes)
+        """What became of a pass, for each document: guesses checked, and how many were right before a wrong one.
+
+        A pass without guesses counts as well, or a drafter that didn't pay once would never be tried again.
+        """
+        memory = min(_MEMORY, (self._learned + 4) / (self._learned + 5))  # it learns faster at first
+        self._learned += bool(outcomes)
+        self._passes += 1
         for place in range(max((guessed for guessed, _ in outcomes), default=0)):
             found = [right > place for guessed, right in outcomes if guessed > place]
             share = sum(found) / len(found)

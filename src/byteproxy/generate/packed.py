@@ -1,8 +1,8 @@
 """Passes over a model on a CPU: its weights in the order in which `compiled` reads them, and what it keeps.
 
-L layers, D width, E head width, T positions that fit. The memory is that of the weights, once more; tables of n-grams
-are not copied. Types: a float64 model is computed in float64, all others in float32; a bfloat16 model's matrices stay
-bfloat16, which halves what a pass reads.
+L layers, D width, E head width, T positions that fit. The memory is that of the weights, once more; tables of symbols
+and n-grams are not copied. Types: a float64 model is computed in float64, all others in float32; a bfloat16 model's
+matrices stay bfloat16, which halves what a pass reads.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,6 @@ import torch
 from byteproxy.generate.compiled import Cache, Layers, add_rows, ngram_rows, run
 from byteproxy.generate.product import WIDTH, packed
 from byteproxy.model.transformer import Attention, Transformer
-from byteproxy.vocab import FIRST_SYMBOL
 
 
 class Packed:
@@ -77,7 +76,7 @@ class Packed:
             panels((one.q_proj.weight, one.k_proj.weight, one.v_proj.weight) for one in attentions),
             plain(_norm(one, "q_norm") for one in attentions),
             plain(_norm(one, "k_norm") for one in attentions),
-            plain(_value_table(one) for one in attentions),
+            plain(torch.empty(0, 0) if one.value_table is None else one.value_table for one in attentions),
             panels((one.o_proj.weight,) for one in attentions),
             plain(block.post_attention_layernorm.weight for block in blocks),
             panels((one.gate_proj.weight, one.up_proj.weight) for one in mlps),
@@ -96,9 +95,3 @@ def _add(x_MD: np.ndarray, tables: list[np.ndarray], row_KM: np.ndarray) -> None
 def _norm(attention: Attention, name: str) -> torch.Tensor:
     norm = getattr(attention, name)
     return torch.empty(0) if norm is None else norm.weight
-
-
-def _value_table(attention: Attention) -> torch.Tensor:
-    """Of what raw text is made of; without one, a table of no rows."""
-    table = attention.value_table
-    return torch.empty(0, 0) if table is None else table[:FIRST_SYMBOL]

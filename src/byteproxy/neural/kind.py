@@ -160,8 +160,8 @@ class NeuralKind(NeuralView):
         if options.segments == "walk":
             tree = _cut_by_walk(tree, options, sample)
         elif options.segments == "context":
-            read: Progress = lambda done, total, note="": progress(done, total, "bytes read")  # noqa: E731
-            context = thresholds(_in_context(predictor, _first(sample), read), options.criterion, options.quantile)
+            bits = _in_context(predictor, _first(sample), lambda done, total, _="": progress(done, total, "bytes read"))
+            context = thresholds(bits, options.criterion, options.quantile)
         fingerprint = predictor.fingerprint
         how = options.parts, options.segments, context, options.raw, options.label
         about = Compiled(options.code, fingerprint, *how, compile_seconds=seconds)

@@ -49,14 +49,14 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
     rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
     model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
     state = checkpoint.load(found, model, [])
-    if not _agree(state["config"], config):
-        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
+    ensure_agreement(folder, config, state)
     return SavedRun(folder, config, model.eval(), state)
 
 
-def _agree(saved: str, config: TrainConfig) -> bool:
-    """Whether a configuration is the one that a checkpoint was saved with; fields that came later don't count."""
-    return _within(tomllib.loads(saved), tomllib.loads(config.identity))
+def ensure_agreement(folder: Path, config: TrainConfig, state: dict[str, Any]) -> None:
+    """InputError unless a run's configuration is that of its checkpoint; fields that came later don't count."""
+    if not _within(tomllib.loads(state["config"]), tomllib.loads(config.identity)):
+        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
 
 
 def _within(then: Any, now: Any) -> bool:

@@ -114,7 +114,7 @@ class NeuralView:
 
     @property
     def name(self) -> str:
-        """For example "neural-16", "neural-24-2", "neural-16-walk"."""
+        """For example "neural-16", "neural-24-2", "neural-16-walk-2m"."""
         about = self.about
         parts = [f"neural-{about.code.bits}"]
         parts += [str(about.parts)] if about.parts > 1 else []
@@ -188,7 +188,13 @@ class NeuralView:
         return out[: parse_between(text, cuts, self._cells, out)].copy()
 
     def strings_of(self, symbol: int) -> list[bytes]:
-        """All strings that have a window's symbol, below 2^W: the shortest first, each a prefix of the next."""
+        """All strings that have a window's symbol, below 2^W: the shortest first, each a prefix of the next.
+
+        Of a raw stretch's symbols, its byte, or the empty string of a sentinel.
+        """
+        beyond = symbol - (1 << self.about.code.bits)
+        if beyond >= 0 and self.about.raw and self.about.parts == 1:
+            return [bytes([beyond - stretches.FIRST_BYTE]) if beyond >= stretches.FIRST_BYTE else b""]
         return [self._strings[node] for node in np.flatnonzero(self.tree.symbol == symbol).tolist()]
 
     def decode(self, symbols: np.ndarray) -> bytes:

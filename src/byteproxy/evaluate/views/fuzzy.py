@@ -25,13 +25,15 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
     texts.
     compile_seconds: that expanding them took.
     window_bits_per_byte: information of the windows' bytes under the predictor, whose context ends with each window;
-        code_bits_per_byte: the same rounded up to W bits a window, which is what its symbols take.
+        code_bits_per_byte: what its symbols take, each the logarithm of how many there are: W bits a window, and more
+        where stretches are left raw.
     fuzzy: see `fuzzy`.
     """
     if not isinstance(view, NeuralView):
         return {}
     cuts = view.cuts(view.entropies(texts)) if view.foreseen_by else [NO_CUTS] * len(texts)
     walked = [view.windows(text, own) for text, own in zip(texts, cuts, strict=True)]
+    symbols = sum(len(view.between(text, own).symbols) for text, own in zip(texts, cuts, strict=True))
     nodes = np.concatenate([np.empty((0, 2), np.uint32), *walked])[:, 0]
     text_bytes = sum(map(len, texts))
     bits = view.about.code.bits
@@ -41,7 +43,7 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
         "nodes_estimate": float(2**bits / last.mean()) if last.size and last.mean() > 0 else None,
         "compile_seconds": view.about.compile_seconds,
         "window_bits_per_byte": float(view.tree.bits[nodes].sum(dtype=np.float64)) / text_bytes if text_bytes else None,
-        "code_bits_per_byte": bits * len(nodes) / text_bytes if text_bytes else None,
+        "code_bits_per_byte": float(np.log2(view.alphabet_size)) * symbols / text_bytes if text_bytes else None,
         "fuzzy": fuzzy(view.tree.symbol, view.tree.depth, nodes),
     }
 
