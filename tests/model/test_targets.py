@@ -265,6 +265,21 @@ def test_losses_are_kept_apart_by_representation_and_head():
     assert float(found.total.detach()) == pytest.approx(by_hand, rel=1e-5)
 
 
+def numbered(places):
+    """How many positions of its document stand before each."""
+    counts = [len([one for one in places[:at] if one.document == place.document]) for at, place in enumerate(places)]
+    return torch.tensor([0 if place.id == PAD else count for place, count in zip(places, counts, strict=True)])
+
+
+def told(tables, lengths, known):
+    """What the n-grams of 50 rows at the end of `known`, ids of one document, add."""
+    added = torch.zeros(8)
+    for size, table in zip(lengths, tables, strict=True):
+        padded = torch.tensor(([0] * size + known)[-size:])
+        added += table[ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 50)[0]]
+    return added
+
+
 @settings(max_examples=40, deadline=None)
 @given(documents=rows, seed=st.integers(0, 99))
 def test_spelled_bytes_are_those_of_the_loops(documents, seed):
@@ -275,20 +290,10 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     places = places_of(documents)
-    number = [len([one for one in places[:at] if one.document == place.document]) for at, place in enumerate(places)]
-    places_N = torch.tensor([0 if place.id == PAD else count for place, count in zip(places, number, strict=True)])
-    shown = shown_of(places)._replace(places_N=places_N)
+    shown = shown_of(places)._replace(places_N=numbered(places))
     hidden = torch.randn(len(places), 8)
     objective = Objective(symbols=0, spell=0.5, compressed_weight=0.3)
     found = losses(model, hidden, shown, VOCAB, objective, 0.0)
-
-    def told(document, known):
-        """What the n-grams at the end of `known`, ids of one document, add."""
-        added = torch.zeros(8)
-        for size, table in zip((2, 3), model.output_ngrams, strict=True):
-            padded = torch.tensor(([0] * size + known)[-size:])
-            added += table[ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 50)[0]]
-        return added
 
     nats, count = [], 0
     for at, place in enumerate(places[:-1]):
@@ -297,8 +302,9 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
             continue
         known = [id for one in places[: at + 1] if one.document == place.document for id in one.spelled]
         for turn, id in enumerate(after.spelled):
-            state = (hidden[at] - told(place.document, known)) * model.spell_scales[turn]
-            logit = model.lm_head.weight[:320] @ (state + told(place.document, known + after.spelled[:turn]))
+            state = (hidden[at] - told(model.output_ngrams, (2, 3), known)) * model.spell_scales[turn]
+            state = state + told(model.output_ngrams, (2, 3), known + after.spelled[:turn])
+            logit = model.lm_head.weight[:320] @ state
             nats.append((logit.logsumexp(0) - logit[id]).item())
             count += 1
     # What ends a piece with nothing after it in its own, the sentinel of the next one, is predicted as ever.
@@ -317,6 +323,47 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     assert float(found.nats[1, column]) == pytest.approx(sum(nats), rel=1e-4, abs=1e-5)
     raw = float(found.nats[0].sum())
     assert float(found.total.detach()) == pytest.approx(raw + 0.15 * sum(nats), rel=1e-4, abs=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents=rows, seed=st.integers(0, 99), outputs=st.booleans(), reach=st.sampled_from(["text", "symbol"]))
+def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs, reach):
+    """Each from the state without its own n-gram and the n-gram before its byte, at raw and compressed positions."""
+    torch.manual_seed(seed)
+    ngrams = {"ngrams": (3,), "ngram_outputs": True} if outputs else {}
+    config = ModelConfig(8, 1, 1, ffn=8, ngram_rows=50, byte_heads=4, byte_head_ngrams=(2, 4), inputs="last", **ngrams)
+    model = Transformer(config, 320)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    places = places_of(documents)
+    shown = shown_of(places)._replace(places_N=numbered(places))
+    hidden = torch.randn(len(places), 8, requires_grad=True)
+    objective = Objective(symbols=0, bytes=0.5, compressed_weight=0.3, reach=reach)
+    found = losses(model, hidden, shown, VOCAB, objective, 0.0)
+    wanted = enumerated(places, config, objective)
+    total, nats = torch.zeros(()), torch.zeros(2, 4, dtype=torch.float64)
+    spelled = [id for place in places for id in place.spelled]
+    for (at, _, head, row), weight in wanted.items():
+        place = places[at]
+        known = [id for one in places[: at + 1] if one.document == place.document for id in one.spelled]
+        ahead = spelled[sum(len(one.spelled) for one in places[: at + 1]) :][: head - 1]
+        state, rows_VD = hidden[at], model.lm_head.weight
+        if head > 1:
+            state = state - told(model.output_ngrams, (3,) if outputs else (), known)
+            state = state + told(model.byte_head_ngrams, (2, 4), known + ahead)
+            rows_VD = model.byte_heads[head - 2]
+        logit = rows_VD @ state
+        cost = logit.logsumexp(0) - logit[row]
+        total = total + weight * cost
+        nats[place.representation, head - 1] += cost.item()
+    torch.testing.assert_close(found.nats[:, :4], nats, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.total, total, rtol=1e-4, atol=1e-5)
+    if total.requires_grad:
+        parts = [hidden, model.byte_heads, model.byte_head_ngrams, *model.output_ngrams]
+        gradients = (torch.autograd.grad(one, parts, allow_unused=True) for one in (found.total, total))
+        for one, other, part in zip(*gradients, parts, strict=True):
+            mine, theirs = (torch.zeros_like(part) if found is None else found for found in (one, other))
+            torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_weights_of_further_heads_follow_their_schedule():

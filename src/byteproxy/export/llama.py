@@ -13,6 +13,7 @@ several bytes at once drafts with, may be kept in a file of their own, which sto
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -28,7 +29,8 @@ from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 
 BYTE_HEADS = "byte_heads.safetensors"
 _HEADS = "byte_heads"
-_LEFT_BEHIND = ("place_scales", "hashed", "byte_heads", "symbol_heads")
+_NGRAMS = "byte_head_ngrams"
+_LEFT_BEHIND = ("place_scales", "hashed", "byte_heads", "byte_head_ngrams", "symbol_heads")
 
 
 def export_llama(model: Transformer, context: int, folder: Path, rows: int | None = FIRST_SYMBOL) -> None:
@@ -72,7 +74,11 @@ def byte_heads_file(model: Transformer) -> dict[str, bytes]:
     """The content of the file of the byte heads beyond the first, by its name; none where there is one head only."""
     if model.byte_heads is None:
         return {}
-    return {BYTE_HEADS: save({_HEADS: model.byte_heads.detach().cpu().float().contiguous()})}
+    tensors: dict[str, torch.Tensor] = {_HEADS: model.byte_heads}
+    if model.byte_head_ngrams is not None:
+        for length, table_RD in zip(model.config.byte_head_ngrams, model.byte_head_ngrams, strict=True):
+            tensors[f"{_NGRAMS}.{length}"] = table_RD
+    return {BYTE_HEADS: save({name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()})}
 
 
 def load_llama(folder: Path) -> tuple[Transformer, int]:
@@ -88,10 +94,11 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
     try:
         stock = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         heads = _byte_heads(folder, stock.shape.width)
-        shape = stock.shape if heads is None else replace(stock.shape, byte_heads=1 + len(heads))
-        model = Transformer(shape, stock.rows, torch.float32)
-        if heads is not None and model.byte_heads is not None:
-            model.byte_heads.data.copy_(heads)
+        model = Transformer(replace(stock.shape, **heads.shape), stock.rows, torch.float32)
+        if model.byte_heads is not None:
+            model.byte_heads.data.copy_(heads.heads_JVD)
+        if model.byte_head_ngrams is not None:
+            model.byte_head_ngrams.data.copy_(torch.stack(heads.tables))
         names = _stock_names(model)
         tensors = stock_weights(folder, stock, {name: tensor.shape for name, tensor in names.items()})
         for name, tensor in names.items():
@@ -106,16 +113,37 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
         ) from error
 
 
-def _byte_heads(folder: Path, width: int) -> torch.Tensor | None:
-    """The byte heads beyond the first, float32 [heads, specials and bytes, D], if the folder has a file of them."""
+class _ByteHeads(NamedTuple):
+    """Heads beyond the first [heads, specials and bytes, D], and a table of n-grams [R, D] for each length."""
+
+    heads_JVD: torch.Tensor
+    lengths: tuple[int, ...]
+    tables: list[torch.Tensor]
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The options of a model that has them."""
+        rows = {"ngram_rows": len(self.tables[0])} if self.tables else {}
+        return {"byte_heads": 1 + len(self.heads_JVD), "byte_head_ngrams": self.lengths, **rows}
+
+
+def _byte_heads(folder: Path, width: int) -> _ByteHeads:
+    """The byte heads beyond the first, float32; without the file there are none."""
     if not (folder / BYTE_HEADS).exists():
-        return None
+        return _ByteHeads(torch.zeros(0, FIRST_SYMBOL, width), (), [])
     tensors = load_file(folder / BYTE_HEADS)
-    heads = tensors.get(_HEADS)
-    if heads is None or len(tensors) > 1 or heads.dim() != 3 or heads.shape[1:] != (FIRST_SYMBOL, width):
+    heads, lengths = tensors.get(_HEADS), [name.removeprefix(_NGRAMS + ".") for name in tensors if name != _HEADS]
+    numbers = sorted(int(length) for length in lengths if length.isdecimal())
+    tables = [tensors[f"{_NGRAMS}.{length}"] for length in numbers if f"{_NGRAMS}.{length}" in tensors]
+    fits = heads is not None and heads.dim() == 3 and heads.shape[1:] == (FIRST_SYMBOL, width)
+    fits = fits and len(tables) == len(lengths) and all(table.shape == (len(tables[0]), width) for table in tables)
+    if heads is None or not fits:
         said = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
-        raise InputError(f"its {BYTE_HEADS} has {said}, not {_HEADS} [heads, {FIRST_SYMBOL}, {width}]")
-    return heads.float()
+        raise InputError(
+            f"its {BYTE_HEADS} has {said}, not {_HEADS} [heads, {FIRST_SYMBOL}, {width}] and as many tables "
+            f"{_NGRAMS}.LENGTH [rows, {width}] as it reads n-grams"
+        )
+    return _ByteHeads(heads.float(), tuple(numbers), [table.float() for table in tables])
 
 
 def _kind(shape: ModelConfig) -> str:

@@ -73,7 +73,7 @@ def start_from(model: Transformer, vocab: Vocab, folder: Path) -> None:
     bos, eos = _ends(folder, tokens)
     own = model.state_dict()
     for name, tensor in stock.state_dict().items():
-        if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads"):
+        if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads", "byte_head_ngrams"):
             own[name].copy_(tensor)
     for table_VD, theirs_VD in (
         (model.embed_tokens.weight, stock.embed_tokens.weight),

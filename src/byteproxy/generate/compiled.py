@@ -214,11 +214,12 @@ def ngram_rows(sequence_BT, first, place_BN, lengths_K, rows):  # type: ignore[n
 
 
 @nb.njit(cache=True)
-def add_rows(x_MD, table_RD, row_M):  # type: ignore[no-untyped-def]
-    """Add a row of a table to each position."""
+def add_rows(x_MD, table_RD, row_M, times):  # type: ignore[no-untyped-def]
+    """Add so many times a row of a table to each position."""
+    times = x_MD.dtype.type(times)
     for row in range(len(row_M)):
         for index in range(x_MD.shape[1]):
-            x_MD[row, index] += table_RD[row_M[row], index]
+            x_MD[row, index] += times * table_RD[row_M[row], index]
 
 
 @intrinsic

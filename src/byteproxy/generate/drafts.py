@@ -1,4 +1,4 @@
-"""Guesses at the bytes to come, for one pass to check: by the model's further byte heads, or copied from the text.
+"""Guesses at the bytes to come, for one pass to check: by the model's byte heads (`heads`), or copied from the text.
 
 Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
 Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
@@ -12,12 +12,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import torch
-
-from byteproxy.generate.choice import ENDS, Sampling
-from byteproxy.generate.product import Matrix
-from byteproxy.model.transformer import Transformer
-from byteproxy.vocab import BYTES, FIRST_BYTE
 
 Drafts = Literal["heads", "copy", "both", "none"]
 COPIED = 16  # bytes at most in one guess
@@ -26,33 +20,6 @@ _MEMORY = 0.9  # of Pace, a pass
 _WORTH = 0.12  # of a byte, that a position in a pass costs at the least
 _RECENT = 5  # passes of which the fastest counts
 _RETRY = 32  # passes after which one guess more is tried again
-
-
-class Heads:
-    """The model's byte heads of the second byte ahead and on."""
-
-    def __init__(self, model: Transformer) -> None:
-        heads = model.byte_heads
-        self.count = 0 if heads is None else len(heads)
-        self._logits = None
-        if heads is not None:
-            self._logits = Matrix(heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].flatten(0, 1).detach().to(model.dtype))
-        self._soft_cap = model.config.soft_cap
-
-    def guesses(
-        self, hidden_BD: torch.Tensor, count: int, sampling: Sampling, noise_BJC: torch.Tensor | None
-    ) -> list[list[int]]:
-        """The first `count` heads' bytes after the next one, for each document.
-
-        With the noise that will decide at these places, as then the guess is most often what is drawn.
-        """
-        assert self._logits is not None, "only of a model that has such heads"
-        logit_BJC = self._logits(hidden_BD, count * BYTES).unflatten(-1, (count, BYTES))
-        if noise_BJC is not None:
-            if self._soft_cap:
-                logit_BJC = self._soft_cap * torch.tanh(logit_BJC / self._soft_cap)
-            logit_BJC = logit_BJC / sampling.temperature + noise_BJC[..., len(ENDS) :]
-        return logit_BJC.argmax(-1).tolist()
 
 
 def copied(text: bytearray, context: int, most: int) -> list[int]:

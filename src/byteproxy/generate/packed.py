@@ -89,7 +89,7 @@ class Packed:
 
 def _add(x_MD: np.ndarray, tables: list[np.ndarray], row_KM: np.ndarray) -> None:
     for table, row_M in zip(tables, row_KM, strict=True):
-        add_rows(x_MD, table, row_M)
+        add_rows(x_MD, table, row_M, 1.0)
 
 
 def _norm(attention: Attention, name: str) -> torch.Tensor:

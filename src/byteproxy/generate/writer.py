@@ -25,7 +25,8 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.drafts import COPIED, Costs, Drafts, Heads, Pace, copied
+from byteproxy.generate.drafts import COPIED, Costs, Drafts, Pace, copied
+from byteproxy.generate.heads import Heads
 from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.transformer import Transformer
@@ -180,7 +181,7 @@ class Writer:
                     documents[index], kept[index] = documents[-1], kept[-1]
                     documents.pop(), kept.pop()
                 if documents:
-                    self._guess(hidden_BD[kept], documents, drafts, sampling)
+                    self._guess(hidden_BD[kept], decoder.filled, documents, drafts, sampling)
             self._decoder = decoder
 
     def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
@@ -272,11 +273,12 @@ class Writer:
     def _guess(
         self,
         hidden_BD: torch.Tensor,
+        filled: list[int],
         documents: list[_Document],
         drafts: Drafts,
         sampling: Sampling,
     ) -> None:
-        """Give every document its guesses at the bytes after the one that it reads next."""
+        """Give every document its guesses at the bytes after the one that it reads next, at place `filled`."""
         begin, self._guessing = time.perf_counter(), 0.0
         copies = self._paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
         for document in documents:
@@ -288,7 +290,8 @@ class Writer:
         if count == 0 or not without:
             return
         noise_BJC = self._noise([documents[one].noise.at(documents[one].written, count) for one in without], sampling)
-        guesses = self._heads.guesses(hidden_BD[without], count, sampling, noise_BJC)
+        tail_BL = np.array([_tail(documents[one].text, filled[one], self._heads.reach) for one in without], np.int64)
+        guesses = self._heads.guesses(hidden_BD[without], tail_BL, count, sampling, noise_BJC)
         for index, found in zip(without, guesses, strict=True):
             documents[index].guesses, documents[index].drafter = found, "heads"
         self._guessing = time.perf_counter() - begin
@@ -322,6 +325,14 @@ def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
         except UnicodeDecodeError:
             if sampling.utf8:
                 raise InputError(f"the stop string {stop!r} is no UTF-8, so it can't come: leave it out") from None
+
+
+def _tail(text: bytearray, place: int, count: int) -> list[int]:
+    """The last ids of a window whose last byte stands at this place in it; 0 for places before its sentinel."""
+    ids = [byte + FIRST_BYTE for byte in text[-min(place, count) :]] if place and count else []
+    if len(ids) < count and len(ids) == place:
+        ids.insert(0, opening(RAW))
+    return [0] * (count - len(ids)) + ids
 
 
 def _right(guesses: list[int], choices: list[int]) -> int:

@@ -40,6 +40,9 @@ class ModelConfig:
     softmax: "typed": a position chooses among the specials and the symbols of its representation; "shared": among all
         that there are (the paper), so that raw bytes pay for compressed symbols.
     byte_heads: bytes predicted at each position whose text is known, the next one included.
+    byte_head_ngrams: lengths of the n-grams that each further byte head reads beside the position's state, those that
+        end just before its byte; tables of their own, `ngram_rows` each. So a head knows what those before it guessed
+        (the idea of Hydra, arXiv 2402.05109), and more guesses in a row are right. Nothing else reads these tables.
     symbol_heads: symbols predicted at each compressed position, the next one included.
     """
 
@@ -61,6 +64,7 @@ class ModelConfig:
     hashed_rows: int = 0
     softmax: Softmax = "typed"
     byte_heads: int = 1
+    byte_head_ngrams: tuple[int, ...] = ()
     symbol_heads: int = 1
 
     def __post_init__(self) -> None:
@@ -82,8 +86,15 @@ class ModelConfig:
             raise InputError(
                 f"model.key_value_heads {self.kv_heads} does not divide model.heads {self.heads}: give a divisor"
             )
-        if any(length < 2 for length in self.ngrams) or len(set(self.ngrams)) < len(self.ngrams):
-            raise InputError(f"model.ngrams is {list(self.ngrams)}: give different lengths of at least 2")
+        for name in ("ngrams", "byte_head_ngrams"):
+            lengths = getattr(self, name)
+            if any(length < 2 for length in lengths) or len(set(lengths)) < len(lengths):
+                raise InputError(f"model.{name} is {list(lengths)}: give different lengths of at least 2")
+        if self.byte_head_ngrams and self.byte_heads == 1:
+            raise InputError(
+                "model.byte_head_ngrams is read by further byte heads only: let model.byte_heads be above 1, or leave "
+                "it out"
+            )
         if self.ngram_outputs and not self.ngrams:
             raise InputError("model.ngram_outputs is on, but model.ngrams is empty: give lengths, such as [2, 3, 4]")
         if self.places == "bytes" and not self.composed:

@@ -6,6 +6,7 @@ every representation alike; and none is a target beyond the end of the segment t
 kept apart by representation and by *column*: the byte heads, then the symbol heads, the bag, and the spelled bytes.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -74,48 +75,65 @@ def losses(
     total = torch.zeros((), device=hidden_ND.device)
     exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
     nats, counts = (torch.zeros(size, dtype=torch.float64, device=exact) for _ in range(2))
-    used = _softmaxes(model, shown, vocab, objective, progress)
-    representation_N = shown.representations_N
-    if objective.spell:
-        hidden_QD, of_Q, aims = spelled(model, hidden_ND, shown, objective)
-        rows_JRD, first = used[0]
-        used[0] = rows_JRD, _joined([first, aims._replace(position=aims.position + len(hidden_ND))])
-        representation_N = torch.cat((representation_N, representation_N[of_Q]))
-        hidden_ND = torch.cat((hidden_ND, hidden_QD))
-    for rows_JRD, aims in used:
+    for hidden_XD, representation_X, rows_JRD, aims in _softmaxes(model, hidden_ND, shown, vocab, objective, progress):
         order = torch.argsort(aims.position, stable=True)
         position, head, row, weight, share, column = (one[order] for one in aims)
-        summed, nats_E = summed_loss(hidden_ND, rows_JRD, Entries(position, head, row, weight), config.soft_cap)
+        summed, nats_E = summed_loss(hidden_XD, rows_JRD, Entries(position, head, row, weight), config.soft_cap)
         total = total + summed
-        cell = (representation_N[position] * size[1] + column).to(exact)
+        cell = (representation_X[position] * size[1] + column).to(exact)
         nats.view(-1).index_add_(0, cell, (nats_E * share).to(exact).double())
         counts.view(-1).index_add_(0, cell, share.to(exact).double())
     return Losses(total, nats, counts)
 
 
+class _Softmax(NamedTuple):
+    """What is read, the representation of each of these X states, the rows of the heads, and the targets."""
+
+    hidden_XD: torch.Tensor
+    representation_X: torch.Tensor
+    rows_JRD: torch.Tensor
+    aims: Aims
+
+
 def _softmaxes(
-    model: Transformer, shown: Positions, vocab: Vocab, objective: Objective, progress: float
-) -> list[tuple[torch.Tensor, Aims]]:
-    """Every softmax that is used: the rows of its heads, and its targets."""
-    config, head_VD = model.config, model.lm_head.weight
+    model: Transformer,
+    hidden_ND: torch.Tensor,
+    shown: Positions,
+    vocab: Vocab,
+    objective: Objective,
+    progress: float,
+) -> Iterator[_Softmax]:
+    """Every softmax that is used."""
+    config, head_VD, representation_N = model.config, model.lm_head.weight, shown.representations_N
     first, further = byte_aims(config, shown, objective, progress)
     symbols = [
         (representation, *symbol_aims(config, shown, objective, progress, representation, vocab))
         for representation in range(1, vocab.representations)
         if objective.symbols
     ]
-    used: list[tuple[torch.Tensor, Aims]] = []
     if config.softmax == "shared":
         joined = [first, *(_as_ids(aims, representation, vocab) for representation, aims, _ in symbols)]
-        used.append((head_VD[None], _joined(joined)))
+        yield _Softmax(hidden_ND, representation_N, head_VD[None], _joined(joined))
     else:
-        used.append((head_VD[None, :FIRST_SYMBOL], first))
-        used += [(softmax_rows(head_VD, number, vocab)[None], aims) for number, aims, _ in symbols]
-    if model.byte_heads is not None:
-        used.append((model.byte_heads, further))
+        hidden_XD, representation_X = hidden_ND, representation_N
+        if objective.spell:
+            hidden_QD, of_Q, aims = spelled(model, hidden_ND, shown, objective)
+            first = _joined([first, aims._replace(position=aims.position + len(hidden_ND))])
+            representation_X = torch.cat((representation_N, representation_N[of_Q]))
+            hidden_XD = torch.cat((hidden_ND, hidden_QD))
+        yield _Softmax(hidden_XD, representation_X, head_VD[None, :FIRST_SYMBOL], first)
+        for number, aims, _ in symbols:
+            yield _Softmax(hidden_ND, representation_N, softmax_rows(head_VD, number, vocab)[None], aims)
+    if model.byte_heads is not None and config.byte_head_ngrams:
+        for rows_RD, (hidden_QD, of_Q, aims) in zip(
+            model.byte_heads, chained(model, hidden_ND, shown, further), strict=True
+        ):
+            yield _Softmax(hidden_QD, representation_N[of_Q], rows_RD[None], aims)
+    elif model.byte_heads is not None:
+        yield _Softmax(hidden_ND, representation_N, model.byte_heads, further)
     if model.symbol_heads is not None:
-        used += [(softmax_rows(model.symbol_heads, number, vocab), aims) for number, _, aims in symbols]
-    return used
+        for number, _, aims in symbols:
+            yield _Softmax(hidden_ND, representation_N, softmax_rows(model.symbol_heads, number, vocab), aims)
 
 
 def byte_aims(config: ModelConfig, shown: Positions, objective: Objective, progress: float) -> tuple[Aims, Aims]:
@@ -214,7 +232,7 @@ def spelled(
     of_Q = torch.repeat_interleave(at, counts)
     place_Q = torch.arange(len(of_Q), device=at.device) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     target_Q = ends_N[of_Q] + place_Q
-    rows = model.all_ngrams(places_N, spelling)
+    rows = model.all_ngrams(model.config.ngrams, places_N, spelling)
     own_ND = model.told([row_M[ends_N - 1] for row_M in rows])
     scale_QD = F.embedding(place_Q.clamp_max(LONGEST_PLACE - 1), model.spell_scales)
     hidden_QD = (hidden_ND - own_ND)[of_Q] * scale_QD + model.told([row_M[target_Q - 1] for row_M in rows])
@@ -222,6 +240,29 @@ def spelled(
     weight = objective.compressed_weight * objective.spell
     numbers_Q = torch.arange(len(of_Q), device=at.device)
     return hidden_QD.to(hidden_ND.dtype), of_Q, _aims(numbers_Q, 0, spelling.ids_M[target_Q], weight, column)
+
+
+def chained(
+    model: Transformer, hidden_ND: torch.Tensor, shown: Positions, further: Aims
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, Aims]]:
+    """Queries of each further byte head that reads n-grams, head by head; `further` are the targets of them all.
+
+    Gives what its softmax reads [Q, D], the positions they belong to [Q], and their targets, numbered by query. What is
+    read is the hidden state as it was before the n-gram at its end was added, and the n-gram that ends just before the
+    byte. The states of all heads are kept for the backward pass: (R - 1) x N x D numbers.
+    """
+    spelling, places_N, config = shown.spelling, shown.places_N, model.config
+    assert spelling is not None, "bytes further on are known by their spelling"
+    assert places_N is not None, "n-grams need to know where documents begin"
+    if config.ngram_outputs:
+        rows = model.all_ngrams(config.ngrams, places_N, spelling)
+        hidden_ND = hidden_ND - model.told([row_M[spelling.ends_N - 1] for row_M in rows]).to(hidden_ND.dtype)
+    told_MD = model.told_heads(model.all_ngrams(config.byte_head_ngrams, places_N, spelling)).to(hidden_ND.dtype)
+    for head in range(config.byte_heads - 1):
+        aims = Aims(*(one[further.head == head] for one in further))
+        of_Q = aims.position
+        hidden_QD = hidden_ND[of_Q] + told_MD[spelling.ends_N[of_Q] + head]
+        yield hidden_QD, of_Q, aims._replace(position=torch.arange(len(of_Q), device=of_Q.device), head=0 * aims.head)
 
 
 def _segments(symbols_N: torch.Tensor) -> torch.Tensor:

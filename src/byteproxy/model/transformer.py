@@ -7,7 +7,7 @@ cache. RoPE turns halves of a head against each other, as Hugging Face's Llama d
 is one function each of a block, `read` and `write`, and these are what gets compiled: once for all layers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ class Transformer(nn.Module):
     """Symbols in, hidden states out; `lm_head.weight` [V, D] turns these into logits (see `loss`).
 
     byte_heads: [R - 1, specials and bytes, D], of the second byte ahead and on. symbol_heads: [heads - 1, V, D].
+    byte_head_ngrams: [lengths, rows, D], what the byte heads read beside the hidden state, see `targets.chained`.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Transformer(nn.Module):
         spells = config.composed and config.ngram_outputs
         self.spell_scales = nn.Parameter(torch.ones(LONGEST_PLACE, width)) if spells else None
         self.byte_heads = _heads(config.byte_heads, FIRST_SYMBOL, width)
+        lengths = len(config.byte_head_ngrams)
+        self.byte_head_ngrams = nn.Parameter(torch.zeros(lengths, config.ngram_rows, width)) if lengths else None
         self.symbol_heads = _heads(config.symbol_heads, output_rows, width)
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
@@ -137,7 +140,7 @@ class Transformer(nn.Module):
                 x_ND = x_ND + F.embedding(row_N, table)
             return x_ND
         x_ND = composed(weight, spelling, self.place_scales, self.hashed)
-        for table, row_M in zip(self.ngrams, self.all_ngrams(positions_N, spelling), strict=True):
+        for table, row_M in zip(self.ngrams, self.all_ngrams(self.config.ngrams, positions_N, spelling), strict=True):
             x_ND = x_ND + F.embedding_bag(row_M, table, spelling.begins_N, mode="mean")
         return x_ND
 
@@ -153,19 +156,25 @@ class Transformer(nn.Module):
             place_N = positions_N
         return [ngram_rows(known, at_N, place_N, length, self.config.ngram_rows) for length in self.config.ngrams]
 
-    def all_ngrams(self, positions_N: torch.Tensor, spelling: Spelling) -> list[torch.Tensor]:
+    def all_ngrams(self, lengths: Sequence[int], positions_N: torch.Tensor, spelling: Spelling) -> list[torch.Tensor]:
         """The rows of the n-grams that end at each id of spelled positions, int64 [M] for each length."""
         begins_N = spelling.begins_N
         place_N = torch.arange(len(begins_N), device=begins_N.device)
         first_M = torch.repeat_interleave(begins_N[place_N - positions_N], spelling.ends_N - begins_N)
         at_M = torch.arange(len(spelling.ids_M), device=begins_N.device)
         rows = self.config.ngram_rows
-        return [ngram_rows(spelling.ids_M, at_M, at_M - first_M, length, rows) for length in self.config.ngrams]
+        return [ngram_rows(spelling.ids_M, at_M, at_M - first_M, length, rows) for length in lengths]
 
     def told(self, rows: list[torch.Tensor]) -> torch.Tensor:
         """What n-grams of these rows add to what the softmax reads, float32 [len(row), D]."""
         parts = [F.embedding(row, table) for row, table in zip(rows, self.output_ngrams, strict=True)]
         return torch.stack(parts).sum(0)
+
+    def told_heads(self, rows: list[torch.Tensor]) -> torch.Tensor:
+        """What n-grams of these rows add to what a further byte head reads, float32 [len(row), D]."""
+        assert self.byte_head_ngrams is not None, "only of a model that has such tables"
+        row_MK = torch.stack([row + number * self.config.ngram_rows for number, row in enumerate(rows)], -1)
+        return F.embedding_bag(row_MK, self.byte_head_ngrams.flatten(0, 1), mode="sum")
 
     def rotation(self, positions_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine of every position's angles, each [N, 1, E/2], computed in float32."""

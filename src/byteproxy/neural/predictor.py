@@ -55,7 +55,7 @@ class ModelPredictor:
         config = model.config
         if config.ngrams or config.value_embeddings or config.composed:
             raise InputError("the predictor's model has n-grams, value embeddings or composed inputs: use a plain one")
-        self.config, self.precision = replace(config, byte_heads=1, symbol_heads=1), precision
+        self.config, self.precision = replace(config, byte_heads=1, byte_head_ngrams=(), symbol_heads=1), precision
         self._weights = {name: tensor.detach().float().cpu() for name, tensor in _raw_part(model).items()}
         self._model = _made(self.config, self._weights, torch.float64)
         self._rows_BD = self._model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES]
@@ -63,7 +63,8 @@ class ModelPredictor:
     @property
     def fingerprint(self) -> str:
         """A hash of shape, weights and the precision of counts."""
-        digest = sha256(f"byteproxy predictor {self.precision} {json.dumps(asdict(self.config))}\n".encode())
+        said = {name: value for name, value in asdict(self.config).items() if name != "byte_head_ngrams"}  # never any
+        digest = sha256(f"byteproxy predictor {self.precision} {json.dumps(said)}\n".encode())
         for name, tensor in sorted(self._weights.items()):
             digest.update(f"{name} {tuple(tensor.shape)}\n".encode() + tensor.numpy().tobytes())
         return digest.hexdigest()
@@ -89,7 +90,7 @@ class ModelPredictor:
             size = int.from_bytes(content[:8], "little")
             metadata = json.loads(content[8 : 8 + size])["__metadata__"]
             known = json.loads(metadata["config"])
-            config = ModelConfig(**{**known, "ngrams": tuple(known["ngrams"])})
+            config = ModelConfig(**{**known, "ngrams": (), "byte_head_ngrams": ()})
             weights = safetensors.torch.load(content)
         except Exception as error:  # safetensors raises an exception of its own for each kind of damage
             raise InputError(f"the predictor is cut off or damaged ({error}): train it anew") from error
@@ -164,8 +165,8 @@ def _of_rows(memory: Grown, rows_N: torch.Tensor) -> tuple[Grown, torch.Tensor]:
 
 def _raw_part(model: Transformer) -> dict[str, torch.Tensor]:
     """Weights, tables cut to the rows of specials and bytes."""
-    tables = ("embed_tokens.weight", "lm_head.weight")
-    state = {name: tensor for name, tensor in model.state_dict().items() if "heads" not in name}
+    tables, further = ("embed_tokens.weight", "lm_head.weight"), ("byte_head", "symbol_head")
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(further)}
     return {name: tensor[:FIRST_SYMBOL].clone() if name in tables else tensor for name, tensor in state.items()}
 
 
