@@ -14,6 +14,7 @@ from tests.cli.commands import in_process, last_object, refusal
 from tests.toy_corpus import toy_store
 
 from byteproxy.export.llama import export_llama
+from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Writer
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
@@ -110,6 +111,29 @@ def test_options_reach_the_writer(folders, byteproxy):
     assert (stopped["ended"], stopped["continuation"]) == ("stop", whole[: whole.index(whole[9:11])])
 
 
+def test_weights_may_be_bfloat16(folders, byteproxy):
+    """Seen where the rounding decides."""
+    writers = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = read_run(folders[0]).model
+        model.dtype = dtype
+        writers.append(Writer(model, 100))
+    for seed in range(500):
+        exact, rounded = (one.write([b"x = "], 80, Sampling(0.1, seed=seed))[0].text for one in writers)
+        if exact != rounded:
+            break
+    assert exact != rounded
+    options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "0.1", "--seed", str(seed), "--json")
+    for dtype, wanted in (("float32", exact), ("bfloat16", rounded)):
+        found = last_object(byteproxy("generate", folders[0], *options, "--device", "cpu", "--dtype", dtype))
+        assert found["continuation"] == wanted.decode("utf-8", "backslashreplace")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="it is there")
+def test_a_device_that_is_not_there_is_refused(folders, byteproxy):
+    assert "which is not there" in refusal(byteproxy("generate", folders[0], "--device", "mps"))
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", bytes(range(256)), "def für €".encode()[:-1], b"a = 1\n" * 180_000],
@@ -164,6 +188,7 @@ def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
         (["--most-bytes", "-1"], "cannot write -1 bytes"),
         (["--stop", ""], "stop string is empty"),
         (["--interactive", "--json"], "leave --json"),
+        (["--view", "bpe-300", "--dtype", "bfloat16"], "leave --dtype"),
     ],
 )
 def test_wrong_options_are_refused(folders, byteproxy, options, says):

@@ -31,7 +31,7 @@ CONFIG = TrainConfig(
     stop="60 steps",
     compile=False,
     views=("bpe-300",),
-    model=ModelConfig(width=48, layers=2, heads=3, ffn=96, byte_heads=3),
+    model=ModelConfig(width=48, layers=2, heads=3, ffn=96, byte_heads=3, byte_head_ngrams=(2, 11), ngram_rows=64),
     shape=Shape(8, 256, 120),
     validation=Validation(2000, 500),
 )
@@ -105,8 +105,9 @@ def test_byte_heads_come_back_and_other_tools_do_not_see_them(trained, exported)
     loaded, context = load_llama(exported[0])
     assert context == 120
     assert loaded.config == replace(CONFIG.model, key_value_heads=3)
-    assert torch.equal(loaded.byte_heads, trained.model.byte_heads)
-    assert loaded.byte_heads.abs().sum() > 0
+    for name in ("byte_heads", "byte_head_ngrams"):
+        assert torch.equal(getattr(loaded, name), getattr(trained.model, name))
+        assert getattr(loaded, name).abs().sum() > 0
     assert loaded.symbol_heads is None
     _, said = transformers.LlamaForCausalLM.from_pretrained(exported[0], output_loading_info=True)
     assert not any(said[wrong] for wrong in ("missing_keys", "unexpected_keys", "mismatched_keys"))
@@ -116,7 +117,15 @@ def test_byte_heads_of_another_model_are_refused(exported, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(exported[0], folder)
     (folder / "byteproxy.json").unlink()
-    for tensors in ({"byte_heads": torch.zeros(2, 320, 47)}, {"heads": torch.zeros(2, 320, 48)}):
+    heads = {"byte_heads": torch.zeros(2, 320, 48)}
+    for tensors in (
+        {"byte_heads": torch.zeros(2, 320, 47)},
+        {"heads": torch.zeros(2, 320, 48)},
+        heads | {"byte_head_ngrams.2": torch.zeros(9, 47)},
+        heads | {"byte_head_ngrams.2": torch.zeros(9, 48), "byte_head_ngrams.3": torch.zeros(8, 48)},
+        heads | {"byte_head_ngrams": torch.zeros(9, 48)},
+        heads | {"byte_head_ngrams.x": torch.zeros(9, 48)},
+    ):
         save_file(tensors, folder / "byte_heads.safetensors")
         with pytest.raises(InputError, match=r"byte_heads\.safetensors has .*, not byte_heads \[heads, 320, 48\]"):
             load_llama(folder)
@@ -144,7 +153,7 @@ def test_figures_add_up(trained, exported):
 
 def test_without_symbols_and_heads_nothing_disappears_and_no_file_of_heads_is_there(tmp_path):
     store, _ = toy_store(tmp_path / "c")
-    plain = replace(CONFIG.model, byte_heads=1, qk_norm=True)
+    plain = replace(CONFIG.model, byte_heads=1, byte_head_ngrams=(), qk_norm=True)
     changes = {"stop": "2 steps", "views": (), "mixture": Mixture("bytes")}
     config = replace(CONFIG, model=plain, corpus=str(tmp_path / "c"), **changes)
     Trainer(config, store, tmp_path / "run").run()

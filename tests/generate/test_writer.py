@@ -29,6 +29,7 @@ EVERYTHING = {
     "ngram_rows": 512,
     "ngram_outputs": True,
     "soft_cap": 30.0,
+    "byte_head_ngrams": (2, 3),
 }
 DRAFTS = ["none", "heads", "copy", "both"]
 

@@ -342,6 +342,8 @@ def test_bfloat16_follows_float32(options):
         ({"layers": 0}, "layers"),
         ({"ngrams": (1, 2)}, "model.ngrams"),
         ({"ngrams": (2, 2)}, "model.ngrams"),
+        ({"byte_head_ngrams": (1, 2), "byte_heads": 2}, "model.byte_head_ngrams"),
+        ({"byte_head_ngrams": (2,)}, "model.byte_heads"),
         ({"ngram_outputs": True}, "model.ngrams is empty"),
         ({"places": "bytes"}, "model.inputs"),
         ({"inputs": "last", "hashed_rows": 5}, "model.hashed_rows"),

@@ -36,7 +36,9 @@ CONFIG = TrainConfig(
 )
 COMPOSED = replace(
     CONFIG,
-    model=replace(MODEL, inputs="positions", hashed_rows=64, byte_heads=3, ngrams=(2,), ngram_rows=64),
+    model=replace(
+        MODEL, inputs="positions", hashed_rows=64, byte_heads=3, ngrams=(2,), ngram_rows=64, byte_head_ngrams=(2,)
+    ),
     objective=Objective(symbols=0.0, bag=1.0, bytes=0.5),
 )
 

@@ -25,6 +25,8 @@ def generate(
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
     utf8: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     drafts: Literal["heads", "copy", "both", "none"] = "heads",
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
     task: Literal["translate", "continue"] = "translate",
@@ -46,6 +48,8 @@ def generate(
         utf8: Write nothing that is not UTF-8. Otherwise invalid bytes are shown as escapes, such as \\xff.
         drafts: Who guesses at the bytes to come, so that one pass of the model writes several: its byte heads, copies
             of what followed the same bytes before, both, or nobody. What is written stays the same.
+        dtype: Of weights in products; bfloat16 halves what a pass reads, and rounds.
+        device: Where the model runs; auto: on an accelerator where there is one.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --most-bytes counts symbols then.
@@ -62,10 +66,12 @@ def generate(
         if interactive or stop:
             raise InputError("--view writes symbols, for which there is no --interactive and no --stop: leave them out")
         text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
+        if dtype != "float32" or device not in ("auto", "cpu"):
+            raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
         _write_view(folder, view, task, text, most_bytes, sampling, json)
         return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
-    writer = _writer(folder)
+    writer = _writer(folder, dtype, device)
     text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
     if interactive:
         _session(writer, text, most_bytes, sampling, how)
@@ -99,25 +105,28 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _writer(folder: Path) -> "Writer":
+def _writer(folder: Path, dtype: str, device: str) -> "Writer":
     """Of a run, or of an exported model."""
-    import torch
-
     from byteproxy.errors import InputError
     from byteproxy.export.llama import load_llama
     from byteproxy.export.stock import CONFIG
     from byteproxy.generate.writer import Writer
     from byteproxy.train import saved
+    from byteproxy.train.compiler import device_of
+    from byteproxy.train.config import DTYPES
 
     if (folder / saved.CONFIG).is_file():
-        run = saved.read_run(folder, torch.float32)  # as an exported model is
-        return Writer(run.model, run.config.shape.passage_bytes)
-    if not (folder / CONFIG).is_file():
+        run = saved.read_run(folder)
+        model, context = run.model, run.config.shape.passage_bytes
+    elif (folder / CONFIG).is_file():
+        model, context = load_llama(folder)
+    else:
         raise InputError(
             f"{str(folder)!r} holds no model: name the folder of a run, such as runs/3m, or of an exported model with "
             f"{CONFIG} and model.safetensors, such as runs/demo/model"
         )
-    return Writer(*load_llama(folder))
+    model.dtype = DTYPES[dtype]
+    return Writer(model.to(device_of(device)), context)
 
 
 def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", json: bool) -> None:
