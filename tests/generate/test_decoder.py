@@ -98,7 +98,7 @@ def test_no_more_fits_than_was_asked_for():
 @given(st.sampled_from([(1, 1, 2), (4, 2, 8), (6, 1, 10), (2, 2, 34)]), st.integers(1, 3), st.booleans(), st.data())
 @torch.no_grad()
 def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, everything, data):
-    """One by one, several together, and beside other documents, of all shapes of heads."""
+    """One by one, several together, beside other documents, by several threads, of all shapes of heads."""
     heads, groups, width = shape
     options = {"qk_norm": True, "value_embeddings": True, "ngrams": (2, 4), "ngram_rows": 64} if everything else {}
     torch.manual_seed(0)
@@ -109,6 +109,8 @@ def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, ever
     counts = data.draw(st.lists(st.integers(1, 20), min_size=1, max_size=3))
     texts = np.random.default_rng(0).integers(64, 320, (len(counts), 40))
     alone, beside = (Packed(model, len(counts), 40) for _ in range(2))
+    threads = data.draw(st.integers(1, 4))
+    beside._threads = lambda: threads
     single = []
     for number in range(len(counts)):
         row_1N = texts[number : number + 1]
@@ -121,3 +123,15 @@ def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, ever
         assert torch.equal(found[row], single[row][count : count + new])
         whole_N = whole(model, torch.from_numpy(texts[row]))
         torch.testing.assert_close(single[row], whole_N, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pass_has_threads_where_each_has_enough_to_do(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    small, large = (Transformer(ModelConfig(width, 2, 2, ffn=2 * width), 320) for width in (64, 512))
+    assert Packed(small, 1, 8)._threads() == 1
+    assert Packed(large, 1, 8)._threads() == 3
+    large.dtype = torch.bfloat16
+    assert Packed(large, 1, 8)._threads() == 3
+    model, symbols = large.requires_grad_(False), ids(TEXT)
+    model.dtype = torch.float32
+    torch.testing.assert_close(Packed(model, 1, 64).read(0, [0], symbols[None].numpy())[0], whole(model, symbols))

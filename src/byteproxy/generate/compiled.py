@@ -17,7 +17,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from byteproxy.generate.product import ROWS, WIDTH, next_rows, sums, times
+from byteproxy.generate.product import ROWS, WIDTH, next_rows, sums, times_part
+from byteproxy.generate.team import meet, share
 from byteproxy.model.embedding import MULTIPLIER
 
 _FAST = {"nnan", "reassoc", "contract", "nsz", "arcp"}
@@ -47,63 +48,106 @@ class Cache(NamedTuple):
     values: np.ndarray
 
 
-@nb.njit(cache=True)
-def run(layers, cache, x_MD, symbols_M, first, place_BN, heads, epsilon):  # type: ignore[no-untyped-def]
+class Room(NamedTuple):
+    """What the threads of a pass share: all have the first axis in common but the last, q [B, G, S x N, E]."""
+
+    projected_MX: np.ndarray
+    gathered_MD: np.ndarray
+    added_MD: np.ndarray
+    gate_up_MF: np.ndarray
+    active_MF: np.ndarray
+    q_BGQE: np.ndarray
+
+
+def room(layers: Layers, cache: Cache, documents: int, count: int, heads: int) -> Room:
+    """For passes over `count` positions of so many documents."""
+    rows, groups, kind = documents * count, cache.keys.shape[2], cache.keys.dtype
+    head_width = 2 * layers.cos_TE.shape[1]
+
+    def of(width: int) -> np.ndarray:
+        return np.empty((rows, width), kind)
+
+    return Room(
+        of(layers.qkv_LPIW.shape[1] * WIDTH),
+        of(layers.out_LPIW.shape[2]),
+        of(layers.out_LPIW.shape[1] * WIDTH),
+        of(layers.gate_up_LPIW.shape[1] * WIDTH),
+        of(layers.down_LPIW.shape[2]),
+        np.empty((documents, groups, heads // groups * count, head_width), kind),
+    )
+
+
+@nb.njit(cache=True, nogil=True)
+def run(layers, cache, room, x_MD, symbols_M, first, place_BN, heads, epsilon, worker, workers, sync):  # type: ignore[no-untyped-def]
     """Hidden states [M, D]; x, what the first layer reads, is written over.
 
     first: the document that is the first of these. place_BN: where in their documents they stand, one after the other.
+    worker, workers, sync: `team`. Each thread takes its panels of a product, and its groups of attention. Every number
+    is computed by one of them, in the same order whoever it is; norms, which cost little, each computes for itself.
     """
-    documents, count = place_BN.shape
-    place_M = place_BN.reshape(-1)
-    rows, width = x_MD.shape
-    head_width = 2 * layers.cos_TE.shape[1]
     groups = cache.keys.shape[2]
-    shared = heads // groups
-    normed_MD, gathered_MD = np.empty_like(x_MD), np.empty_like(x_MD)
-    projected_MX = np.empty((rows, layers.qkv_LPIW.shape[1] * WIDTH), x_MD.dtype)
-    added_MD = np.empty((rows, layers.out_LPIW.shape[1] * WIDTH), x_MD.dtype)
-    gate_up_MF = np.empty((rows, layers.gate_up_LPIW.shape[1] * WIDTH), x_MD.dtype)
-    active_MF = np.empty((rows, layers.down_LPIW.shape[2]), x_MD.dtype)
-    q_BGQE = np.empty((documents, groups, shared * count, head_width), x_MD.dtype)
+    normed_MD = np.empty_like(x_MD)
     for layer in range(len(layers.qkv_LPIW)):
         _norm(x_MD, layers.before_LD[layer], epsilon, normed_MD)
-        times(normed_MD, layers.qkv_LPIW[layer], projected_MX)
-        keys, values = cache.keys[layer, first : first + documents], cache.values[layer, first : first + documents]
-        if layers.value_LVO.shape[1]:
-            _add_values(layers.value_LVO[layer], symbols_M, projected_MX, width + groups * head_width)
-        for row in range(rows):
-            document, place = row // count, place_M[row]
-            for head in range(heads + groups):
-                x_E = projected_MX[row, head * head_width : (head + 1) * head_width]
-                if layers.q_norm_LE.shape[1]:
-                    norm = layers.q_norm_LE if head < heads else layers.k_norm_LE
-                    _norm_row(x_E, norm[layer], epsilon, x_E)
-                if head < heads:
-                    into_E = q_BGQE[document, head // shared, row % count * shared + head % shared]
-                    _rotate(x_E, layers.cos_TE[place], layers.sin_TE[place], head_width**-0.5, into_E)
-                else:
-                    into_E = keys[document, head - heads, place // WIDTH, :, place % WIDTH]
-                    _rotate(x_E, layers.cos_TE[place], layers.sin_TE[place], 1.0, into_E)
-            for group in range(groups):
-                for index in range(head_width):
-                    value = projected_MX[row, width + (groups + group) * head_width + index]
-                    values[document, group, index // WIDTH, place, index % WIDTH] = value
-        for document in range(documents):
-            gathered_ND = gathered_MD[document * count : (document + 1) * count]
-            for group in range(groups):
-                _attend(
-                    q_BGQE[document, group], keys[document, group], values[document, group], place_BN[document],
-                    gathered_ND[:, group * shared * head_width : (group + 1) * shared * head_width],
-                )  # fmt: skip
-        times(gathered_MD, layers.out_LPIW[layer], added_MD)
-        _add(x_MD, added_MD)
+        begin, end = share(len(layers.qkv_LPIW[layer]), worker, workers)
+        times_part(normed_MD, layers.qkv_LPIW[layer], room.projected_MX, begin, end)
+        meet(sync, workers)
+        begin, end = share(len(place_BN) * groups, worker, workers)
+        for item in range(begin, end):
+            document, group = divmod(item, groups)
+            _gather(layers, cache, room, symbols_M, first, place_BN, heads, epsilon, layer, document, group)
+        meet(sync, workers)
+        begin, end = share(len(layers.out_LPIW[layer]), worker, workers)
+        times_part(room.gathered_MD, layers.out_LPIW[layer], room.added_MD, begin, end)
+        _add(x_MD, room.added_MD, begin * WIDTH, end * WIDTH)
+        meet(sync, workers)
         _norm(x_MD, layers.between_LD[layer], epsilon, normed_MD)
-        times(normed_MD, layers.gate_up_LPIW[layer], gate_up_MF)
-        _activate(gate_up_MF, active_MF)
-        times(active_MF, layers.down_LPIW[layer], added_MD)
-        _add(x_MD, added_MD)
+        begin, end = share(len(layers.gate_up_LPIW[layer]), worker, workers)
+        times_part(normed_MD, layers.gate_up_LPIW[layer], room.gate_up_MF, begin, end)
+        meet(sync, workers)
+        begin, end = share(room.active_MF.shape[1], worker, workers)
+        _activate(room.gate_up_MF, room.active_MF, begin, end)
+        meet(sync, workers)
+        begin, end = share(len(layers.down_LPIW[layer]), worker, workers)
+        times_part(room.active_MF, layers.down_LPIW[layer], room.added_MD, begin, end)
+        _add(x_MD, room.added_MD, begin * WIDTH, end * WIDTH)
+        meet(sync, workers)
     _norm(x_MD, layers.norm_D, epsilon, normed_MD)
     return normed_MD
+
+
+@nb.njit(cache=True)
+def _gather(layers, cache, room, symbols_M, first, place_BN, heads, epsilon, layer, document, group):  # type: ignore[no-untyped-def]
+    """Keep the keys and values of a document's new positions in one group, and attend to all that there are."""
+    count = place_BN.shape[1]
+    groups = cache.keys.shape[2]
+    head_width, shared = 2 * layers.cos_TE.shape[1], heads // groups
+    keys, values = cache.keys[layer, first + document, group], cache.values[layer, first + document, group]
+    q_QE = room.q_BGQE[document, group]
+    at = (heads + groups + group) * head_width  # of the values
+    for new in range(count):
+        place, row = place_BN[document, new], document * count + new
+        for index in range(shared + 1):
+            key = index == shared
+            head = heads + group if key else group * shared + index
+            x_E = room.projected_MX[row, head * head_width : (head + 1) * head_width]
+            if layers.q_norm_LE.shape[1]:
+                norm = layers.k_norm_LE if key else layers.q_norm_LE
+                _norm_row(x_E, norm[layer], epsilon, x_E)
+            if key:
+                into_E = keys[place // WIDTH, :, place % WIDTH]
+                _rotate(x_E, layers.cos_TE[place], layers.sin_TE[place], 1.0, into_E)
+            else:
+                into_E = q_QE[new * shared + index]
+                _rotate(x_E, layers.cos_TE[place], layers.sin_TE[place], head_width**-0.5, into_E)
+        if layers.value_LVO.shape[1]:
+            value_E = layers.value_LVO[layer, symbols_M[row], group * head_width : (group + 1) * head_width]
+            _add_row(room.projected_MX[row, at : at + head_width], value_E)
+        for index in range(head_width):
+            values[index // WIDTH, place, index % WIDTH] = room.projected_MX[row, at + index]
+    gathered_NO = room.gathered_MD[document * count : (document + 1) * count]
+    begin, end = group * shared * head_width, (group + 1) * shared * head_width
+    _attend(q_QE, keys, values, place_BN[document], gathered_NO[:, begin:end])
 
 
 @nb.njit(cache=True, fastmath=_FAST)
@@ -123,17 +167,16 @@ def _norm_row(x_D, weight_D, epsilon, out_D):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _add(x_MD, added_MD):  # type: ignore[no-untyped-def]
+def _add(x_MD, added_MD, begin, end):  # type: ignore[no-untyped-def]
     for row in range(x_MD.shape[0]):
-        for index in range(x_MD.shape[1]):
+        for index in range(begin, min(end, x_MD.shape[1])):
             x_MD[row, index] += added_MD[row, index]
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _add_values(table_VO, symbols_M, projected_MX, begin):  # type: ignore[no-untyped-def]
-    for row in range(len(symbols_M)):
-        for index in range(table_VO.shape[1]):
-            projected_MX[row, begin + index] += table_VO[symbols_M[row], index]
+def _add_row(x_E, added_E):  # type: ignore[no-untyped-def]
+    for index in range(len(x_E)):
+        x_E[index] += added_E[index]
 
 
 @nb.njit(cache=True, fastmath=_FAST)
@@ -146,10 +189,10 @@ def _rotate(x_E, cos_E, sin_E, scale, into_E):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _activate(gate_up_MX, active_MF):  # type: ignore[no-untyped-def]
+def _activate(gate_up_MX, active_MF, begin, end):  # type: ignore[no-untyped-def]
     count = active_MF.shape[1]
     for row in range(active_MF.shape[0]):
-        for index in range(count):
+        for index in range(begin, end):
             active_MF[row, index] = _silu(gate_up_MX[row, index]) * gate_up_MX[row, count + index]
 
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from byteproxy.generate.compiled import Cache, Layers, add_rows, ngram_rows, run
+from byteproxy.generate import team
+from byteproxy.generate.compiled import Cache, Layers, add_rows, ngram_rows, room, run
 from byteproxy.generate.product import WIDTH, packed
 from byteproxy.model.transformer import Attention, Transformer
+
+_SHARE = 1 << 19  # bytes of a layer's weights for each thread at least
 
 
 class Packed:
@@ -23,6 +26,7 @@ class Packed:
         config = self.config = model.config
         self._type = np.float64 if model.dtype == torch.float64 else np.float32
         self._layers = self._of(model, positions)
+        self._layer_bytes = sum(matrix[0].nbytes for matrix in self._layers if matrix.ndim == 4)
         self._table = model.embed_tokens.weight.detach().numpy()
         self._ngrams = [table.detach().numpy() for table in model.ngrams]
         self._output_ngrams = [table.detach().numpy() for table in model.output_ngrams]
@@ -53,12 +57,17 @@ class Packed:
             self._symbols_BT[np.arange(first, first + documents)[:, None], place_BN] = symbols_BN
             row_KM = ngram_rows(self._symbols_BT, first, place_BN, self._lengths, self.config.ngram_rows)
             _add(x_MD, self._ngrams, row_KM)
-        hidden_MD = run(
-            self._layers, self._cache, x_MD, symbols_M, first, place_BN, self.config.heads, self.config.norm_epsilon
-        )
+        heads, epsilon = self.config.heads, self.config.norm_epsilon
+        shared = room(self._layers, self._cache, documents, count, heads)
+        arguments = (self._layers, self._cache, shared, x_MD, symbols_M, first, place_BN, heads, epsilon)
+        hidden_MD = team.together(run, arguments, self._threads())
         if self._output_ngrams:
             _add(hidden_MD, self._output_ngrams, row_KM)
         return torch.from_numpy(hidden_MD.reshape(documents, count, -1))
+
+    def _threads(self) -> int:
+        """As many as torch has, as long as each has a share of a layer that is worth meeting the others for."""
+        return max(1, min(torch.get_num_threads(), self._layer_bytes // _SHARE))
 
     def _of(self, model: Transformer, positions: int) -> Layers:
         blocks, dtype = model.blocks(), model.dtype

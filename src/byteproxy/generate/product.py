@@ -64,10 +64,15 @@ class Matrix:
 @nb.njit(cache=True)
 def times(x_MI: np.ndarray, weight_PIW: np.ndarray, out_MO: np.ndarray) -> None:
     """Write x times the transposed matrix into out [M, P x W]."""
+    times_part(x_MI, weight_PIW, out_MO, 0, len(weight_PIW))
+
+
+@nb.njit(cache=True)
+def times_part(x_MI: np.ndarray, weight_PIW: np.ndarray, out_MO: np.ndarray, first: int, end: int) -> None:
+    """The same for the panels from `first` to before `end` only."""
     rows, width = x_MI.shape
-    panels = weight_PIW.shape[0]
     x, weight, out = x_MI.reshape(-1), weight_PIW.reshape(-1), out_MO.reshape(-1)
-    for panel in range(panels):
+    for panel in range(first, end):
         begin, row = panel * width * WIDTH, 0
         while row < rows:
             count = next_rows(rows - row)

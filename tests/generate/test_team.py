@@ -1,0 +1,87 @@
+"""Threads that run one function: each step sees all of the step before, and trouble leaves nobody waiting."""
+
+import os
+import threading
+import time
+
+import numba as nb
+import numpy as np
+import pytest
+
+from byteproxy.generate.team import meet, share, together
+
+
+@nb.njit(cache=True, nogil=True)
+def waves(values, steps, worker, workers, sync):
+    """Each step every value becomes the sum of all, modulo a prime; worker by worker from one array to the other."""
+    other = values.shape[1]
+    for step in range(steps):
+        begin, end = share(other, worker, workers)
+        total = 0
+        for index in range(other):
+            total += values[step % 2, index] * (index + 1)
+        for index in range(begin, end):
+            values[(step + 1) % 2, index] = (total + index) % 7919
+        meet(sync, workers)
+    return values[steps % 2].copy()
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_every_step_sees_all_of_the_step_before(workers):
+    start = np.arange(34).reshape(2, 17)
+    wanted = together(waves, (start.copy(), 3000), 1)
+    for _ in range(3):
+        assert (together(waves, (start.copy(), 3000), workers) == wanted).all()
+    assert len(set(wanted.tolist())) == 17
+
+
+def test_callers_take_turns():
+    start, found = np.arange(34).reshape(2, 17), []
+    callers = [threading.Thread(target=lambda: found.append(together(waves, (start.copy(), 500), 2))) for _ in range(4)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    wanted = together(waves, (start.copy(), 500), 1)
+    assert len(found) == 4
+    assert all((one == wanted).all() for one in found)
+
+
+@nb.njit(cache=True, nogil=True)
+def waited(sync, workers):
+    meet(sync, workers)
+
+
+def test_an_interrupt_leaves_nobody_waiting():
+    left = threading.Event()
+
+    def job(worker, workers, sync):
+        if worker == 0:
+            raise KeyboardInterrupt
+        waited(sync, workers)
+        left.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        together(job, (), 2)
+    assert left.wait(20)
+    start = np.arange(34).reshape(2, 17)
+    assert (together(waves, (start.copy(), 50), 2) == together(waves, (start.copy(), 50), 1)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    start = np.arange(34).reshape(2, 17)
+    wanted = together(waves, (start.copy(), 50), 2)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (together(waves, (start.copy(), 50), 2) == wanted).all() else 1)
+    end = time.monotonic() + 60
+    found = (0, 0)
+    while found[0] == 0 and time.monotonic() < end:
+        found = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if found[0] == 0:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert found == (child, 0)
