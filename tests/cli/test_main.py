@@ -1,7 +1,6 @@
 """The commands as a user meets them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.cli.commands import explained, on_terminal
+from tests.small_stdlib import small_stdlib
 
 from byteproxy.cli import main as cli
 from byteproxy.export.llama import export_llama
@@ -95,10 +95,11 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     command = [BYTEPROXY, "demo", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
     metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
     steps: list[list[int]] = []
-    uncompiled = {**os.environ, "TORCH_COMPILE_DISABLE": "1"}  # compiling takes longer than all the rest
+    # Compiling takes longer than all the rest.
+    environment = small_stdlib(tmp_path / "stdlib") | {"TORCH_COMPILE_DISABLE": "1"}
     for _ in range(2):
         before = len(steps_in(metrics))
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=uncompiled)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         while len(steps_in(metrics)) <= before:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)

@@ -16,11 +16,13 @@ from byteproxy.demo.recipe import Sample, Scoring, Study
 from byteproxy.demo.run import FEWEST_STEPS, run_study
 from byteproxy.errors import InputError
 from byteproxy.export.llama import load_llama
+from byteproxy.export.run import export_run
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.config import ModelConfig
 from byteproxy.progress import silent
 from byteproxy.store.store import Store
+from byteproxy.train.saved import read_run
 
 # So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
 STUDY = Study(
@@ -94,9 +96,20 @@ def test_held_out_text_is_of_projects_that_no_arm_trained_on(finished):
 
 def test_the_sample_is_written_where_no_compressor_is(finished):
     out, results = finished
-    assert results["sample"]["files"] == ["config.json", "model.safetensors"]
-    model, _ = load_llama(out / "model")
-    assert model.embed_tokens.num_embeddings == 320
+    assert results["sample"]["files"] == sorted(path.name for path in (out / "model").iterdir())
+    assert {"tokenizer.json", "README.md", "byteproxy.json"} < set(results["sample"]["files"])
+    model, context = load_llama(out / "model")
+    assert (model.embed_tokens.num_embeddings, context) == (320, STUDY.shape.passage_bytes)
+    assert f"{results['arms']['proxy']['validation'][-1]['raw_bpb']:.4f}" in (out / "model" / "README.md").read_text()
+
+
+def test_the_model_is_what_export_writes(finished, tmp_path):
+    out, _ = finished
+    export_run(read_run(out / "arms" / "proxy"), tmp_path / "model")
+    mine, theirs = (
+        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (out / "model", tmp_path / "model")
+    )
+    assert mine == theirs
 
 
 def test_the_same_study_gives_the_same_figures_and_a_finished_one_starts_clean(finished, tmp_path):
@@ -111,7 +124,8 @@ def test_the_same_study_gives_the_same_figures_and_a_finished_one_starts_clean(f
 
 
 @pytest.mark.parametrize(
-    "where", ["prepare the corpus", "encode the corpus", "train bytes", "train proxy", "score proxy"]
+    "where",
+    ["prepare the corpus", "encode the corpus", "train bytes", "train proxy", "score proxy", "write a sample"],
 )
 def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, where):
     _, results = finished
@@ -134,6 +148,15 @@ def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, whe
     resumed = run_study(STUDY, toy_documents, tmp_path)
     assert resumed["resumed"]
     assert figures(resumed) == figures(results)
+
+
+def test_what_a_killed_export_left_is_cleared(tmp_path):
+    (tmp_path / "demo.toml").write_text("minutes = 3\n")
+    (tmp_path / ".model.partial").mkdir()
+    (tmp_path / ".model.partial" / "config.json").write_text("{}")
+    with study_folder.claimed(tmp_path, STUDY) as going_on:
+        assert not going_on
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "demo.toml"]
 
 
 def test_the_compressors_cost_is_that_of_all_attempts(tmp_path):

@@ -60,7 +60,7 @@ def demo(
     console.print(f"\n{results['verdict']}\n", markup=False)
     sample = results["sample"]
     console.print(
-        f"The {sample['arm']} arm, from a folder with {' and '.join(sample['files'])} only, writes:\n", markup=False
+        f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:\n", markup=False
     )
     console.print(sample["prompt"], style="dim", end="", markup=False)
     console.print(sample["continuation"], markup=False)

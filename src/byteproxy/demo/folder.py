@@ -42,10 +42,7 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
 
 def _clear(out: Path) -> None:
     """Settings go last, so that a kill in between still leaves a folder known as ours."""
-    for path in out.glob(".*.partial"):
-        path.unlink()
-    for name in reversed(_PARTS):
-        path = out / name
+    for path in [*out.glob(".*.partial"), *(out / name for name in reversed(_PARTS))]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

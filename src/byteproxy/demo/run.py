@@ -4,7 +4,7 @@ The folder of a study:
 
     demo.toml     what was asked for            corpus/    the prepared corpus, see `store`
     budget.json   FLOPs of each arm             views/     the compressor, needed for training only
-    arms/<name>/  a run each, see `train`       model/     the sample's model: raw bytes only, no compressor
+    arms/<name>/  a run each, see `train`       model/     the sample's model as `byteproxy export` writes it
     results.json  all figures                   report.html
 
 Every stage finds what is already there, so a stopped study goes on where it was; a folder that was begun with other
@@ -12,6 +12,7 @@ settings, or is finished, is started clean. Only one study works in a folder at 
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -27,7 +28,8 @@ from byteproxy.demo.verdict import verdict
 from byteproxy.evaluate.bpb import Scored, raw_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.export.llama import load_llama
+from byteproxy.export.run import export_run
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.utf8 import characters
 from byteproxy.generate.writer import Writer
@@ -43,6 +45,7 @@ from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
@@ -70,7 +73,7 @@ def run_study(
                 scored[name] = _score(study, trainer, held_out, progress)
             arms[name] = _arm_figures(trainer, scored[name])
             if name == study.sample.arm:
-                export_llama(trainer.model, study.shape.passage_bytes, out / "model")
+                _export(trainer.folder, out / "model")
         ppmd = ppmd_bpb(held_out)
         results = {
             "byteproxy": byteproxy.__version__,
@@ -229,6 +232,12 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
         "curve": [line for line in lines if "loss" in line],
         "validation": [line for line in lines if "raw_bpb" in line],
     }
+
+
+def _export(run: Path, out: Path) -> None:
+    """A run's model as a folder of its own, in place of what a stopped demo left: the folder is the demo's."""
+    shutil.rmtree(out, ignore_errors=True)
+    export_run(read_run(run), out)
 
 
 def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
