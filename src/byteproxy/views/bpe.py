@@ -307,8 +307,12 @@ def _check(content: Any) -> None:
     model = content["model"] if isinstance(content, dict) and isinstance(content.get("model"), dict) else {}
     if model.get("type", "BPE") != "BPE" or not isinstance(model.get("vocab"), dict) or "merges" not in model:
         raise ValueError("its model is not BPE")
-    if steps_of(content.get("normalizer"), "normalizers"):
-        raise ValueError("it has a normalizer, so its symbols would not be the text's own bytes")
+    if steps := steps_of(content.get("normalizer"), "normalizers"):
+        kinds = ", ".join(str(step.get("type")) for step in steps)
+        raise ValueError(
+            f"its normalizer, {kinds}, may change a text, so its symbols would not be its own bytes; a copy of it "
+            'with "normalizer": null can be one, with the same symbols for all text that the normalizer leaves as it is'
+        )
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
             raise ValueError(f"its model uses {option}")
