@@ -15,8 +15,8 @@ import numpy as np
 
 from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.evaluate.bpb import raw_bpb
 from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.config import ModelConfig
@@ -83,7 +83,7 @@ def measure(say: Callable[[str], None]) -> dict:
 
 def _curve(config: TrainConfig, store: Store, texts: list[bytes], folder: Path) -> list[tuple[float, float]]:
     trainer = Trainer(config, store, folder)
-    trainer.run(lambda model: {"raw_bpb": raw_bpb(model, trainer.stream.vocab, texts, 512, 256).bpb})
+    trainer.run(lambda model: {"raw_bpb": score(model, texts, 512, 256).bpb})
     lines = read(folder / "metrics.jsonl")
     return [(line["seconds"], line["raw_bpb"]) for line in lines if "raw_bpb" in line]
 

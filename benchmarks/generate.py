@@ -9,8 +9,10 @@ writes after held-out prompts; copying is off. Outputs with under 50 % distinct
 8-grams are left out, from both sides, and counted: who repeats himself is easily guessed.
 `vs_tokens`: the same model's bytes a second, temperature 0.7, over those of a model of BPE tokens with the same trunk,
 whose weights are random; bytes per token are those of held-out text.
-`score_vs_train_forward`: bytes a second of `raw_bpb` over positions a second of the training forward pass with its
-loss, uncompiled both, on the same documents; `score_padding`: the share of what attention computes that is padding.
+`score_vs_train_forward`: positions a second of `score` over those of the training forward pass with its loss, both
+uncompiled, on the same windows and as many at once, in the order in which they come there: of `long` texts, and of
+`short` ones of 16 to 320 bytes, mixed, these over the pass on long ones too; `score_padding`: the share of what
+attention computes in scoring that is padding.
 Sides alternate; a ratio is the median over rounds, with the quartiles beside it.
 """
 
@@ -26,16 +28,16 @@ import torch
 
 from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.evaluate.bpb import raw_bpb, windows_over
 from byteproxy.export.llama import export_llama
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import Drafts
 from byteproxy.generate.product import Matrix
+from byteproxy.generate.score import TOGETHER, score, windows_over
 from byteproxy.generate.writer import Writer
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
-from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.attention.layout import Layout, layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, losses
@@ -247,24 +249,52 @@ def _distinct(text: bytes) -> float:
 
 
 def _scoring(model: Transformer, texts: list[bytes]) -> dict:
-    texts = [text[:4000] for text in texts[:10]]
-    total = sum(map(len, texts))
-    sizes = windows_over([len(text) for text in texts], CONTEXT, CONTEXT)
-    lengths = sizes.end - sizes.start
-    layout = layout_of(lengths)
-    ids = torch.from_numpy(byte_ids(b"".join(texts)))
-    shown = Positions(ids, ids, torch.zeros_like(ids))
+    long = [text[:2000] for text in texts[:10]]
+    ends = np.cumsum(np.random.default_rng(0).integers(16, 321, 120)).tolist()
+    text = b"".join(texts)
+    short = [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    layouts: dict[str, list[Layout]] = {"long": [], "short": []}
+    reading: list[Layout] = []
+
+    def scored(name: str, some: list[bytes]) -> None:
+        reading.clear()
+        score(model, some, CONTEXT, CONTEXT)
+        layouts[name] = list(reading)
+
+    sides: dict[str, Callable[[], object]] = {}
+    for name, some in (("long", long), ("short", short)):
+        sides[name] = lambda name=name, some=some: scored(name, some)
+        sides[f"{name}_forward"] = _train_forward(model, some)
+    hook = model.register_forward_pre_hook(lambda _, given: reading.append(given[1]))
+    seconds = _alternate(sides)
+    hook.remove()
+    figures = {"score_vs_train_forward": {}, "score_padding": {}}
+    for name in ("long", "short"):
+        figures["score_vs_train_forward"][name] = _ratio(seconds[f"{name}_forward"], seconds[name])
+        computed = sum(bucket.documents * bucket.length for one in layouts[name] for bucket in one.buckets)
+        figures["score_padding"][name] = round(1 - sum(sum(one.lengths) for one in layouts[name]) / computed, 4)
+    as_short = seconds["long_forward"] * sum(map(len, short)) / sum(map(len, long))
+    figures["score_vs_train_forward"]["short_vs_long_forward"] = _ratio(as_short, seconds["short"])
+    return figures
+
+
+def _train_forward(model: Transformer, texts: list[bytes]) -> Callable[[], None]:
+    """The training forward pass with its loss over windows of texts as they come, as many at once as scoring reads."""
+    windows = windows_over([len(text) for text in texts], CONTEXT, CONTEXT)
+    sizes = windows.end - windows.start
+    batch_of = np.cumsum(sizes) // TOGETHER
+    ids = byte_ids(b"".join(texts)).copy()
+    steps = []
+    for batch in np.unique(batch_of):
+        own = torch.from_numpy(ids[np.repeat(batch_of, sizes) == batch])
+        steps.append((own, layout_of(sizes[batch_of == batch]), Positions(own, own, torch.zeros_like(own))))
 
     def forward() -> None:
         with torch.no_grad():
-            losses(model, model(ids, layout), shown, Vocab(), Objective(), 0.0)
+            for own, layout, shown in steps:
+                losses(model, model(own, layout), shown, Vocab(), Objective(), 0.0)
 
-    seconds = _alternate({"score": lambda: raw_bpb(model, Vocab(), texts, CONTEXT, CONTEXT), "forward": forward})
-    computed = sum(bucket.documents * bucket.length for bucket in layout.buckets)
-    return {
-        "score_vs_train_forward": _ratio(seconds["forward"], seconds["score"]),
-        "score_padding": round(1 - total / computed, 4),
-    }
+    return forward
 
 
 def _alternate(sides: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:

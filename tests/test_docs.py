@@ -1,15 +1,29 @@
 """The examples of docs/, run as they stand."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tests.mixture.corpora import corpus as make_corpus
+from tests.toy_corpus import toy_store
 
 from byteproxy.mixture.batches import BatchDataset, Batches
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import BYTES
+from byteproxy.model.config import ModelConfig
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.trainer import Trainer
 
-PAGE = Path(__file__).parents[1] / "docs" / "other_trainers.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "other_trainers.md"
+
+
+def blocks_of(page):
+    return [
+        compile(block, str(page), "exec") for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +31,14 @@ def ran(tmp_path_factory):
     """What the example leaves behind, run in a folder with a corpus."""
     folder = tmp_path_factory.mktemp("example")
     make_corpus(folder / "corpus")
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = blocks_of(PAGE)
     assert len(blocks) == 2
     names: dict = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # Loader processes are forked from here and need nothing but the stream.
         for block in blocks:
-            exec(compile(block, str(PAGE), "exec"), names)
+            exec(block, names)
     return names
 
 
@@ -53,3 +67,17 @@ def test_transformers_keeps_documents_apart(ran):
     nats = torch.nn.functional.cross_entropy(out.logits[targets >= 0], targets[targets >= 0])
     assert out.loss.item() == pytest.approx(nats.item(), rel=1e-4)
     assert int((targets >= 0).sum()) == batch.step_targets
+
+
+def test_scoring(tmp_path, monkeypatch):
+    store, config = toy_store(tmp_path / "corpus")[0], TrainConfig(stop="1 steps", compile=False, mixture=BYTES)
+    config = replace(config, model=ModelConfig(width=16, layers=1, heads=2, ffn=24), shape=Shape(2, 128, 100))
+    trainer = Trainer(config, store, tmp_path / "runs" / "first")
+    trainer.run()
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks_of(DOCS / "scoring.md"):
+        exec(block, names)
+    assert names["scored"].bytes.tolist() == [12, 0, 2]
+    assert names["likeliest"] in names["choices"]
+    assert names["bits"].shape == (len(b"banana"),)

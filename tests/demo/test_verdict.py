@@ -3,7 +3,7 @@
 import numpy as np
 
 from byteproxy.demo.verdict import verdict
-from byteproxy.evaluate.bpb import Scored
+from byteproxy.generate.score import Scored
 
 SIZES = np.full(100, 1000)
 NOISE = np.tile([30.0, -30.0, 10.0, -10.0], 25)

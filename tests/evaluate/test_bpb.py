@@ -1,4 +1,4 @@
-"""Every byte is scored exactly once, and costs what a slow loop over single predictions says."""
+"""Every symbol of a view is scored exactly once, and costs what a slow loop over single predictions says."""
 
 import math
 
@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.errors import InputError
-from byteproxy.evaluate import bpb
-from byteproxy.evaluate.bpb import raw_bpb, raw_byte_bits, view_bpb, view_byte_bits, windows_over
+from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
+from byteproxy.generate import score as score_module
 from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
@@ -29,68 +28,6 @@ def model():
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
-
-
-@settings(max_examples=300)
-@given(lengths=st.lists(st.integers(0, 200), max_size=5), window=st.integers(1, 60), share=st.floats(0.01, 1))
-def test_windows_score_every_byte_once_with_the_promised_context(lengths, window, share):
-    stride = max(1, int(window * share))
-    scored = [np.zeros(length, int) for length in lengths]
-    for document, start, end, scored_from in zip(*windows_over(lengths, window, stride), strict=True):
-        assert 0 <= start <= scored_from < end <= lengths[document]
-        assert end - start <= window
-        assert scored_from == 0 or scored_from - start >= window - stride
-        scored[document][scored_from:end] += 1
-    assert all((counts == 1).all() for counts in scored)
-
-
-def slow_bits(model, text, window, stride):
-    """One prediction at a time: for each byte, the window that scores it, read up to that byte, full softmax masked."""
-    bits, start, end = [], 0, min(window, len(text))
-    for place in range(len(text)):
-        while place >= end:
-            start += stride
-            end = min(start + window, len(text))
-        symbols = torch.tensor([opening(0), *(64 + b for b in text[start:place])])
-        layout = layout_of(np.array([len(symbols)]))
-
-        def attend(_, q, k, v, layout=layout):
-            return dense.attend(q, k, v, layout)
-
-        hidden = model.hidden(symbols, layout.positions_N, attend)[-1]
-        logits = (model.lm_head.weight @ hidden).detach().double()
-        logits[SPECIALS + 256 :] = -math.inf
-        bits.append(-float(logits.log_softmax(0)[SPECIALS + text[place]]) / math.log(2))
-    return np.array(bits)
-
-
-@pytest.mark.parametrize(("window", "stride"), [(8, 8), (8, 3), (16, 1), (100, 50)])
-def test_bits_are_those_of_a_slow_loop(model, monkeypatch, window, stride):
-    monkeypatch.setattr(bpb, "BATCH", 40)
-    texts = [b"def f(x):\n    return x + 1\n", b"", b"\xff", bytes(range(60))]
-    scored = raw_bpb(model, VOCAB, texts, window, stride)
-    assert scored.bytes.tolist() == [len(text) for text in texts]
-    for bits, text in zip(scored.bits, texts, strict=True):
-        slow = slow_bits(model, text, window, stride)
-        assert bits == pytest.approx(slow.sum(), rel=1e-5)
-        assert raw_byte_bits(model, VOCAB, text, window, stride) == pytest.approx(slow, rel=1e-4)
-    assert scored.bpb == pytest.approx(scored.bits.sum() / sum(map(len, texts)))
-
-
-def test_a_model_that_knows_nothing_pays_for_320_rows(model):
-    blank = Transformer(model.config, VOCAB.size)  # its head starts at zero
-    assert raw_bpb(blank, VOCAB, [b"x" * 1000], 64, 32).bpb == pytest.approx(math.log2(320), rel=1e-5)
-
-
-def test_progress_ends_at_all_bytes(model):
-    seen = []
-    raw_bpb(model, VOCAB, [b"abc" * 50, b"d"], 16, 8, lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (151, 151)
-
-
-def test_a_stride_beyond_the_window_would_skip_bytes():
-    with pytest.raises(InputError, match="stride"):
-        windows_over([10], 4, 5)
 
 
 class Toy:
@@ -163,7 +100,7 @@ def unit_of_ends(begins, spans, at):
     ("window", "stride", "inputs"), [(8, 8, "symbols"), (12, 5, "symbols"), (12, 5, "positions"), (30, 20, "mean")]
 )
 def test_bits_of_a_view_are_those_of_a_slow_loop(monkeypatch, window, stride, inputs):
-    monkeypatch.setattr(bpb, "BATCH", 40)
+    monkeypatch.setattr(score_module, "TOGETHER", 40)
     torch.manual_seed(1)
     config = ModelConfig(width=16, layers=2, heads=2, ffn=24, inputs=inputs, soft_cap=3.0)
     rows = FIRST_SYMBOL if config.composed else VOCAB.size
@@ -196,30 +133,18 @@ def test_bits_of_bytes_are_an_even_share_of_their_units(text, window, share, lon
     """In closed form for a model that knows nothing: a unit's symbols over its bytes."""
     blank = Transformer(ModelConfig(width=8, layers=1, heads=1, ffn=8), VOCAB.size)
     stride = max(1, int(window * share))
-    assert raw_byte_bits(blank, VOCAB, text, window, stride) == pytest.approx(np.full(len(text), math.log2(320)))
     for halves in (False, True):
         view = Toy(longest, halves)
         spans = view.encode(text).span_bytes
         expected = np.repeat((1 + halves) * math.log2(164) / spans[spans > 0], spans[spans > 0])
-        found = view_byte_bits(blank, VOCAB, 1, view, text, window, stride)
-        assert found.shape == (len(text),)
+        found, none = view_byte_bits(blank, VOCAB, 1, view, [text, b""], window, stride)
+        assert (found.shape, none.shape) == ((len(text),), (0,))
         assert found == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(9, 4), (30, 20)])
 def test_bits_of_bytes_sum_to_those_of_the_text(model, window, stride):
-    for text in TEXTS:
-        assert raw_byte_bits(model, VOCAB, text, window, stride).sum() == pytest.approx(
-            raw_bpb(model, VOCAB, [text], window, stride).bits[0], rel=1e-6
-        )
-        for view in (Toy(), Toy(40), Toy(halves=True)):
-            spread = view_byte_bits(model, VOCAB, 1, view, text, window, stride)
-            assert spread.sum() == pytest.approx(view_bpb(model, VOCAB, 1, view, [text], window, stride).bits[0])
-
-
-def test_a_soft_cap_is_part_of_the_raw_figure(model):
-    capped = Transformer(ModelConfig(width=16, layers=2, heads=2, ffn=24, soft_cap=0.1), VOCAB.size)
-    capped.load_state_dict(model.state_dict())
-    bits = raw_bpb(capped, VOCAB, [bytes(range(60))], 16, 8).bpb
-    assert abs(bits - math.log2(320)) < 0.2 / math.log(2), "no logit is further than 0.1 from 0"
-    assert abs(raw_bpb(model, VOCAB, [bytes(range(60))], 16, 8).bpb - bits) > 0.05
+    for view in (Toy(), Toy(40), Toy(halves=True)):
+        spread = view_byte_bits(model, VOCAB, 1, view, TEXTS, window, stride)
+        summed = view_bpb(model, VOCAB, 1, view, TEXTS, window, stride).bits
+        assert [one.sum() for one in spread] == pytest.approx(summed)

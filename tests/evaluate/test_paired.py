@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from byteproxy.evaluate import paired
-from byteproxy.evaluate.bpb import Scored
 from byteproxy.evaluate.paired import grouped, paired_difference
+from byteproxy.generate.score import Scored
 
 
 def scored(bits, sizes):

@@ -122,11 +122,13 @@ def test_pairs_fit_into_a_row(store):
         sampled(run, "train", 1)
 
 
-def test_batches_hold_all_passages_in_order(store, monkeypatch):
+def test_batches_hold_all_passages_once_and_like_lengths_together(store, monkeypatch):
     run = run_of(config_of(store), store)
     passages = sampled(run, "train", 30)
-    monkeypatch.setattr("byteproxy.evaluate.passages.BATCH", 600)
+    monkeypatch.setattr("byteproxy.evaluate.passages.TOGETHER", 600)
     parts = batches(passages, [1, 0])
-    assert [one for part in parts for one in part] == passages
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(passages)))
     assert len(parts) > 2
-    assert all(documents_of(part, [1, 0]).rows.lengths.sum() < 1200 for part in parts)
+    lengths = [documents_of([passages[at] for at in part], [1, 0]).rows.lengths for part in parts]
+    assert all(own.sum() < 1200 for own in lengths)
+    assert (np.diff(np.concatenate(lengths)) >= 0).all()

@@ -12,12 +12,13 @@ from tests.toy_corpus import toy_store
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.evaluate.bpb import Scored, raw_bpb, view_bpb
+from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.evaluate.loaded import Run, model_for
 from byteproxy.evaluate.paired import paired_difference
-from byteproxy.evaluate.run_bpb import bpb_figures, common_text, notes, score, stride_of
+from byteproxy.evaluate.run_bpb import bpb_figures, common_text, notes, run_scores, stride_of
 from byteproxy.evaluate.run_tables import differences_table, parts_table, runs_table
+from byteproxy.generate.score import Scored, score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.config import ModelConfig
@@ -53,7 +54,7 @@ def run_of(store, name="run", config=CONFIG, seed=0):
 
 
 def figures_of(runs, documents):
-    return bpb_figures(runs, documents, [score(run, documents, stride_of(run, None)) for run in runs])
+    return bpb_figures(runs, documents, [run_scores(run, documents, stride_of(run, None)) for run in runs])
 
 
 def test_figures_are_those_of_the_scores(store):
@@ -61,7 +62,7 @@ def test_figures_are_those_of_the_scores(store):
     documents = common_text([run], "test", 3000, 700)
     texts = [one.text for one in documents]
     figures = figures_of([run], documents)
-    raw = raw_bpb(run.model, run.vocab, texts, 80, 40)
+    raw = score(run.model, texts, 80, 40)
     view = view_bpb(run.model, run.vocab, 1, store.view("bpe-300"), texts, 80, 40)
     own = figures["runs"]["run"]
     assert (own["raw_bpb"], own["view_bpb"]) == (raw.bpb, {"bpe-300": view.bpb})
@@ -99,7 +100,7 @@ def test_the_first_run_is_compared_with_each_other_one(store):
     runs = [run_of(store, name, seed=seed) for seed, name in enumerate(("a", "b", "c"))]
     documents = common_text(runs, "test", 5000, 700)
     figures = figures_of(runs, documents)
-    scored = {run.name: score(run, documents, 40).raw for run in runs}
+    scored = {run.name: run_scores(run, documents, 40).raw for run in runs}
     for one, other in zip(figures["differences"], ("b", "c"), strict=True):
         assert (one["run"], one["against"], one["of"], one["against_of"]) == ("a", other, "raw", "raw")
         found = paired_difference(scored["a"], scored[other])

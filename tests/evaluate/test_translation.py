@@ -128,7 +128,7 @@ def prompts(passage, context, representation):
 
 @pytest.mark.parametrize(("context", "target"), [(None, RAW), (None, 1), (1, RAW), (RAW, 1)])
 def test_bits_are_those_of_a_slow_reader(store, monkeypatch, context, target):
-    monkeypatch.setattr(passages_module, "BATCH", 100)
+    monkeypatch.setattr(passages_module, "TOGETHER", 100)
     run = random_run(CONFIG, store)
     passages = sampled(run, "train", 9)
     found = written(run, passages, [target] if context is None else [context, target])
@@ -223,7 +223,7 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
     run = random_run(CONFIG, store)
     passages = sampled(run, "train", 7)
     whole = pooled(run, passages, 1)
-    monkeypatch.setattr(passages_module, "BATCH", 40)
+    monkeypatch.setattr(passages_module, "TOGETHER", 40)
     parts = pooled(run, passages, 1)
     assert parts == pytest.approx(whole, abs=1e-5)
     for number, passage in enumerate(passages):

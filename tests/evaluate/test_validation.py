@@ -7,9 +7,10 @@ import torch
 from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.bpb import raw_bpb, view_bpb
+from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.validation import validate_with
+from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.config import ModelConfig
@@ -51,7 +52,7 @@ def test_figures_are_those_of_both_scores(store):
     model, figures = measured(CONFIG, store)
     vocab = stream_of(CONFIG, store).vocab
     texts = held_out_texts(store, "validation", 1500, 400)
-    assert figures["raw_bpb"] == raw_bpb(model, vocab, texts, 100, 50).bpb
+    assert figures["raw_bpb"] == score(model, texts, 100, 50).bpb
     bpe, nibbles = (
         view_bpb(model, vocab, number, store.view(name), texts, 100, 50).bpb
         for number, name in ((1, "bpe-300"), (2, "nibbles"))

@@ -11,9 +11,9 @@ from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
-from byteproxy.evaluate.bpb import raw_bpb
 from byteproxy.export.llama import export_llama, load_llama
 from byteproxy.export.start import fitted, start_from
+from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
@@ -106,7 +106,7 @@ def test_training_teaches_it_bytes(made, tmp_path):
     """And what `--resume` would begin with is what was imported."""
     folder, store, _ = made
     texts = [document.text for document in store.documents("validation")]
-    before, stream = begun(made)
+    before, _ = begun(made)
     config = config_of(made)
     trainer = Trainer(config, store, tmp_path / "run")
     start_from(trainer.model, trainer.stream.vocab, folder / "llama")
@@ -114,7 +114,7 @@ def test_training_teaches_it_bytes(made, tmp_path):
     kept = read_run(tmp_path / "run").model.state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in before.state_dict().items())
     trainer.run()
-    was, now = (raw_bpb(one.eval(), stream.vocab, texts, 120, 60).bpb for one in (before, trainer.model))
+    was, now = (score(one.eval(), texts, 120, 60).bpb for one in (before, trainer.model))
     assert now < was - 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention import backend, dense, documents, flex, sdpa, varlen
-from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.attention.layout import layout_of, together
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=8)
@@ -157,3 +157,42 @@ def test_layout_places_every_position_once(lengths):
     padding = len(layout.into_M) - len(filled)
     assert padding <= 31 * len(lengths)
     assert all(bucket.documents.bit_count() == 1 and bucket.length % 32 == 0 for bucket in layout.buckets)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=12))
+@example(lengths=list(range(1, 700)))
+def test_a_fine_layout_pads_each_document_under_a_tenth_to_few_lengths(lengths):
+    layout, coarse = (layout_of(np.array(lengths), fine=fine) for fine in (True, False))
+    assert sorted(layout.into_M[layout.into_M >= 0].tolist()) == list(range(sum(lengths)))
+    assert layout.into_M[layout.back_N].tolist() == list(range(sum(lengths)))
+    at, found = 0, {}
+    for bucket in layout.buckets:
+        slots = layout.into_M[at : (at := at + bucket.documents * bucket.length)].view(bucket.documents, bucket.length)
+        for own in (slots >= 0).sum(1).tolist():
+            assert own <= bucket.length < own / 0.9
+            found[own] = bucket.length
+    assert len(set(found.values())) <= 19 + 40 + len({bucket.length for bucket in coarse.buckets})
+    if min(lengths) >= 320:
+        assert layout.buckets == coarse.buckets
+
+
+def test_a_fine_layout_is_attended_as_any():
+    def fine(q, k, v, layout):
+        return documents.attend(q, k, v, layout_of(np.array(layout.lengths), fine=True))
+
+    for lengths in ([1, 17, 33], [90, 5, 20, 20], [130, 131, 200]):
+        assert_like_the_oracle(fine, lengths)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 50), max_size=30), positions=st.integers(1, 120))
+def test_like_lengths_are_read_together(lengths, positions):
+    batches = together(np.array(lengths, np.int64), positions)
+    order = [number for batch in batches for number in batch.tolist()]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[number] for number in order] == sorted(lengths)
+    for batch in batches:
+        own = [lengths[number] for number in batch]
+        assert sum(own) < positions + max(own)
+    assert len(batches) <= 1 + sum(lengths) // positions

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.study.toys import VALUES, recipe
 
-from byteproxy.evaluate.bpb import Scored
+from byteproxy.generate.score import Scored
 from byteproxy.study.cells import Cells, Done
 from byteproxy.study.compare import against, differences, fits
 from byteproxy.study.queue import Job, Key

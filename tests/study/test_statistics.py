@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from byteproxy.evaluate.bpb import Scored
 from byteproxy.evaluate.paired import paired_difference
+from byteproxy.generate.score import Scored
 from byteproxy.study.fits import fitted, read_at
 from byteproxy.study.statistics import paired_by_document, paired_by_seed, t_interval
 

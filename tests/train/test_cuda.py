@@ -7,7 +7,8 @@ import pytest
 import torch
 from tests.toy_corpus import toy_documents, toy_store
 
-from byteproxy.evaluate.bpb import raw_bpb, view_bpb
+from byteproxy.evaluate.bpb import view_bpb
+from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.config import ModelConfig
@@ -68,7 +69,7 @@ def test_losses_and_scores_are_those_of_a_cpu(store, tmp_path, kind, dtype, tole
     texts = [document.text for document in toy_documents(4, seed=9)]
     here.model.load_state_dict({name: one.cpu() for name, one in there.model.state_dict().items()})
     vocab = here.stream.vocab
-    scores = [raw_bpb(trainer.model, vocab, texts, 100, 50).bits for trainer in (there, here)]
+    scores = [score(trainer.model, texts, 100, 50).bits for trainer in (there, here)]
     np.testing.assert_allclose(*scores, rtol=tolerance)
     if config.views and config.objective.symbols:
         view = store.view("bpe-300")

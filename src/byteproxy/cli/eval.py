@@ -46,7 +46,7 @@ def bpb(
         json: End the output with all figures, of each document too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_bpb import bpb_figures, common_text, score, stride_of
+    from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of
     from byteproxy.evaluate.run_tables import about, differences_table, parts_table, runs_table
 
     people = console(json)
@@ -54,7 +54,7 @@ def bpb(
     strides = [stride_of(run, stride) for run in loaded]
     documents = common_text(loaded, side, most_bytes, document_bytes)
     opened = _remembered(loaded, side, "eval bpb", [_counts(documents, "documents")] * len(loaded), people)
-    scores = [score(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
+    scores = [run_scores(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
     results = {"side": side, **bpb_figures(loaded, documents, scores), "opened": opened}
     people.print(f"\n{about(results)}\n", markup=False, soft_wrap=True)
     people.print(runs_table(results))

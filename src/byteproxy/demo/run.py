@@ -25,12 +25,12 @@ from byteproxy.demo.folder import claimed
 from byteproxy.demo.recipe import Study
 from byteproxy.demo.report import write_report
 from byteproxy.demo.verdict import verdict
-from byteproxy.evaluate.bpb import Scored, raw_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.export.llama import load_llama
 from byteproxy.export.run import export_run
 from byteproxy.generate.choice import Sampling
+from byteproxy.generate.score import Scored, score
 from byteproxy.generate.utf8 import characters
 from byteproxy.generate.writer import Writer
 from byteproxy.mixture.schedule import Mixture
@@ -206,9 +206,7 @@ def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Pa
 
 
 def _score(study: Study, trainer: Trainer, texts: list[bytes], progress: Progress) -> Scored:
-    return raw_bpb(
-        trainer.model, trainer.stream.vocab, texts, study.shape.passage_bytes, study.scoring.stride, progress
-    )
+    return score(trainer.model, texts, study.shape.passage_bytes, study.scoring.stride, progress=progress)
 
 
 def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:

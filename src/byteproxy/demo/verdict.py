@@ -1,7 +1,7 @@
 """What the figures say, in a sentence or two."""
 
-from byteproxy.evaluate.bpb import Scored
 from byteproxy.evaluate.paired import paired_difference
+from byteproxy.generate.score import Scored
 from byteproxy.study.units import percent
 
 

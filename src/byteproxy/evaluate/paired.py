@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byteproxy.evaluate.bpb import Scored
+from byteproxy.generate.score import Scored
 
 _CHOSEN = 1 << 22  # documents drawn at a time, over all draws
 

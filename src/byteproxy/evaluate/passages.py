@@ -15,15 +15,14 @@ import torch
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
 from byteproxy.evaluate.loaded import Run
+from byteproxy.generate.score import TOGETHER
 from byteproxy.mixture.loader import NO_TARGET, Rows
 from byteproxy.mixture.spelling import Spelled
-from byteproxy.model.attention.layout import Layout, layout_of
+from byteproxy.model.attention.layout import Layout, layout_of, together
 from byteproxy.model.embedding import Spelling
 from byteproxy.progress import Progress, silent
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, length_column, start_column
 from byteproxy.vocab import EOS, byte_ids, closing, opening
-
-BATCH = 8192  # positions in one forward pass
 
 
 class Form(NamedTuple):
@@ -138,11 +137,10 @@ def documents_of(passages: Sequence[Passage], shown: Sequence[int]) -> Documents
     return Documents(rows, np.array(opened, np.int64), content)
 
 
-def batches(passages: Sequence[Passage], shown: Sequence[int]) -> list[list[Passage]]:
-    """The passages in order, so many at a time that their documents have about `BATCH` positions."""
-    sizes = [sum(3 + len(passage.forms[representation].ids) for representation in shown) for passage in passages]
-    number = np.cumsum(sizes) // BATCH
-    return [[passages[at] for at in np.flatnonzero(number == one).tolist()] for one in np.unique(number)]
+def batches(passages: Sequence[Passage], shown: Sequence[int]) -> list[np.ndarray]:
+    """Which passages are read at once: numbers of some with about `TOGETHER` positions, as in scoring."""
+    sizes = [1 + sum(2 + len(passage.forms[one].ids) for one in shown) for passage in passages]
+    return together(np.array(sizes, np.int64), TOGETHER)
 
 
 class Inputs(NamedTuple):
@@ -160,4 +158,4 @@ def inputs_of(run: Run, documents: Documents) -> Inputs:
     if run.config.model.composed:
         assert rows.spelled is not None, "documents of passages are spelled"
         spelling = Spelling(*(torch.from_numpy(one).to(device) for one in rows.spelled))
-    return Inputs(torch.from_numpy(rows.symbols).to(device), layout_of(rows.lengths, device), spelling)
+    return Inputs(torch.from_numpy(rows.symbols).to(device), layout_of(rows.lengths, device, fine=True), spelling)

@@ -29,8 +29,9 @@ class Retrieval(NamedTuple):
 def pooled(run: Run, passages: Sequence[Passage], representation: int) -> np.ndarray:
     """States of passages by layer, averaged over the positions of their content: float64 [layers + 1, passages, D]."""
     parts = []
-    for batch in batches(passages, [representation]):
-        documents = documents_of(batch, [representation])
+    found = batches(passages, [representation])
+    for batch in found:
+        documents = documents_of([passages[at] for at in batch], [representation])
         read = inputs_of(run, documents)
         device = read.symbols_N.device
         content = torch.from_numpy(documents.predicting + 1).to(device)  # what stands one further than it is predicted
@@ -42,7 +43,7 @@ def pooled(run: Run, passages: Sequence[Passage], representation: int) -> np.nda
             sums.index_add_(0, document, x_ND[content].float())
             layers.append((sums / counts[:, None]).double().cpu().numpy())
         parts.append(np.stack(layers))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1)[:, np.argsort(np.concatenate(found))]
 
 
 def _states(model: Transformer, read: Inputs) -> Iterator[torch.Tensor]:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
-from byteproxy.evaluate.bpb import Scored, raw_bpb, view_bpb
+from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.evaluate.held_out import held_out_documents
 from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.paired import Difference, grouped, paired_difference
 from byteproxy.evaluate.validation import shown_views
+from byteproxy.generate.score import Scored, score
 from byteproxy.progress import Stage, quietly
 
 COMPRESSORS: Mapping[str, Callable[[Sequence[bytes]], float]] = {"xz": xz_bpb, "zstd": zstd_bpb, "ppmd": ppmd_bpb}
@@ -69,13 +70,13 @@ def stride_of(run: Run, asked: int | None) -> int:
     return stride
 
 
-def score(run: Run, documents: Sequence[Document], stride: int, stage: Stage = quietly) -> RunScores:
+def run_scores(run: Run, documents: Sequence[Document], stride: int, stage: Stage = quietly) -> RunScores:
     """Score documents with a run's model; stride: in bytes (`stride_of`)."""
     texts = [document.text for document in documents]
     window = run.config.shape.passage_bytes
     views = {}
     with stage(f"{run.name}: raw", "B") as progress:
-        raw = raw_bpb(run.model, run.vocab, texts, window, stride, progress)
+        raw = score(run.model, texts, window, stride, progress=progress)
     if run.config.objective.symbols:
         for name, representation in shown_views(run.config).items():
             with stage(f"{run.name}: {name}", "symbols") as progress:

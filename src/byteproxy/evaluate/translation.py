@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Documents, Passage, batches, documents_of, inputs_of
-from byteproxy.model.loss import typed_bits
+from byteproxy.generate.score import bits_at
 from byteproxy.progress import Progress, silent
 from byteproxy.vocab import EOS, Vocab, closing
 
@@ -45,23 +45,25 @@ def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progres
     """
     parts = []
     done = 0
-    for batch in batches(passages, shown):
-        documents = documents_of(batch, shown)
+    found = batches(passages, shown)
+    for batch in found:
+        documents = documents_of([passages[at] for at in batch], shown)
         read = inputs_of(run, documents)
         parts.append(_judged(run, documents, run.model(*read), shown[-1]))
         done += len(batch)
         progress(done, len(passages))
-    return Written(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+    order = np.argsort(np.concatenate(found))
+    return Written(*(np.concatenate(one)[order] for one in zip(*parts, strict=True)))
 
 
 def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representation: int) -> Written:
     head, device = run.model.lm_head.weight, hidden_ND.device
     predicting = torch.from_numpy(documents.predicting).to(device)
-    targets = torch.from_numpy(documents.rows.targets).to(device)[predicting]
-    cost = typed_bits(hidden_ND[predicting], head, targets, representation, run.vocab, run.config.model.soft_cap)
-    bits = np.bincount(documents.document, cost.double().cpu().numpy(), minlength=len(documents.content))
+    targets = documents.rows.targets[documents.predicting]
+    cost = bits_at(run.model, run.vocab, hidden_ND, documents.predicting, targets, representation)
+    bits = np.bincount(documents.document, cost, minlength=len(documents.content))
     best = best_symbols(hidden_ND[predicting], head, representation, run.vocab)
-    hit = (best == targets).cpu().numpy()
+    hit = best.cpu().numpy() == targets
     right = _before_first_miss(hit, documents.content)
     last = best_symbols(hidden_ND[torch.from_numpy(documents.ending).to(device)], head, representation, run.vocab)
     ended = ((last == EOS) | (last == closing(representation))).cpu().numpy()

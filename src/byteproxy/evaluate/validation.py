@@ -8,8 +8,9 @@ distance: a view's figure is a bound of its own (see `bpb`), which is why a mode
 from collections.abc import Callable
 from typing import Any
 
-from byteproxy.evaluate.bpb import raw_bpb, view_bpb
+from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.generate.score import score
 from byteproxy.model.transformer import Transformer
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
@@ -48,7 +49,7 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
     stride = asked.stride or max(1, window // 2)
 
     def validate(model: Transformer) -> dict[str, Any]:
-        raw = raw_bpb(model, vocab, texts, window, stride).bpb
+        raw = score(model, texts, window, stride).bpb
         figures: dict[str, Any] = {"raw_bpb": raw}
         if views:
             compressed = {

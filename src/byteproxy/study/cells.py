@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from byteproxy.evaluate.bpb import Scored
+from byteproxy.generate.score import Scored
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Cell
 from byteproxy.study.run import HeldOut, scores

@@ -16,9 +16,10 @@ import numpy as np
 
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
-from byteproxy.evaluate.bpb import Scored, raw_bpb, raw_byte_bits, view_bpb, view_byte_bits
+from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.loaded import open_runs
+from byteproxy.generate.score import Scored, byte_bits, score
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
@@ -189,7 +190,7 @@ def _scored(job: Job, model: Transformer, vocab: Vocab, store: Store, texts: lis
     if job.view:
         found = view_bpb(model, vocab, 1, store.view(job.view), texts, window, stride, progress)
     else:
-        found = raw_bpb(model, vocab, texts, window, stride, progress)
+        found = score(model, texts, window, stride, progress=progress)
     model.train(training)
     return found
 
@@ -200,14 +201,12 @@ def _byte_bits(
     """Bits of every byte of some excerpts, by document."""
     model.eval()
     window, stride = job.config.shape.passage_bytes, job.scoring.stride
-    found = {}
-    for one in shown:
-        if job.view:
-            bits = view_byte_bits(model, vocab, 1, store.view(job.view), one.text, window, stride)
-        else:
-            bits = raw_byte_bits(model, vocab, one.text, window, stride)
-        found[one.id] = [round(float(bit), 4) for bit in bits]
-    return found
+    texts = [one.text for one in shown]
+    if job.view:
+        found = view_byte_bits(model, vocab, 1, store.view(job.view), texts, window, stride)
+    else:
+        found = byte_bits(model, texts, window, stride)
+    return {one.id: [round(float(bit), 4) for bit in bits] for one, bits in zip(shown, found, strict=True)}
 
 
 def viewed(job: Job, store: Store) -> dict[str, list[float]] | None:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from byteproxy.evaluate.bpb import Scored
 from byteproxy.evaluate.paired import Difference, paired_difference
+from byteproxy.generate.score import Scored
 
 CONFIDENCE = 0.95
 

@@ -3,6 +3,9 @@
 Documents are grouped by length into buckets and padded to the longest in theirs, at their ends, where causality alone
 hides the padding from every real position. Two index lists, each other's inverse, carry positions there and back.
 What only some backends need is made when the first of them asks.
+
+A training step is laid out as it comes: few documents, so coarse steps of length, or each would be a bucket of its own.
+Who may choose what is read at once takes documents of like lengths (`together`); then finer steps (`fine`) cost little.
 """
 
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 
 STEP = 32  # lengths are rounded up to multiples of this: little padding, few shapes, so few kernels to make and keep
+FINE = 10  # a fine step is at most this part of the shortest length that it rounds, so padding is under 1 in 11
 
 
 class Bucket(NamedTuple):
@@ -56,11 +60,25 @@ class Layout:
         return torch.from_numpy(ends.astype(np.int32)).to(self.positions_N.device)
 
 
-def layout_of(lengths: np.ndarray, device: torch.device | str = "cpu") -> Layout:
-    """The layout of documents of these lengths, laid end to end; every length at least 1."""
+def together(lengths: np.ndarray, positions: int) -> list[np.ndarray]:
+    """Which documents to read at once: numbers of documents of like lengths, the shortest first.
+
+    lengths: int64 [documents]. positions: about so many at once, more by less than a document, or one longer document.
+    """
+    order = np.argsort(lengths, kind="stable")
+    batch_of = np.cumsum(lengths[order]) // positions
+    return [batch for batch in np.split(order, np.flatnonzero(np.diff(batch_of)) + 1) if len(batch)]
+
+
+def layout_of(lengths: np.ndarray, device: torch.device | str = "cpu", fine: bool = False) -> Layout:
+    """The layout of documents of these lengths, laid end to end; every length at least 1.
+
+    fine: lengths below `FINE * STEP` are rounded up by less than a tenth of themselves, to some ten lengths an octave.
+    """
     starts = np.cumsum(lengths) - lengths
     positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
-    rounded = -(-lengths // STEP) * STEP
+    step = _fine_steps(lengths) if fine else STEP
+    rounded = -(-lengths // step) * step
     into, buckets = [], []
     for size in np.unique(rounded).tolist():
         slots = np.arange(size)[None, :]
@@ -75,6 +93,11 @@ def layout_of(lengths: np.ndarray, device: torch.device | str = "cpu") -> Layout
     carried = (torch.from_numpy(one).to(device) for one in (positions, into_slots, back))
     positions_N, into_M, back_N = carried
     return Layout(lengths.tolist(), positions_N, buckets, into_M, back_N, in_place)
+
+
+def _fine_steps(lengths: np.ndarray) -> np.ndarray:
+    """What to round each length up to multiples of: the largest power of two up to a tenth of it, 1 to `STEP`."""
+    return np.left_shift(1, np.log2(np.clip(lengths // FINE, 1, STEP)).astype(np.int64))
 
 
 def _by_powers_of_two(members: np.ndarray) -> Iterator[np.ndarray]:
