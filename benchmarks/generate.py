@@ -58,7 +58,7 @@ ROUNDS = 5
 STEPS = 120
 TOKENS = 4096
 SHAPE = ModelConfig(width=512, layers=6, heads=8, ffn=1408)
-TRAINED = ModelConfig(width=256, layers=4, heads=4, ffn=704, byte_heads=8)
+TRAINED = ModelConfig(width=256, layers=4, heads=4, ffn=704, byte_heads=8, byte_head_ngrams=(2, 3, 4, 5))
 
 
 def measure(say: Callable[[str], None]) -> dict:
@@ -82,7 +82,7 @@ def measure(say: Callable[[str], None]) -> dict:
         figures["vs_tokens"] = _against_tokens(model, context, train_texts, texts)
         say(str(figures))
         say("score ...")
-        figures |= _scoring(Transformer(replace(TRAINED, byte_heads=1), FIRST_SYMBOL), texts)
+        figures |= _scoring(Transformer(replace(TRAINED, byte_heads=1, byte_head_ngrams=()), FIRST_SYMBOL), texts)
     return figures
 
 
