@@ -61,9 +61,9 @@ def test_results_are_whole_and_written(finished):
         assert arm["positions"] == FEWEST_STEPS * 512
         assert arm["flops"] > 0
         assert arm["seconds"] > 0
-        assert [line["step"] for line in arm["validation"]] == [10, 20]
+        assert [line["step"] for line in arm["validation"]] == [4, 8]
     assert results["arms"]["bytes"]["compressed_share"]["segments"] == 0
-    assert results["arms"]["proxy"]["compressed_share"]["segments"] == pytest.approx(0.84, abs=0.12)  # a hundred coins
+    assert results["arms"]["proxy"]["compressed_share"]["segments"] == pytest.approx(0.84, abs=0.18)  # forty coins
     assert results["arms"]["bytes"]["raw_text_bytes_seen"] == results["arms"]["bytes"]["text_bytes_seen"]
     assert results["held_out_bytes"] == 4000
     assert json.loads((out / "results.json").read_text()) == results
@@ -137,7 +137,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, whe
                 return
             if not what.startswith("train"):
                 raise KeyboardInterrupt
-            if done == 9:
+            if done == 5:
                 os.kill(os.getpid(), signal.SIGINT)
 
         yield stop_halfway

@@ -50,7 +50,8 @@ from byteproxy.train.trainer import Trainer
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
 
-FEWEST_STEPS = 20  # of an arm, however small the budget is
+FEWEST_STEPS = 8  # of an arm, however small the budget is
+_APART = 4  # steps between two looks at validation text, at least
 
 
 def run_study(
@@ -176,7 +177,7 @@ def _equal_compute(
     for name, mixture in study.arms.items():
         config = _config(study, mixture, view, budget["dtype"])
         count = steps_for_flops(budget["flops"], config, store, FEWEST_STEPS)
-        every = max(1, -(-count // study.scoring.validations))
+        every = max(_APART, -(-count // study.scoring.validations))
         configs[name] = replace(config, stop=steps(count), validate_every=every)
     return configs, budget["flops"]
 
