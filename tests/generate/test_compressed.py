@@ -7,7 +7,7 @@ from tests.neural.models import random_model
 from tests.toy_corpus import toy_documents
 
 from byteproxy.errors import InputError
-from byteproxy.generate.choice import Noise, Sampling, scores
+from byteproxy.generate.choice import Noise, Sampling
 from byteproxy.generate.compressed import ViewWriter
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
@@ -55,8 +55,9 @@ def told(model, prompt, view, task, most, sampling, number=0):
             logits = (model.lm_head.weight[choices] @ hidden).float()
         if model.config.soft_cap:
             logits = model.config.soft_cap * torch.tanh(logits / model.config.soft_cap)
-        drawn = torch.from_numpy(noise.at(len(found), 1))[None] if sampling.temperature else None
-        best = int(scores(logits[None, None], sampling, drawn, None).argmax())
+        if sampling.temperature:
+            logits = logits / sampling.temperature + torch.from_numpy(noise.at(len(found), 1)[0])
+        best = int(logits.argmax())
         if best < 2:
             return found, "model"
         found.append(best - 2)

@@ -74,13 +74,14 @@ def test_guesses_are_those_of_the_loops(name, texts, count, temperature, seed, a
     model, rng = MODELS[name], np.random.default_rng(seed)
     heads = Heads(model)
     if anywhere:
-        heads._packed_JPIW = None
+        heads._packed = None
     hidden_BD = torch.from_numpy(rng.normal(size=(len(texts), 24)).astype(np.float32))
-    noise_BJC = torch.from_numpy(rng.gumbel(size=(len(texts), count, 258)).astype(np.float32))
+    noise_BJC = rng.gumbel(size=(len(texts), count, 258)).astype(np.float32)
     ids = [[opening(RAW), *byte_ids(text).tolist()] for text in texts]
     tail_BL = np.array([([0] * heads.reach + one)[len(one) :] for one in ids], np.int64)
-    found = heads.guesses(hidden_BD, tail_BL, count, Sampling(temperature), noise_BJC if temperature else None)
-    pairs = zip(hidden_BD, ids, noise_BJC, strict=True)
+    noise_MC = noise_BJC.reshape(-1, 258) if temperature else None
+    found = heads.guesses(hidden_BD, tail_BL, count, Sampling(temperature), noise_MC)
+    pairs = zip(hidden_BD, ids, torch.from_numpy(noise_BJC), strict=True)
     assert found == [slow(model, hidden, known, count, temperature, noise) for hidden, known, noise in pairs]
 
 

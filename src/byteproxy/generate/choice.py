@@ -1,6 +1,6 @@
 """Which byte comes next: from logits to a choice, with noise that is a function of where it falls.
 
-B documents, N positions, C choices: the two ways to end, then the 256 bytes. A draw is the largest of log p over
+M places, C choices: the two ways to end, then the 256 bytes. A draw is the largest of log p over
 temperature plus Gumbel noise (the Gumbel-max trick). The noise of a choice is a hash of (seed, document, place in what
 is written, choice), so a seed gives the same bytes however many are decided in one pass, and whichever other documents
 are written beside. At temperature 0 there is none, and the largest logit wins.
@@ -11,7 +11,6 @@ from functools import cache
 
 import numba as nb
 import numpy as np
-import torch
 
 from byteproxy.coins import hashed
 from byteproxy.errors import InputError
@@ -79,39 +78,81 @@ def _gumbel(key, place, count, choices):  # type: ignore[no-untyped-def]
     return made
 
 
-def scores(
-    logit_BNC: torch.Tensor, sampling: Sampling, noise_BNC: torch.Tensor | None, mask_BNC: torch.Tensor | None
-) -> torch.Tensor:
-    """What the choice is the largest of, float32 [B, N, C]; minus infinity where a choice is left out.
+def chosen(
+    logit_MC: np.ndarray,
+    sampling: Sampling,
+    noise_MC: np.ndarray | None = None,
+    mask_MC: np.ndarray | None = None,
+    soft_cap: float = 0.0,
+) -> tuple[list[int], list[bool]]:
+    """The choice at each of M places, and whether the second best was under 1e-4 behind, so that rounding may decide.
 
-    mask_BNC: 0, or minus infinity for what may not come, which takes no part in the shares of top-p and min-p either.
+    mask_MC: 0, or minus infinity for what may not come, which takes no part in the shares of top-p and min-p either.
+    soft_cap: logits are bent as in training: the order stays, but what a temperature divides does not.
     """
-    if mask_BNC is not None:
-        logit_BNC = logit_BNC + mask_BNC
-    if noise_BNC is None:
-        return logit_BNC
-    logit_BNC = logit_BNC / sampling.temperature
-    if sampling.min_p > 0:
-        least = logit_BNC.amax(-1, keepdim=True) + float(np.log(sampling.min_p))
-        logit_BNC = logit_BNC.masked_fill(logit_BNC < least, -torch.inf)
-    if sampling.top_p < 1:
-        share, order = logit_BNC.softmax(-1).sort(-1, descending=True)
-        beyond = share.cumsum(-1) - share >= sampling.top_p
-        logit_BNC = logit_BNC.masked_fill(torch.zeros_like(beyond).scatter_(-1, order, beyond), -torch.inf)
-    return logit_BNC + noise_BNC
+    nothing = np.zeros((0, logit_MC.shape[1]), np.float32)
+    choice_M, close_M = _chosen(
+        logit_MC,
+        soft_cap,
+        sampling.temperature,
+        sampling.top_p,
+        sampling.min_p,
+        nothing if noise_MC is None else noise_MC,
+        nothing if mask_MC is None else mask_MC,
+    )
+    return choice_M.tolist(), close_M.tolist()
 
 
-def chosen(score_BNC: torch.Tensor) -> tuple[list[list[int]], list[list[bool]]]:
-    """The choice at each position, and whether the second best was under 1e-4 behind, so that rounding may decide."""
-    best_BN2, place_BN2 = score_BNC.topk(2, -1)
-    close_BN = best_BN2[..., 0] - best_BN2[..., 1] < _TIE
-    return place_BN2[..., 0].tolist(), close_BN.tolist()
+@nb.njit(cache=True, nogil=True)
+def _chosen(logit_MC, soft_cap, temperature, top_p, min_p, noise_MC, mask_MC):  # type: ignore[no-untyped-def]
+    rows, choices = logit_MC.shape
+    choice_M, close_M = np.empty(rows, np.int64), np.empty(rows, np.bool_)
+    score_C = np.empty(choices, logit_MC.dtype)
+    cap, warmth = score_C.dtype.type(soft_cap), score_C.dtype.type(temperature)
+    for row in range(rows):
+        for choice in range(choices):
+            score = logit_MC[row, choice]
+            if cap > 0:
+                score = cap * np.tanh(score / cap)
+            if len(mask_MC):
+                score += mask_MC[row, choice]
+            score_C[choice] = score
+        if len(noise_MC):
+            score_C /= warmth
+            _cut(score_C, top_p, min_p)
+            score_C += noise_MC[row]
+        best, first, second = 0, -np.inf, -np.inf
+        for choice in range(choices):
+            if score_C[choice] > first:
+                best, first, second = choice, score_C[choice], first
+            elif score_C[choice] > second:
+                second = score_C[choice]
+        choice_M[row], close_M[row] = best, first - second < _TIE
+    return choice_M, close_M
+
+
+@nb.njit(cache=True, nogil=True)
+def _cut(score_C, top_p, min_p):  # type: ignore[no-untyped-def]
+    """Minus infinity for what min-p leaves out, and of the rest for what top-p does."""
+    most = score_C.max()
+    if min_p > 0:
+        least = most + np.log(min_p)
+        for choice in range(len(score_C)):
+            if score_C[choice] < least:
+                score_C[choice] = -np.inf
+    if top_p < 1:
+        share_C = np.exp(score_C - most)
+        left = top_p * share_C.sum()
+        for choice in np.argsort(-share_C):
+            if left <= 0:
+                score_C[choice] = -np.inf
+            left -= share_C[choice]
 
 
 @cache
-def utf8_masks() -> torch.Tensor:
-    """For `scores`, float32 [state, left, C]: texts end between characters only."""
+def utf8_masks() -> np.ndarray:
+    """For `chosen`, float32 [state, left, C]: texts end between characters only."""
     known = allowed()
     ends = np.zeros((*known.shape[:2], len(ENDS)), bool)
     ends[0] = True
-    return torch.from_numpy(np.where(np.concatenate([ends, known], -1), 0, -np.inf).astype(np.float32))
+    return np.where(np.concatenate([ends, known], -1), 0, -np.inf).astype(np.float32)

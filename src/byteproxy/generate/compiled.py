@@ -257,6 +257,13 @@ def ngram_rows(sequence_BT, first, place_BN, lengths_K, rows):  # type: ignore[n
 
 
 @nb.njit(cache=True)
+def add_ngrams(x_MD, tables, row_KM):  # type: ignore[no-untyped-def]
+    """Add to each position its rows of all tables, which are a tuple."""
+    for number in range(len(tables)):
+        add_rows(x_MD, tables[number], row_KM[number], 1.0)
+
+
+@nb.njit(cache=True)
 def add_rows(x_MD, table_RD, row_M, times):  # type: ignore[no-untyped-def]
     """Add so many times a row of a table to each position."""
     times = x_MD.dtype.type(times)

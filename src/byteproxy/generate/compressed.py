@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.generate.choice import Noise, Sampling, chosen, scores
+from byteproxy.generate.choice import Noise, Sampling, chosen
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.product import Matrix
 from byteproxy.model.transformer import Transformer
@@ -110,12 +110,9 @@ class ViewWriter:
         decoder = Decoder(self._model, 1, len(read.ids) + most)
         fresh, written = read.ids, list[int]()
         while len(written) < most:
-            logit_1C = logits(decoder.read_one(0, fresh)[-1:]).float()
-            if cap:
-                logit_1C = cap * torch.tanh(logit_1C / cap)
-            drawn_1C = torch.from_numpy(noise.at(len(written), 1)).to(logit_1C.device)
-            score_11C = scores(logit_1C[None], sampling, drawn_1C[None] if sampling.temperature else None, None)
-            best = chosen(score_11C)[0][0][0]
+            logit_1C = logits(decoder.read_one(0, fresh)[-1:]).float().cpu().numpy()
+            drawn_1C = noise.at(len(written), 1) if sampling.temperature else None
+            (best,), _ = chosen(logit_1C, sampling, drawn_1C, soft_cap=cap)
             if best < 2:
                 return "model", np.array(written, np.int64)
             fresh = np.array([choices[best]])

@@ -7,11 +7,11 @@ be right and pay: `Pace` keeps, for each place, the share of late in which all g
 what passes took. On a CPU some six positions cost hardly more than one; beyond, a position costs what its products do.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
-
-import numpy as np
 
 Drafts = Literal["heads", "copy", "both", "none"]
 COPIED = 16  # bytes at most in one guess
@@ -47,30 +47,44 @@ class Costs:
         seen = self._seconds.setdefault(documents, {})
         seen.setdefault(guesses, deque(maxlen=_RECENT)).append(seconds)
 
-    def of(self, documents: int, most: int) -> np.ndarray:
+    def of(self, documents: int, most: int) -> list[float]:
         """Of passes with 0 to `most` guesses, [most + 1]; between and beyond what was seen, as beside it."""
-        seen = sorted(self._seconds.get(documents, {}).items())
+        seen = {guesses: min(times) for guesses, times in self._seconds.get(documents, {}).items()}
         if not seen:
-            return np.ones(most + 1)
-        least = np.array([min(times) for _, times in seen])
-        least = np.minimum.accumulate(least[::-1])[::-1]  # fewer guesses never cost more: what was seen late counts
-        return np.interp(np.arange(most + 1), [guesses for guesses, _ in seen], least)
+            return [1.0] * (most + 1)
+        last, least = None, {}
+        for guesses in sorted(seen, reverse=True):  # fewer guesses never cost more: what was seen late counts
+            last = least[guesses] = seen[guesses] if last is None else min(last, seen[guesses])
+        known = sorted(least)
+        return [_between(known, least, guesses) for guesses in range(most + 1)]
+
+
+def _between(known: list[int], values: dict[int, float], wanted: int) -> float:
+    """On the straight line between the nearest known places, or as the last one."""
+    after = bisect_left(known, wanted)
+    if after == len(known):
+        return values[known[-1]]
+    if after == 0:
+        return values[known[0]]
+    low, high = known[after - 1], known[after]
+    return values[low] + (values[high] - values[low]) * (wanted - low) / (high - low)
 
 
 class Pace:
     """How many guesses are worth checking, of one drafter that can make up to `most`."""
 
     def __init__(self, most: int) -> None:
-        self._right = np.ones(most)
+        self._right = [1.0] * most
         self._passes = self._learned = 0  # all passes, and those in which guesses were checked
 
     def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
         """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
-        right = np.minimum.accumulate(self._right)
-        worth = int((right > _WORTH).sum())
+        right = list(accumulate(self._right, min))
+        worth = sum(share > _WORTH for share in right)
         if costs is not None and worth:
-            brought = np.cumsum(np.append(1, right[:worth]))
-            worth = int((brought / costs.of(documents, worth)).argmax())
+            brought = accumulate([1.0, *right[:worth]])
+            rates = [byte / cost for byte, cost in zip(brought, costs.of(documents, worth), strict=True)]
+            worth = rates.index(max(rates))
         return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
 
     def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:

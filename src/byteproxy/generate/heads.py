@@ -1,7 +1,7 @@
 """Guesses by the model's further byte heads: what each says from one state, one after the other.
 
-B documents, J heads, L ids at the end of each text, D width, C choices: the ways to end, then the bytes; K lengths of
-n-grams of R rows each; P, I and W: `product`.
+B documents, J heads, L ids at the end of each text, D width, M = B x J places, C choices: the ways to end, then the
+bytes; K lengths of n-grams, of R rows each; P, I and W: `product`.
 
 Heads without n-grams look at the state alone. Those with them (`model.byte_head_ngrams`) also read the n-gram that ends
 just before their byte, guesses of the heads before them included, as `model.targets.chained` trains them. A guess then
@@ -20,6 +20,8 @@ from byteproxy.model import embedding
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE
 
+_NO_NOISE = np.zeros((0, 0), np.float32)
+
 
 class Heads:
     """The model's byte heads of the second byte ahead and on.
@@ -36,16 +38,20 @@ class Heads:
             self.reach = max(self.reach, 1 + max(config.ngrams))
         self._rows, self._soft_cap = config.ngram_rows, config.soft_cap
         self._own, self._own_lengths = list(model.output_ngrams) if own else [], config.ngrams if own else ()
-        self._lengths, self._dtype = config.byte_head_ngrams, model.dtype
-        width = config.width
-        tables = model.byte_head_ngrams
-        self._tables_KRD = torch.zeros(0, 1, width, device=model.lm_head.weight.device) if tables is None else tables
-        self._heads_JBD = None
-        if heads is not None:
-            self._heads_JBD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].detach().to(model.dtype)
-        self._packed_JPIW = None
-        if self._heads_JBD is not None and self._heads_JBD.device.type == "cpu":
-            self._packed_JPIW = np.stack([packed(head) for head in self._heads_JBD])
+        self._tables, self._lengths = model.byte_head_ngrams, config.byte_head_ngrams
+        self._heads_JBD, self._packed = None, None
+        if heads is None:
+            return
+        self._heads_JBD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].detach().to(model.dtype)
+        if heads.device.type == "cpu":
+            none = np.zeros((1, config.width), np.float32)
+            self._packed = (
+                np.array(self._own_lengths, np.int64),
+                tuple(table.detach().numpy() for table in self._own) or (none,),
+                np.array(self._lengths, np.int64),
+                none[None] if self._tables is None else self._tables.detach().numpy(),
+                np.stack([packed(head) for head in self._heads_JBD]),
+            )
 
     def guesses(
         self,
@@ -53,28 +59,18 @@ class Heads:
         tail_BL: np.ndarray,
         count: int,
         sampling: Sampling,
-        noise_BJC: torch.Tensor | None,
+        noise_MC: np.ndarray | None,
     ) -> list[list[int]]:
         """The first `count` heads' bytes after the next one, for each document.
 
         tail_BL: int64, the last `reach` ids of each, the next byte included; 0 for those that a short one lacks.
-        With the noise that will decide at these places, as then the guess is most often what is drawn.
+        noise_MC: that will decide at these places, float32, those of a document one after the other; with it the guess
+            is most often what is drawn.
         """
-        if self._packed_JPIW is None:
-            return self._anywhere(hidden_BD, tail_BL, count, sampling, noise_BJC)
-        bare_BD = hidden_BD.numpy().copy()
-        if self._own:
-            place_B1 = np.full((len(tail_BL), 1), self.reach - 2)
-            lengths = np.array(self._own_lengths)
-            for table, row_B in zip(self._own, ngram_rows(tail_BL, 0, place_B1, lengths, self._rows), strict=True):
-                add_rows(bare_BD, table.detach().numpy(), row_B, -1.0)
-        if noise_BJC is None:
-            noise_BJC, temperature = torch.zeros(0, 0, 0), 1.0
-        else:
-            temperature = sampling.temperature
-        tables, lengths = self._tables_KRD.detach().numpy(), np.array(self._lengths, np.int64)
-        noise, cap = noise_BJC.numpy(), self._soft_cap
-        found_BJ = _chained(bare_BD, tail_BL, count, tables, lengths, self._packed_JPIW, noise, temperature, cap)
+        if self._packed is None:
+            return self._anywhere(hidden_BD, tail_BL, count, sampling, noise_MC)
+        noise, temperature = (_NO_NOISE, 1.0) if noise_MC is None else (noise_MC, sampling.temperature)
+        found_BJ = _chained(hidden_BD.numpy(), tail_BL, count, *self._packed, noise, temperature, self._soft_cap)
         guesses: list[list[int]] = found_BJ.tolist()
         return guesses
 
@@ -84,7 +80,7 @@ class Heads:
         tail_BL: np.ndarray,
         count: int,
         sampling: Sampling,
-        noise_BJC: torch.Tensor | None,
+        noise_MC: np.ndarray | None,
     ) -> list[list[int]]:
         """The same by torch's operations."""
         assert self._heads_JBD is not None, "only of a model that has such heads"
@@ -94,13 +90,14 @@ class Heads:
         found = []
         for head in range(count):
             x_BD = hidden_BD
-            for table, length in zip(self._tables_KRD, self._lengths, strict=True):
+            for table, length in zip(() if self._tables is None else self._tables, self._lengths, strict=True):
                 x_BD = x_BD + F.embedding(self._ngrams(known_BL, length), table).to(x_BD.dtype)
             logit_BC = F.linear(x_BD, self._heads_JBD[head]).float()
-            if noise_BJC is not None:
+            if noise_MC is not None:
                 if self._soft_cap:
                     logit_BC = self._soft_cap * torch.tanh(logit_BC / self._soft_cap)
-                logit_BC = logit_BC / sampling.temperature + noise_BJC[:, head, len(ENDS) :]
+                noise_BC = torch.from_numpy(noise_MC[head::count, len(ENDS) :]).to(logit_BC.device)
+                logit_BC = logit_BC / sampling.temperature + noise_BC
             found.append(logit_BC.argmax(-1))
             known_BL = torch.cat((known_BL, found[-1][:, None] + FIRST_BYTE), 1)
         return torch.stack(found, 1).tolist()
@@ -112,13 +109,18 @@ class Heads:
         return embedding.ngram_rows(known_BL.flatten(), at_B, torch.full_like(at_B, width - 1), length, self._rows)
 
 
-@nb.njit(cache=True)
-def _chained(bare_BD, tail_BL, count, tables_KRD, lengths_K, heads_JPIW, noise_BJC, temperature, cap):  # type: ignore[no-untyped-def]
-    """Bytes [B, count]; without noise, which is then of no document, the largest logit's."""
+@nb.njit(cache=True, nogil=True)
+def _chained(  # type: ignore[no-untyped-def]
+    hidden_BD, tail_BL, count, own_lengths, own_tables, lengths_K, tables_KRD, heads_JPIW, noise_MC, temperature, cap
+):
+    """Bytes [B, count]; without noise, which is then of no place, the largest logit's."""
     documents, known = tail_BL.shape
-    place_B1 = np.empty((documents, 1), np.int64)
     known_BL = np.zeros((documents, known + count), np.int64)
     known_BL[:, :known] = tail_BL
+    bare_BD, place_B1 = hidden_BD.copy(), np.full((documents, 1), known - 2)
+    row_KB = ngram_rows(known_BL, 0, place_B1, own_lengths, own_tables[0].shape[0])
+    for number in range(len(own_lengths)):
+        add_rows(bare_BD, own_tables[number], row_KB[number], -1.0)
     logit_BO = np.empty((documents, heads_JPIW.shape[1] * heads_JPIW.shape[3]), bare_BD.dtype)
     for head in range(count):
         x_BD = bare_BD.copy()
@@ -131,10 +133,10 @@ def _chained(bare_BD, tail_BL, count, tables_KRD, lengths_K, heads_JPIW, noise_B
             best, most = 0, -np.inf
             for byte in range(BYTES):
                 score = logit_BO[document, byte]
-                if len(noise_BJC):
+                if len(noise_MC):
                     if cap > 0:
                         score = cap * np.tanh(score / cap)
-                    score = score / temperature + noise_BJC[document, head, len(ENDS) + byte]
+                    score = score / temperature + noise_MC[document * count + head, len(ENDS) + byte]
                 if score > most:
                     best, most = byte, score
             known_BL[document, known + head] = best + FIRST_BYTE

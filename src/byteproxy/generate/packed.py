@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from byteproxy.generate import team
-from byteproxy.generate.compiled import Cache, Layers, add_rows, ngram_rows, room, run
+from byteproxy.generate.compiled import Cache, Layers, add_ngrams, ngram_rows, room, run
 from byteproxy.generate.product import WIDTH, packed
 from byteproxy.model.transformer import Attention, Transformer
 
@@ -28,8 +28,8 @@ class Packed:
         self._layers = self._of(model, positions)
         self._layer_bytes = sum(matrix[0].nbytes for matrix in self._layers if matrix.ndim == 4)
         self._table = model.embed_tokens.weight.detach().numpy()
-        self._ngrams = [table.detach().numpy() for table in model.ngrams]
-        self._output_ngrams = [table.detach().numpy() for table in model.output_ngrams]
+        self._ngrams = tuple(table.detach().numpy() for table in model.ngrams)
+        self._output_ngrams = tuple(table.detach().numpy() for table in model.output_ngrams)
         self._lengths = np.array(config.ngrams, np.int64)
         heads = (config.layers, documents, config.kv_heads)
         self._cache = Cache(
@@ -56,13 +56,13 @@ class Packed:
         if self._ngrams:
             self._symbols_BT[np.arange(first, first + documents)[:, None], place_BN] = symbols_BN
             row_KM = ngram_rows(self._symbols_BT, first, place_BN, self._lengths, self.config.ngram_rows)
-            _add(x_MD, self._ngrams, row_KM)
+            add_ngrams(x_MD, self._ngrams, row_KM)
         heads, epsilon = self.config.heads, self.config.norm_epsilon
         shared = room(self._layers, self._cache, documents, count, heads)
         arguments = (self._layers, self._cache, shared, x_MD, symbols_M, first, place_BN, heads, epsilon)
         hidden_MD = team.together(run, arguments, self._threads())
         if self._output_ngrams:
-            _add(hidden_MD, self._output_ngrams, row_KM)
+            add_ngrams(hidden_MD, self._output_ngrams, row_KM)
         return torch.from_numpy(hidden_MD.reshape(documents, count, -1))
 
     def _threads(self) -> int:
@@ -94,11 +94,6 @@ class Packed:
             cos[:, 0].to(torch.float64).numpy().astype(self._type),
             sin[:, 0].to(torch.float64).numpy().astype(self._type),
         )
-
-
-def _add(x_MD: np.ndarray, tables: list[np.ndarray], row_KM: np.ndarray) -> None:
-    for table, row_M in zip(tables, row_KM, strict=True):
-        add_rows(x_MD, table, row_M, 1.0)
 
 
 def _norm(attention: Attention, name: str) -> torch.Tensor:

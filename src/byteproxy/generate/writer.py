@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, scores, utf8_masks
+from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, utf8_masks
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import COPIED, Costs, Drafts, Pace, copied
 from byteproxy.generate.heads import Heads
@@ -225,23 +225,22 @@ class Writer:
             for one in documents
         ]
         hidden_BND = decoder.read(np.array(ids))
-        logit_BNC = self._logits(hidden_BND)
-        if self._soft_cap:  # bent as in training: the order stays, but what a temperature divides does not
-            logit_BNC = self._soft_cap * torch.tanh(logit_BNC / self._soft_cap)
-        noise_BNC = self._noise([one.noise.at(one.written, count) for one in documents], sampling)
-        mask_BNC = self._mask(documents, count, most) if sampling.utf8 else None
-        choices, close = chosen(scores(logit_BNC, sampling, noise_BNC, mask_BNC))
+        logit_MC = self._logits(hidden_BND.flatten(0, 1)).cpu().numpy()
+        noise_MC = _noise(documents, count) if sampling.temperature else None
+        mask_MC = _mask(documents, count, most) if sampling.utf8 else None
+        choices, close = chosen(logit_MC, sampling, noise_MC, mask_MC, self._soft_cap)
         last = []
         for index, document in enumerate(documents):
-            right = _right(document.guesses, choices[index])
-            self._take(document, choices[index][: right + 1])
-            self.counts.close += sum(close[index][: right + 1])
+            at = index * count
+            right = _right(document.guesses, choices[at : at + count])
+            self._take(document, choices[at : at + right + 1])
+            self.counts.close += sum(close[at : at + right + 1])
             decoder.filled[index] = before[index] + 1 + right
             last.append(right)
         self._count(documents, last)
         if self.counts.passes > 1:  # the first one may have compiled
             self._costs.saw(len(documents), count - 1, time.perf_counter() - begin + self._guessing)
-        return hidden_BND[torch.arange(len(last)), torch.tensor(last)]
+        return torch.stack([hidden_ND[right] for hidden_ND, right in zip(hidden_BND, last, strict=True)])
 
     def _take(self, document: _Document, choices: list[int]) -> None:
         """Write choices down, of which only the last may be an end."""
@@ -289,29 +288,35 @@ class Writer:
         without = [index for index, document in enumerate(documents) if not document.guesses]
         if count == 0 or not without:
             return
-        noise_BJC = self._noise([documents[one].noise.at(documents[one].written, count) for one in without], sampling)
+        asked = documents if len(without) == len(documents) else [documents[one] for one in without]
+        noise_MC = _noise(asked, count) if sampling.temperature else None
         tail_BL = np.array([_tail(documents[one].text, filled[one], self._heads.reach) for one in without], np.int64)
-        guesses = self._heads.guesses(hidden_BD[without], tail_BL, count, sampling, noise_BJC)
+        asking_BD = hidden_BD if len(without) == len(documents) else hidden_BD[without]
+        guesses = self._heads.guesses(asking_BD, tail_BL, count, sampling, noise_MC)
         for index, found in zip(without, guesses, strict=True):
             documents[index].guesses, documents[index].drafter = found, "heads"
         self._guessing = time.perf_counter() - begin
 
-    def _noise(self, parts: list[np.ndarray], sampling: Sampling) -> torch.Tensor | None:
-        return torch.from_numpy(np.stack(parts)).to(self._device) if sampling.temperature else None
 
-    def _mask(self, documents: list[_Document], count: int, most: int) -> torch.Tensor:
-        """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [B, N, C]."""
-        states = np.zeros((len(documents), count), np.int64)
-        left = np.zeros_like(states)
-        for index, document in enumerate(documents):
-            state = document.state
-            for place in range(count):
-                states[index, place] = state
-                left[index, place] = min(4, max(1, most - document.written - place))
-                if place < len(document.guesses):
-                    state = int(FOLLOWING[state, document.guesses[place]])
-                    state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
-        return utf8_masks()[torch.from_numpy(states), torch.from_numpy(left)].to(self._device)
+def _noise(documents: list[_Document], count: int) -> np.ndarray:
+    """Of the next places of each document, one after the other: float32 [M, C]."""
+    parts = [document.noise.at(document.written, count) for document in documents]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _mask(documents: list[_Document], count: int, most: int) -> np.ndarray:
+    """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [M, C]."""
+    states = np.zeros((len(documents), count), np.int64)
+    left = np.zeros_like(states)
+    for index, document in enumerate(documents):
+        state = document.state
+        for place in range(count):
+            states[index, place] = state
+            left[index, place] = min(4, max(1, most - document.written - place))
+            if place < len(document.guesses):
+                state = int(FOLLOWING[state, document.guesses[place]])
+                state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
+    return utf8_masks()[states.ravel(), left.ravel()]
 
 
 def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
