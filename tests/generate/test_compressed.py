@@ -56,7 +56,10 @@ def told(model, prompt, view, task, most, sampling, number=0):
         if model.config.soft_cap:
             logits = model.config.soft_cap * torch.tanh(logits / model.config.soft_cap)
         if sampling.temperature:
-            logits = logits / sampling.temperature + torch.from_numpy(noise.at(len(found), 1)[0])
+            logits = logits / sampling.temperature
+            share, order = logits.softmax(-1).sort(descending=True)
+            logits[order[share.cumsum(-1) - share >= sampling.top_p]] = -torch.inf
+            logits += torch.from_numpy(noise.at(len(found), 1)[0])
         best = int(logits.argmax())
         if best < 2:
             return found, "model"

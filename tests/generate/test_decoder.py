@@ -85,6 +85,24 @@ def test_documents_of_different_lengths_are_read_together(options):
     same(decoder.read(new.numpy()), torch.stack([whole(model, text)[count : count + 1] for text, count in left]))
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+@torch.no_grad()
+def test_each_document_reads_as_many_as_it_likes(options):
+    """To the last position that there is room for, too."""
+    model, text = filled(OPTIONS[options]), ids(TEXT)
+    decoder, done = Decoder(model, 3, len(text)), [0, 0, 0]
+    for counts in ([3, 1, 6], [1, 5, 1], [len(text) - 6, 2, 1], [1, 3, 9], [1, 1, 1]):
+        if done[0] + counts[0] > len(text):
+            decoder.drop(0)
+            done, counts = [done[2], done[1]], counts[1:]
+        parts = [text[begin : begin + count].numpy() for begin, count in zip(done, counts, strict=True)]
+        found = decoder.read_each(parts)
+        wanted = [whole(model, text)[begin : begin + count] for begin, count in zip(done, counts, strict=True)]
+        same(found, torch.cat(wanted))
+        done = [begin + count for begin, count in zip(done, counts, strict=True)]
+        assert decoder.filled[: len(done)] == done
+
+
 def test_no_more_fits_than_was_asked_for():
     decoder = Decoder(filled({}, torch.float32), 1, 3)
     with torch.no_grad():
@@ -114,13 +132,14 @@ def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, ever
     single = []
     for number in range(len(counts)):
         row_1N = texts[number : number + 1]
-        single.append(torch.cat([alone.read(number, [at], row_1N[:, at : at + 1])[0] for at in range(40)]))
+        single.append(torch.cat([alone.read(number, [at], [row_1N[0, at : at + 1]]) for at in range(40)]))
     for number, count in enumerate(counts):
-        beside.read(number, [0], texts[number : number + 1, :count])
-    new = data.draw(st.integers(1, 20))
-    found = beside.read(0, counts, np.stack([texts[row, count : count + new] for row, count in enumerate(counts)]))
+        beside.read(number, [0], [texts[number, :count]])
+    new = [data.draw(st.integers(1, 20)) for _ in counts]
+    parts = [texts[row, count : count + own] for row, (count, own) in enumerate(zip(counts, new, strict=True))]
+    found = beside.read(0, counts, parts).split(new)
     for row, count in enumerate(counts):
-        assert torch.equal(found[row], single[row][count : count + new])
+        assert torch.equal(found[row], single[row][count : count + new[row]])
         whole_N = whole(model, torch.from_numpy(texts[row]))
         torch.testing.assert_close(single[row], whole_N, rtol=1e-4, atol=1e-4)
 
@@ -134,4 +153,4 @@ def test_a_pass_has_threads_where_each_has_enough_to_do(monkeypatch):
     assert Packed(large, 1, 8)._threads() == 3
     model, symbols = large.requires_grad_(False), ids(TEXT)
     model.dtype = torch.float32
-    torch.testing.assert_close(Packed(model, 1, 64).read(0, [0], symbols[None].numpy())[0], whole(model, symbols))
+    torch.testing.assert_close(Packed(model, 1, 64).read(0, [0], [symbols.numpy()]), whole(model, symbols))

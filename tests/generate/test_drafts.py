@@ -1,9 +1,14 @@
 """What is guessed, and how far."""
 
+from itertools import accumulate, product
+from operator import mul
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteproxy.generate.drafts import Costs, Pace, copied
+from byteproxy.generate.drafts import LEADS, Costs, Odds, copied, kinds_of, worth
 
 
 def searched(text, context, most):
@@ -22,60 +27,82 @@ def test_copies_are_what_followed_the_last_same_bytes(parts, context, most):
     assert found == (searched(text, context, most) if len(text) > 6 else [])
 
 
-def test_guesses_go_as_far_as_they_are_right():
-    pace = Pace(6)
-    assert pace.length() == 6
-    for _ in range(60):
-        pace.saw([(pace.length(), min(pace.length(), 2)), (pace.length(), min(pace.length(), 3))])
-    lengths = {pace.length()}
-    for _ in range(40):
-        pace.saw([(pace.length(), min(pace.length(), 2)), (pace.length(), min(pace.length(), 3))])
-        lengths.add(pace.length())
-    assert lengths == {3, 4}, "one more is tried again now and then"
-    for _ in range(2000):
-        pace.saw([(pace.length(), pace.length())])
-    assert pace.length() == 6
-
-
-def test_a_drafter_that_is_never_right_is_hardly_asked():
-    pace, guessed = Pace(16), 0
-    for _ in range(320):
-        guessed += pace.length()
-        pace.saw([(pace.length(), 0)])
-    assert pace.length() <= 1
-    assert guessed < 16 * 22
-    for _ in range(64):
-        pace.saw([])
-    assert pace.length() <= 1
-
-
-def test_a_drafter_that_did_not_pay_is_tried_again():
-    pace, costs = Pace(4), Costs()
-    for _ in range(5):
-        costs.saw(1, 0, 1.0)
-        costs.saw(1, 1, 10.0)
-    assert pace.length(costs) == 0
-    lengths = []
+def test_odds_are_those_of_late_and_of_guesses_in_a_row():
+    odds, rng = Odds(3), np.random.default_rng(0)
+    assert odds.of([0, 1, 2]) == [1.0, 1.0, 1.0], "until something was seen"
+    rates = [0.9, 0.5, 0.2]
     for _ in range(400):
-        guesses = pace.length(costs)
-        lengths.append(guesses)
-        costs.saw(1, guesses, 1.0)  # it was another program that took the time
-        pace.saw([(guesses, guesses)] if guesses else [])
-    assert lengths[0] == 0
-    assert 1 in lengths[:33]
-    assert lengths[-1] == 4
+        kinds = rng.integers(0, 3, 5).tolist()
+        outcomes = rng.random(5) < [rates[kind] for kind in kinds]
+        odds.saw(kinds, 5 if outcomes.all() else int(outcomes.argmin()))
+    found = [odds.of([kind])[0] for kind in range(3)]
+    assert found == pytest.approx(rates, abs=0.25)
+    assert odds.of([0, 2, 1]) == pytest.approx([found[0], found[0] * found[2], found[0] * found[2] * found[1]])
+    for _ in range(200):
+        odds.saw([2], 1)
+    assert odds.of([2])[0] > 0.99
+    assert odds.of([1])[0] == found[1], "what no wrong guess let be seen is not counted"
 
 
-def test_guesses_are_not_made_where_a_pass_with_them_costs_more_than_they_bring():
-    pace, costs = Pace(6), Costs()
-    for guesses in range(7):
-        for _ in range(5):
-            costs.saw(1, guesses, 1.0 if guesses <= 3 else 2.0)
-            costs.saw(8, guesses, 1.0 + 2 * guesses)
-        costs.saw(1, guesses, 100.0)
-    for _ in range(60):
-        pace.saw([(6, 6), (6, 5), (6, 4), (6, 3)])
-    assert pace.length() == 6
-    assert pace.length(costs, 1) == 3
-    assert pace.length(costs, 8) == 0
-    assert pace.length(costs, 3) == 6, "of so many documents no pass was seen yet"
+def test_only_what_was_checked_in_a_row_is_counted():
+    odds = Odds(4)
+    odds.saw([0, 1, 2, 3], 1)  # the first was right, the second wrong
+    assert odds.of([0])[0] == 1.0
+    assert odds.of([1])[0] < 1.0
+    assert odds.of([2, 3]) == [1.0, 1.0]
+
+
+def test_kinds_rise_with_the_lead():
+    kinds = kinds_of([0.0, 0.4, 1.0, 5.0, 1e9])
+    assert kinds == sorted(kinds)
+    assert kinds[0] == 0
+    assert kinds[-1] == LEADS - 1
+    assert len(set(kinds)) == 5
+
+
+class Known(Costs):
+    def __init__(self, costs):
+        self.costs = costs
+
+    def of(self, documents, most):
+        return [self.costs(guesses) for guesses in range(most + 1)]
+
+
+chance = st.sampled_from([1.0, 0.9, 0.7, 0.5, 0.1])
+
+
+@given(st.lists(st.lists(chance, max_size=3), min_size=1, max_size=3), st.integers(0, 40), st.integers(0, 2))
+def test_what_is_checked_brings_the_most_bytes_for_its_cost(steps, slope, more):
+    """Against every way to cut each document's guesses."""
+    chances = [list(accumulate(own, mul)) for own in steps]
+
+    def costs(guesses):
+        return 1 + slope * guesses / 20
+
+    found = worth(chances, Known(costs))
+    assert worth(chances, Known(costs), more) == [
+        min(len(own), count + more) for own, count in zip(chances, found, strict=True)
+    ]
+
+    def rate(counts):
+        brought = len(chances) + sum(sum(own[:count]) for own, count in zip(chances, counts, strict=True))
+        return brought / costs(sum(counts))
+
+    best = max(rate(counts) for counts in product(*(range(len(own) + 1) for own in chances)))
+    assert rate(found) == pytest.approx(best)
+
+
+def test_costs_are_the_least_of_the_last_few_and_never_fall_with_guesses():
+    costs = Costs()
+    assert costs.of(1, 3) == [1.0] * 4
+    for seconds in (9.0, 5.0, 7.0):
+        costs.saw(1, 4, seconds)
+    assert costs.of(1, 6) == [5.0] * 7
+    costs.saw(1, 0, 1.0)
+    assert costs.of(1, 6) == [1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0]
+    costs.saw(1, 2, 30.0)  # it was another program that took the time
+    assert costs.of(1, 4) == [1.0, 3.0, 5.0, 5.0, 5.0]
+    assert costs.of(8, 2) == [1.0] * 3, "of so many documents no pass was seen yet"
+    for _ in range(5):
+        costs.saw(1, 2, 1.5)
+    assert costs.of(1, 4) == [1.0, 1.25, 1.5, 3.25, 5.0]

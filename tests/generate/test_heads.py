@@ -45,7 +45,7 @@ def told(tables, lengths, ids, rows):
 
 def slow(model, hidden, ids, count, temperature, noise):
     """Head by head, as training has them; `ids` are all of a window."""
-    config, known = model.config, list(ids)
+    config, known, leads = model.config, list(ids), []
     if config.byte_head_ngrams and config.ngram_outputs:
         hidden = hidden - told(model.output_ngrams, config.ngrams, known[:-1], 100)
     for head in range(count):
@@ -57,8 +57,10 @@ def slow(model, hidden, ids, count, temperature, noise):
             score = config.soft_cap * torch.tanh(score / config.soft_cap)
         if temperature:
             score = score / temperature + noise[head, 2:]
+        best, second = score.topk(2).values
+        leads.append(float(best - second))
         known.append(int(score.argmax()) + FIRST_BYTE)
-    return [id - FIRST_BYTE for id in known[len(ids) :]]
+    return [id - FIRST_BYTE for id in known[len(ids) :]], leads
 
 
 @settings(deadline=None, max_examples=60)
@@ -80,9 +82,11 @@ def test_guesses_are_those_of_the_loops(name, texts, count, temperature, seed, a
     ids = [[opening(RAW), *byte_ids(text).tolist()] for text in texts]
     tail_BL = np.array([([0] * heads.reach + one)[len(one) :] for one in ids], np.int64)
     noise_MC = noise_BJC.reshape(-1, 258) if temperature else None
-    found = heads.guesses(hidden_BD, tail_BL, count, Sampling(temperature), noise_MC)
+    found, leads = heads.guesses(hidden_BD, tail_BL, count, Sampling(temperature), noise_MC)
     pairs = zip(hidden_BD, ids, torch.from_numpy(noise_BJC), strict=True)
-    assert found == [slow(model, hidden, known, count, temperature, noise) for hidden, known, noise in pairs]
+    wanted = [slow(model, hidden, known, count, temperature, noise) for hidden, known, noise in pairs]
+    assert found == [guesses for guesses, _ in wanted]
+    np.testing.assert_allclose(leads, [ahead for _, ahead in wanted], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -96,8 +100,8 @@ def test_other_types_guess_alike(dtype):
     hidden_BD = torch.from_numpy(rng.normal(size=(64, 24)).astype(np.float32))
     tail_BL = rng.integers(FIRST_BYTE, 320, (64, heads.reach))
     read_BD = hidden_BD.double() if dtype == torch.float64 else hidden_BD
-    found = np.array(heads.guesses(read_BD, tail_BL, 5, Sampling(), None))
-    wanted = np.array(Heads(twin).guesses(hidden_BD, tail_BL, 5, Sampling(), None))
+    found = np.array(heads.guesses(read_BD, tail_BL, 5, Sampling(), None)[0])
+    wanted = np.array(Heads(twin).guesses(hidden_BD, tail_BL, 5, Sampling(), None)[0])
     assert (found == wanted).mean() > (0.99 if dtype == torch.float64 else 0.6)
 
 

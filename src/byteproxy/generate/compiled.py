@@ -1,6 +1,6 @@
 """A pass over a model's layers on a CPU, compiled as one function: from what positions read to their hidden states.
 
-B documents, N new positions of each, M = B x N, T positions that fit, D width, H query heads, G key-value heads,
+B documents, N new positions of one, M of all, T positions that fit, D width, H query heads, G key-value heads,
 S = H / G query heads that share keys, E head width, X = (H + 2 G) x E, F ffn width, L layers; P and W: `product`.
 
 Keys and values are kept in panels, as weights are (`product`): keys W positions to a panel, values W of a head's
@@ -59,9 +59,9 @@ class Room(NamedTuple):
     q_BGQE: np.ndarray
 
 
-def room(layers: Layers, cache: Cache, documents: int, count: int, heads: int) -> Room:
-    """For passes over `count` positions of so many documents."""
-    rows, groups, kind = documents * count, cache.keys.shape[2], cache.keys.dtype
+def room(layers: Layers, cache: Cache, rows: int, documents: int, count: int, heads: int) -> Room:
+    """For passes over M = `rows` positions of so many documents, at most `count` of each."""
+    groups, kind = cache.keys.shape[2], cache.keys.dtype
     head_width = 2 * layers.cos_TE.shape[1]
 
     def of(width: int) -> np.ndarray:
@@ -78,10 +78,13 @@ def room(layers: Layers, cache: Cache, documents: int, count: int, heads: int) -
 
 
 @nb.njit(cache=True, nogil=True)
-def run(layers, cache, room, x_MD, symbols_M, first, place_BN, heads, epsilon, worker, workers, sync):  # type: ignore[no-untyped-def]
+def run(  # type: ignore[no-untyped-def]
+    layers, cache, room, x_MD, symbols_M, first, place_M, begin_B, heads, epsilon, worker, workers, sync
+):
     """Hidden states [M, D]; x, what the first layer reads, is written over.
 
-    first: the document that is the first of these. place_BN: where in their documents they stand, one after the other.
+    first: the document that is the first of these. place_M: where in their documents they stand, one after the other.
+    begin_B: the row at which each document's begin, and M at the end, [B + 1].
     worker, workers, sync: `team`. Each thread takes its panels of a product, and its groups of attention. Every number
     is computed by one of them, in the same order whoever it is; norms, which cost little, each computes for itself.
     """
@@ -92,10 +95,10 @@ def run(layers, cache, room, x_MD, symbols_M, first, place_BN, heads, epsilon, w
         begin, end = share(len(layers.qkv_LPIW[layer]), worker, workers)
         times_part(normed_MD, layers.qkv_LPIW[layer], room.projected_MX, begin, end)
         meet(sync, workers)
-        begin, end = share(len(place_BN) * groups, worker, workers)
+        begin, end = share((len(begin_B) - 1) * groups, worker, workers)
         for item in range(begin, end):
             document, group = divmod(item, groups)
-            _gather(layers, cache, room, symbols_M, first, place_BN, heads, epsilon, layer, document, group)
+            _gather(layers, cache, room, symbols_M, first, place_M, begin_B, heads, epsilon, layer, document, group)
         meet(sync, workers)
         begin, end = share(len(layers.out_LPIW[layer]), worker, workers)
         times_part(room.gathered_MD, layers.out_LPIW[layer], room.added_MD, begin, end)
@@ -117,16 +120,19 @@ def run(layers, cache, room, x_MD, symbols_M, first, place_BN, heads, epsilon, w
 
 
 @nb.njit(cache=True)
-def _gather(layers, cache, room, symbols_M, first, place_BN, heads, epsilon, layer, document, group):  # type: ignore[no-untyped-def]
+def _gather(  # type: ignore[no-untyped-def]
+    layers, cache, room, symbols_M, first, place_M, begin_B, heads, epsilon, layer, document, group
+):
     """Keep the keys and values of a document's new positions in one group, and attend to all that there are."""
-    count = place_BN.shape[1]
+    first_row, end_row = begin_B[document], begin_B[document + 1]
     groups = cache.keys.shape[2]
     head_width, shared = 2 * layers.cos_TE.shape[1], heads // groups
     keys, values = cache.keys[layer, first + document, group], cache.values[layer, first + document, group]
     q_QE = room.q_BGQE[document, group]
     at = (heads + groups + group) * head_width  # of the values
-    for new in range(count):
-        place, row = place_BN[document, new], document * count + new
+    for new in range(end_row - first_row):
+        row = first_row + new
+        place = place_M[row]
         for index in range(shared + 1):
             key = index == shared
             head = heads + group if key else group * shared + index
@@ -145,9 +151,9 @@ def _gather(layers, cache, room, symbols_M, first, place_BN, heads, epsilon, lay
             _add_row(room.projected_MX[row, at : at + head_width], value_E)
         for index in range(head_width):
             values[index // WIDTH, place, index % WIDTH] = room.projected_MX[row, at + index]
-    gathered_NO = room.gathered_MD[document * count : (document + 1) * count]
+    gathered_NO, queries = room.gathered_MD[first_row:end_row], (end_row - first_row) * shared
     begin, end = group * shared * head_width, (group + 1) * shared * head_width
-    _attend(q_QE, keys, values, place_BN[document], gathered_NO[:, begin:end])
+    _attend(q_QE[:queries], keys, values, place_M[first_row:end_row], gathered_NO[:, begin:end])
 
 
 @nb.njit(cache=True, fastmath=_FAST)
@@ -240,16 +246,15 @@ def _soften(weight_T, seen):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def ngram_rows(sequence_BT, first, place_BN, lengths_K, rows):  # type: ignore[no-untyped-def]
+def ngram_rows(sequence_BT, document_M, place_M, lengths_K, rows):  # type: ignore[no-untyped-def]
     """The rows of the n-grams that end at these places, int64 [K, M]: as `model.embedding.ngram_rows` has them."""
-    documents, count = place_BN.shape
-    found_KM = np.empty((len(lengths_K), documents * count), np.int64)
-    for row in range(documents * count):
-        place = place_BN[row // count, row % count]
+    found_KM = np.empty((len(lengths_K), len(place_M)), np.int64)
+    for row in range(len(place_M)):
+        document, place = document_M[row], place_M[row]
         for number in range(len(lengths_K)):
             hashed = np.int64(0)
             for back in range(lengths_K[number]):
-                symbol = sequence_BT[first + row // count, place - back] if place >= back else 0
+                symbol = sequence_BT[document, place - back] if place >= back else 0
                 product = (hashed + symbol + 1) * MULTIPLIER
                 hashed = product ^ (product >> 29)
             found_KM[number, row] = hashed % rows

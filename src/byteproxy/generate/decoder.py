@@ -1,6 +1,6 @@
 """A model made ready to read raw bytes: weights packed once, keys and values in memory allocated once.
 
-B documents, N new positions of each, D width.
+B documents, N new positions of each, M of all, D width.
 
 Two ways to make a pass: on a CPU one compiled function (`packed`), elsewhere torch's operations (`portable`). Both read
 each weight once a pass, whatever B x N is; so until products cost more than reading does, which on one core of a CPU is
@@ -22,8 +22,8 @@ class _Body(Protocol):
     def move(self, last: int, document: int, count: int) -> None:
         """Copy what is kept of a document's first positions to another."""
 
-    def read(self, first: int, filled: list[int], symbols_BN: np.ndarray) -> torch.Tensor:
-        """Hidden states [B, N, D] of the next symbols of documents `first` and on, of which so much has been read."""
+    def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
+        """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read."""
 
 
 class Decoder:
@@ -51,23 +51,27 @@ class Decoder:
 
     def read_one(self, document: int, symbols_N: np.ndarray) -> torch.Tensor:
         """Hidden states [N, D] of the next symbols of one document, int64."""
-        return self._read(document, symbols_N[None])[0]
+        return self._read(document, [symbols_N])
 
     def read(self, symbols_BN: np.ndarray) -> torch.Tensor:
         """Hidden states [B, N, D] of the next symbols, int64, of all documents in use, which count as read from now on.
 
         Raises IndexError where they do not fit.
         """
-        return self._read(0, symbols_BN)
+        return self._read(0, list(symbols_BN)).unflatten(0, symbols_BN.shape)
 
-    def _read(self, first: int, symbols_BN: np.ndarray) -> torch.Tensor:
-        documents, count = symbols_BN.shape
-        filled = self.filled[first : first + documents]
-        if (total := max(filled) + count) > self.positions:
-            raise IndexError(f"{total} positions do not fit into a cache of {self.positions}")
-        hidden_BND = self._body.read(first, filled, symbols_BN)
-        self.filled[first : first + documents] = [one + count for one in filled]
-        return hidden_BND
+    def read_each(self, symbols: list[np.ndarray]) -> torch.Tensor:
+        """As `read`, for documents that read different numbers: [M, D], one document's after the other's."""
+        return self._read(0, symbols)
+
+    def _read(self, first: int, symbols: list[np.ndarray]) -> torch.Tensor:
+        before = self.filled[first : first + len(symbols)]
+        after = [one + len(own) for one, own in zip(before, symbols, strict=True)]
+        if max(after) > self.positions:
+            raise IndexError(f"{max(after)} positions do not fit into a cache of {self.positions}")
+        hidden_MD = self._body.read(first, before, symbols)
+        self.filled[first : first + len(symbols)] = after
+        return hidden_MD
 
 
 def body(model: Transformer, documents: int, positions: int) -> _Body:

@@ -2,24 +2,24 @@
 
 Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
 Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
-a position in a pass, and most of a pass's cost is there without any, so guesses are made as far as they still tend to
-be right and pay: `Pace` keeps, for each place, the share of late in which all guesses up to it were right, and `Costs`
-what passes took. On a CPU some six positions cost hardly more than one; beyond, a position costs what its products do.
+a position in a pass, and most of a pass's cost is there without any, so guesses are checked as far as they pay. `Odds`
+keeps how often guesses were right of late, by how sure their drafter was; `Costs` what passes took. Of all documents'
+guesses those with the best chances are taken, so a pass has more positions of one document than of another.
 """
 
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from operator import mul
 from typing import Literal
 
 Drafts = Literal["heads", "copy", "both", "none"]
 COPIED = 16  # bytes at most in one guess
+LEADS = 24  # kinds of guesses of heads
+_STEPS = 3.0  # of these kinds for each unit of a logit by which a guess leads
 _SEEN = 6  # bytes that have to agree before something is copied
-_MEMORY = 0.9  # of Pace, a pass
-_WORTH = 0.12  # of a byte, that a position in a pass costs at the least
+_MEMORY = 0.95  # of Odds, a guess
 _RECENT = 5  # passes of which the fastest counts
-_RETRY = 32  # passes after which one guess more is tried again
 
 
 def copied(text: bytearray, context: int, most: int) -> list[int]:
@@ -43,7 +43,7 @@ class Costs:
         self._seconds: dict[int, dict[int, deque[float]]] = {}
 
     def saw(self, documents: int, guesses: int, seconds: float) -> None:
-        """A pass with so many guesses for each document."""
+        """A pass with so many guesses, all documents together."""
         seen = self._seconds.setdefault(documents, {})
         seen.setdefault(guesses, deque(maxlen=_RECENT)).append(seconds)
 
@@ -52,50 +52,53 @@ class Costs:
         seen = {guesses: min(times) for guesses, times in self._seconds.get(documents, {}).items()}
         if not seen:
             return [1.0] * (most + 1)
-        last, least = None, {}
-        for guesses in sorted(seen, reverse=True):  # fewer guesses never cost more: what was seen late counts
-            last = least[guesses] = seen[guesses] if last is None else min(last, seen[guesses])
-        known = sorted(least)
-        return [_between(known, least, guesses) for guesses in range(most + 1)]
+        known = sorted(seen)
+        for fewer, more in zip(known[-2::-1], known[:0:-1], strict=True):
+            seen[fewer] = min(seen[fewer], seen[more])  # fewer guesses never cost more: what was seen late counts
+        costs, last = [seen[known[0]]] * (most + 1), known[0]
+        for after in known[1:]:
+            step = (seen[after] - seen[last]) / (after - last)
+            for guesses in range(last, min(after, most) + 1):
+                costs[guesses] = seen[last] + step * (guesses - last)
+            last = after
+        for guesses in range(last, most + 1):
+            costs[guesses] = seen[last]
+        return costs
 
 
-def _between(known: list[int], values: dict[int, float], wanted: int) -> float:
-    """On the straight line between the nearest known places, or as the last one."""
-    after = bisect_left(known, wanted)
-    if after == len(known):
-        return values[known[-1]]
-    if after == 0:
-        return values[known[0]]
-    low, high = known[after - 1], known[after]
-    return values[low] + (values[high] - values[low]) * (wanted - low) / (high - low)
+class Odds:
+    """How often guesses of one kind were right, of those that all guesses before were; kinds are numbered from 0.
+
+    Kinds are places for copies, and for heads how far a guess was ahead of the second best.
+    """
+
+    def __init__(self, kinds: int) -> None:
+        self._right, self._seen = [1.0] * kinds, [0] * kinds
+
+    def of(self, kinds: Iterable[int]) -> list[float]:
+        """The chance that each of these guesses in a row will be written."""
+        return list(accumulate((self._right[kind] for kind in kinds), mul))
+
+    def saw(self, kinds: Sequence[int], right: int) -> None:
+        """Guesses that were checked in a row, of which so many were right before a wrong one, or all."""
+        for place, kind in enumerate(kinds[: right + 1]):
+            self._seen[kind] += 1
+            memory = min(_MEMORY, 1 - 1 / (self._seen[kind] + 1))  # it learns faster at first
+            self._right[kind] = memory * self._right[kind] + (1 - memory) * (place < right)
 
 
-class Pace:
-    """How many guesses are worth checking, of one drafter that can make up to `most`."""
+def kinds_of(leads: Iterable[float]) -> list[int]:
+    """The kinds of guesses by their leads, up to `LEADS`."""
+    return [min(LEADS - 1, int(lead * _STEPS)) for lead in leads]
 
-    def __init__(self, most: int) -> None:
-        self._right = [1.0] * most
-        self._passes = self._learned = 0  # all passes, and those in which guesses were checked
 
-    def length(self, costs: "Costs | None" = None, documents: int = 1) -> int:
-        """Guesses to make now: as many as bring the most bytes for what a pass with them costs."""
-        right = list(accumulate(self._right, min))
-        worth = sum(share > _WORTH for share in right)
-        if costs is not None and worth:
-            brought = accumulate([1.0, *right[:worth]])
-            rates = [byte / cost for byte, cost in zip(brought, costs.of(documents, worth), strict=True)]
-            worth = rates.index(max(rates))
-        return min(len(self._right), worth + (self._passes % _RETRY == _RETRY - 1))
+def worth(chances: Sequence[Sequence[float]], costs: Costs, more: int = 0) -> list[int]:
+    """How many guesses to check of each document: as many as bring the most bytes for what a pass with them costs.
 
-    def saw(self, outcomes: Sequence[tuple[int, int]]) -> None:
-        """What became of a pass, for each document: guesses checked, and how many were right before a wrong one.
-
-        A pass without guesses counts as well, or a drafter that didn't pay once would never be tried again.
-        """
-        memory = min(_MEMORY, (self._learned + 4) / (self._learned + 5))  # it learns faster at first
-        self._learned += bool(outcomes)
-        self._passes += 1
-        for place in range(max((guessed for guessed, _ in outcomes), default=0)):
-            found = [right > place for guessed, right in outcomes if guessed > place]
-            share = sum(found) / len(found)
-            self._right[place] = memory * self._right[place] + (1 - memory) * share
+    chances: of each document's guesses, the chance to be written. more: guesses of each beyond that.
+    """
+    order = sorted(((-chance, document) for document, own in enumerate(chances) for chance in own))
+    brought = accumulate((-minus for minus, _ in order), initial=float(len(chances)))
+    rates = [byte / cost for byte, cost in zip(brought, costs.of(len(chances), len(order)), strict=True)]
+    found = Counter(document for _, document in order[: rates.index(max(rates))])
+    return [min(len(own), found[document] + more) for document, own in enumerate(chances)]

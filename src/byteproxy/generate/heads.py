@@ -60,8 +60,8 @@ class Heads:
         count: int,
         sampling: Sampling,
         noise_MC: np.ndarray | None,
-    ) -> list[list[int]]:
-        """The first `count` heads' bytes after the next one, for each document.
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """The first `count` heads' bytes after the next one, for each document, and by how much each leads the second.
 
         tail_BL: int64, the last `reach` ids of each, the next byte included; 0 for those that a short one lacks.
         noise_MC: that will decide at these places, float32, those of a document one after the other; with it the guess
@@ -70,9 +70,10 @@ class Heads:
         if self._packed is None:
             return self._anywhere(hidden_BD, tail_BL, count, sampling, noise_MC)
         noise, temperature = (_NO_NOISE, 1.0) if noise_MC is None else (noise_MC, sampling.temperature)
-        found_BJ = _chained(hidden_BD.numpy(), tail_BL, count, *self._packed, noise, temperature, self._soft_cap)
-        guesses: list[list[int]] = found_BJ.tolist()
-        return guesses
+        byte_BJ, lead_BJ = _chained(
+            hidden_BD.numpy(), tail_BL, count, *self._packed, noise, temperature, self._soft_cap
+        )
+        return byte_BJ.tolist(), lead_BJ.tolist()
 
     def _anywhere(
         self,
@@ -81,26 +82,28 @@ class Heads:
         count: int,
         sampling: Sampling,
         noise_MC: np.ndarray | None,
-    ) -> list[list[int]]:
+    ) -> tuple[list[list[int]], list[list[float]]]:
         """The same by torch's operations."""
         assert self._heads_JBD is not None, "only of a model that has such heads"
         known_BL = torch.from_numpy(tail_BL).to(hidden_BD.device)
         for table, length in zip(self._own, self._own_lengths, strict=True):
             hidden_BD = hidden_BD - F.embedding(self._ngrams(known_BL[:, :-1], length), table).to(hidden_BD.dtype)
-        found = []
+        found, leads = [], []
         for head in range(count):
             x_BD = hidden_BD
             for table, length in zip(() if self._tables is None else self._tables, self._lengths, strict=True):
                 x_BD = x_BD + F.embedding(self._ngrams(known_BL, length), table).to(x_BD.dtype)
             logit_BC = F.linear(x_BD, self._heads_JBD[head]).float()
+            if self._soft_cap:
+                logit_BC = self._soft_cap * torch.tanh(logit_BC / self._soft_cap)
             if noise_MC is not None:
-                if self._soft_cap:
-                    logit_BC = self._soft_cap * torch.tanh(logit_BC / self._soft_cap)
                 noise_BC = torch.from_numpy(noise_MC[head::count, len(ENDS) :]).to(logit_BC.device)
                 logit_BC = logit_BC / sampling.temperature + noise_BC
-            found.append(logit_BC.argmax(-1))
+            best_B2, byte_B2 = logit_BC.topk(2, -1)
+            found.append(byte_B2[:, 0])
+            leads.append(best_B2[:, 0] - best_B2[:, 1])
             known_BL = torch.cat((known_BL, found[-1][:, None] + FIRST_BYTE), 1)
-        return torch.stack(found, 1).tolist()
+        return torch.stack(found, 1).tolist(), torch.stack(leads, 1).tolist()
 
     def _ngrams(self, known_BL: torch.Tensor, length: int) -> torch.Tensor:
         """The row of the n-gram at the end of each line; zeros pad, as the beginning of a text does."""
@@ -113,31 +116,34 @@ class Heads:
 def _chained(  # type: ignore[no-untyped-def]
     hidden_BD, tail_BL, count, own_lengths, own_tables, lengths_K, tables_KRD, heads_JPIW, noise_MC, temperature, cap
 ):
-    """Bytes [B, count]; without noise, which is then of no place, the largest logit's."""
+    """Bytes and leads [B, count]; without noise, which is then of no place, the largest logit's."""
     documents, known = tail_BL.shape
     known_BL = np.zeros((documents, known + count), np.int64)
     known_BL[:, :known] = tail_BL
-    bare_BD, place_B1 = hidden_BD.copy(), np.full((documents, 1), known - 2)
-    row_KB = ngram_rows(known_BL, 0, place_B1, own_lengths, own_tables[0].shape[0])
+    lead_BJ = np.empty((documents, count), np.float32)
+    document_B, place_B, bare_BD = np.arange(documents), np.full(documents, known - 2), hidden_BD.copy()
+    row_KB = ngram_rows(known_BL, document_B, place_B, own_lengths, own_tables[0].shape[0])
     for number in range(len(own_lengths)):
         add_rows(bare_BD, own_tables[number], row_KB[number], -1.0)
     logit_BO = np.empty((documents, heads_JPIW.shape[1] * heads_JPIW.shape[3]), bare_BD.dtype)
     for head in range(count):
         x_BD = bare_BD.copy()
-        place_B1[:] = known - 1 + head
-        row_KB = ngram_rows(known_BL, 0, place_B1, lengths_K, tables_KRD.shape[1])
+        place_B[:] = known - 1 + head
+        row_KB = ngram_rows(known_BL, document_B, place_B, lengths_K, tables_KRD.shape[1])
         for number in range(len(lengths_K)):
             add_rows(x_BD, tables_KRD[number], row_KB[number], 1.0)
         times(x_BD, heads_JPIW[head], logit_BO)
         for document in range(documents):
-            best, most = 0, -np.inf
+            best, most, second = 0, -np.inf, -np.inf
             for byte in range(BYTES):
                 score = logit_BO[document, byte]
+                if cap > 0:
+                    score = cap * np.tanh(score / cap)
                 if len(noise_MC):
-                    if cap > 0:
-                        score = cap * np.tanh(score / cap)
                     score = score / temperature + noise_MC[document * count + head, len(ENDS) + byte]
                 if score > most:
-                    best, most = byte, score
-            known_BL[document, known + head] = best + FIRST_BYTE
-    return known_BL[:, known:] - FIRST_BYTE
+                    best, most, second = byte, score, most
+                elif score > second:
+                    second = score
+            known_BL[document, known + head], lead_BJ[document, head] = best + FIRST_BYTE, most - second
+    return known_BL[:, known:] - FIRST_BYTE, lead_BJ

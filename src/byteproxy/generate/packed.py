@@ -47,23 +47,26 @@ class Packed:
         values[:, document, :, :, :count] = values[:, last, :, :, :count]
         self._symbols_BT[document, :count] = self._symbols_BT[last, :count]
 
-    def read(self, first: int, filled: list[int], symbols_BN: np.ndarray) -> torch.Tensor:
-        """Hidden states [B, N, D] of the next symbols of documents `first` and on, of which so much has been read."""
-        documents, count = symbols_BN.shape
-        place_BN = np.array(filled)[:, None] + np.arange(count)
-        symbols_M = symbols_BN.reshape(-1)
+    def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
+        """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read."""
+        counts = [len(one) for one in symbols]
+        begin_B = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=begin_B[1:])
+        symbols_M = symbols[0] if len(symbols) == 1 else np.concatenate(symbols)
+        document_M = np.repeat(np.arange(first, first + len(counts)), counts)
+        place_M = np.arange(len(symbols_M)) + np.repeat(np.array(filled) - begin_B[:-1], counts)
         x_MD = self._table[symbols_M].astype(self._type, copy=False)
         if self._ngrams:
-            self._symbols_BT[np.arange(first, first + documents)[:, None], place_BN] = symbols_BN
-            row_KM = ngram_rows(self._symbols_BT, first, place_BN, self._lengths, self.config.ngram_rows)
+            self._symbols_BT[document_M, place_M] = symbols_M
+            row_KM = ngram_rows(self._symbols_BT, document_M, place_M, self._lengths, self.config.ngram_rows)
             add_ngrams(x_MD, self._ngrams, row_KM)
         heads, epsilon = self.config.heads, self.config.norm_epsilon
-        shared = room(self._layers, self._cache, documents, count, heads)
-        arguments = (self._layers, self._cache, shared, x_MD, symbols_M, first, place_BN, heads, epsilon)
+        shared = room(self._layers, self._cache, len(x_MD), len(counts), max(counts), heads)
+        arguments = (self._layers, self._cache, shared, x_MD, symbols_M, first, place_M, begin_B, heads, epsilon)
         hidden_MD = team.together(run, arguments, self._threads())
         if self._output_ngrams:
             add_ngrams(hidden_MD, self._output_ngrams, row_KM)
-        return torch.from_numpy(hidden_MD.reshape(documents, count, -1))
+        return torch.from_numpy(hidden_MD)
 
     def _threads(self) -> int:
         """As many as torch has, as long as each has a share of a layer that is worth meeting the others for."""

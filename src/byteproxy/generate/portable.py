@@ -57,9 +57,26 @@ class Portable:
         self._values_LBGTE[:, document, :, :count] = self._values_LBGTE[:, last, :, :count]
         self._symbols_BT[document, :count] = self._symbols_BT[last, :count]
 
-    def read(self, first: int, filled: list[int], symbols_BN: np.ndarray) -> torch.Tensor:
-        """Hidden states [B, N, D] of the next symbols of documents `first` and on, of which so much has been read."""
-        new_BN = torch.from_numpy(symbols_BN).to(self.device)
+    def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
+        """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read.
+
+        All documents read as many positions as the longest; what a shorter one reads too much is written over before
+        anything sees it.
+        """
+        counts = [len(one) for one in symbols]
+        count = max(counts)
+        if max(filled) + count > self.positions and len(symbols) > 1:
+            parts = (self.read(first + at, [filled[at]], [own]) for at, own in enumerate(symbols))
+            return torch.cat(list(parts))
+        padded_BN = np.zeros((len(symbols), count), np.int64)
+        for row_N, one in zip(padded_BN, symbols, strict=True):
+            row_N[: len(one)] = one
+        hidden_BND = self._read(first, filled, torch.from_numpy(padded_BN).to(self.device))
+        if min(counts) == count:
+            return hidden_BND.flatten(0, 1)
+        return torch.cat([hidden_ND[:own] for hidden_ND, own in zip(hidden_BND, counts, strict=True)])
+
+    def _read(self, first: int, filled: list[int], new_BN: torch.Tensor) -> torch.Tensor:
         rows, count = slice(first, first + len(filled)), new_BN.shape[1]
         total = max(filled) + count
         level = min(filled) == max(filled)

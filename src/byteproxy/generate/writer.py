@@ -25,7 +25,7 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, utf8_masks
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.drafts import COPIED, Costs, Drafts, Pace, copied
+from byteproxy.generate.drafts import COPIED, LEADS, Costs, Drafts, Odds, copied, kinds_of, worth
 from byteproxy.generate.heads import Heads
 from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
@@ -34,6 +34,8 @@ from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 TOGETHER = 16  # documents in one pass at most
 _CHUNK = 512  # positions of a prompt that are read at once
+_RETRY = 32  # passes after which guesses are tried that do not seem to pay
+_REST = 8  # passes without guesses after one that had none worth checking
 
 
 class Written(NamedTuple):
@@ -74,6 +76,7 @@ class _Document:
     state: int  # of UTF-8
     unread: int  # the id that the next pass reads first
     guesses: list[int]
+    kinds: list[int]  # of each guess, for `Odds`
     drafter: str = ""
     released: int = 0
     ended: Literal["budget", "model", "stop"] | None = None
@@ -104,7 +107,8 @@ class Writer:
         choices = torch.tensor(CHOICES, device=self._device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
         self._costs, self._guessing = Costs(), 0.0  # seconds of the last guesses, a part of what the next pass costs
-        self._paces = {"heads": Pace(self._heads.count), "copy": Pace(COPIED)}  # what earlier calls taught stays known
+        self._odds = {"heads": Odds(LEADS), "copy": Odds(COPIED)}  # what earlier calls taught stays known
+        self._turn = self._rest = 0
         self._decoder: Decoder | None = None
 
     def write(
@@ -157,7 +161,7 @@ class Writer:
         sampling = Sampling() if sampling is None else sampling
         _check(most, stops, sampling)
         self.counts = Counts()
-        self.counts.guessed, self.counts.right = dict.fromkeys(self._paces, 0), dict.fromkeys(self._paces, 0)
+        self.counts.guessed, self.counts.right = dict.fromkeys(self._odds, 0), dict.fromkeys(self._odds, 0)
         for first in range(0, len(prompts), TOGETHER):
             documents = [
                 self._document(number, prompts[number], sampling)
@@ -186,7 +190,7 @@ class Writer:
 
     def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
         noise = Noise(sampling.seed, number)
-        return _Document(number, bytearray(prompt), len(prompt), noise, state_after(prompt), 0, [])
+        return _Document(number, bytearray(prompt), len(prompt), noise, state_after(prompt), 0, [], [])
 
     def _opened(self, documents: list[_Document]) -> Decoder:
         """A decoder that has read all prompts but for their last bytes; the memory of the call before is used again."""
@@ -215,32 +219,29 @@ class Writer:
         for index, document in enumerate(documents):
             if decoder.filled[index] == decoder.positions:
                 self._open_window(decoder, index, document)
-        before = decoder.filled[: len(documents)]
-        room = decoder.positions - 1 - max(before)
-        for document in documents:
+            room = decoder.positions - 1 - decoder.filled[index]
             del document.guesses[min(room, most - document.written - 1) :]
-        count = 1 + max(len(document.guesses) for document in documents)
-        ids = [
-            [one.unread, *(guess + FIRST_BYTE for guess in one.guesses), *[FIRST_BYTE] * (count - 1 - len(one.guesses))]
-            for one in documents
-        ]
-        hidden_BND = decoder.read(np.array(ids))
-        logit_MC = self._logits(hidden_BND.flatten(0, 1)).cpu().numpy()
-        noise_MC = _noise(documents, count) if sampling.temperature else None
-        mask_MC = _mask(documents, count, most) if sampling.utf8 else None
+        before = decoder.filled[: len(documents)]
+        hidden_MD = decoder.read_each([np.array([one.unread, *one.guesses]) for one in documents])
+        logit_MC = self._logits(hidden_MD).cpu().numpy()
+        counts = [1 + len(one.guesses) for one in documents]
+        noise_MC = _noise(documents, counts) if sampling.temperature else None
+        mask_MC = _mask(documents, most) if sampling.utf8 else None
         choices, close = chosen(logit_MC, sampling, noise_MC, mask_MC, self._soft_cap)
-        last = []
+        last, at = [], 0
         for index, document in enumerate(documents):
-            at = index * count
-            right = _right(document.guesses, choices[at : at + count])
+            right = _right(document.guesses, choices[at : at + counts[index]])
             self._take(document, choices[at : at + right + 1])
             self.counts.close += sum(close[at : at + right + 1])
             decoder.filled[index] = before[index] + 1 + right
-            last.append(right)
-        self._count(documents, last)
+            last.append(at + right)
+            self._count(document, right)
+            at += counts[index]
+        self.counts.passes += 1
         if self.counts.passes > 1:  # the first one may have compiled
-            self._costs.saw(len(documents), count - 1, time.perf_counter() - begin + self._guessing)
-        return torch.stack([hidden_ND[right] for hidden_ND, right in zip(hidden_BND, last, strict=True)])
+            seconds = time.perf_counter() - begin + self._guessing
+            self._costs.saw(len(documents), len(logit_MC) - len(documents), seconds)
+        return hidden_MD[last]
 
     def _take(self, document: _Document, choices: list[int]) -> None:
         """Write choices down, of which only the last may be an end."""
@@ -256,18 +257,12 @@ class Writer:
             document.unread = written[-1] + FIRST_BYTE
         self.counts.bytes += len(written)
 
-    def _count(self, documents: list[_Document], right: list[int]) -> None:
-        self.counts.passes += 1
-        self.counts.steps += len(documents)
-        for name, pace in self._paces.items():
-            outcomes = [
-                (len(document.guesses), one)
-                for document, one in zip(documents, right, strict=True)
-                if document.drafter == name and document.guesses
-            ]
-            pace.saw(outcomes)
-            self.counts.guessed[name] += sum(guessed for guessed, _ in outcomes)
-            self.counts.right[name] += sum(found for _, found in outcomes)
+    def _count(self, document: _Document, right: int) -> None:
+        self.counts.steps += 1
+        if document.guesses:
+            self._odds[document.drafter].saw(document.kinds[: len(document.guesses)], right)
+            self.counts.guessed[document.drafter] += len(document.guesses)
+            self.counts.right[document.drafter] += right
 
     def _guess(
         self,
@@ -279,44 +274,60 @@ class Writer:
     ) -> None:
         """Give every document its guesses at the bytes after the one that it reads next, at place `filled`."""
         begin, self._guessing = time.perf_counter(), 0.0
-        copies = self._paces["copy"].length(self._costs, len(documents)) if drafts in ("copy", "both") else 0
         for document in documents:
-            document.guesses, document.drafter = [], ""
-            if drafts in ("copy", "both"):
-                document.guesses, document.drafter = copied(document.text, self.context, copies), "copy"
-        count = self._paces["heads"].length(self._costs, len(documents)) if drafts in ("heads", "both") else 0
-        without = [index for index, document in enumerate(documents) if not document.guesses]
-        if count == 0 or not without:
+            document.guesses, document.kinds, document.drafter = [], [], ""
+        self._turn += 1
+        self._rest = max(0, self._rest - 1)
+        if drafts == "none" or (self._rest and self._turn % _RETRY):
             return
-        asked = documents if len(without) == len(documents) else [documents[one] for one in without]
-        noise_MC = _noise(asked, count) if sampling.temperature else None
-        tail_BL = np.array([_tail(documents[one].text, filled[one], self._heads.reach) for one in without], np.int64)
-        asking_BD = hidden_BD if len(without) == len(documents) else hidden_BD[without]
-        guesses = self._heads.guesses(asking_BD, tail_BL, count, sampling, noise_MC)
-        for index, found in zip(without, guesses, strict=True):
-            documents[index].guesses, documents[index].drafter = found, "heads"
+        if drafts in ("copy", "both"):
+            for document in documents:
+                found = copied(document.text, self.context, COPIED)
+                document.guesses = [byte + FIRST_BYTE for byte in found]
+                document.kinds, document.drafter = list(range(len(found))), "copy"
+        if drafts in ("heads", "both") and self._heads.count:
+            self._ask_heads(hidden_BD, filled, documents, sampling)
+        chances = [self._odds[one.drafter].of(one.kinds) if one.guesses else [] for one in documents]
+        kept = worth(chances, self._costs, more=0 if self._turn % _RETRY else 2)
+        for document, count in zip(documents, kept, strict=True):
+            del document.guesses[count:]
+        self._rest = 0 if any(kept) else _REST
         self._guessing = time.perf_counter() - begin
 
+    def _ask_heads(
+        self, hidden_BD: torch.Tensor, filled: list[int], documents: list[_Document], sampling: Sampling
+    ) -> None:
+        """Guesses of the heads, all that there are, for the documents that have none."""
+        without = [index for index, document in enumerate(documents) if not document.guesses]
+        if not without:
+            return
+        asked, count = [documents[one] for one in without], self._heads.count
+        noise_MC = _noise(asked, [count] * len(asked)) if sampling.temperature else None
+        tail_BL = np.array([_tail(documents[one].text, filled[one], self._heads.reach) for one in without], np.int64)
+        asking_BD = hidden_BD if len(without) == len(documents) else hidden_BD[without]
+        guesses, leads = self._heads.guesses(asking_BD, tail_BL, count, sampling, noise_MC)
+        for document, found, ahead in zip(asked, guesses, leads, strict=True):
+            document.guesses = [byte + FIRST_BYTE for byte in found]
+            document.kinds, document.drafter = kinds_of(ahead), "heads"
 
-def _noise(documents: list[_Document], count: int) -> np.ndarray:
-    """Of the next places of each document, one after the other: float32 [M, C]."""
-    parts = [document.noise.at(document.written, count) for document in documents]
+
+def _noise(documents: list[_Document], counts: list[int]) -> np.ndarray:
+    """Of so many next places of each document, one after the other: float32 [M, C]."""
+    parts = [document.noise.at(document.written, count) for document, count in zip(documents, counts, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _mask(documents: list[_Document], count: int, most: int) -> np.ndarray:
+def _mask(documents: list[_Document], most: int) -> np.ndarray:
     """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [M, C]."""
-    states = np.zeros((len(documents), count), np.int64)
-    left = np.zeros_like(states)
-    for index, document in enumerate(documents):
+    states, left = [], []
+    for document in documents:
         state = document.state
-        for place in range(count):
-            states[index, place] = state
-            left[index, place] = min(4, max(1, most - document.written - place))
-            if place < len(document.guesses):
-                state = int(FOLLOWING[state, document.guesses[place]])
-                state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
-    return utf8_masks()[states.ravel(), left.ravel()]
+        for place, guess in enumerate([*document.guesses, FIRST_BYTE]):
+            states.append(state)
+            left.append(min(4, max(1, most - document.written - place)))
+            state = int(FOLLOWING[state, guess - FIRST_BYTE])
+            state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
+    return utf8_masks()[states, left]
 
 
 def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
@@ -341,9 +352,9 @@ def _tail(text: bytearray, place: int, count: int) -> list[int]:
 
 
 def _right(guesses: list[int], choices: list[int]) -> int:
-    """Guesses before the first that is not what was chosen."""
+    """Guesses, ids, before the first that is not what was chosen."""
     for place, guess in enumerate(guesses):
-        if choices[place] != guess + len(ENDS):
+        if choices[place] != guess - FIRST_BYTE + len(ENDS):
             return place
     return len(guesses)
 
