@@ -1,8 +1,9 @@
 """Threads that run one compiled function together, each a share of it, and wait for each other between its steps.
 
 A pass has some six steps a layer, each of some microseconds up to a millisecond, so threads wait by looking at a number
-in memory, and let others run if that takes long. They are started once and sleep between passes. A compiled function
-that is to run so takes (worker, workers, sync) last, releases Python's lock, and gives the same whatever `workers` is.
+in memory, and let others run if that takes long. They are started once, and sleep when there is no job for a while. A
+compiled function that is to run so takes (worker, workers, sync) last, releases Python's lock, ends with a meeting, and
+gives the same whatever `workers` is.
 """
 
 import os
@@ -19,7 +20,9 @@ from numba.extending import intrinsic
 
 _LOOKS = 2000  # before others may run
 _GENERATION = 8  # its place in `sync`, on another line of memory than the count of who is there
-_LEFT = 16  # and that of whether the others are to be waited for no more
+_LEFT = 16  # that of whether the others are to be waited for no more
+_JOBS = 24  # and that of how many jobs there were
+_PATIENCE = 300_000  # looks for a next job, some tenths of a millisecond, before a worker sleeps
 
 
 def together(function: Callable[..., Any], arguments: tuple, workers: int) -> Any:
@@ -32,44 +35,41 @@ def together(function: Callable[..., Any], arguments: tuple, workers: int) -> An
 
 
 class _Team:
-    """Threads beside the one that calls; each waits for its own lock to be opened, and says when it is done."""
+    """Threads beside the one that calls. Each has a lock that is opened for every job.
+
+    A function ends with a meeting, so nobody is waited for after it; a worker that is late finds its next job there.
+    """
 
     def __init__(self, workers: int) -> None:
         self.lock = threading.Lock()
         self._workers = workers
-        self._job: tuple[Callable[..., Any], tuple] | None = None
-        self._sync = np.zeros(3 * _GENERATION, np.int64)
-        self._begin = [threading.Lock() for _ in range(1, workers)]
-        self._done = [threading.Lock() for _ in range(1, workers)]
-        for one in (*self._begin, *self._done):
-            one.acquire()
+        self._jobs: list[tuple[Callable[..., Any], tuple] | None] = [None] * workers
+        self._sync = np.zeros(4 * _GENERATION, np.int64)
+        self._begin = [threading.Lock() for _ in range(workers)]
         for number in range(1, workers):
+            self._begin[number].acquire()
             threading.Thread(target=self._work, args=(number,), name=f"byteproxy-{number}", daemon=True).start()
 
     def run(self, function: Callable[..., Any], arguments: tuple) -> Any:
-        self._job = (function, arguments)
         try:
-            for one in self._begin:
-                one.release()
-            found = function(*arguments, 0, self._workers, self._sync)
-            for one in self._done:
-                one.acquire()
+            for number in range(1, self._workers):
+                self._jobs[number] = (function, arguments)
+                self._begin[number].release()
+            _announce(self._sync)
+            return function(*arguments, 0, self._workers, self._sync)
         except BaseException:  # an interrupt: nobody knows who is where, so the next call gets other threads
             _team.cache_clear()
             self._sync[_LEFT] = 1
             raise
-        self._job = None
-        return found
 
     def _work(self, number: int) -> None:
-        while True:
-            self._begin[number - 1].acquire()
-            if self._job is None:
-                return
-            function, arguments = self._job
-            function(*arguments, number, self._workers, self._sync)
-            del function, arguments
-            self._done[number - 1].release()
+        while not self._sync[_LEFT]:
+            _await_job(self._sync)
+            self._begin[number].acquire()
+            job, self._jobs[number] = self._jobs[number], None
+            if job is not None:
+                job[0](*job[1], number, self._workers, self._sync)
+            del job
 
 
 @cache
@@ -104,6 +104,20 @@ def meet(sync, workers):  # type: ignore[no-untyped-def]
             if _read(sync, _LEFT):
                 return
             _let_others()
+
+
+@nb.njit(cache=True, nogil=True)
+def _announce(sync):  # type: ignore[no-untyped-def]
+    _added(sync, _JOBS, 1)
+
+
+@nb.njit(cache=True, nogil=True)
+def _await_job(sync):  # type: ignore[no-untyped-def]
+    """Look out for a while: waking up takes longer than most of a pass."""
+    known = _read(sync, _JOBS)
+    for _ in range(_PATIENCE):
+        if _read(sync, _JOBS) != known:
+            return
 
 
 def _at(context, builder, kind, array, index):  # type: ignore[no-untyped-def]

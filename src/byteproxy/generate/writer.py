@@ -185,7 +185,7 @@ class Writer:
                     documents[index], kept[index] = documents[-1], kept[-1]
                     documents.pop(), kept.pop()
                 if documents:
-                    self._guess(hidden_BD[kept], decoder.filled, documents, drafts, sampling)
+                    self._guess(_rows(hidden_BD, kept), decoder.filled, documents, drafts, sampling)
             self._decoder = decoder
 
     def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
@@ -241,7 +241,7 @@ class Writer:
         if self.counts.passes > 1:  # the first one may have compiled
             seconds = time.perf_counter() - begin + self._guessing
             self._costs.saw(len(documents), len(logit_MC) - len(documents), seconds)
-        return hidden_MD[last]
+        return _rows(hidden_MD, last)
 
     def _take(self, document: _Document, choices: list[int]) -> None:
         """Write choices down, of which only the last may be an end."""
@@ -304,8 +304,7 @@ class Writer:
         asked, count = [documents[one] for one in without], self._heads.count
         noise_MC = _noise(asked, [count] * len(asked)) if sampling.temperature else None
         tail_BL = np.array([_tail(documents[one].text, filled[one], self._heads.reach) for one in without], np.int64)
-        asking_BD = hidden_BD if len(without) == len(documents) else hidden_BD[without]
-        guesses, leads = self._heads.guesses(asking_BD, tail_BL, count, sampling, noise_MC)
+        guesses, leads = self._heads.guesses(_rows(hidden_BD, without), tail_BL, count, sampling, noise_MC)
         for document, found, ahead in zip(asked, guesses, leads, strict=True):
             document.guesses = [byte + FIRST_BYTE for byte in found]
             document.kinds, document.drafter = kinds_of(ahead), "heads"
@@ -341,6 +340,11 @@ def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
         except UnicodeDecodeError:
             if sampling.utf8:
                 raise InputError(f"the stop string {stop!r} is no UTF-8, so it can't come: leave it out") from None
+
+
+def _rows(x_MD: torch.Tensor, rows: list[int]) -> torch.Tensor:
+    """Some rows. On a CPU not by torch, whose threads look for more work for a while, where a pass needs the cores."""
+    return torch.from_numpy(x_MD.numpy()[rows]) if x_MD.device.type == "cpu" else x_MD[rows]
 
 
 def _tail(text: bytearray, place: int, count: int) -> list[int]:
