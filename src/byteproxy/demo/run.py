@@ -83,8 +83,7 @@ def run_study(
             "minutes": study.minutes,
             **corpus,
             "model": {
-                **asdict(study.model),
-                "ngrams": list(study.model.ngrams),  # as JSON has it
+                **json.loads(json.dumps(asdict(study.model))),
                 "matrix_parameters": study.model.matrix_parameters,
                 "parameters": {name: arm.pop("parameters") for name, arm in arms.items()},
             },

@@ -63,9 +63,11 @@ class _Team:
             raise
 
     def _work(self, number: int) -> None:
+        taken = 0
         while not self._sync[_LEFT]:
-            _await_job(self._sync)
+            _await_job(self._sync, taken)
             self._begin[number].acquire()
+            taken += 1
             job, self._jobs[number] = self._jobs[number], None
             if job is not None:
                 job[0](*job[1], number, self._workers, self._sync)
@@ -112,11 +114,10 @@ def _announce(sync):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _await_job(sync):  # type: ignore[no-untyped-def]
-    """Look out for a while: waking up takes longer than most of a pass."""
-    known = _read(sync, _JOBS)
+def _await_job(sync, taken):  # type: ignore[no-untyped-def]
+    """Look out for a job after those taken, for a while: waking up takes longer than most of a pass."""
     for _ in range(_PATIENCE):
-        if _read(sync, _JOBS) != known:
+        if _read(sync, _JOBS) > taken:
             return
 
 
