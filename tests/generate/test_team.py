@@ -29,9 +29,9 @@ def waves(values, steps, worker, workers, sync):
 @pytest.mark.parametrize("workers", [2, 3, 5])
 def test_every_step_sees_all_of_the_step_before(workers):
     start = np.arange(34).reshape(2, 17)
-    wanted = together(waves, (start.copy(), 3000), 1)
+    wanted = together(waves, (start.copy(), 600), 1)
     for _ in range(3):
-        assert (together(waves, (start.copy(), 3000), workers) == wanted).all()
+        assert (together(waves, (start.copy(), 600), workers) == wanted).all()
     assert len(set(wanted.tolist())) == 17
 
 
