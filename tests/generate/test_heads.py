@@ -149,3 +149,12 @@ def test_heads_that_know_the_rule_are_never_wrong(temperature):
     counts = writer.counts
     assert counts.right["heads"] == counts.guessed["heads"]
     assert counts.bytes_per_pass > 4
+
+
+def test_guesses_that_did_not_pay_are_tried_again():
+    writer = Writer(cycle(), 400)
+    writer._costs.of = lambda documents, most: np.ones(most + 1)
+    odds = writer._odds["heads"]
+    odds._right, odds._seen = [0.0] * len(odds._right), [1000] * len(odds._seen)
+    writer.write([b"a"], 400)
+    assert writer.counts.right["heads"] > 100

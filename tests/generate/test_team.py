@@ -52,20 +52,48 @@ def waited(sync, workers):
     meet(sync, workers)
 
 
+def gone(before):
+    """Whether there are as few threads again."""
+    end = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    return threading.active_count() <= before
+
+
 def test_an_interrupt_leaves_nobody_waiting():
-    left = threading.Event()
+    before, there, left = threading.active_count(), threading.Event(), threading.Event()
 
     def job(worker, workers, sync):
         if worker == 0:
+            assert there.wait(20)
             raise KeyboardInterrupt
+        there.set()
         waited(sync, workers)
         left.set()
 
     with pytest.raises(KeyboardInterrupt):
-        together(job, (), 2)
+        together(job, (), 4)
     assert left.wait(20)
+    assert gone(before)
     start = np.arange(34).reshape(2, 17)
-    assert (together(waves, (start.copy(), 50), 2) == together(waves, (start.copy(), 50), 1)).all()
+    assert (together(waves, (start.copy(), 50), 4) == together(waves, (start.copy(), 50), 1)).all()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_fails_is_no_result_and_no_wait():
+    before = threading.active_count()
+
+    def job(worker, workers, sync):
+        if worker == 1:
+            raise MemoryError
+        waited(sync, workers)
+        return "half of it"
+
+    with pytest.raises(RuntimeError, match="a thread of a pass failed"):
+        together(job, (), 6)
+    assert gone(before)
+    start = np.arange(34).reshape(2, 17)
+    assert (together(waves, (start.copy(), 50), 6) == together(waves, (start.copy(), 50), 1)).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -44,6 +44,13 @@ def test_n_grams_have_to_be_as_many(tmp_path):
     check_tricks(with_arms(tmp_path, own, [{"model": {"ngrams": [2, 3, 4], "ngram_rows": 128}}]))
 
 
+def test_what_byte_heads_read_is_a_trick_of_its_own(tmp_path):
+    own = {"model": {"byte_heads": 4, "byte_head_ngrams": [2, 3]}}
+    with pytest.raises(InputError, match=r"model\.byte_head_ngrams"):
+        check_tricks(with_arms(tmp_path, own, [{"model": {"byte_heads": 4}}]))
+    check_tricks(with_arms(tmp_path, own, [own]))
+
+
 def test_a_tokenizer_owes_nothing_and_a_proxy_needs_bytes_beside_it(tmp_path):
     symbols = {"role": "tokenizer", "run": {"views": ["v"], "model": {"qk_norm": True}}}
     check_tricks(recipe(tmp_path, arms={"symbols": symbols}, claims=[]))

@@ -56,10 +56,16 @@ class _Team:
                 self._jobs[number] = (function, arguments)
                 self._begin[number].release()
             _announce(self._sync)
-            return function(*arguments, 0, self._workers, self._sync)
-        except BaseException:  # an interrupt: nobody knows who is where, so the next call gets other threads
+            found = function(*arguments, 0, self._workers, self._sync)
+            if self._sync[_LEFT]:
+                raise RuntimeError("a thread of a pass failed, so what the others computed is worth nothing")
+            return found
+        except BaseException:  # or an interrupt: nobody knows who is where, so the next call gets other threads
             _team.cache_clear()
             self._sync[_LEFT] = 1
+            for one in self._begin[1:]:  # those that sleep wake up and end
+                if one.locked():
+                    one.release()
             raise
 
     def _work(self, number: int) -> None:
@@ -69,8 +75,12 @@ class _Team:
             self._begin[number].acquire()
             taken += 1
             job, self._jobs[number] = self._jobs[number], None
-            if job is not None:
-                job[0](*job[1], number, self._workers, self._sync)
+            try:
+                if job is not None:
+                    job[0](*job[1], number, self._workers, self._sync)
+            except BaseException:
+                self._sync[_LEFT] = 1  # so that nobody waits for this one
+                raise
             del job
 
 

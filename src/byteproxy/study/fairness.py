@@ -87,7 +87,7 @@ _TRICKS: dict[str, tuple[Callable[[Any], str], Callable[[TrainConfig], Any]]] = 
     "model.ngrams": (lambda own: f"{sorted(own[0])} with {own[1]} rows", _ngrams),
     "model.ngram_outputs": (repr, lambda config: getattr(config.model, "ngram_outputs", False)),
     "model.byte_heads": (repr, lambda config: config.model.byte_heads > 1 and config.model.byte_heads),
-    "model.byte_head_ngrams": (repr, lambda config: bool(getattr(config.model, "byte_head_ngrams", ()))),
+    "model.byte_head_ngrams": (repr, lambda config: bool(config.model.byte_head_ngrams)),
     "model.qk_norm": (repr, lambda config: config.model.qk_norm),
     "model.value_embeddings": (repr, lambda config: config.model.value_embeddings),
     "model.soft_cap": (repr, lambda config: config.model.soft_cap),
