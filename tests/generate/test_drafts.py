@@ -58,6 +58,7 @@ def test_kinds_rise_with_the_lead():
     assert kinds[0] == 0
     assert kinds[-1] == LEADS - 1
     assert len(set(kinds)) == 5
+    assert kinds_of([float("inf"), float("nan")]) == [LEADS - 1, 0]
 
 
 class Known(Costs):

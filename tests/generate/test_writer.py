@@ -166,6 +166,15 @@ def test_one_seed_one_text(model, drafts):
     assert one.text == texts[0] != other.text
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-40])
+@pytest.mark.parametrize("how", [{}, {"top_p": 0.9}, {"min_p": 0.1}])
+def test_next_to_no_temperature_is_none(model, temperature, how):
+    writer = Writer(model, CONTEXT)
+    (wanted,) = writer.write([b"def"], 60)
+    for drafts in DRAFTS:
+        assert writer.write([b"def"], 60, Sampling(temperature, **how), drafts=drafts) == [wanted]
+
+
 def constant(**options):
     """A model that says the same after every byte, so that one text is many draws; its heads say something like it."""
     model = filled(layers=1, end=1.0, **options)

@@ -108,7 +108,7 @@ def _chosen(logit_MC, soft_cap, temperature, top_p, min_p, noise_MC, mask_MC):  
     rows, choices = logit_MC.shape
     choice_M, close_M = np.empty(rows, np.int64), np.empty(rows, np.bool_)
     score_C = np.empty(choices, logit_MC.dtype)
-    cap, warmth = score_C.dtype.type(soft_cap), score_C.dtype.type(temperature)
+    cap = score_C.dtype.type(soft_cap)
     for row in range(rows):
         for choice in range(choices):
             score = logit_MC[row, choice]
@@ -118,7 +118,9 @@ def _chosen(logit_MC, soft_cap, temperature, top_p, min_p, noise_MC, mask_MC):  
                 score += mask_MC[row, choice]
             score_C[choice] = score
         if len(noise_MC):
-            score_C /= warmth
+            most = score_C.max()
+            for choice in range(choices):  # below the best one, which no temperature makes too large
+                score_C[choice] = (score_C[choice] - most) / temperature
             _cut(score_C, top_p, min_p)
             score_C += noise_MC[row]
         best, first, second = 0, -np.inf, -np.inf

@@ -89,7 +89,7 @@ class Odds:
 
 def kinds_of(leads: Iterable[float]) -> list[int]:
     """The kinds of guesses by their leads, up to `LEADS`."""
-    return [min(LEADS - 1, int(lead * _STEPS)) for lead in leads]
+    return [int(min(LEADS - 1, max(0.0, lead * _STEPS))) for lead in leads]  # of infinities too, and of none
 
 
 def worth(chances: Sequence[Sequence[float]], costs: Costs, more: int = 0) -> list[int]:
