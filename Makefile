@@ -14,7 +14,7 @@ python_fits = $(shell $(PYTHON) -c '$(version_test)' 2>/dev/null && echo yes)
 refuse_python = $(error byteproxy needs Python 3.11, 3.12 or 3.13 and "$(PYTHON)" is none of them; \
     install one and say where: make setup PYTHON=python3.12)
 
-.PHONY: help setup demo test lint bench llama clean unsound
+.PHONY: help setup demo test lint bench fuzz llama clean unsound
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minu
 
 test: $(STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+fuzz: $(STAMP)  ## five minutes of random trials: damage, hostile text, kills, command lines (FUZZ_ARGS="--seed 7 --minutes 20")
+	$(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
 
 lint: $(STAMP)  ## style, types, and the one direction of the imports
 	$(BIN)/ruff check

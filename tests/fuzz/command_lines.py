@@ -1,0 +1,162 @@
+"""Command lines that nobody thought of: options that there are, with values of all kinds."""
+
+import random
+from pathlib import Path
+
+from tests.fuzz import server
+from tests.fuzz.outcome import HARMLESS, LOST, Outcome, judged
+from tests.fuzz.world import COMMANDS, SMALL, World
+
+SECONDS = 6.0
+"""How long a command may work until it gets Ctrl-C: many of these are sound, and train for hours."""
+THINGS = ("text", "lines.jsonl", "corpus", "run", "export", "bpe.json", "codebook.view")
+NUMBERS = "0 1 2 3 -1 0.5 1e-9 1e300 -1e300 nan inf -inf 1e 0x10 99999999999999999999 9223372036854775808 300 ٣ 1_000 +1".split()
+WORDS = [
+    "",
+    " ",
+    "-",
+    "--",
+    "none",
+    "None",
+    "true",
+    "ü",
+    "漢字",
+    "\udce9",
+    "a\nb",
+    "\x1b[31mred",
+    "\u202egnirts",
+    "[/x]",
+    "%s",
+    "{0}",
+    "../..",
+    "/proc/self/mem",
+    "/dev/null",
+    "a" * 300,
+    "a/" * 2100,
+    "stdlib:",
+    "x:text=",
+    "lines.jsonl:text=nothing",
+    "lines.jsonl:project=nothing",
+    "text:languages=nothing",
+    "lines.jsonl:weight=nan",
+    "0:9",
+    "9:0",
+    "paper",
+    "bytes",
+    "raw",
+    "bpe:300",
+    "bpe:99999999",
+    "bpe:-1",
+    "codebook:bits=99",
+    "codebook:bits=10",
+    "neural:minutes=-1",
+    "gzip",
+    "chunks:size=0",
+    "2 steps",
+    "0 steps",
+    "-1 steps",
+    "1e300 flops",
+    "nan minutes",
+    "2 bytes",
+    "10",
+    "steps",
+    "auto",
+    "float16",
+    "float32",
+    "train",
+    "validation",
+    "test",
+    "held_out",
+    "keep",
+    "repair",
+]
+SUBJECTS = {
+    ("prepare",): [
+        "text",
+        "lines.jsonl",
+        "text:depth=0",
+        "lines.jsonl:name=x",
+        "corpus",
+        "run",
+        "nowhere",
+        "/dev/null",
+    ],
+    ("corpus", "stats"): ["corpus", "run", "text", "nowhere"],
+    ("corpus", "show"): ["corpus", "run", "nowhere"],
+    ("corpus", "verify"): ["corpus", "export", "nowhere"],
+    ("views", "train"): ["bpe:300", "codebook:bits=10", "raw", "bpe", "nothing"],
+    ("views", "inspect"): ["lines.jsonl", "bpe.json", "nowhere", "text"],
+    ("views", "compare"): ["raw", "bpe:300", "codebook.view", "bpe.json"],
+    ("mixture", "preview"): ["corpus", "run", "nowhere"],
+    ("train",): ["1m", "3m", "run/config.toml", "nothing", "study_short"],
+    ("eval", "bpb"): ["run", "export", "nowhere"],
+    ("eval", "transfer"): ["run", "export", "nowhere"],
+    ("generate",): ["run", "export", "nowhere", "corpus"],
+    ("export",): ["run", "export", "nowhere"],
+    ("study",): ["study_short", "nothing", "run/config.toml"],
+}
+USUAL = {
+    ("train",): [*SMALL, "--corpus", "corpus", "--stop", "2 steps", "--out", "new"],
+    ("prepare",): ["--out", "new", "--workers", "1"],
+    ("views", "train"): ["--corpus", "corpus", "--out", "new.view"],
+    ("views", "compare"): ["--corpus", "corpus", "--out", "new.html"],
+    ("views", "inspect"): ["--views", "raw", "--corpus", "corpus"],
+    ("generate",): ["--prompt", "def ", "--most-bytes", "5"],
+    ("export",): ["--out", "new"],
+    ("study",): ["--plan"],
+    ("demo",): ["--minutes", "0.01", "--out", "new"],
+    ("eval", "bpb"): ["--bytes", "300"],
+    ("eval", "transfer"): ["--passages", "2"],
+}
+OFTEN = {("demo",): 1, ("study",): 2, ("views", "compare"): 4}
+UNTOUCHED = ("text", "lines.jsonl")
+
+
+class CommandLines:
+    """Trials of this kind."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+        """Run one command line; nobody's sources may be gone afterwards."""
+        place = self.world.copy(folder / "trial", THINGS)
+        arguments = self.command_line(dice)
+        what = " ".join(map(ascii, arguments))
+        ended = server.run(arguments, place, limit=SECONDS)
+        outcome = judged(ended, what)
+        for name in UNTOUCHED:
+            if not outcome.is_fault and _content(place / name) != _content(self.world.folder / name):
+                return Outcome(LOST, what, f"{name} is another one now")
+        return outcome
+
+    def command_line(self, dice: random.Random) -> list[str]:
+        command = dice.choices(COMMANDS, [OFTEN.get(one, 12) for one in COMMANDS])[0]
+        arguments = list(command)
+        if dice.random() < 0.02:
+            return [dice.choice(WORDS) for _ in range(dice.randint(0, 3))]
+        if dice.random() < 0.03:
+            arguments[-1] = _mistyped(dice, arguments[-1])
+        subjects = SUBJECTS.get(command, [])
+        if subjects and dice.random() < 0.95:
+            arguments.append(subjects[0] if dice.random() < 0.7 else dice.choice([*subjects, *WORDS]))
+        usual = USUAL.get(command, [])
+        if dice.random() < 0.9:
+            arguments += usual
+        for _ in range(dice.choice([0, 1, 1, 1, 2, 3])):
+            option = dice.choice(self.world.options[command] or ["--json"])
+            arguments.append(_mistyped(dice, option) if dice.random() < 0.05 else option)
+            for _ in range(dice.choice([0, 1, 1, 1, 1, 2])):
+                arguments.append(dice.choice(NUMBERS) if dice.random() < 0.6 else dice.choice([*WORDS, *THINGS]))
+        return [one for one in arguments if "\0" not in one]
+
+
+def _mistyped(dice: random.Random, word: str) -> str:
+    at = dice.randrange(len(word))
+    return word[:at] + dice.choice(["", "x", word[at] * 2]) + word[at + 1 :]
+
+
+def _content(path: Path) -> dict[str, bytes]:
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {str(one.relative_to(path)): one.read_bytes() for one in sorted(path.rglob("*")) if one.is_file()}

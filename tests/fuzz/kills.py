@@ -1,0 +1,98 @@
+"""`kill -9` at random moments of each command that writes: the same command, or the one that goes on, ends the same."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fuzz import results, server
+from tests.fuzz.outcome import HARMLESS, LOST, WRONG, Outcome, judged
+from tests.fuzz.world import PREPARE, TRAIN, World
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A command that is killed, and what it should leave.
+
+    things: what is copied for it. arguments: of the command. out: what it writes.
+    result: a digest of what it left. on: the command that goes on where `out` has a file of that name.
+    """
+
+    things: tuple[str, ...]
+    arguments: tuple[str, ...]
+    out: str
+    result: Callable[[Path], str]
+    on: tuple[str, tuple[str, ...]] | None = None
+
+
+_RESUME = ("config.toml", ("train", "--resume", "new"))
+WRITERS = {
+    "prepare": Writer(("text", "lines.jsonl"), (*PREPARE, "--out", "new"), "new", results.corpus),
+    "prepare by two": Writer(("text", "lines.jsonl"), (*PREPARE[:-1], "2", "--out", "new"), "new", results.corpus),
+    "train": Writer(("corpus",), (*TRAIN, "--out", "new"), "new", results.weights, _RESUME),
+    "train from": Writer(
+        ("corpus", "start"), (*TRAIN, "--from", "start", "--out", "new"), "new", results.weights, _RESUME
+    ),
+    "resume": Writer(("corpus", "half"), ("train", "--resume", "half"), "half", results.weights),
+    "export": Writer(("run",), ("export", "run", "--out", "new"), "new", results.exported),
+    "views train": Writer(
+        ("corpus",),
+        ("views", "train", "codebook:bits=10", "--corpus", "corpus", "--out", "new.view"),
+        "new.view",
+        lambda path: path.read_bytes().hex(),
+    ),
+}
+
+
+class Kills:
+    """Trials of this kind; `whole` keeps what an undisturbed command leaves, and how long it takes."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.whole: dict[str, tuple[str, float]] = {}
+
+    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+        """Kill a command once to three times, and let it go on to its end."""
+        name = dice.choice(list(WRITERS))
+        writer = WRITERS[name]
+        wanted, seconds = self._undisturbed(name, folder)
+        place = self.world.copy(folder / "trial", writer.things)
+        moments = []
+        for _ in range(dice.choice([1, 1, 2, 3])):
+            moment = dice.uniform(0, seconds * 1.05)
+            moments.append(f"{moment:.3f}")
+            ended = server.run(self._next(writer, place), place, kill_after=moment)
+            if ended.status >= 0:
+                outcome = judged(ended, f"{name} after kills at {', '.join(moments[:-1])} s")
+                if outcome.kind != HARMLESS or ended.status:
+                    return Outcome(outcome.kind if outcome.is_fault else LOST, outcome.what, outcome.why or ended.said)
+        what = f"{name} killed after {', '.join(moments)} s and run again"
+        ended = server.run(self._next(writer, place), place)
+        outcome = judged(ended, what)
+        if ended.status == 2 and self._left(writer, place) == wanted:  # it had ended just before it was killed
+            return Outcome(HARMLESS, what)
+        if outcome.kind != HARMLESS or ended.status != 0:
+            return Outcome(outcome.kind if outcome.is_fault else LOST, what, outcome.why or ended.said)
+        if (found := writer.result(place / writer.out)) != wanted:
+            return Outcome(WRONG, what, f"left {found[:200]}, and {wanted[:200]} when undisturbed")
+        return outcome
+
+    def _left(self, writer: Writer, place: Path) -> str:
+        try:
+            return writer.result(place / writer.out)
+        except OSError:
+            return ""
+
+    def _next(self, writer: Writer, place: Path) -> tuple[str, ...]:
+        if writer.on is not None and (place / writer.out / writer.on[0]).exists():
+            return writer.on[1]
+        return writer.arguments
+
+    def _undisturbed(self, name: str, folder: Path) -> tuple[str, float]:
+        if name not in self.whole:
+            writer = WRITERS[name]
+            place = self.world.copy(folder / "undisturbed", writer.things)
+            ended = server.run(writer.arguments, place)
+            assert ended.status == 0, ended.said
+            self.whole[name] = writer.result(place / writer.out), ended.seconds
+        return self.whole[name]

@@ -1,0 +1,286 @@
+"""Hostile names and texts: every sound document is in the corpus or listed as rejected, and nothing else is in it."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz import server
+from tests.fuzz.outcome import HARMLESS, LOST, WRONG, Outcome, judged
+from tests.fuzz.world import World, code
+
+PIECES = [
+    "plain words",
+    "漢字かな交じり文",
+    "e\u0301 combining",
+    "😀👩\u200d👩\u200d👧",
+    "nul \x00 inside",
+    "\u2028 line \u2029 paragraph",
+    "\r\n",
+    "\x1b]0;title\x07",
+    "\u202edesrever",
+    "<raw></raw><compressed>",
+    "[bold]not[/bold] [/x]",
+    "<script>alert(1)</script>",
+    "\ufeffmark",
+    "tab\tand\ttab",
+    "\x7f\x80\x9b",
+    "a" * 3000,
+    "ACGT" * 500,
+    '{"text": "inside"}',
+    "%s {0} $HOME `id`",
+]
+NAMES = [
+    "plain",
+    "with blank",
+    "ümlaut",
+    "漢字",
+    "\x1b[31mred",
+    "[red]",
+    "new\nline",
+    "-dash",
+    "%d",
+    "a" * 200,
+    "'quote\"",
+    "\udce9",
+    "a:b,c=d",
+    "app[id]",
+]
+
+
+@dataclass
+class Made:
+    """A file of records, and the texts that a slow and obvious reader finds in it.
+
+    sound: texts that must be in the corpus. possible: those that may be.
+    """
+
+    content: bytes = b""
+    sound: set[bytes] = field(default_factory=set)
+    possible: set[bytes] = field(default_factory=set)
+
+
+class Texts:
+    """Trials of this kind."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+        """Prepare a file of hostile records or a folder of hostile files, and look at every text of the corpus."""
+        place = folder / "trial"
+        place.mkdir(parents=True)
+        return _records_trial(dice, place) if dice.random() < 0.7 else _folder_trial(dice, place)
+
+
+def text_of(dice: random.Random) -> str:
+    """A document of unlikely signs, different from others."""
+    return " ".join(dice.choices(PIECES, k=dice.randint(1, 5))) + f" {dice.getrandbits(64)}"
+
+
+def _value(dice: random.Random) -> Any:
+    return dice.choice(
+        [None, True, float("nan"), float("inf"), 10**30, 10**5000, "\ud800", [[]] * 3, {"a": {"b": []}}, -0.0, "", 1.5]
+    )
+
+
+def _record(dice: random.Random, number: int) -> dict[str, Any]:
+    record: dict[str, Any] = {f"field{n}": _value(dice) for n in range(dice.choice([0, 0, 1, 2]))}
+    record["text"] = text_of(dice)
+    if dice.random() < 0.5:
+        record["id"] = dice.choice([f"id{number}", f"{dice.choice(NAMES)}{number}", number])
+    if dice.random() < 0.5:
+        record["project"] = f"{dice.choice(NAMES)}{number % 5}"
+    items = list(record.items())
+    dice.shuffle(items)
+    return dict(items)
+
+
+def _broken(dice: random.Random, line: str) -> str:
+    at = dice.randrange(1, len(line))
+    return dice.choice([line[:at], "{", "null", "[]", '{"text": 3}', "{}", '{"text": null}', "garbage", line[at:]])
+
+
+def records(dice: random.Random) -> Made:
+    """Lines of JSON, some of them broken, and what Python's own reader finds in them."""
+    made = Made()
+    lines = []
+    for number in range(dice.randint(1, 30)):
+        line = _dumped(dice, _record(dice, number))
+        lines.append(_broken(dice, line) if dice.random() < 0.15 else line)
+    newline = dice.choice(["\n", "\n", "\r\n"])
+    made.content = newline.join(lines).encode("utf-8", "surrogatepass") + dice.choice([b"", newline.encode()])
+    if dice.random() < 0.1:
+        made.content = b"\xef\xbb\xbf" + made.content
+    made.sound = _texts_of(made.content)
+    return made
+
+
+def _dumped(dice: random.Random, record: dict[str, Any]) -> str:
+    import sys
+
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        return json.dumps(record, ensure_ascii=dice.random() < 0.5 or "\ud800" in record.values())
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def _texts_of(content: bytes) -> set[bytes]:
+    """The texts of the lines that Python reads as an object with a text of Unicode."""
+    import sys
+
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    found = set()
+    try:
+        for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+            try:
+                value = json.loads(line.decode())
+                found.add(value["text"].encode())
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+    finally:
+        sys.set_int_max_str_digits(limit)
+    return found - {b""}
+
+
+def _zstd(content: bytes) -> bytes:
+    import pyarrow as pa
+
+    return pa.compress(content, codec="zstd", asbytes=True)
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": lambda content: gzip.compress(content, mtime=0),
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+    ".zst": _zstd,
+}
+UNPACKERS: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: zlib.decompressobj(31),
+    ".xz": lzma.LZMADecompressor,
+    ".bz2": bz2.BZ2Decompressor,
+}
+
+
+def _readable(packed: bytes, suffix: str) -> bytes:
+    """What a decompressor gives byte by byte until it fails."""
+    unpacker, out = UNPACKERS[suffix](), b""
+    for at in range(len(packed)):
+        try:
+            out += unpacker.decompress(packed[at : at + 1])
+        except (zlib.error, lzma.LZMAError, OSError, EOFError):
+            break
+    return out
+
+
+def _records_trial(dice: random.Random, place: Path) -> Outcome:
+    made = records(dice)
+    suffix = dice.choice(list(PACKED))
+    packed = PACKED[suffix](made.content)
+    done = ""
+    if dice.random() < 0.4 and suffix in UNPACKERS and len(packed) > 30:
+        way = dice.choice(["cut", "garbage"])
+        done = f", {way}"
+        if way == "cut":
+            packed = packed[: dice.randrange(20, len(packed))]
+            whole = _readable(packed, suffix)
+            made.possible = made.sound
+            made.sound = _texts_of(whole[: whole.rfind(b"\n") + 1])
+        else:
+            packed += b"garbage after the end"
+    name = dice.choice(
+        [
+            "data.jsonl",
+            "data.ndjson",
+            "data.jsonl" + suffix,
+            "data.json" + suffix,
+            f"{dice.choice(NAMES[:5])}.jsonl{suffix}",
+        ]
+    )
+    (place / os.fsdecode(os.fsencode(name))).write_bytes(packed)
+    what = f"prepare {ascii(name)} of {len(made.content)} bytes packed as {suffix or 'nothing'}{done}"
+    return _prepared(dice, place, [name], what, made)
+
+
+def _folder_trial(dice: random.Random, place: Path) -> Outcome:
+    made = Made()
+    for number in range(dice.randint(1, 12)):
+        name = f"{dice.choice(NAMES)}{number}"
+        folder = place / "source" / dice.choice(["a", "b", "ü", "\x1b[2J"])
+        folder.mkdir(parents=True, exist_ok=True)
+        path = Path(os.fsdecode(os.fsencode(str(folder / name)))).with_suffix(".py")
+        if dice.random() < 0.75:
+            text = f"# {number} {dice.getrandbits(64)}\n{code(dice, 3)}".encode()
+            is_unicode = not any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(path))
+            (made.sound if is_unicode else made.possible).add(text)
+        else:
+            text = dice.choice(
+                [
+                    dice.randbytes(3000),
+                    b"\x7fELF" + dice.randbytes(500),
+                    "wide".encode("utf-16") * 50,
+                    b"\x89PNG\r\n\x1a\n" + bytes(400),
+                    b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+                ]
+            )
+        path.write_bytes(text)
+    return _prepared(dice, place, ["source"], f"prepare a folder of {len(made.sound)} texts and others", made)
+
+
+def _prepared(dice: random.Random, place: Path, sources: list[str], what: str, made: Made) -> Outcome:
+    options = ["--near-duplicates", "keep", "--workers", "1", "--most-faulty", "1", "--out", "new"]
+    ended = server.run(
+        ["prepare", *[f"./{name}" if name.startswith("-") else name for name in sources], *options], place
+    )
+    outcome = judged(ended, what)
+    if outcome.is_fault:
+        return outcome
+    if ended.status == 2:
+        if made.sound and not _spoken_of(ended.said):
+            return Outcome(LOST, what, f"{len(made.sound)} sound texts refused: {ended.said}")
+        return outcome
+    found = _texts_in(place / "new")
+    if lost := made.sound - found:
+        return Outcome(
+            LOST,
+            what,
+            f"{len(lost)} of {len(made.sound)} sound texts are gone, such as {min(lost)[:200]!r}\n{ended.said}",
+        )
+    if other := found - made.sound - made.possible:
+        return Outcome(WRONG, what, f"{len(other)} texts nobody wrote, such as {min(other)[:200]!r}")
+    for command in (
+        ["corpus", "stats", "new"],
+        ["corpus", "verify", "new"],
+        ["corpus", "show", "new", "--side", "train"],
+    ):
+        outcome = judged(server.run(command, place), f"{what}, then {' '.join(command)}")
+        if outcome.is_fault:
+            return outcome
+    return Outcome(HARMLESS, what)
+
+
+def _spoken_of(said: str) -> bool:
+    """Whether a refusal is about what the trial can't foresee: too few projects for a split, a name that says nothing."""
+    return any(word in said for word in ("split", "project", "name"))
+
+
+def _texts_in(corpus: Path) -> set[bytes]:
+    import pyarrow as pa
+
+    found: set[bytes] = set()
+    for path in corpus.glob("shard-[0-9]*.arrow"):
+        if path.name.count(".") == 1:
+            with pa.memory_map(str(path)) as file:
+                found |= set(pa.ipc.open_file(file).read_all().column("text").to_pylist())
+    return found
