@@ -4,13 +4,34 @@ import random
 from pathlib import Path
 
 from tests.fuzz import server
-from tests.fuzz.outcome import HARMLESS, LOST, Outcome, judged
+from tests.fuzz.outcome import LOST, Outcome, judged
 from tests.fuzz.world import COMMANDS, SMALL, World
 
 SECONDS = 6.0
 """How long a command may work until it gets Ctrl-C: many of these are sound, and train for hours."""
 THINGS = ("text", "lines.jsonl", "corpus", "run", "export", "bpe.json", "codebook.view")
-NUMBERS = "0 1 2 3 -1 0.5 1e-9 1e300 -1e300 nan inf -inf 1e 0x10 99999999999999999999 9223372036854775808 300 ٣ 1_000 +1".split()
+NUMBERS = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "0.5",
+    "1e-9",
+    "1e300",
+    "-1e300",
+    "nan",
+    "inf",
+    "-inf",
+    "1e",
+    "0x10",
+    "99999999999999999999",
+    "9223372036854775808",
+    "300",
+    "٣",
+    "1_000",
+    "+1",
+]
 WORDS = [
     "",
     " ",

@@ -1,7 +1,7 @@
 """Commands in forked children of a process that has imported and compiled everything: tens of milliseconds each.
 
-The parent keeps to one thread, so a child may go on where the parent stood. A child is a session of its own: whatever it
-starts ends with it.
+The parent keeps to one thread, so a child may go on where the parent stood. A child is a session of its own: whatever
+it starts ends with it.
 """
 
 import contextlib
@@ -127,7 +127,7 @@ def _child(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(os.open(out, os.O_WRONLY), 1)
         os.dup2(os.open(err, os.O_WRONLY), 2)
-        sys.stdin, sys.stdout, sys.stderr = (open(n, mode, closefd=False) for n, mode in ((0, "r"), (1, "w"), (2, "w")))
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, mode, closefd=False) for n, mode in enumerate("rww"))
         os.chdir(folder)
         status = program(arguments)
     except BaseException:

@@ -209,7 +209,7 @@ def _records_trial(dice: random.Random, place: Path) -> Outcome:
         ]
     )
     (place / os.fsdecode(os.fsencode(name))).write_bytes(packed)
-    what = f"prepare {ascii(name)} of {len(made.content)} bytes packed as {suffix or 'nothing'}{done}"
+    what = f"prepare {name!a} of {len(made.content)} bytes packed as {suffix or 'nothing'}{done}"
     return _prepared(dice, place, [name], what, made)
 
 
@@ -271,7 +271,7 @@ def _prepared(dice: random.Random, place: Path, sources: list[str], what: str, m
 
 
 def _spoken_of(said: str) -> bool:
-    """Whether a refusal is about what the trial can't foresee: too few projects for a split, a name that says nothing."""
+    """Whether a refusal is about what no trial can foresee: too few projects for a split, a useless name."""
     return any(word in said for word in ("split", "project", "name"))
 
 

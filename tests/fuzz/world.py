@@ -12,11 +12,11 @@ from pathlib import Path
 from tests.fuzz import server
 
 NAMES = ["path", "name", "value", "lines", "count", "index", "self", "item", "total", "result", "key", "size"]
-SMALL = (
-    "--shape.rows 1 --shape.length 256 --shape.passage-bytes 64 --validation.bytes 1000 --model.width 64 "
-    "--model.layers 1 --model.heads 1 --model.ffn 128 --dtype float32 --no-compile --checkpoint-seconds 0 --keep 20 "
-    "--log-every 1 --validate-every 2 --deterministic"
-).split()
+SMALL = [
+    *("--shape.rows=1", "--shape.length=256", "--shape.passage-bytes=64", "--validation.bytes=1000"),
+    *("--model.width=64", "--model.layers=1", "--model.heads=1", "--model.ffn=128", "--dtype=float32", "--no-compile"),
+    *("--checkpoint-seconds=0", "--keep=20", "--log-every=1", "--validate-every=2", "--deterministic"),
+]
 TRAIN = ("train", "1m", *SMALL, "--corpus", "corpus", "--stop", "4 steps")
 PREPARE = ("prepare", "text", "lines.jsonl", "--view", "bpe:300", "--view", "codebook:bits=10", "--workers", "1")
 COMMANDS = (
