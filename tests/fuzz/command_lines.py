@@ -145,7 +145,7 @@ class CommandLines:
         arguments = self.command_line(dice)
         what = " ".join(map(ascii, arguments))
         ended = server.run(arguments, place, limit=SECONDS)
-        outcome = judged(ended, what)
+        outcome = judged(ended, what, raw=arguments[:1] == ["generate"])
         for name in UNTOUCHED:
             if not outcome.is_fault and _content(place / name) != _content(self.world.folder / name):
                 return Outcome(LOST, what, f"{name} is another one now")

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.fuzz import results, server
 from tests.fuzz.outcome import HARMLESS, WRONG, Outcome, judged
 from tests.fuzz.server import Ended
-from tests.fuzz.world import SMALL, World
+from tests.fuzz.world import SMALL, STUDYING, World
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ READERS = {
     "export": Reader(
         ("run",), "run", ("export", "run", "--out", "new"), lambda folder, ended: results.exported(folder / "new")
     ),
+    "study": Reader(("lines.jsonl", "study.toml", "study"), "study", (*STUDYING, "--json"), _figures),
     "inspect_bpe": Reader(
         ("bpe.json", "lines.jsonl"),
         "bpe.json",
@@ -104,7 +105,7 @@ class Damage:
         if dice.random() < 0.3 and "corpus" in reader.things:  # what is read is known to be verified by now
             server.run(["mixture", "preview", "corpus", "--recipe", "paper", "--steps", "0:2"], place)
         files = _files(place / reader.damaged)
-        path = dice.choice(files)
+        path = _chosen(dice, files)
         done = damaged(dice, path, files)
         what = f"{' '.join(reader.arguments)}  after {done} in {path.relative_to(place)}"
         ended = server.run(reader.arguments, place)
@@ -139,6 +140,14 @@ def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     return sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _chosen(dice: random.Random, files: list[Path]) -> Path:
+    """A file of any folder and suffix: few small ones, such as lists and logs, stand among many large ones."""
+    kinds: dict[tuple[Path, str], list[Path]] = {}
+    for path in files:
+        kinds.setdefault((path.parent, path.suffix), []).append(path)
+    return dice.choice(dice.choice(list(kinds.values())))
 
 
 def damaged(dice: random.Random, path: Path, files: list[Path]) -> str:

@@ -1,13 +1,14 @@
 """`kill -9` at random moments of each command that writes: the same command, or the one that goes on, ends the same."""
 
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz import results, server
 from tests.fuzz.outcome import HARMLESS, LOST, WRONG, Outcome, judged
-from tests.fuzz.world import PREPARE, TRAIN, World
+from tests.fuzz.world import PREPARE, STUDYING, TRAIN, World
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Writer:
     on: tuple[str, tuple[str, ...]] | None = None
 
 
+def _study_results(folder: Path) -> str:
+    """What a study found, without what took how long."""
+    return results.figures_of((folder / "results.json").read_bytes())
+
+
 _RESUME = ("config.toml", ("train", "--resume", "new"))
 WRITERS = {
     "prepare": Writer(("text", "lines.jsonl"), (*PREPARE, "--out", "new"), "new", results.corpus),
@@ -35,6 +41,7 @@ WRITERS = {
     ),
     "resume": Writer(("corpus", "half"), ("train", "--resume", "half"), "half", results.weights),
     "export": Writer(("run",), ("export", "run", "--out", "new"), "new", results.exported),
+    "study": Writer(("lines.jsonl", "study.toml"), STUDYING, "study", _study_results),
     "views train": Writer(
         ("corpus",),
         ("views", "train", "codebook:bits=10", "--corpus", "corpus", "--out", "new.view"),
@@ -42,6 +49,9 @@ WRITERS = {
         lambda path: path.read_bytes().hex(),
     ),
 }
+
+
+SELDOM = {"study": 1}  # takes ten seconds
 
 
 class Kills:
@@ -53,35 +63,31 @@ class Kills:
 
     def trial(self, dice: random.Random, folder: Path) -> Outcome:
         """Kill a command once to three times, and let it go on to its end."""
-        name = dice.choice(list(WRITERS))
+        name = dice.choices(list(WRITERS), [SELDOM.get(one, 8) for one in WRITERS])[0]
         writer = WRITERS[name]
         wanted, seconds = self._undisturbed(name, folder)
         place = self.world.copy(folder / "trial", writer.things)
-        moments = []
-        for _ in range(dice.choice([1, 1, 2, 3])):
-            moment = dice.uniform(0, seconds * 1.05)
-            moments.append(f"{moment:.3f}")
+        moments: list[str] = []
+        for moment in [dice.uniform(0, seconds * 1.05) for _ in range(dice.choice([1, 1, 2, 3]))] + [None]:
+            what = f"{name} killed after {', '.join(moments)} s and run again"
             ended = server.run(self._next(writer, place), place, kill_after=moment)
-            if ended.status >= 0:
-                outcome = judged(ended, f"{name} after kills at {', '.join(moments[:-1])} s")
-                if outcome.kind != HARMLESS or ended.status:
-                    return Outcome(outcome.kind if outcome.is_fault else LOST, outcome.what, outcome.why or ended.said)
-        what = f"{name} killed after {', '.join(moments)} s and run again"
-        ended = server.run(self._next(writer, place), place)
-        outcome = judged(ended, what)
-        if ended.status == 2 and self._left(writer, place) == wanted:  # it had ended just before it was killed
-            return Outcome(HARMLESS, what)
-        if outcome.kind != HARMLESS or ended.status != 0:
-            return Outcome(outcome.kind if outcome.is_fault else LOST, what, outcome.why or ended.said)
-        if (found := writer.result(place / writer.out)) != wanted:
+            if ended.status == -signal.SIGKILL and moment is not None:
+                moments.append(f"{moment:.3f}")
+                continue
+            outcome = judged(ended, what)
+            if ended.status == 2 and self._left(writer, place) == wanted:  # it had ended just before it was killed
+                return Outcome(HARMLESS, what)
+            if outcome.is_fault or ended.status:
+                return Outcome(outcome.kind if outcome.is_fault else LOST, what, outcome.why or ended.said)
+        if (found := self._left(writer, place)) != wanted:
             return Outcome(WRONG, what, f"left {found[:200]}, and {wanted[:200]} when undisturbed")
         return outcome
 
     def _left(self, writer: Writer, place: Path) -> str:
         try:
             return writer.result(place / writer.out)
-        except OSError:
-            return ""
+        except (OSError, ValueError) as error:
+            return f"nothing that can be read: {error!r}"
 
     def _next(self, writer: Writer, place: Path) -> tuple[str, ...]:
         if writer.on is not None and (place / writer.out / writer.on[0]).exists():

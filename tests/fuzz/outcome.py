@@ -31,8 +31,11 @@ class Outcome:
         return self.kind in FAULTS
 
 
-def judged(ended: Ended, what: str) -> Outcome:
-    """How a command ended, whatever it was asked for; harmless says nothing of whether its results are right."""
+def judged(ended: Ended, what: str, raw: bool = False) -> Outcome:
+    """How a command ended, whatever it was asked for; harmless says nothing of whether its results are right.
+
+    raw: its stdout is what a model wrote, where any byte may stand.
+    """
     said = ended.said
     if ended.hung:
         return Outcome(HUNG, what, f"did not end after Ctrl-C: {said[-2000:]}")
@@ -40,7 +43,7 @@ def judged(ended: Ended, what: str) -> Outcome:
         return Outcome(HARMLESS, what)
     if "Traceback (most recent call last)" in said or ended.status < 0 or ended.status not in (0, 2, 130, 141):
         return Outcome(TRACEBACK, what, f"status {ended.status}: {said[-3000:]}")
-    if found := _CONTROL.search(_PROGRESS.sub("", said) + ended.stdout.decode("utf-8", "replace")):
+    if found := _CONTROL.search(_PROGRESS.sub("", said) + ("" if raw else ended.stdout.decode("utf-8", "replace"))):
         return Outcome(WRONG, what, f"{found[0]!r} is printed as it is: {said[-1000:]}")
     if ended.status == 2:
         if len(_LINE.findall(said)) == 1:

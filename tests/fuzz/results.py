@@ -16,8 +16,13 @@ _VARYING = re.compile(
 
 def figures(ended: Ended) -> str:
     """The object that a command with --json ended with, without what varies from run to run."""
-    lines = ended.stdout.decode().splitlines()
-    return json.dumps(_kept(json.loads(lines[-1])), sort_keys=True) if lines else ""
+    lines = ended.stdout.splitlines()
+    return figures_of(lines[-1]) if lines else ""
+
+
+def figures_of(content: bytes) -> str:
+    """The same of an object's text."""
+    return json.dumps(_kept(json.loads(content)), sort_keys=True)
 
 
 def _kept(value: Any) -> Any:

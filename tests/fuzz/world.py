@@ -19,6 +19,40 @@ SMALL = [
 ]
 TRAIN = ("train", "1m", *SMALL, "--corpus", "corpus", "--stop", "4 steps")
 PREPARE = ("prepare", "text", "lines.jsonl", "--view", "bpe:300", "--view", "codebook:bits=10", "--workers", "1")
+STUDY = """
+about = "two arms, one seed, next to no compute"
+seeds = [0]
+flops = [6e9]
+corpus = { sources = ["lines.jsonl"], views = ["bpe:300"], validation = 0.2, test = 0.2 }
+trials = { learning_rates = [6e-3], flops = 6e9, seed = 1 }
+sizes = { small = {} }
+
+[run]
+dtype = "float32"
+compile = false
+model = { width = 64, layers = 1, heads = 1, ffn = 128 }
+shape = { rows = 1, length = 128, passage_bytes = 32 }
+
+[scoring]
+validation_bytes = 400
+test_bytes = 400
+document_bytes = 200
+stride = 32
+curve = 2
+curve_bytes = 200
+viewer_documents = 1
+
+[arms.bytes]
+role = "bytes"
+about = "raw bytes only"
+run = { mixture = { preset = "bytes" } }
+
+[arms.proxy]
+role = "proxy"
+about = "the paper's mixture"
+run = { mixture = { preset = "paper" }, views = ["bpe-300"] }
+"""
+STUDYING = ("study", "study.toml", "--out", "study")
 COMMANDS = (
     ("prepare",),
     ("corpus", "stats"),
@@ -101,6 +135,8 @@ def make(folder: Path) -> World:
         _do(world, "eval", "transfer", "run", "--passages", "2")
         _do(world, "views", "inspect", "lines.jsonl", "--views", "bpe.json", "codebook.view", "--most-bytes", "300")
         _half(folder)
+        Path("study.toml").write_text(STUDY)
+        _do(world, *STUDYING)
         if server.call(_start, folder) != "made":
             raise RuntimeError("a model to start from could not be made")
     finally:
