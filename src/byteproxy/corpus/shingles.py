@@ -18,8 +18,8 @@ Python has: signatures are the same with any. Characters that are younger are le
 Words are polynomials of random values of their bytes, shingles of their words, modulo 2^64, and `coins.mixed` makes
 the latter uniform: two different shingles have the same hash about once in 2^60 pairs.
 
-Cost: one pass, without a branch on what a character is while it is ASCII, and memory for 8 bytes a shingle; Python source has a shingle
-every three to four bytes, text of signs only one a byte.
+Cost: one pass, without a branch on what a character is while it is ASCII, and memory for 8 bytes a shingle; Python
+source has a shingle every three to four bytes, text of signs only one a byte.
 """
 
 from collections.abc import Sequence
