@@ -6,18 +6,25 @@ it holds; for the others, the first that holds something usable: a string that i
 A name with dots, "metadata.repo", is that of a field inside another, unless a field has just that name.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Final
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.reading import Record, Rules, judged
+from byteproxy.corpus.spec import quoted
 
 MISSING: Final = object()
 INEXACT = 2.0**63
 """From here on a reader of JSON may make a whole number a float."""
+
+SHOWN = 20
+LIKE = 0.6
+RAW_BYTE = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ class Fields:
     id: tuple[str, ...] = ("id",)
     project: tuple[str, ...] = ("project", "repo_name", "repo")
     language: tuple[str, ...] = ("language", "lang")
+
+    def on_purpose(self, part: str) -> bool:
+        """Whether somebody named the fields that a part is looked for in."""
+        return bool(getattr(self, part) != getattr(Fields, part))
 
     @cached_property
     def naming(self) -> tuple[str, ...]:
@@ -59,6 +70,21 @@ def looked_up(record: Mapping[str, Any], name: str, absent: object = None) -> An
             return found
         at = name.rfind(".", 0, at)
     return absent
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names for people, as options take them: the first of them, with what isn't Unicode in them escaped."""
+    said = [RAW_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", quoted(name)) for name in names[:SHOWN]]
+    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return ", ".join(name.encode("utf-8", "backslashreplace").decode() for name in said + more) or "none"
+
+
+def did_you_mean(part: str, wanted: Sequence[str], names: Sequence[str]) -> str:
+    """The option with the name that is most like those that were wanted; "" where none is."""
+    for name in ("|".join(wanted), *wanted):
+        for like in get_close_matches(name, names, 1, LIKE):
+            return f"; did you mean {part}={shown([like])}?"
+    return ""
 
 
 class InexactNumberError(ValueError):

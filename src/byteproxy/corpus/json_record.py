@@ -45,6 +45,14 @@ def records_of(line: bytes, number: int, source: str, file: str, fields: Fields,
         return _records_of_others(line, number, source, file, fields, rules)
 
 
+def values_of(line: bytes) -> list[object]:
+    """What stands in a line, as far as it can be read; numbers in it may not be exact."""
+    try:
+        return [orjson.loads(line)]
+    except orjson.JSONDecodeError:
+        return objects(line)[0]
+
+
 def _records_of_others(line: bytes, number: int, source: str, file: str, fields: Fields, rules: Rules) -> list[Record]:
     """The records of a line that orjson refuses, or doesn't read exactly."""
     values, wrong = objects(line, repair=rules.invalid == "repair")
