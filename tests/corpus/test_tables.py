@@ -401,3 +401,39 @@ def test_types_of_no_use_are_passed_over_unless_they_were_asked_for(
     for fields in (Fields(text=("before",)), Fields(project=("after",))):
         with pytest.raises(InputError, match=rf"column (before|after) of {path} is \S+.*(not text|neither strings)"):
             unit_of(kind, path, fields).check()
+
+
+KINDS = st.recursive(
+    st.sampled_from([pa.string(), pa.int64(), pa.dictionary(pa.int8(), pa.string()), pa.uuid(), pa.json_(), pa.null()]),
+    lambda kinds: st.one_of(
+        kinds.map(pa.list_),
+        kinds.map(pa.large_list),
+        kinds.map(lambda kind: pa.list_(kind, 2)),
+        kinds.map(lambda kind: pa.map_(pa.string(), kind)),
+        st.dictionaries(st.sampled_from(["a", "text", "b.c"]), kinds, min_size=1).map(
+            lambda fields: pa.struct(list(fields.items()))
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kinds=st.lists(KINDS, max_size=4), place=st.integers(0, 4), wrapped=st.integers(0, 2))
+def test_a_column_of_parquet_is_found_among_any_others(
+    tmp_path: Path, kinds: list[pa.DataType], place: int, wrapped: int
+) -> None:
+    path, text = tmp_path / "f", pa.array(["t", None])
+
+    def among_others(text: pa.Array) -> dict[str, pa.Array]:
+        others = {f"x{number}": pa.nulls(2, kind) for number, kind in enumerate(kinds)}
+        items = list(others.items())
+        return dict([*items[:place], ("wanted", text), *items[place:]])
+
+    for _ in range(wrapped):
+        fields = among_others(text)
+        text = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+    pq.write_table(pa.table(among_others(text)), path)
+    unit = unit_of("parquet", path, Fields(text=(".".join(["wanted"] * (wrapped + 1)),)))
+    unit.check()
+    assert [record.document and record.document.text for record in unit.read(Rules())] == [b"t", None]
