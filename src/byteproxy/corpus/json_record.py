@@ -26,7 +26,7 @@ import orjson
 from byteproxy.corpus.fields import MISSING, Fields, InexactNumberError, looked_up, record_of, usable
 from byteproxy.corpus.reading import BROKEN_JSON, INVALID_UTF8, NO_TEXT, WRONG_TYPE, Record, Rules
 
-BROUGHT_TOGETHER = re.compile("[ \\t\\n\\r\\ufeff]*")
+BETWEEN = re.compile("[ \\t\\n\\r\\ufeff]*")
 """What may stand between objects."""
 HALF = re.compile("[\\ud800-\\udfff]")
 DEPTH = 100
@@ -152,7 +152,7 @@ def _type_of(value: object) -> str:
 
 
 def _after_blanks(text: str, at: int) -> int:
-    found = BROUGHT_TOGETHER.match(text, at)
+    found = BETWEEN.match(text, at)
     assert found is not None  # of no character
     return found.end()
 
