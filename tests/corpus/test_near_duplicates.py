@@ -177,7 +177,7 @@ def test_signatures_stay_what_they_are():
 
 
 def test_another_algorithm_is_refused(monkeypatch):
-    monkeypatch.setattr(module, "ALGORITHM_VERSION", 3)
+    monkeypatch.setattr(module, "RENSA_VERSION", 3)
     with pytest.raises(RuntimeError, match=r"version 2, and byteproxy was tested with version 3 .*constraints\.txt"):
         signatures([b"x"])
 

@@ -1,32 +1,27 @@
 """Lines of JSON, each an object with a text: plain, or compressed with gzip or Zstandard. A unit is a file.
 
 The file is never in memory, only a block of it and the line that is being read. A line that is too long for any
-document that the rules allow is passed over as it streams by. Text in JSON is Unicode, so "keep" can't keep bytes that
-aren't UTF-8: such a line is rejected, unless it is to be repaired. Lone surrogates ("\\ud800" without its other half)
-are no Unicode either, and make a line broken JSON.
+document that the rules allow is passed over as it streams by. What becomes of a line says `json_record.py`.
 
 A compressed file that breaks off gives one rejection for all of the rest; up to 64 KiB before the break are lost too,
 because the decompressor keeps back what it had of its last block.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
 
-import orjson
 import pyarrow as pa
 
-from byteproxy.corpus.fields import Fields, record_of, usable
+from byteproxy.corpus.fields import Fields
+from byteproxy.corpus.json_record import records_of
 from byteproxy.corpus.reading import (
     BROKEN_JSON,
-    INVALID_UTF8,
-    NO_TEXT,
     TOO_LARGE,
     UNREADABLE,
-    WRONG_TYPE,
     Passed,
     Record,
     Rules,
@@ -38,9 +33,8 @@ BLOCK_BYTES = 1 << 18
 COMPRESSED_BLOCK_BYTES = 1 << 16
 LONGEST_ESCAPE = 6
 """Bytes of a line that one byte of text takes at most: "\\u0041"."""
-SLACK_BYTES = 65536
-"""Bytes of a line besides its text that count as usual."""
-TYPE_NAMES = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "string", list: "array"}
+SLACK_BYTES = 4 << 20
+"""Bytes of a line that may stand beside its text, however short documents are to be."""
 
 
 class _Readable(Protocol):
@@ -83,12 +77,10 @@ class JsonlUnit:
                 for number, (line, length) in enumerate(_lines(file, block, longest, lambda: passed(position())), 1):
                     if number <= after:
                         continue
-                    if number == 1:
-                        line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
                     if 0 < longest < length:
                         yield self._rejected(number, TOO_LARGE, f"a line of {length} bytes")
                     elif line and not line.isspace():
-                        yield self._record(number, line, rules)
+                        yield from self._records(number, line, rules)
             except OSError as error:
                 if number + 1 > after:
                     yield self._rejected(number + 1, BROKEN_JSON, f"can't read the rest of the file: {error}")
@@ -96,45 +88,8 @@ class JsonlUnit:
     def _rejected(self, number: int, reason: str, detail: str) -> Record:
         return Record(number, self.file, number, None, reason, detail)
 
-    def _record(self, number: int, line: bytes, rules: Rules) -> Record:
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            return self._retried(number, line, rules, error)
-        if not isinstance(value, dict):
-            return self._rejected(number, WRONG_TYPE, f"the line is {_type_of(value)}, not object")
-        fields = self.fields
-        for name in fields.text:
-            if name in value:
-                break
-        else:
-            return self._rejected(number, NO_TEXT, f"no field {' or '.join(fields.text)}")
-        if not isinstance(value[name], str):
-            return self._rejected(number, WRONG_TYPE, f"{name} is {_type_of(value[name])}, not string")
-        return record_of(
-            value[name].encode(),
-            self.source,
-            self.file,
-            number,
-            rules,
-            id=usable(map(value.get, fields.id)),
-            project=usable(map(value.get, fields.project)),
-            language=usable(map(value.get, fields.language)),
-        )
-
-    def _retried(self, number: int, line: bytes, rules: Rules, error: orjson.JSONDecodeError) -> Record:
-        """The record of a line that orjson refused: it may only need its UTF-8 repaired."""
-        try:
-            line.decode()
-        except UnicodeDecodeError as invalid:
-            if rules.invalid == "repair":
-                return self._record(number, line.decode("utf-8", "replace").encode(), rules)
-            return self._rejected(number, INVALID_UTF8, f"byte {invalid.start} of the line: {invalid.reason}")
-        return self._rejected(number, BROKEN_JSON, f"column {error.colno}: {error.msg}")
-
-
-def _type_of(value: object) -> str:
-    return TYPE_NAMES.get(type(value), "object")
+    def _records(self, number: int, line: bytes, rules: Rules) -> Iterable[Record]:
+        return records_of(line, number, self.source, self.file, self.fields, rules)
 
 
 @contextmanager

@@ -37,9 +37,10 @@ SIMILAR = 0.7
 BANDS = 32
 BAND_ENTRIES = PERMUTATIONS // BANDS
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3
 SEED = 1
-"""Signatures of another version or seed can't be compared; what was prepared with them would change."""
+"""Signatures of another version (of shingles or of what is computed of them) or seed can't be compared."""
+RENSA_VERSION = 2
 
 # From 256 rows or 65,536 hashes on, rensa starts a pool of threads, and in a process that is forked after that, the
 # next call of that size hangs. No call is that large here: blocks of texts, and pieces of their hashes.
@@ -165,10 +166,10 @@ def _blocks(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _signatures(texts: Sequence[bytes]) -> np.ndarray:
     """The signatures of BLOCK_TEXTS texts at most, put together piece by piece: entries are minima over shingles."""
-    if rensa.RMinHash.ALGORITHM_VERSION != ALGORITHM_VERSION:
+    if rensa.RMinHash.ALGORITHM_VERSION != RENSA_VERSION:
         raise RuntimeError(
             f"rensa computes MinHash signatures of version {rensa.RMinHash.ALGORITHM_VERSION}, and byteproxy was "
-            f"tested with version {ALGORITHM_VERSION} only: install the rensa of constraints.txt"
+            f"tested with version {RENSA_VERSION} only: install the rensa of constraints.txt"
         )
     hashes, offsets = shingle_hashes(texts)
     rows = np.full((len(texts), PERMUTATIONS), _NOTHING, dtype=np.uint32)

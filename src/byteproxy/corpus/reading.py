@@ -54,7 +54,7 @@ class Rules:
 class Record(NamedTuple):
     """One record of a unit: a document, or a reason why there is none.
 
-    place: number within the unit, from 1, ascending; reading can go on after any.
+    place: number within the unit, from 1, never descending; reading can go on after any. Records of one line have one.
     file: path relative to the source's root, or the file's name.
     line: line of a JSONL file or row of a table, from 1; 0 where the file is the document.
     """

@@ -1,8 +1,9 @@
 """What a person types becomes a source: `stdlib`, `installed`, or a path with options behind a colon.
 
     repositories:depth=2,languages=python|rust,weight=2
-    pile/train.jsonl.zst:text=contents,project=repo_name
+    pile/train.jsonl.zst:text=contents,project=metadata.repo
     dataset:name=web,include=*.parquet
+    pages.jsonl:text=dc:description|"body, text=cleaned"
 
 A folder all of whose files (hidden ones apart) are tables or lines of JSON, by their suffixes, is read as these; any
 other as source files. A folder called stdlib is ./stdlib. `installed` are the Python packages beside the running
@@ -17,14 +18,16 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import TypeAlias
+from typing import Literal
 
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.folder import FilesSource, is_hidden, printable
 from byteproxy.corpus.ignored import Patterns
 from byteproxy.corpus.jsonl import JsonlUnit
 from byteproxy.corpus.languages import LANGUAGES
+from byteproxy.corpus.named_fields import refuse_absent
 from byteproxy.corpus.reading import Source, Unit
+from byteproxy.corpus.spec import Options, alternatives, bare, parsed
 from byteproxy.corpus.stdlib import StdlibSource
 from byteproxy.corpus.tables import TableUnit
 from byteproxy.errors import InputError
@@ -39,9 +42,8 @@ SUFFIXES = {
 RECORD_PARTS = tuple(field.name for field in fields(Fields))
 ALWAYS = ("name", "weight")
 OF_FOLDERS = ("include", "exclude")
+SEVERAL = (*RECORD_PARTS, *OF_FOLDERS, "languages")
 OPTIONS = (*ALWAYS, "format", *RECORD_PARTS, "depth", *OF_FOLDERS, "languages")
-
-Options: TypeAlias = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class RecordsSource:
     root: absolute path of the folder that `files` are relative to.
     files: path and format (jsonl, parquet or arrow) of each, sorted by path.
     fields: the names under which a record has the parts of its document.
+    optional: the parts whose fields were named and may be in no record all the same.
     """
 
     name: str
@@ -58,10 +61,19 @@ class RecordsSource:
     files: tuple[tuple[str, str], ...]
     fields: Fields
     weight: float = 1.0
+    optional: tuple[str, ...] = ()
 
     def units(self) -> list[Unit]:
-        """One for each file. Raises InputError if one is gone, or is a table that can't be read or has no text."""
-        return [self._unit(path, kind) for path, kind in self.files]
+        """One for each file.
+
+        Raises InputError if one is gone, or is a table that can't be read or has no text, or if fields that were named
+        are in none of them.
+        """
+        units = [self._unit(path, kind) for path, kind in self.files]
+        columns = {name: None for unit in units if isinstance(unit, TableUnit) for name in unit.check()}
+        lines = [unit for unit in units if isinstance(unit, JsonlUnit)]
+        refuse_absent(self.name, lines, columns, self.fields, self.optional)
+        return list(units)
 
     def _unit(self, path: str, kind: str) -> JsonlUnit | TableUnit:
         whole, file = os.path.join(self.root, path), printable(path)
@@ -74,17 +86,8 @@ class RecordsSource:
             raise InputError(f"{printable(whole)} isn't a regular file; leave it out by exclude=")
         if kind == "jsonl":
             return JsonlUnit(self.name, whole, file, status.st_size, status.st_mtime_ns, self.fields)
-        unit = TableUnit(
-            self.name,
-            "parquet" if kind == "parquet" else "arrow",
-            whole,
-            file,
-            status.st_size,
-            status.st_mtime_ns,
-            self.fields,
-        )
-        unit.check()
-        return unit
+        form: Literal["parquet", "arrow"] = "parquet" if kind == "parquet" else "arrow"
+        return TableUnit(self.name, form, whole, file, status.st_size, status.st_mtime_ns, self.fields)
 
 
 def sources(specs: Iterable[str]) -> list[Source]:
@@ -106,12 +109,17 @@ def source(spec: str) -> Source:
     weight: how often its text is shown, relative to its size; 1.
     format: auto, files (source files), jsonl, parquet or arrow.
     include, exclude: of a folder, patterns in gitignore syntax with "|" between them.
-    text, id, project, language: of records, the names of their fields, with "|" between those to look for in turn.
+    text, id, project, language: of records, the names of their fields, with "|" between those to look for in turn, and
+        a dot where a field is inside another. What is named must be in some record, unless a last "|" says that it
+        need not.
     depth: of source files, how many folders below the root make up a project; 1.
     languages: of source files, take those in these only, with "|" between them.
+    A value goes on to the next ",option=", so colons, and commas that no option follows, are part of it. Double quotes
+    around a value, or around one of several, keep all that is in them together ("" stands for a quote).
     Raises InputError if there is nothing there, or an option is wrong or not for this kind of source.
     """
-    where, options = _parsed(spec)
+    where, options = parsed(spec, OPTIONS)
+    options |= {option: bare(value) for option, value in options.items() if option not in SEVERAL}
     weight = _weight(options.get("weight", "1"), spec)
     if where == STDLIB:
         _refuse_others(options, ALWAYS, spec, "the standard library")
@@ -128,27 +136,6 @@ def source(spec: str) -> Source:
     if form == "files":
         return _files_source(name, root, weight, options, spec)
     return _records_source(name, root, weight, form, options, spec)
-
-
-def _parsed(spec: str) -> tuple[str, Options]:
-    """The path and the options of a spec; a colon that no `option=` follows is part of the path."""
-    where, colon, rest = spec.rpartition(":")
-    if not colon or not re.match(r"[A-Za-z_]\w*=", rest):
-        where, rest = spec, ""
-    if not where:
-        remedy = "give stdlib, installed, or the path of a file or a folder"
-        raise InputError(f"source {spec!r} names nothing to read: {remedy}")
-    options: Options = {}
-    for part in rest.split(",") if rest else ():
-        option, equals, value = part.partition("=")
-        if option not in OPTIONS:
-            raise InputError(f"source {spec}: there is no option {option!r}; there are {', '.join(OPTIONS)}")
-        if not equals or not value:
-            raise InputError(f"source {spec}: option {option} has no value; write {option}=VALUE, or leave it out")
-        if option in options:
-            raise InputError(f"source {spec}: option {option} is given twice; give it once")
-        options[option] = value
-    return where, options
 
 
 def _format(root: str, options: Options, spec: str) -> str:
@@ -191,10 +178,14 @@ def _files_source(name: str, root: str, weight: float, options: Options, spec: s
 
 def _records_source(name: str, root: str, weight: float, form: str, options: Options, spec: str) -> RecordsSource:
     parts = {part: _several(options, part) for part in RECORD_PARTS if part in options}
+    for part, names in parts.items():
+        if not names:
+            raise InputError(f"source {spec}: option {part} names no field; write {part}=NAME, or leave it out")
+    optional = tuple(part for part in parts if not alternatives(options[part])[-1])
     if os.path.isfile(root):
         _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS), spec, "a single file of records")
         root, file = os.path.split(root)
-        return RecordsSource(name, root, ((file, form),), Fields(**parts), weight)
+        return RecordsSource(name, root, ((file, form),), Fields(**parts), weight, optional)
     _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS, *OF_FOLDERS), spec, "a folder of records")
     files = sorted(_folder_files(root, options))
     if form != "auto" and "include" not in options:  # what somebody includes is of the format, whatever its suffix
@@ -203,7 +194,7 @@ def _records_source(name: str, root: str, weight: float, form: str, options: Opt
         looked = f"files that match {options['include']}" if "include" in options else " ".join(SUFFIXES[form])
         raise InputError(f"source {spec}: {root} holds no file to read as {form}: looked for {looked}")
     kinds = tuple((file, _kind_of(file) or form) if form == "auto" else (file, form) for file in files)
-    return RecordsSource(name, root, kinds, Fields(**parts), weight)
+    return RecordsSource(name, root, kinds, Fields(**parts), weight, optional)
 
 
 def _folder_files(root: str, options: Options) -> Iterator[str]:
@@ -258,7 +249,7 @@ def _weight(text: str, spec: str) -> float:
 
 def _several(options: Options, option: str) -> tuple[str, ...]:
     """The values of an option that takes several, with "|" between them."""
-    return tuple(value for value in options.get(option, "").split("|") if value)
+    return tuple(bare(value) for value in alternatives(options.get(option, "")) if value)
 
 
 def _refuse_others(options: Options, fitting: tuple[str, ...], spec: str, what: str) -> None:

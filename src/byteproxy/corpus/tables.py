@@ -1,8 +1,8 @@
 """Rows of Parquet and Arrow IPC files (files and streams, Feather version 2), each with a text. A unit is a file.
 
 Of a Parquet file only the wanted columns are read, some hundred rows at a time; an Arrow file is memory-mapped. Text
-may be of any string or binary type, or a dictionary of one. Bytes that aren't UTF-8 are dealt with by the rules, but
-for a dictionary of strings in Parquet: there they are damage to pyarrow.
+may be of any string or binary type, in a dictionary or run-end encoded, a column or a field of a struct. Bytes that
+aren't UTF-8 are dealt with by the rules, but for a dictionary of strings in Parquet: there they are damage to pyarrow.
 
 What is damaged is lost in one piece, with one rejection: of Parquet the rest of the row group, of an Arrow file the
 record batch (where even its number of rows can't be read, it counts as one), of an Arrow stream all that follows.
@@ -10,13 +10,16 @@ Arrow files carry no checksums, nor do most Parquet files: damage inside a text 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
+from pyarrow._parquet import ParquetReader
 
+from byteproxy.corpus.columns import columns_of, found_at, leaves_of, names_of, there
 from byteproxy.corpus.fields import Fields, record_of, usable
 from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, unheard
 from byteproxy.errors import InputError
@@ -33,6 +36,16 @@ class _Lost(NamedTuple):
 
     num_rows: int
     detail: str
+
+
+class _Column(NamedTuple):
+    """Values, and which of the structs around them are there; None where there are no structs."""
+
+    values: pa.Array
+    valid: pa.BooleanArray | None
+
+    def slice(self, start: int, rows: int) -> "_Column":
+        return _Column(self.values.slice(start, rows), self.valid and self.valid.slice(start, rows))
 
 
 @dataclass(frozen=True)
@@ -59,20 +72,25 @@ class TableUnit:
         read = (self.kind, self.source, self.file, self.size, self.mtime_ns, self.fields)
         return blake2b(repr(read).encode(), digest_size=16).hexdigest()
 
-    def check(self) -> None:
-        """Raises InputError if the file can't be read, or has no column to take text from."""
+    def check(self) -> list[str]:
+        """The names of its columns and of the fields of structs in it.
+
+        Raises InputError if the file can't be read, or has no column to take text from, or none of a type that fits
+        under names that somebody gave on purpose and that are there.
+        """
         try:
             schema = _schema(self.path, self.kind)
         except BROKEN as error:
             raise InputError(
                 f"can't read {self.path} as {self.kind}: {error}; fetch it again, or leave it out by exclude="
             ) from None
-        _columns(schema, self.fields, self.path)
+        columns_of(schema, self.fields, self.path)
+        return there(schema)
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
         place = after
         try:
-            columns = _columns(_schema(self.path, self.kind), self.fields, self.path)
+            columns = columns_of(_schema(self.path, self.kind), self.fields, self.path)
             parts = _parquet_parts if self.kind == "parquet" else _arrow_parts
             for first, part in parts(self.path, columns, after, lambda share: passed(int(share * self.size))):
                 for record in self._records(first, part, columns, rules, after):
@@ -85,7 +103,7 @@ class TableUnit:
         self, first: int, part: "pa.RecordBatch | _Lost", columns: Fields, rules: Rules, after: int
     ) -> Iterator[Record]:
         """The records after `after` of a part that begins with the row `first`."""
-        arrays = None if isinstance(part, _Lost) else _arrays(part, _names(columns), first)
+        arrays = None if isinstance(part, _Lost) else _arrays(part, names_of(columns), first)
         if arrays is None or isinstance(arrays, _Lost):
             lost = arrays or part
             if first > after:
@@ -110,60 +128,24 @@ class TableUnit:
 
 def _schema(path: str, kind: Kind) -> pa.Schema:
     if kind == "parquet":
-        with pq.ParquetFile(path) as file:
+        with _parquet(path) as file:
             return file.schema_arrow
     with pa.memory_map(path) as mapped, _opened(mapped) as reader:
         return reader.schema
 
 
-def _columns(schema: pa.Schema, fields: Fields, path: str) -> Fields:
-    """The names under which the table has the parts of a document: one for the text, any number for the others.
-
-    Raises InputError if there is no text, or nothing under names that somebody gave on purpose.
-    """
-    kinds = dict(zip(reversed(schema.names), reversed(schema.types), strict=True))  # of the same name the first
-    there = ", ".join(dict.fromkeys(schema.names)) or "none"
-    text = next((name for name in fields.text if name in kinds), None)
-    if text is None:
-        raise InputError(
-            f"{path} has no column {' or '.join(fields.text)}, but {there}: name the one that holds the text by text="
-        )
-    if not (_is_text(kinds[text]) or pa.types.is_null(kinds[text])):
-        raise InputError(
-            f"column {text} of {path} is {kinds[text]}, not text; name another by text=: there are {there}"
-        )
-    names = {}
-    for part, default in (("id", Fields.id), ("project", Fields.project), ("language", Fields.language)):
-        wanted = getattr(fields, part)
-        names[part] = tuple(
-            name for name in wanted if name in kinds and (_is_text(kinds[name]) or pa.types.is_integer(kinds[name]))
-        )
-        if not names[part] and wanted != default:
-            raise InputError(
-                f"{path} has no column {' or '.join(wanted)} of strings or whole numbers; name another by {part}=: "
-                f"there are {there}"
-            )
-    return Fields((text,), **names)
-
-
-def _names(columns: Fields) -> list[str]:
-    return sorted({*columns.text, *columns.id, *columns.project, *columns.language})
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_binary_view,
-            pa.types.is_fixed_size_binary,
-        )
+@contextmanager
+def _parquet(path: str) -> Iterator[ParquetReader]:
+    """A reader of the Parquet file. `ParquetFile` can't be had where any name of a column isn't UTF-8."""
+    file = ParquetReader()
+    # Without pre_buffer, pages are read as they are needed: a row group of a gigabyte isn't in memory.
+    file.open(
+        path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=True
     )
+    try:
+        yield file
+    finally:
+        file.close()
 
 
 def _parquet_parts(
@@ -173,15 +155,15 @@ def _parquet_parts(
 
     passed: told the share of the file that is behind.
     """
-    # Without pre_buffer, pages are read as they are needed: a row group of a gigabyte isn't in memory.
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as file:
+    with _parquet(path) as file:
+        leaves = leaves_of(file.schema_arrow, names_of(columns))
         following = 1
         for group in range(file.num_row_groups):
             row, following = following, following + file.metadata.row_group(group).num_rows
             if following - 1 <= after:
                 continue
             try:
-                for batch in file.iter_batches(BATCH_ROWS, [group], _names(columns), use_threads=False):
+                for batch in file.iter_batches(BATCH_ROWS, [group], leaves, use_threads=False):
                     yield row, batch
                     row += batch.num_rows
                     passed((row - 1) / file.metadata.num_rows)
@@ -198,7 +180,7 @@ def _arrow_parts(
     """
     with pa.memory_map(path) as mapped:
         with _opened(mapped) as reader:
-            fields = [reader.schema.names.index(name) for name in _names(columns)]
+            fields = sorted({found_at(reader.schema, name)[0] for name in names_of(columns)})
         mapped.seek(0)
         with _opened(mapped, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)) as reader:
             row = 1
@@ -243,19 +225,35 @@ def _lost(row: int, rows: int, error: Exception) -> _Lost:
     return _Lost(rows, f"rows {row} to {row + rows - 1} are lost: {error}" if rows > 1 else f"rows are lost: {error}")
 
 
-def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, pa.Array] | _Lost":
+def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, _Column] | _Lost":
     """The columns, text as bytes, checked: a damaged offset must not be followed. `first` is the batch's first row."""
     try:
-        return {name: _checked(batch.column(batch.schema.names.index(name))) for name in names}
+        return {name: _column(batch, found_at(batch.schema, name)) for name in names}
     except BROKEN as error:
         return _lost(first, batch.num_rows, error)
+
+
+def _column(batch: pa.RecordBatch, path: tuple[int, ...]) -> _Column:
+    """The column at a path of places: of a column, of a field of its structs, and so on. Raises as `_checked` does."""
+    first, *inner = path
+    values, valid = batch.to_struct_array().field(first), None  # batch.column decodes the name, which need not be UTF-8
+    for place in inner:
+        values.validate()
+        valid = values.is_valid() if valid is None else pc.and_(valid, values.is_valid())
+        values = values.field(place)
+    return _Column(_checked(values), valid)
 
 
 def _checked(column: pa.Array) -> pa.Array:
     """The column with binary values in place of strings. Raises ArrowException where it is damaged."""
     if pa.types.is_dictionary(column.type):
-        # 64-bit offsets: what is taken from a dictionary can be much larger than it is.
-        return pa.DictionaryArray.from_arrays(column.indices, _checked(column.dictionary).cast(pa.large_binary()))
+        dictionary = _checked(column.dictionary)
+        if not pa.types.is_integer(dictionary.type):
+            # 64-bit offsets: what is taken from a dictionary can be much larger than it is.
+            dictionary = dictionary.cast(pa.large_binary())
+        return pa.DictionaryArray.from_arrays(column.indices, dictionary)
+    if pa.types.is_run_end_encoded(column.type):
+        column = pa.RunEndEncodedArray.from_arrays(column.run_ends, _checked(column.values))
     for strings, binary in (
         (pa.string(), pa.binary()),
         (pa.large_string(), pa.large_binary()),
@@ -266,11 +264,19 @@ def _checked(column: pa.Array) -> pa.Array:
     return column
 
 
-def _listed(column: pa.Array) -> list[Any]:
+def _listed(column: _Column) -> list[Any]:
     """The values: bytes, whole numbers or None."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary.take(column.indices)
-    return column.to_pylist()
+    values, valid = column
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary.take(values.indices)
+    elif pa.types.is_run_end_encoded(values.type):
+        values = pc.run_end_decode(values)
+    listed = values.to_pylist()
+    return (
+        listed
+        if valid is None
+        else [value if there else None for value, there in zip(listed, valid.to_pylist(), strict=True)]
+    )
 
 
 def _name(lists: dict[str, list[Any]], names: tuple[str, ...], index: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from byteproxy.corpus.reading import EXACT_DUPLICATE, FAULTY, NEAR_DUPLICATE
+from byteproxy.corpus.reading import EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
 from byteproxy.errors import InputError
 from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, Manifest, file_info, write_whole
 from byteproxy.store.select import (
@@ -59,12 +59,13 @@ class Faults:
         share = faulty.total() / max(self.records, 1)
         if share <= self.most:
             return
+        repaired = " or repair their text (invalid: repair)" if faulty[INVALID_UTF8] else ""
         where = self.listing() or "the list of them would overwrite that of the corpus which is there"
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faulty.most_common(PLACES_SHOWN))
         raise InputError(
             f"{faulty.total():,} of {self.records:,} records are faulty, {100 * share:.3g} % and more than the "
             f"{100 * self.most:.3g} % allowed ({reasons}; first: {'; '.join(self._first_places())}; {where}): "
-            "mend the sources, or allow a larger share"
+            f"mend the sources{repaired}, or allow a larger share"
         )
 
     def listing(self) -> str:

@@ -29,7 +29,7 @@ PART_BYTES = 64 << 20
 PART_RECORDS = 1 << 16
 SIGNATURE_BYTES = 512
 MAPPED_PARTS = 4096  # a process may have some 65,000 mappings
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = pa.schema(
     [
@@ -157,12 +157,16 @@ def _part_path(folder: Path, unit: int, part: int) -> Path:
 
 
 def _in_parts(records: Iterable[Record]) -> Iterator[tuple[list[Record], bool]]:
-    """Records in groups of a bounded size, and whether a group is the last; the last may be empty."""
+    """Records in groups of a bounded size, and whether a group is the last; the last may be empty.
+
+    Those of one place stay together, as reading can't go on between them.
+    """
     part: list[Record] = []
     size = 0
     for record in records:
         added = 0 if record.document is None else len(record.document.text)
-        if part and (size + added > PART_BYTES or len(part) >= PART_RECORDS):
+        full = size + added > PART_BYTES or len(part) >= PART_RECORDS
+        if part and full and record.place != part[-1].place:
             yield part, False
             part, size = [], 0
         part.append(record)

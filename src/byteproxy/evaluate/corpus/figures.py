@@ -23,13 +23,14 @@ def corpus_figures(store: Store) -> dict[str, Any]:
     """All there is to say about a corpus, as JSON takes it.
 
     sources: documents, bytes and projects are what is kept, `read` is what there was before anything was dropped of
-    what could be read. lengths: by side, and of all. histogram: one entry for each power of two, see `histogram`.
+    what could be read, `without` how many of those kept named no project (each is one of its own) and no language.
+    lengths: by side, and of all. histogram: one entry for each power of two, see `histogram`.
     """
     manifest = store.manifest
     batches = list(_shards(store))
     by_side = {side: _lengths(batches[shard] for shard in store.shards(side)) for side in SIDES}
     everything = np.concatenate(list(by_side.values()))
-    kept = _grouped(batches, "source")
+    kept, without = _grouped(batches, "source"), _without(batches)
     return {
         "corpus": str(store.path),
         "fingerprint": manifest.fingerprint,
@@ -44,6 +45,7 @@ def corpus_figures(store: Store) -> dict[str, Any]:
             name: {
                 **kept.get(name, {"documents": 0, "bytes": 0, "projects": 0}),
                 "read": {"documents": info.documents, "bytes": info.bytes},
+                "without": without.get(name, {"project": 0, "language": 0}),
                 "weight": info.weight,
             }
             for name, info in manifest.sources.items()
@@ -88,11 +90,11 @@ def histogram(lengths: np.ndarray) -> list[dict[str, int]]:
 
 
 def _shards(store: Store) -> Iterator[pa.RecordBatch]:
-    """For each shard: source, project, language and length of each document; nothing is copied but the lengths."""
+    """For each shard: id, source, project, language and length of each document; nothing is copied but the lengths."""
     for shard in store.manifest.shards:
         batch = read_batch(store.path / shard.file.name)
         lengths = pc.binary_length(batch.column("text"))
-        yield batch.select(["source", "project", "language"]).append_column("bytes", lengths)
+        yield batch.select(["id", "source", "project", "language"]).append_column("bytes", lengths)
 
 
 def _lengths(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
@@ -108,6 +110,21 @@ def _grouped(batches: list[pa.RecordBatch], column: str) -> dict[str, dict[str, 
     found = pa.Table.from_batches(batches).group_by(column, use_threads=False).aggregate(wanted)
     names = {"bytes_count": "documents", "bytes_sum": "bytes", "project_count_distinct": "projects"}
     return {row[column]: {name: row[key] for key, name in names.items()} for row in found.to_pylist()}
+
+
+def _without(batches: list[pa.RecordBatch]) -> dict[str, dict[str, int]]:
+    """For each source, how many documents are a project of their own, and how many have no language."""
+    found: dict[str, dict[str, int]] = {}
+    for batch in batches:
+        lacking = {
+            "project": pc.equal(batch.column("project"), batch.column("id")),
+            "language": pc.equal(pc.binary_length(batch.column("language")), 0),
+        }
+        for part, rows in lacking.items():
+            for row in pc.value_counts(batch.column("source").filter(rows)).to_pylist():
+                counts = found.setdefault(row["values"], {"project": 0, "language": 0})
+                counts[part] += row["counts"]
+    return found
 
 
 def _largest_first(groups: Mapping[str, dict[str, int]]) -> dict[str, dict[str, int]]:

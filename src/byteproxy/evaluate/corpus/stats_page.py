@@ -12,7 +12,15 @@ from byteproxy.page import framed, json_details, table, text
 
 def stats_page(figures: Mapping[str, Any]) -> str:
     """The page about what `corpus_figures` returned, as HTML."""
-    parts = (tables.by_side, tables.by_source, tables.by_language, tables.by_length, tables.by_view, tables.by_reason)
+    parts = (
+        tables.by_side,
+        tables.by_source,
+        tables.by_field,
+        tables.by_language,
+        tables.by_length,
+        tables.by_view,
+        tables.by_reason,
+    )
     file = figures["rejected_file"]
     listed = f"<p class=note>Each rejected record is listed in <code>{text(file)}</code>.</p>" if file else ""
     return framed(

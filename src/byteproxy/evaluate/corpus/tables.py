@@ -37,6 +37,16 @@ def by_side(figures: Mapping[str, Any]) -> Figures:
     return Figures("Sides", "side", _AMOUNTS, rows)
 
 
+def by_field(figures: Mapping[str, Any]) -> Figures:
+    """How many documents of a source lack what others of it have."""
+    rows = []
+    for name, found in figures["sources"].items():
+        for part, count in found["without"].items():
+            if 0 < count < found["documents"]:
+                rows.append((f"{name}: {part}", [f"{count:,}", f"{100 * count / found['documents']:.1f}"]))
+    return Figures("Documents without", "source: field", (("documents", ""), ("of all", "%")), rows)
+
+
 def by_source(figures: Mapping[str, Any]) -> Figures:
     """The same for each source, with what was dropped as a copy, and its weight."""
     columns = (*_AMOUNTS, ("copies", "dropped"), ("weight", "× size"))

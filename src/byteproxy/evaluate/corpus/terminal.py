@@ -22,7 +22,13 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 def summary_tables(figures: Mapping[str, Any]) -> list[Table]:
     """What there is to know right after a preparation."""
-    found = (tables.by_source(figures), tables.by_side(figures), tables.by_reason(figures), tables.by_view(figures))
+    found = (
+        tables.by_source(figures),
+        tables.by_field(figures),
+        tables.by_side(figures),
+        tables.by_reason(figures),
+        tables.by_view(figures),
+    )
     return [lined_up(one) for one in found if one.rows]
 
 
@@ -31,6 +37,7 @@ def all_tables(figures: Mapping[str, Any]) -> list[Table]:
     found = (
         tables.by_side(figures),
         tables.by_source(figures),
+        tables.by_field(figures),
         tables.by_language(figures),
         tables.by_length(figures),
     )
