@@ -63,9 +63,9 @@ def test_a_flipped_bit_changes_no_figure(finished, copied, place):
         told = []
         try:
             reported = report_study(recipe(copied.parent, **AS_A_FILE), "toy", copied, say=told.append)
-            assert told or all_figures(reported) == all_figures(results), path
+            assert any(path.name in line for line in told) or all_figures(reported) == all_figures(results), path
         except InputError as error:
-            assert path.name in str(error)
+            told.append(str(error))
         found, said = again(copied)
         if found is None:
             assert path.name in said[-1], path

@@ -2,8 +2,8 @@
 
 The rule, a pure function of the documents and of what is asked for:
 
-1. Projects take turns, each giving one document a turn; which one is decided by a hash of its id. Within a turn the
-   projects of each source and language take turns too, so that a small budget has text of every source and language.
+1. Projects take turns, each giving one document of each of its languages a turn; which one is decided by a hash of its
+   id. Within a turn sources and languages take turns too, so that a small budget has text of every one.
 2. A document gives its start, at most `document_bytes`. Where so many would leave fewer than `DOCUMENTS` documents
    (or fewer than there are), each gives less, though never under `LEAST_BYTES`: the most with which it isn't so.
 3. Documents are taken in this order until the bytes asked for are together; the last one gives what is left.
@@ -66,8 +66,9 @@ def _in_turns(documents: Iterator[Document]) -> tuple[list[int], list[int]]:
     for number, one in enumerate(documents):
         if one.text:
             key = blake2b(one.id.encode("utf-8", "surrogatepass")).digest()
-            seen.append((key, number, (one.source, one.project), (one.source, one.language), len(one.text)))
-    turns: Counter[tuple[str, str]] = Counter()
+            kind = one.source, one.language
+            seen.append((key, number, (*kind, one.project), kind, len(one.text)))
+    turns: Counter[tuple[str, str, str]] = Counter()
     within: Counter[tuple[int, tuple[str, str]]] = Counter()
     order = []
     for _, number, project, kind, size in sorted(seen):

@@ -31,9 +31,11 @@ def verdict(results: Mapping[str, Any]) -> str:
     }
     base, proxy = _best(arms, by_role["bytes"]), _best(arms, by_role["proxy"])
     said = [f"At equal training FLOPs ({main['flops']:.3g}, size {main['size']}):"]
-    nothing = [name for name, arm in results["arms"].items() if arm["validation_bpb"] is not None and name not in arms]
-    if nothing:
-        return f"There is no verdict: the bits per byte of {', '.join(nothing)} are not finite, so training diverged there."
+    diverged = [name for name, arm in results["arms"].items() if arm["validation_bpb"] is not None and name not in arms]
+    if diverged:
+        return (
+            f"There is no verdict: training of {', '.join(diverged)} diverged, and bits per byte are not finite there."
+        )
     if proxy is not None:
         others = [*([base] if base is not None else []), *by_role["control"]]
         said += [_compared(results, proxy, other) for other in others]
