@@ -18,12 +18,11 @@ def verdict(results: Mapping[str, Any]) -> str:
             f"{results['queue']['done']} runs are done and {results['queue']['left']} are left: there is no size and "
             "budget yet at which every arm has all its seeds."
         )
+    scored = {name: arm for name, arm in results["arms"].items() if arm["validation_bpb"] is not None}
     arms = {
         name: arm
-        for name, arm in results["arms"].items()
-        if arm["validation_bpb"] is not None
-        and _known(arm["validation_bpb"]["mean"])
-        and _known(arm["raw_bpb"]["mean"])
+        for name, arm in scored.items()
+        if _known(arm["validation_bpb"]["mean"]) and _known(arm["raw_bpb"]["mean"])
     }
     by_role = {
         role: [name for name, arm in arms.items() if arm["role"] == role]
@@ -31,11 +30,9 @@ def verdict(results: Mapping[str, Any]) -> str:
     }
     base, proxy = _best(arms, by_role["bytes"]), _best(arms, by_role["proxy"])
     said = [f"At equal training FLOPs ({main['flops']:.3g}, size {main['size']}):"]
-    diverged = [name for name, arm in results["arms"].items() if arm["validation_bpb"] is not None and name not in arms]
+    diverged = ", ".join(name for name in scored if name not in arms)
     if diverged:
-        return (
-            f"There is no verdict: training of {', '.join(diverged)} diverged, and bits per byte are not finite there."
-        )
+        return f"There is no verdict: training of {diverged} diverged, and bits per byte are not finite there."
     if proxy is not None:
         others = [*([base] if base is not None else []), *by_role["control"]]
         said += [_compared(results, proxy, other) for other in others]

@@ -392,7 +392,11 @@ def test_awkward_texts_have_figures(view):
     assert found["symbols"] > 0
 
 
-@given(st.lists(st.binary(max_size=3), max_size=3), st.lists(st.binary(max_size=3), max_size=3))
+def tiny(letters):
+    return st.lists(st.text(letters, max_size=3).map(str.encode), max_size=3)
+
+
+@given(tiny("ab"), tiny("xy\n").map(lambda texts: [*dict.fromkeys(texts)]))
 @settings(max_examples=30, deadline=None)
 def test_views_of_next_to_no_text_are_measured_or_refused(train, held_out):
     """No side at all, empty documents, one byte: figures that JSON and the tables take, or a line that refuses."""
@@ -402,7 +406,7 @@ def test_views_of_next_to_no_text_are_measured_or_refused(train, held_out):
     )
     names = ["raw", "bits", "gzip", "chunks", "double_bytes", "raw"]
     if not any(held_out):
-        with pytest.raises(InputError, match="holds no text|near-duplicate"):
+        with pytest.raises(InputError, match=r"holds no text|near-duplicate"):
             compare(names, corpus)
         return
     results = compare(names, corpus)
