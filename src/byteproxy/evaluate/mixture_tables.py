@@ -61,8 +61,8 @@ COLUMNS = (
         "The same of positions: a compressed segment takes fewer than a raw one of the same text.",
     ),
     Column(
-        "deviation",
-        "std. errors",
+        "off by",
+        "std err",
         lambda one: f"{one['deviation']:+.1f}",
         "The share that comes out minus the share that is asked for, in standard errors of as many random segments."
         " By chance about one in three is beyond ±1, and hardly any is beyond ±3.",

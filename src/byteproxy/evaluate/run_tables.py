@@ -70,13 +70,16 @@ def about(results: Mapping[str, Any]) -> str:
     """What text was scored, and which share of the side that is; in one line, and another where it is little."""
     whole = results["whole"]
     share = 100 * results["bytes"] / whole["bytes"]
-    counts = [counted(results[what], what[:-1]) for what in ("documents", "projects", "sources", "languages")]
+    documents, *others = (
+        counted(results[what], what[:-1]) for what in ("documents", "projects", "sources", "languages")
+    )
+    of = f"{documents} of {others[0]}, from {others[1]} in {others[2]}"
     line = (
         f"{sized(results['bytes'], 'B')} of the {results['side']} side, {share:.3g} % of its "
-        f"{sized(whole['bytes'], 'B')}: {counts[0]} of {counts[1]}, from {counts[2]} in {counts[3]}; every byte scored once"
+        f"{sized(whole['bytes'], 'B')}: {of}; every byte scored once"
     )
     if results["documents"] < min(DOCUMENTS, whole["documents"]):
-        line += f"\nOnly {counts[0]} of {whole['documents']:,} were scored: give more --bytes for figures to rely on."
+        line += f"\nOnly {documents} of {whole['documents']:,} were scored: give more --bytes for figures to rely on."
     return line
 
 
