@@ -91,6 +91,7 @@ def run_study(
             "arms": arms,
             "held_out_bytes": sum(map(len, held_out)),
             "held_out_documents": len(held_out),
+            "validation_text": _validation_text(study, store),
             "xz_bpb": xz_bpb(held_out),
             "ppmd_bpb": ppmd,
             "sample": _sample(study, out / "model", stage),
@@ -191,6 +192,12 @@ def _config(study: Study, mixture: Mixture, view: str, dtype: str) -> TrainConfi
         shape=study.shape,
         optim=study.optim,
     )
+
+
+def _validation_text(study: Study, store: Store) -> dict[str, Any]:
+    """How much text the curves are of, and what plain compressors make of the same."""
+    texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
+    return {"bytes": sum(map(len, texts)), "xz_bpb": xz_bpb(texts), "ppmd_bpb": ppmd_bpb(texts)}
 
 
 def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Path, stage: Stage) -> Trainer:

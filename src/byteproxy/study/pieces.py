@@ -51,6 +51,11 @@ def text(value: object) -> str:
     return page.text(called(value).replace("\r\n", "\n").translate(_CONTROLS))
 
 
+def wrapped(value: object) -> str:
+    """A name as `text` escapes it, with places where a line may break."""
+    return page.wrapped(called(value).replace("\r\n", "\n").translate(_CONTROLS))
+
+
 def listed(names: Iterable[str]) -> str:
     """ "a, b and c"."""
     items = list(names)
@@ -66,12 +71,6 @@ def short(name: str) -> str:
     """A plain name that fits beside a plot."""
     name = plain(name)
     return name if len(name) <= 14 else name[:13] + "…"
-
-
-def swatch(colour: int | None) -> str:
-    """A dot in a colour of the page; room for one if there is no colour."""
-    style = "" if colour is None else f' style="background:var(--arm{colour % page.PALETTE})"'
-    return f"<i class=swatch{style}></i>"
 
 
 def facts(title: str, *pairs: tuple[str, str]) -> str:
@@ -92,7 +91,7 @@ def points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[flo
 
 
 def colours(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """A colour for each arm by its role, no two alike while there are colours left."""
+    """The series' number of each arm, whose colour goes with its role; no two alike."""
     given: dict[str, int] = {}
     for name, arm in arms.items():
         free = [colour for colour in range(page.PALETTE) if colour not in given.values()]
@@ -105,13 +104,13 @@ STYLE = """
 h2 { margin-top: 2.6em; }
 h3 { font-size: .95rem; margin: 0 0 .5em; }
 .verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
-  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
+  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: break-word; }
 .note { margin-bottom: 2.4em; }
 .scale th, .scale td { color: var(--muted); font-weight: 400; }
 em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
   border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
 .plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
-figure { min-width: 0; max-width: none; }
+figure { max-width: none; }
 figcaption { font-size: .95rem; }
 .facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
 .facts dl { grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; font-size: .92rem; }

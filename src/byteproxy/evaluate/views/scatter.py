@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from byteproxy.page import PALETTE
+from byteproxy.page import PALETTE, shape
 
-WIDTH, HEIGHT = 440.0, 440.0
+WIDTH, HEIGHT = 390.0, 390.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 30.0, 44.0
 _TYPE, _LETTER, _LINE = 12.0, 7.0, 14.0
 _DOT = 4.5
@@ -69,8 +69,7 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
             parts.append(_line(x, y, min(max(x, box.left), box.right), (box.top + box.bottom) / 2, colour))
         below = sum(math.dist((x, y), other) < _DOT for other in centres[:number])
         radius = max(_DOT - 1.5 * below, 1)  # dots in one place become rings
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="var({colour})"><title>')
-        parts.append(f"{escape(dot.label)}: {dot.x:.3g}, {dot.y:.3g}</title></circle>")
+        parts.append(_mark(number, x, y, radius, f"{dot.label}: {dot.x:.3g}, {dot.y:.3g}"))
         parts.append(_text(box.left, box.bottom - 3, label, colour, "start"))
     return "".join(parts) + "</svg>"
 
@@ -99,6 +98,24 @@ def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
     yield from ((x - width / 2, top) for top in (y - gap - _LINE, y + gap))
     for away in range(1, 12):
         yield from ((left, middle + sign * away * _LINE * 0.75) for sign, left in product((-1, 1), sides))
+
+
+_MARKS = {
+    "square": "M-.9 -.9H.9V.9H-.9z",
+    "triangle": "M0 -1.1L1.1 .9H-1.1z",
+    "diamond": "M0 -1.2L1.2 0L0 1.2L-1.2 0z",
+}
+"""About 0, of radius 1."""
+
+
+def _mark(number: int, x: float, y: float, radius: float, title: str) -> str:
+    """The mark of a series: a circle, or another shape from the ninth on."""
+    inside, colour = f"<title>{escape(title)}</title>", f"var(--arm{number % PALETTE})"
+    kind = shape(number)
+    if kind not in _MARKS:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}">{inside}</circle>'
+    where = f"translate({x:.1f} {y:.1f}) scale({radius:g})"
+    return f'<path d="{_MARKS[kind]}" transform="{where}" fill="{colour}">{inside}</path>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
