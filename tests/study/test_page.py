@@ -204,7 +204,7 @@ def test_an_empty_study_is_a_page_of_sentences() -> None:
 def test_a_study_without_a_main_cell_shows_the_fullest_one(no_plots: None) -> None:
     found = FULL | {"main": None, "runs": [run for run in FULL["runs"] if run["size"] == "1m" or run["seed"] == 0]}
     page = shown(study_page(found))
-    assert "FLOPs. Bits per byte of 50.0\xa0kB of validation text" in page.replace("&nbsp;", "\xa0")
+    assert "Size 1m, 1.20 × 10¹³ FLOPs. Bits per byte of 50.0 kB of validation text" in page
 
 
 def test_holds_the_results_as_valid_json_without_excerpts_and_curves(full: str) -> None:

@@ -30,6 +30,7 @@ _DASHES: dict[str, Any] = dict(zip(SHAPES, ("-", (0, (5, 2)), (0, (1.2, 1.6)), (
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 390.0, 260.0, 36.0, 28.0, 42.0  # letters of 11 px on a telephone
 _TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT = 320.0, 230.0, 44.0
 _LABEL_PX, _LETTER_PX, _LINE_PX = 12.0, 6.8, 13.5  # the type size, a letter's width at it, and a line's height
+_MOST_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
 _HIDDEN_START = 0.08
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -109,13 +110,14 @@ def curve_plot(
         labels = [line.label for line in lines] + [level.label for level in levels]
         longest = max(len(label) for label in labels)
         height = max(_HEIGHT, len(labels) * _LINE_PX + _TOP + _BOTTOM)
-        picture, axes = _canvas(_WIDTH, height, _LEFT, longest * _LETTER_PX + 22 if longest else 12.0)
+        beside = longest * _LETTER_PX + 22 if longest else 12.0
+        picture, axes = _canvas(_WIDTH + max(0.0, beside - _MOST_BESIDE), height, _LEFT, beside)
         drawn = [_draw(axes, line) for line in lines]
         for level in levels:
             axes.axhline(level.y, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
         _limit(axes, drawn, levels, hidden_start)
         _furnish(axes, x_label, y_label)
-        _name_ends(axes, lines, drawn, levels, height)
+        _name_ends(axes, lines, drawn, levels)
         return _inline(_svg(picture), f"{y_label} over {x_label}")
 
 
@@ -167,7 +169,7 @@ def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str)
         far = [*trend.x, *([trend.beyond[0]] if trend.beyond else [])]
         room = (max(far) / min(far)) ** 0.06 if max(far) > min(far) else 2.0
         axes.set_xlim(min(far) / room, max(far) * room)
-        _furnish(axes, x_label, y_label, _TREND_WIDTH)
+        _furnish(axes, x_label, y_label)
         _mark(axes, far, unit)
         return _inline(_svg(picture), f"{y_label} over {x_label}")
 
@@ -187,6 +189,13 @@ def _canvas(width: float, height: float, left: float, right: float) -> tuple[Fig
     picture.patch.set_visible(False)
     axes.patch.set_visible(False)
     return picture, axes
+
+
+def _size(axes: Axes) -> tuple[float, float]:
+    """Width and height of the whole picture in px."""
+    assert isinstance(axes.figure, Figure), "it has no parts"
+    wide, tall = axes.figure.get_size_inches() * 72
+    return float(wide), float(tall)
 
 
 def _mark(axes: Axes, wanted: Sequence[float], unit: float) -> None:
@@ -241,8 +250,8 @@ def _limit(
     axes.set_xlim(0, longest * 1.02 or 1.0)
 
 
-def _furnish(axes: Axes, x_label: str, y_label: str, width: float = _WIDTH) -> None:
-    """Axis labels with units, a quiet grid, no box. width: of the picture."""
+def _furnish(axes: Axes, x_label: str, y_label: str) -> None:
+    """Axis labels with units, a quiet grid, no box."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_COLOURS["--muted"])
@@ -254,8 +263,11 @@ def _furnish(axes: Axes, x_label: str, y_label: str, width: float = _WIDTH) -> N
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(x_label, color=_COLOURS["--ink"], labelpad=5)
-    left = -(axes.get_position().x0 * width - 2) / (axes.get_position().width * width)
-    axes.text(left, 1.06, y_label, transform=axes.transAxes, color=_COLOURS["--ink"])
+    width, height = _size(axes)
+    left = -(axes.get_position().x0 - 2 / width) / axes.get_position().width
+    axes.text(
+        left, 1 + 11 / (axes.get_position().height * height), y_label, transform=axes.transAxes, color=_COLOURS["--ink"]
+    )
 
 
 def _name_ends(
@@ -263,12 +275,8 @@ def _name_ends(
     lines: Sequence[Line],
     drawn: Sequence[tuple[Sequence[float], Sequence[float]]],
     levels: Sequence[Level],
-    tall: float,
 ) -> None:
-    """Write each series' name right of the picture at the height where it ends, pushed apart where they meet.
-
-    tall: the picture, in px.
-    """
+    """Write each series' name right of the picture at the height where it ends, pushed apart where they meet."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
     ends: list[tuple[float, str, str, Any, Any]] = []
@@ -281,9 +289,9 @@ def _name_ends(
     ends += [(level.y, level.label, "--muted", "-", None) for level in levels]
     last += [right] * len(levels)
     order = sorted(range(len(ends)), key=lambda at: ends[at][0])
-    box = axes.get_position()
+    box, (wide, tall) = axes.get_position(), _size(axes)
     heights = spread([(ends[at][0] - low) / (high - low) for at in order], _LINE_PX / (box.height * tall))
-    gap = 15 / (box.width * _WIDTH)
+    gap = 15 / (box.width * wide)
     for at, height in zip(order, heights, strict=True):
         y, label, variable, dashes, marker = ends[at]
         start = (last[at] / right, (y - low) / (high - low))

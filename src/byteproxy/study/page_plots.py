@@ -11,7 +11,7 @@ import numpy as np
 from byteproxy.evaluate.plots import Level, Line, Trend, curve_figure, trend_figure
 from byteproxy.study import pieces
 from byteproxy.study.page_tables import at_cell, interval, nothing, once, signed
-from byteproxy.study.pieces import called, entries, mapping, named, plain, points, short, text
+from byteproxy.study.pieces import called, distinct, entries, mapping, named, plain, points, text
 from byteproxy.study.units import flops_unit, number, scientific, seconds_unit, si, superscript
 
 _AXES = {
@@ -40,8 +40,11 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
     levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
     figures = []
     of = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
+    names = distinct(arms)
     for x_key, label in _AXES.items():
-        lines = [_mean_line(name, [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms]
+        lines = [
+            _mean_line(names[name], [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms
+        ]
         figures.append(_figure(label, x_key, [line for line in lines if line.x], levels))
     if not any("<svg" in one for one in figures):
         return nothing("No run has a curve yet.")
@@ -82,7 +85,7 @@ def _mean_line(name: str, seeds: Sequence[_Curve], colour: int) -> Line:
     at = sorted({start, *(share for share in shares[0] if share >= start)})
     y = np.mean([np.interp(at, share, y) for share, (_, y) in zip(shares, seeds, strict=True)], axis=0).tolist()
     end = fsum(x[-1] for x, _ in seeds) / len(seeds)
-    return Line(f"{short(name)} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
+    return Line(f"{name} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
 
 
 def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:

@@ -67,10 +67,25 @@ def plain(name: str) -> str:
     return name.encode("utf-8", "replace").decode().translate(_CONTROLS | {9: " ", 10: " "})
 
 
-def short(name: str) -> str:
+_SHORT = 14
+
+
+def short(name: str, most: int = _SHORT) -> str:
     """A plain name that fits beside a plot."""
     name = plain(name)
-    return name if len(name) <= 14 else name[:13] + "…"
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def distinct(names: Iterable[str]) -> dict[str, str]:
+    """Names shortened alike, as far as they stay different."""
+    found = list(dict.fromkeys(names))
+    whole = {plain(name) for name in found}
+    most = next(
+        most
+        for most in range(_SHORT, max(map(len, whole), default=0) + _SHORT + 1)
+        if len({short(name, most) for name in found}) == len(whole)
+    )
+    return {name: short(name, most) for name in found}
 
 
 def facts(title: str, *pairs: tuple[str, str]) -> str:
