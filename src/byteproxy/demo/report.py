@@ -13,7 +13,7 @@ from typing import Any
 from byteproxy.evaluate.plots import SMOOTHING, Level, Line, curve_figure
 from byteproxy.page import PALETTE, framed, json_details, swatch, write_page
 from byteproxy.study import pieces
-from byteproxy.study.pieces import facts, listed, mapping, named, points, short, text, wrapped
+from byteproxy.study.pieces import distinct, facts, listed, mapping, named, points, text, wrapped
 from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
 
 _COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
@@ -131,14 +131,15 @@ def _plots(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) ->
     own = mapping(results.get("validation_text"))
     levels = [Level(f"{name} {value:.2f}", value) for name, key in _COMPRESSORS if (value := number(own.get(key)))]
     validation, loss = [], []
+    names = distinct(arms)
     for x_key in ("flops", "seconds"):
         bpb, losses = [], []
         for at, (name, arm) in enumerate(arms.items()):
             x, y = points(arm.get("validation"), x_key, "raw_bpb")
-            bpb.append(Line(f"{short(name)} {y[-1]:.2f}" if y else "", at, x, y))
+            bpb.append(Line(f"{names[name]} {y[-1]:.2f}" if y else "", at, x, y))
             raw, compressed = (points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
-            losses.append(Line(f"{short(name)}, raw", at, *raw, smooth=True))
-            losses.append(Line(f"{short(name)}, compressed", at, *compressed, dashed=True, smooth=True))
+            losses.append(Line(f"{names[name]}, raw", at, *raw, smooth=True))
+            losses.append(Line(f"{names[name]}, compressed", at, *compressed, dashed=True, smooth=True))
         validation.append(_figure("Validation", "raw bits per byte", x_key, bpb, levels))
         loss.append(_figure("Training loss", "loss (nats per target)", x_key, losses, []))
     cut = "A steep start may leave the picture at the top."

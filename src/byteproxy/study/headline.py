@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from byteproxy.files import write_aside
 from byteproxy.page import PALETTE, swatch, take_away
 from byteproxy.study.page_tables import signed
-from byteproxy.study.pieces import called, colours, mapping, named, plain, short, text, wrapped
+from byteproxy.study.pieces import called, colours, distinct, mapping, named, plain, text, wrapped
 from byteproxy.study.units import fixed, number, scientific
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#757a81")
@@ -192,7 +192,8 @@ def headline_svg(results: Mapping[str, Any]) -> str:
     shown = headline(results)
     if shown is None:
         return _file(60.0, [_words(16.0, 36.0, "No arm has a figure yet.")], "byteproxy: no figure yet")
-    left = 34 + max(len(short(row.name)) for row in shown.rows) * _LETTER
+    names = distinct(row.name for row in shown.rows)
+    left = 34 + max(map(len, names.values())) * _LETTER
     right = _WIDTH - 128
 
     def x(value: float) -> float:
@@ -215,7 +216,7 @@ def headline_svg(results: Mapping[str, Any]) -> str:
         colour = COLOURS[row.colour % PALETTE]
         mark = "*" if row.own_symbols else ""
         parts.append(f'<circle cx="18" cy="{y:.1f}" r="5" fill="{colour}"/>')
-        parts.append(_words(30.0, y + 5, short(row.name) + mark, weight=600))
+        parts.append(_words(30.0, y + 5, names[row.name] + mark, weight=600))
         parts += [
             f'<circle cx="{x(seed):.1f}" cy="{y:.1f}" r="5" fill="{colour}" fill-opacity="0.55"/>' for seed in row.seeds
         ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byteproxy
+from byteproxy.evaluate.run_page import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.scatter import Dot, scatter
 from byteproxy.page import figure, framed, json_details, plural, swatch, table, text, wrapped
@@ -24,7 +25,7 @@ def compare_page(results: Mapping[str, Any]) -> str:
         "views side by side",
         (
             f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Views side by side</h1>"
-            f"<p>Measured on {results['held_out_bytes'] / 1e6:.2f} MB of text in"
+            f"<p>Measured on {sized(results['held_out_bytes'], 'B')} of text in"
             f" {plural(results['held_out_documents'], 'document')} of the {text(results['side'])} side of"
             f" <code>{text(results['corpus'])}</code>: projects that"
             " no view was trained on. Documents left out as near-duplicates:"
