@@ -41,9 +41,22 @@ def framed(title: str, body: Iterable[str], style: str = "") -> str:
     return _PAGE.format(title=text(title), style=_STYLE + style, body="\n".join(body))
 
 
+_TURNING = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFE, 0xFFFF)
+UNSEEN: Mapping[int, int | str] = {
+    **{code: 0x2400 + code for code in range(32) if code not in (9, 10)},
+    **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+    **{code: f"\\u{code:04x}" for code in _TURNING},
+    127: 0x2421,
+}
+"""What stands for characters that no page can hold, or that would turn the text around them: pictures and escapes."""
+
+
 def text(value: object) -> str:
-    """Escaped for HTML, attributes included; lone surrogates, as file names may have them, become "?"."""
-    return escape(str(value).encode("utf-8", "replace").decode())
+    """Escaped for HTML, attributes included, and what can't be seen by what stands for it (`UNSEEN`).
+
+    Lone surrogates, as file names may have them, become "?".
+    """
+    return escape(str(value).replace("\r\n", "\n").encode("utf-8", "replace").decode().translate(UNSEEN))
 
 
 def wrapped(value: object) -> str:

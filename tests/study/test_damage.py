@@ -1,6 +1,7 @@
 """A study whose files are damaged: it says so, makes again what it can, and never shows other figures."""
 
 import json
+import os
 import random
 import shutil
 
@@ -133,3 +134,23 @@ def test_sealed_values_come_back_and_their_spelling_is_free(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(found, sort_keys=True, ensure_ascii=False))
     assert read_sealed(tmp_path / "a.json") == values
     assert read_sealed(tmp_path / "b.json") is None
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 8])
+def test_killed_at_any_write_it_goes_on_to_the_same_figures(finished, copied, monkeypatch, after):
+    """A run that is lost and scores that are damaged are made again, and every so many writes the process is gone."""
+    shutil.rmtree(copied / "runs" / LAST)
+    flipped(copied / "runs" / "final-bytes-small-1.6e+08-seed0" / scores_file("validation"), random.Random(after))
+    replace, left = os.replace, [after]
+
+    def killed(source, target):
+        if not left[0]:
+            raise SystemExit("killed")
+        left[0] -= 1
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(SystemExit):
+            ran(copied)
+    assert all_figures(ran(copied)) == all_figures(finished[1])

@@ -1,7 +1,6 @@
 """The page that `byteproxy mixture preview` leaves: asked and realised shares as a plot, rows as a picture, a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -142,4 +141,4 @@ def _apart(ends: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str
 
 
 def _words(x: float, y: float, words: str, colour: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{text(words)}</text>'

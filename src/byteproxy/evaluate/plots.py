@@ -105,8 +105,7 @@ def curve_plot(
 
     hidden_start: for this share of its x axis a line that starts steeply may leave the picture at its top.
     """
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         labels = [line.label for line in lines] + [level.label for level in levels]
         longest = max(len(label) for label in labels)
         height = max(_HEIGHT, len(labels) * _LINE_PX + _TOP + _BOTTOM)
@@ -328,7 +327,9 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 def _svg(picture: Figure) -> str:
     out = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    picture.savefig(out, format="svg", metadata=nothing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
+        picture.savefig(out, format="svg", metadata=nothing)
     return out.getvalue()
 
 

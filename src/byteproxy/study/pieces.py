@@ -15,7 +15,6 @@ EQUAL_FLOPS = (
     "<b>Equal means equal training FLOPs.</b> The training FLOPs of a position are 3 &times; (2 &times; parameters of"
     " the matrices used + 4 &times; width &times; keys attended per layer + 2 &times; width &times; softmax rows used)."
 )
-_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
 _MOST = 1e100  # beyond it a plot's axes would overflow
 _HUES = {"bytes": (0, 5), "control": (2, 7), "proxy": (1, 4, 6), "tokenizer": (3, 7)}
 """The colours of the page that each role takes, in order."""
@@ -48,12 +47,12 @@ def called(value: object) -> str:
 
 def text(value: object) -> str:
     """Escaped for HTML, attributes included; control characters as their pictures; None as a dash."""
-    return page.text(called(value).replace("\r\n", "\n").translate(_CONTROLS))
+    return page.text(called(value))
 
 
 def wrapped(value: object) -> str:
     """A name as `text` escapes it, with places where a line may break."""
-    return page.wrapped(called(value).replace("\r\n", "\n").translate(_CONTROLS))
+    return page.wrapped(called(value))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -64,7 +63,7 @@ def listed(names: Iterable[str]) -> str:
 
 def plain(name: str) -> str:
     """A name on one line of characters that any file can hold; not escaped."""
-    return name.encode("utf-8", "replace").decode().translate(_CONTROLS | {9: " ", 10: " "})
+    return name.encode("utf-8", "replace").decode().translate({**page.UNSEEN, 9: " ", 10: " "})
 
 
 _SHORT = 14

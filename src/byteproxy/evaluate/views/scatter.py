@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from itertools import product
 from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
 from byteproxy.page import PALETTE, shape
+from byteproxy.page import text as escaped
 
 WIDTH, HEIGHT = 390.0, 390.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 30.0, 44.0
@@ -46,7 +46,7 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
         across = _LEFT + (WIDTH - _LEFT - _RIGHT) * x / x_ticks[-1]
         return across, HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * y / y_ticks[-1]
 
-    parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(f"{y_label} over {x_label}")}"']
+    parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escaped(f"{y_label} over {x_label}")}"']
     parts.append(f' font-size="{_TYPE:g}">')
     for tick in y_ticks:
         left, y = place(0, tick)
@@ -110,7 +110,7 @@ _MARKS = {
 
 def _mark(number: int, x: float, y: float, radius: float, title: str) -> str:
     """The mark of a series: a circle, or another shape from the ninth on."""
-    inside, colour = f"<title>{escape(title)}</title>", f"var(--arm{number % PALETTE})"
+    inside, colour = f"<title>{escaped(title)}</title>", f"var(--arm{number % PALETTE})"
     kind = shape(number)
     if kind not in _MARKS:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}">{inside}</circle>'
@@ -123,4 +123,4 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
 
 
 def _text(x: float, y: float, words: str, colour: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escaped(words)}</text>'
