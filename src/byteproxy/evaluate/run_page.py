@@ -187,7 +187,7 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
         Row(
             "matmul utilization",
             _percent(figures["machine_share"]),
-            "of the rate that plain matrix products reached when the run began; above 100 % the machine was busy then",
+            "of plain matrix products when the run began (over 100 %: the machine was busy then)",
         ),
         Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),
         Row("memory", sized((figures["memory_mb"] or 0) * 2**20, "B"), "at the peak"),

@@ -88,9 +88,6 @@ class TrainConfig:
             raise InputError(f"stop is {self.stop!r}: give whole steps")
         if not 0 <= self.seed < 1 << 63:
             raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
-        twice = [name for name in self.views if self.views.count(name) > 1]
-        if twice:
-            raise InputError(f"views names {twice[0]!r} more than once: name each view once")
         if self.dtype not in ("auto", *DTYPES):
             raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if self.device not in ("auto", "cpu", "cuda", "mps"):
