@@ -205,3 +205,9 @@ def test_every_option_is_explained():
         assert explained(text, option), option
     about = subprocess.run([BYTEPROXY, "mixture", "--help"], capture_output=True, text=True).stdout
     assert "• preview " in about
+
+
+def test_a_view_is_named_once(preview):
+    status, _, said = preview("c", "--views", "bpe-270", "bpe-270")
+    assert status == 2
+    assert "views names 'bpe-270' more than once" in said

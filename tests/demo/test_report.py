@@ -14,10 +14,10 @@ import pytest
 from byteproxy.demo import report
 from byteproxy.demo.report import report_page, write_report
 from byteproxy.errors import InputError
-from byteproxy.study.plots import Level, Line, curve_plot, smoothed, spread
+from byteproxy.evaluate.plots import Level, Line, curve_plot, smoothed, spread
 from byteproxy.study.units import fixed, flops_unit, percent, scientific, seconds_unit, si
 
-VOID = {"meta", "link", "br"}
+VOID = {"meta", "link", "br", "wbr"}
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -79,6 +79,7 @@ def results(*names: str) -> dict[str, Any]:
         "arms": arms,
         "held_out_bytes": 1_000_000,
         "held_out_documents": 60,
+        "validation_text": {"bytes": 40_000, "xz_bpb": 1.9, "ppmd_bpb": 1.6},
         "xz_bpb": 1.7,
         "ppmd_bpb": 1.5,
         "sample": {
@@ -150,7 +151,7 @@ def test_draws_four_plots_that_name_their_series(full: str) -> None:
     page = Page(full)
     assert page.count("svg") == 4
     assert len(page.ids()) == len(set(page.ids()))
-    for label in ("bytes 2.04", "proxy 2.04", "xz 1.70", "PPMd 1.50", "bytes, raw", "proxy, raw", "proxy, compressed"):
+    for label in ("bytes 2.04", "proxy 2.04", "xz 1.90", "PPMd 1.60", "bytes, raw", "proxy, raw", "proxy, compressed"):
         assert page.text.count(label) == 2, label
     assert "bytes, compressed" not in page.text
 
@@ -210,7 +211,7 @@ def paths(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
 def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "curve_plot", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(report, "curve_figure", lambda *_: "<svg></svg>")
     for path in paths(results()):
         broken = results()
         inner = broken

@@ -22,6 +22,7 @@ from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.config import ModelConfig
 from byteproxy.progress import silent
 from byteproxy.store.store import Store
+from byteproxy.study.sealed import write_sealed
 from byteproxy.train.saved import read_run
 
 # So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
@@ -148,6 +149,21 @@ def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, whe
     resumed = run_study(STUDY, toy_documents, tmp_path)
     assert resumed["resumed"]
     assert figures(resumed) == figures(results)
+
+
+@pytest.mark.parametrize("name", study_folder.NOTES)
+def test_a_stopped_demo_whose_notes_are_damaged_starts_from_the_beginning(tmp_path, capsys, name):
+    with study_folder.claimed(tmp_path, STUDY):
+        pass
+    write_sealed(tmp_path / name, {"flops": 1e9, "dtype": "float32"})
+    with study_folder.claimed(tmp_path, STUDY) as going_on:
+        assert going_on
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes().replace(b"float32", b"float33"))
+    with study_folder.claimed(tmp_path, STUDY) as going_on:
+        assert not going_on
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert not path.exists()
 
 
 def test_what_a_killed_export_left_is_cleared(tmp_path):

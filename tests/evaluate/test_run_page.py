@@ -6,8 +6,19 @@ import pytest
 from tests.cli.commands import keeps_to_itself
 from tests.toy_corpus import toy_store
 
-from byteproxy.evaluate.run_page import figure_rows, run_figures, run_page, sized, timed
-from byteproxy.evaluate.run_plots import Line, legend, plot, smoothed
+from byteproxy.errors import InputError
+from byteproxy.evaluate import run_page as run_page_module
+from byteproxy.evaluate.plots import Line, curve_plot, smoothed
+from byteproxy.evaluate.run_page import (
+    figure_rows,
+    folder_figures,
+    keeping_page,
+    run_figures,
+    run_page,
+    sized,
+    timed,
+    write_page_of,
+)
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
@@ -43,9 +54,9 @@ def test_the_page_shows_all_that_was_measured(trained):
     for heading in ("Bits per byte of validation text", "Transfer gap", "Training loss", "Speed", "Configuration"):
         assert f">{heading}</h" in page
     # Bits, gap and losses over compute, text and time; two of speed.
-    assert page.count("<svg") == 3 * 3 + 2
+    assert page.count("<svg") == page.count('.svg"') == page.count('.csv"') == 3 * 3 + 2
     for series in ("raw bytes", "raw: byte 1", "raw: byte 2", "bpe-300: symbol 1"):
-        assert f"</i>{series}" in page
+        assert f">{series}<" in page
     assert "None: every step was taken." in page
     assert "passage_bytes = 100" in page
     assert "a &lt;run&gt;" in page
@@ -88,13 +99,14 @@ def test_a_run_without_validation_or_views_has_a_page(trained, tmp_path):
 
 def test_a_plot_takes_its_colours_from_the_page_and_repeats_itself():
     lines = [Line("one", 0, [1, 2, 3], [3.0, 2.0, 1.5]), Line("other", 9, [1, 2, 3], [4.0, 2.5, 1.0], smooth=True)]
-    picture = plot("name", lines, "steps", "loss")
-    assert picture == plot("name", lines, "steps", "loss")
+    picture = curve_plot("name", lines, [], "steps", "loss")
+    assert picture == curve_plot("name", lines, [], "steps", "loss")
     assert picture.startswith('<svg viewBox="')
     assert "var(--arm0)" in picture
     assert "var(--arm1)" in picture
     assert "#0" not in picture.replace('href="#', "").replace("url(#", "")
-    assert "other (dashed)" in legend(lines)
+    assert ">other<" in picture
+    assert "stroke-dasharray" in picture
 
 
 def test_smoothing_keeps_a_straight_line():
@@ -111,3 +123,63 @@ def test_units_read_well():
         "4.6 days",
         "31.7 years",
     ]
+
+
+def test_a_page_is_made_of_the_folder_alone(trained, tmp_path):
+    """As after a kill: no checkpoint, a torn last line, and nothing but two files."""
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (folder / "config.toml").write_bytes((trained.folder / "config.toml").read_bytes())
+    lines = (trained.folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:-1]) + lines[-1][:20])
+    told, known = folder_figures(folder, trained.config), run_figures(trained)
+    assert told.keys() == known.keys()
+    assert told["steps"] == 6
+    for what in ("loss", "flops", "positions", "raw_parameters", "compressed_share", "of_steps"):
+        assert told[what] == known[what], what
+    assert sum(told["text_bytes"].values()) == sum(known["text_bytes"].values())
+    page = write_page_of(folder).read_text()
+    assert keeps_to_itself(page)
+    assert page.count("<svg") == 3 * 3 + 2
+    (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(InputError, match="holds no metrics of any step yet"):
+        write_page_of(folder)
+
+
+def test_the_page_is_there_while_the_run_goes_on(trained, tmp_path, monkeypatch):
+    """At each validation, but for no more than a small share of the time; a full disk stops nothing."""
+    trainer = Trainer(CONFIG, Store.open(trained.stream.store.path), tmp_path / "going on")
+    page, seen, clock = trainer.folder / "report.html", [], [0.0]
+
+    def progress(done, total, note=""):
+        seen.append((done, page.exists() and "3 steps of 6" in page.read_text()))
+        clock[0] += 1000
+
+    monkeypatch.setattr(run_page_module.time, "monotonic", lambda: clock[0])
+    trainer.run(validate_with(CONFIG, trainer.stream.store), keeping_page(trainer, progress))
+    assert seen == [(1, False), (2, False), (3, False), (4, True), (5, True), (6, True)]
+    assert "6 steps," in page.read_text()
+
+    def full(page, path):
+        raise InputError("the disk is full")
+
+    page.unlink()
+    monkeypatch.setattr(run_page_module, "write_page", full)
+    keeping_page(trainer, progress)(6, 6)
+    assert not page.exists()
+
+
+def test_pages_take_a_small_share_of_the_time(trained, monkeypatch):
+    clock, written = [0.0], []
+
+    def slow(page, path):
+        clock[0] += 1.0
+        written.append(clock[0])
+
+    monkeypatch.setattr(run_page_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run_page_module, "write_page", slow)
+    told = keeping_page(trained, lambda *_: None)
+    for _ in range(200):
+        clock[0] += 1.0
+        told(3, 6)
+    assert 3 <= len(written) <= 5

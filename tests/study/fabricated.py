@@ -245,6 +245,7 @@ def results() -> dict[str, Any]:
         "fits": [fit(arm, against, over) for arm, against in pairs for over in ("flops", "parameters")],
         "trials": trials,
         "runs": finals,
+        "curve_text": {"bytes": 50_000, "documents": 16, "compressors": {"xz": 2.03, "zstd": 1.98, "ppmd": 1.77}},
         "compressors": {side: {"xz": ppmd + 0.3, "zstd": ppmd + 0.4, "ppmd": ppmd} for side, ppmd in PPMD.items()},
         "scored": {"validation": {"bytes": 300_000, "documents": 61}, "test": {"bytes": 1_000_000, "documents": 173}},
         "viewer": [viewed(number, data) for number, data in enumerate(EXCERPTS)],

@@ -9,6 +9,8 @@ from tests.study.toys import VALUES, changed
 from tests.toy_corpus import toy_store
 
 from byteproxy.cli import main as cli
+from byteproxy.errors import InputError
+from byteproxy.study import workers
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,31 @@ def test_the_mixture_of_an_arm_can_be_seen(toml):
 
     found = recipe_of(str(toml), "bytes")
     assert (found.arm, found.mixture.preset, found.shape.length) == ("bytes", "bytes", 64)
+
+
+def test_the_status_tells_what_became_of_the_runs(toml, tmp_path, monkeypatch, capsys):
+    """2 where all failed, with the first one's reason in the last line; 1 where some did; 0 where none did."""
+    trained, calls = workers.carry_out, []
+
+    def failing(job, *rest):
+        calls.append(job.key)
+        if job.key.kind in broken:
+            raise InputError("the disk is full: free some")
+        trained(job, *rest)
+
+    monkeypatch.setattr(workers, "carry_out", failing)
+    command = "study", toml, "--out", tmp_path / "out"
+    broken = ("trial", "final")
+    assert byteproxy(monkeypatch, *command, "--json") == 2
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["queue"]["done"] == 0
+    last = said.splitlines()[-1]
+    assert last.startswith("byteproxy: every run of ")
+    assert last.endswith("trial-bytes-small-lr1e-02-rows1: the disk is full: free some")
+    broken = ("final",)
+    assert byteproxy(monkeypatch, *command) == 1
+    printed, _ = capsys.readouterr()
+    assert "failed: final-bytes-small-1.6e+08-seed0: the disk is full: free some" in printed
+    broken = ()
+    assert byteproxy(monkeypatch, *command) == 0
+    assert [key.kind for key in calls] == ["trial", "trial", "final", "final"]

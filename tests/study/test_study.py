@@ -23,6 +23,7 @@ from byteproxy.study.fairness import check_apart
 from byteproxy.study.folder import claimed
 from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results
+from byteproxy.study.sealed import read_sealed, write_sealed
 from byteproxy.study.study import Limits, report_study, run_study
 from byteproxy.train.config import TrainConfig
 
@@ -300,8 +301,7 @@ def test_budgets_that_whole_steps_miss_are_refused(finished, copied):
     with pytest.raises(InputError, match=r"arm bytes at size small has .* FLOPs, .* % from the budget"):
         ran(copied, flops=[1.15e7])
     path = copied / "runs" / LAST / "result.json"
-    result = json.loads(path.read_text())
-    path.write_text(json.dumps({**result, "flops": 1.011 * 1.6e8}))
+    write_sealed(path, {**read_sealed(path), "flops": 1.011 * 1.6e8})
     with pytest.raises(InputError, match=f"run {re.escape(LAST)} has .* FLOPs"):
         report_study(recipe(copied.parent, corpus={"sources": ["stdlib"]}), "toy", copied)
 

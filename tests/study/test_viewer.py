@@ -141,10 +141,10 @@ def test_every_document_in_every_arm_and_view() -> None:
         own = shown[7 * number : 7 * number + 7]
         assert all(Read(inside).data == EXCERPTS[number] for _, inside in own)
         for (title, _), (arm, bits) in zip(own, document["bits"].items(), strict=False):
-            assert f"</i>{arm} " in title
+            assert f"</i>{arm} " in title.replace("<wbr>", "")
             assert f"{sum(bits) / len(bits):.3f} bits per byte here" in title.replace("\N{NO-BREAK SPACE}", " ")
         for (title, _), (view, spans) in zip(own[5:], document["cuts"].items(), strict=True):
-            assert f"Cut by {view}" in title
+            assert f"Cut by {view}" in title.replace("<wbr>", "")
             assert f"{len(spans):,} symbols of {len(EXCERPTS[number]) / len(spans):.2f} bytes" in title
     # Every input has a label, and a rule that makes it switch something.
     inputs = re.findall(r"<input type=\w+ id=(\w+)", html)

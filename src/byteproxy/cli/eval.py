@@ -40,13 +40,13 @@ def bpb(
         runs: Folders that `byteproxy train` left.
         corpus: Where the corpus is now; None takes the place that each run names.
         side: Which held-out side.
-        most_bytes: Bytes of text to score, spread over projects.
-        document_bytes: The most that one document gives.
+        most_bytes: Bytes of text to score, spread over sources, languages and projects.
+        document_bytes: The most that one document gives; less where so much would leave fewer than 16 documents.
         stride: Bytes by which windows move on; None means half a window. Less gives more context and costs more.
         json: End the output with all figures, of each document too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of
+    from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of, whole_side
     from byteproxy.evaluate.run_tables import about, differences_table, parts_table, runs_table
 
     people = console(json)
@@ -55,7 +55,8 @@ def bpb(
     documents = common_text(loaded, side, most_bytes, document_bytes)
     opened = _remembered(loaded, side, "eval bpb", [_counts(documents, "documents")] * len(loaded), people)
     scores = [run_scores(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
-    results = {"side": side, **bpb_figures(loaded, documents, scores), "opened": opened}
+    whole = whole_side(loaded[0].store, side)
+    results = {"side": side, "whole": whole, **bpb_figures(loaded, documents, scores), "opened": opened}
     people.print(f"\n{about(results)}\n", markup=False, soft_wrap=True)
     people.print(runs_table(results))
     if results["differences"]:

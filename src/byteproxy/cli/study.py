@@ -38,7 +38,11 @@ def study(
     results.json, runs.csv and report.html.
 
     Stopped at any moment, with Ctrl-C or by --minutes, the same command goes on from there. Arms, seeds and budgets can
-    be added to the recipe later: runs that it says nothing new about are kept.
+    be added to the recipe later: runs that it says nothing new about are kept. A damaged file of the folder is set
+    aside with a line that says so, and what it held is made again.
+
+    Exit status: 0 where no run failed, whatever --minutes left for later; 1 where some runs failed and others are done;
+    2 where nothing could be done, because of the recipe or because every run failed; 130 stopped with Ctrl-C.
 
     Args:
         recipe: Name of a study that comes with byteproxy, or a TOML file.
@@ -67,13 +71,28 @@ def study(
         _plan(known, place, only, json)
         return
     if report:
-        results = report_study(known, name, place, stage)
+        results = report_study(known, name, place, stage, _say)
     else:
         limits = Limits(jobs, minutes, only, reopen)
         results = run_study(known, name, place, prepared, limits, stage, _say)
     if picture is not None:
         write_headline(results, picture)
     _show(results, json)
+    if not report:
+        _judge(results["queue"], place)
+
+
+def _judge(queue: dict[str, Any], out: Path) -> None:
+    """End with the status that tells what became of the runs: InputError where all failed, 1 where some did."""
+    from byteproxy.errors import InputError
+
+    failed = queue["failed"]
+    if failed and not queue["done"]:
+        first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise InputError(f"every run of {out} failed: {first['key']}{more}: {first['why']}")
+    if failed:
+        sys.exit(1)
 
 
 def _say(line: str) -> None:

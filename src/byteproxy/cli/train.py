@@ -228,7 +228,7 @@ def _run(
     """Train to the last step; gives all figures, and a table of them. start: a model to begin with."""
     from byteproxy.cli.plan_table import run_table
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_page import run_figures, run_page
+    from byteproxy.evaluate.run_page import PAGE, keeping_page, run_figures, run_page
     from byteproxy.evaluate.validation import validate_with
     from byteproxy.export.start import start_from
     from byteproxy.page import write_page
@@ -245,10 +245,10 @@ def _run(
         trainer.save()  # so that --resume begins with the same weights, whenever this one is stopped
     if trainer.state.step < config.steps:
         with show("train", "steps") as progress:
-            trainer.run(validate, progress, show)
+            trainer.run(validate, keeping_page(trainer, progress) if first else progress, show)
     if not first:
         return {}, None
-    page = folder / "report.html"
+    page = folder / PAGE
     figures = run_figures(trainer)
     write_page(run_page(trainer, figures), page)
     return {**figures, "page": str(page)}, run_table(figures)

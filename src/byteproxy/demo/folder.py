@@ -1,6 +1,7 @@
 """The demo's folder: never somebody else's, never two studies at a time, never two mixed."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,17 +11,21 @@ from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
 from byteproxy.store.format import write_whole
 from byteproxy.study.folder import RESULTS, held
+from byteproxy.study.sealed import DamagedError, read_sealed
 
 LEAST_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare
 SETTINGS = "demo.toml"  # not that of `byteproxy study`, whose folders are never cleared
-_PARTS = (SETTINGS, "budget.json", RESULTS, "report.html", "corpus", "views", "arms", "model")
+BUDGET, COST = "budget.json", "views/cost.json"
+NOTES = (BUDGET, COST)
+_PARTS = (SETTINGS, BUDGET, RESULTS, "report.html", "corpus", "views", "arms", "model")
 
 
 @contextmanager
 def claimed(out: Path, study: Study) -> Iterator[bool]:
     """Hold a folder for a study; gives whether an earlier, stopped run of the same study is continued.
 
-    A folder begun with other settings, or finished, is emptied of what a study writes, and started clean.
+    A folder begun with other settings, or finished, is emptied of what a study writes, and started clean; so is one
+    whose notes are damaged, with a line on stderr that says so.
     Raises InputError if the folder holds anything else, is in use, or has no room.
     """
     with held(out, SETTINGS):
@@ -32,12 +37,23 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
             )
         settings = to_toml(study)
         begun = out / SETTINGS
-        same = begun.exists() and begun.read_text(encoding="utf-8") == settings
-        going_on = same and not (out / RESULTS).exists()
+        same = begun.exists() and begun.read_bytes() == settings.encode()
+        going_on = same and not (out / RESULTS).exists() and not _damaged(out)
         if not going_on:
             _clear(out)
             write_whole(begun, lambda file: file.write(settings.encode()))
         yield going_on
+
+
+def _damaged(out: Path) -> bool:
+    """Whether something that a stopped demo noted can't be read any more; said if it is."""
+    for name in NOTES:
+        try:
+            read_sealed(out / name)
+        except DamagedError as error:
+            print(f"{error}: the demo starts from the beginning", file=sys.stderr, flush=True)
+            return True
+    return False
 
 
 def _clear(out: Path) -> None:

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from byteproxy.page import PALETTE, framed, json_details, write_page
+from byteproxy.evaluate.plots import SMOOTHING, Level, Line, curve_figure
+from byteproxy.page import PALETTE, framed, json_details, swatch, write_page
 from byteproxy.study import pieces
-from byteproxy.study.pieces import facts, listed, mapping, named, points, short, swatch, text
-from byteproxy.study.plots import SMOOTHING, Level, Line, curve_plot
+from byteproxy.study.pieces import distinct, facts, listed, mapping, named, points, text, wrapped
 from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
 
 _COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
@@ -116,10 +116,10 @@ def _result_table(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, An
             fixed(arm.get("wall_seconds"), 0, "s"),
             si(parameters.get(name)),
         ]
-        rows.append(_row(f"{swatch(at)}{text(name)}{badge}", cells, "best" if name == best else ""))
-    for label, key in _COMPRESSORS:
+        rows.append(_row(f"{swatch(at)}{wrapped(name)}{badge}", cells, "best" if name == best else ""))
+    for what, key in _COMPRESSORS:
         cells = [score(results.get(key), "--muted")] + [DASH] * (len(_COLUMNS) - 1)
-        rows.append(_row(f"{swatch(None)}{label}", cells, "scale"))
+        rows.append(_row(f"{swatch(None)}{what}", cells, "scale"))
     return (
         f"<div class=scroll><table class=result>{_head('arm', _COLUMNS)}<tbody>{''.join(rows)}</tbody></table></div>"
         "<p class=note>xz and PPMd compress the same held-out bytes and are there for scale."
@@ -128,22 +128,26 @@ def _result_table(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, An
 
 
 def _plots(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> str:
-    levels = [Level(f"{name} {value:.2f}", value) for name, key in _COMPRESSORS if (value := number(results.get(key)))]
+    own = mapping(results.get("validation_text"))
+    levels = [Level(f"{name} {value:.2f}", value) for name, key in _COMPRESSORS if (value := number(own.get(key)))]
     validation, loss = [], []
+    names = distinct(arms)
     for x_key in ("flops", "seconds"):
         bpb, losses = [], []
         for at, (name, arm) in enumerate(arms.items()):
             x, y = points(arm.get("validation"), x_key, "raw_bpb")
-            bpb.append(Line(f"{short(name)} {y[-1]:.2f}" if y else "", at, x, y))
+            bpb.append(Line(f"{names[name]} {y[-1]:.2f}" if y else "", at, x, y))
             raw, compressed = (points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
-            losses.append(Line(f"{short(name)}, raw", at, *raw, smooth=True))
-            losses.append(Line(f"{short(name)}, compressed", at, *compressed, dashed=True, smooth=True))
+            losses.append(Line(f"{names[name]}, raw", at, *raw, smooth=True))
+            losses.append(Line(f"{names[name]}, compressed", at, *compressed, dashed=True, smooth=True))
         validation.append(_figure("Validation", "raw bits per byte", x_key, bpb, levels))
         loss.append(_figure("Training loss", "loss (nats per target)", x_key, losses, []))
     cut = "A steep start may leave the picture at the top."
+    of = f"{si(own.get('bytes'), 'B')} of validation text, which is not the text of the table"
+    dashed = " Dashed: xz and PPMd on the same text." if levels else ""
     return (
-        f"<div class=plots>{''.join(validation)}</div><p class=note>Measured on validation documents; beside each line"
-        f" stands its last value. Dashed: xz and PPMd, on the held-out text of the table. {cut}</p>"
+        f"<div class=plots>{''.join(validation)}</div><p class=note>Measured on {of}; beside each line stands its last"
+        f" value.{dashed} {cut}</p>"
         f"<div class=plots>{''.join(loss)}</div><p class=note>Strong lines: centred mean over about"
         f" {100 * SMOOTHING:.0f} % of the points; faint lines: as logged. Solid: a raw target, which is a byte. Dashed:"
         f" a compressed target, a symbol of several bytes; so compare solid with solid only. {cut}</p>"
@@ -151,13 +155,13 @@ def _plots(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _figure(what: str, y_label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:
-    caption = f"<figcaption>{what} over {'training FLOPs' if x_key == 'flops' else 'wall time'}</figcaption>"
+    caption = f"{what} over {'training FLOPs' if x_key == 'flops' else 'wall time'}"
     lines = [line for line in lines if line.x]
     if not lines:
-        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+        return f"<figure><figcaption>{caption}</figcaption><p class=note>Nothing was logged.</p></figure>"
     unit, x_label = (flops_unit if x_key == "flops" else seconds_unit)(max(line.x[-1] for line in lines))
     scaled = [replace(line, x=[x / unit for x in line.x]) for line in lines]
-    return f"<figure>{caption}{curve_plot(f'{what} {x_key}', scaled, levels, x_label, y_label)}</figure>"
+    return curve_figure(caption, f"{what} {x_key}", scaled, levels, x_label, y_label)
 
 
 def _sample(sample: Mapping[str, Any]) -> str:

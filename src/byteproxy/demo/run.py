@@ -21,7 +21,7 @@ from typing import Any
 
 import byteproxy
 from byteproxy.corpus.document import Document
-from byteproxy.demo.folder import claimed
+from byteproxy.demo.folder import BUDGET, COST, claimed
 from byteproxy.demo.recipe import Study
 from byteproxy.demo.report import write_report
 from byteproxy.demo.verdict import verdict
@@ -29,6 +29,7 @@ from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.export.llama import load_llama
 from byteproxy.export.run import export_run
+from byteproxy.files import write_aside
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.utf8 import characters
@@ -37,10 +38,11 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.encode import add_view
-from byteproxy.store.format import write_whole
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
+from byteproxy.study.folder import RESULTS
 from byteproxy.study.machine import machine
+from byteproxy.study.sealed import read_sealed, write_sealed
 from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import TrainConfig, steps
@@ -91,6 +93,7 @@ def run_study(
             "arms": arms,
             "held_out_bytes": sum(map(len, held_out)),
             "held_out_documents": len(held_out),
+            "validation_text": _validation_text(study, store),
             "xz_bpb": xz_bpb(held_out),
             "ppmd_bpb": ppmd,
             "sample": _sample(study, out / "model", stage),
@@ -100,7 +103,7 @@ def run_study(
             "report": str(out / "report.html"),
         }
         write_report(results, out / "report.html")
-        _write_json(out / "results.json", results)
+        write_aside(out / RESULTS, json.dumps(results, indent=1).encode())
     return results
 
 
@@ -112,7 +115,7 @@ def _prepared(
     with stage("prepare the corpus", "B") as progress:
         prepare_documents(documents(), corpus, study.split, progress=progress, near_duplicates="held_out")
     artefact = views / f"bpe-{study.alphabet}.json"
-    told = views / "cost.json"
+    told = out / COST
     if not (artefact.exists() and told.exists()):
         texts = (document.text for document in Store.open(corpus).documents("train"))
         begin = time.perf_counter()
@@ -120,7 +123,7 @@ def _prepared(
             view = BpeView.train(texts, study.alphabet, progress)
         views.mkdir(exist_ok=True)
         view.save(artefact)
-        _write_json(told, {"train_seconds": time.perf_counter() - begin, "encode_seconds": 0.0})
+        write_sealed(told, {"train_seconds": time.perf_counter() - begin, "encode_seconds": 0.0})
     view = BpeView.load(artefact)
     if view.name not in [entry.name for entry in Store.open(corpus).manifest.views]:
         begin = time.perf_counter()
@@ -128,9 +131,8 @@ def _prepared(
             with stage("encode the corpus", "B") as progress:
                 add_view(corpus, view, progress)
         finally:  # stopped halfway, the time counts too: the rest is all that the next run encodes
-            cost = json.loads(told.read_text())
-            cost["encode_seconds"] += time.perf_counter() - begin
-            _write_json(told, cost)
+            cost = _noted(told)
+            write_sealed(told, {**cost, "encode_seconds": cost["encode_seconds"] + time.perf_counter() - begin})
     store = Store.open(corpus)
     with stage("verify the corpus", "B") as progress:
         store.ensure_unaltered(progress)
@@ -152,7 +154,7 @@ def _prepared(
                 "name": view.name,
                 "alphabet_size": view.alphabet_size,
                 "bytes_per_symbol": entry.bytes_per_symbol,
-                **json.loads(told.read_text()),
+                **_noted(told),
             },
         },
     )
@@ -162,7 +164,7 @@ def _equal_compute(
     study: Study, store: Store, view: str, out: Path, stage: Stage
 ) -> tuple[dict[str, TrainConfig], float]:
     """Every arm's configuration, with as many steps as bring it to the same FLOPs."""
-    told = out / "budget.json"
+    told = out / BUDGET
     if not told.exists():
         dtype = fastest_dtype() if study.dtype == "auto" else study.dtype
         with stage("measure this machine", "arms") as progress:
@@ -170,8 +172,8 @@ def _equal_compute(
             for done, mixture in enumerate(study.arms.values(), 1):
                 seconds_per_flop += 1 / training_rate(_config(study, mixture, view, dtype), store)
                 progress(done, len(study.arms))
-        _write_json(told, {"flops": study.minutes * 60 / seconds_per_flop, "dtype": dtype})
-    budget = json.loads(told.read_text())
+        write_sealed(told, {"flops": study.minutes * 60 / seconds_per_flop, "dtype": dtype})
+    budget = _noted(told)
     configs = {}
     for name, mixture in study.arms.items():
         config = _config(study, mixture, view, budget["dtype"])
@@ -191,6 +193,12 @@ def _config(study: Study, mixture: Mixture, view: str, dtype: str) -> TrainConfi
         shape=study.shape,
         optim=study.optim,
     )
+
+
+def _validation_text(study: Study, store: Store) -> dict[str, Any]:
+    """How much text the curves are of, and what plain compressors make of the same."""
+    texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
+    return {"bytes": sum(map(len, texts)), "xz_bpb": xz_bpb(texts), "ppmd_bpb": ppmd_bpb(texts)}
 
 
 def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Path, stage: Stage) -> Trainer:
@@ -260,5 +268,8 @@ def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    write_whole(path, lambda file: file.write(json.dumps(values, indent=1).encode()))
+def _noted(path: Path) -> dict[str, Any]:
+    """What an earlier stage noted; whoever holds the folder has looked that it isn't damaged."""
+    found = read_sealed(path)
+    assert found is not None, "it was written before"
+    return found

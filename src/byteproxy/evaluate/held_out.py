@@ -1,4 +1,13 @@
-"""Which text of a held-out side is scored when not all of it is: a sample by names only, spread over projects."""
+"""Which text of a held-out side is scored when not all of it is: by names and sizes only, spread over all there is.
+
+The rule, a pure function of the documents and of what is asked for:
+
+1. Projects take turns, each giving one document of each of its languages a turn; which one is decided by a hash of its
+   id. Within a turn sources and languages take turns too, so that a small budget has text of every one.
+2. A document gives its start, at most `document_bytes`. Where so many would leave fewer than `DOCUMENTS` documents
+   (or fewer than there are), each gives less, though never under `LEAST_BYTES`: the most with which it isn't so.
+3. Documents are taken in this order until the bytes asked for are together; the last one gives what is left.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,9 +15,16 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Protocol
 
+import numpy as np
+
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
+
+RULE = "held-out text 2"
+"""Names the rule above: figures of text that was chosen by another one can't be compared."""
+DOCUMENTS = 16
+LEAST_BYTES = 256
 
 
 class Sides(Protocol):
@@ -24,33 +40,60 @@ def held_out_texts(corpus: Sides, side: Side, most_bytes: int, document_bytes: i
 
 
 def held_out_documents(corpus: Sides, side: Side, most_bytes: int, document_bytes: int) -> list[Document]:
-    """The starts of documents, one from each project in turn, until `most_bytes` are together.
+    """The starts of documents by the rule of this module, together `most_bytes` where the side has so many.
 
-    Projects take turns so that one with many files does not stand for all; within each, the order is keyed by the ids.
     document_bytes: the most that one document gives.
-    Raises InputError if the side holds no text.
+    Raises InputError if the side holds no text. A side is read twice, as it may be too large to be held.
     """
-    seen = []
-    for number, document in enumerate(corpus.documents(side)):
-        size = min(document_bytes, len(document.text))
-        seen.append((blake2b(document.id.encode()).digest(), number, document.project, size))
-    taken: Counter[str] = Counter()
-    turns = []
-    for _, number, project, size in sorted(seen):
-        turns.append((taken[project], number, size))
-        taken[project] += 1
-    chosen: dict[int, int] = {}  # how much of which document, by number, in order
-    left = most_bytes
-    for _, number, size in sorted(turns, key=lambda turn: turn[0]):
-        if min(size, left) > 0:
-            chosen[number] = min(size, left)
-            left -= chosen[number]
-    # Read a second time: a side may be too large to be held.
+    if most_bytes < 1 or document_bytes < 1:
+        raise InputError(f"{most_bytes} bytes of text, {document_bytes} of a document: give at least 1 of each")
+    numbers, sizes = _in_turns(corpus.documents(side))
+    if not numbers:
+        raise InputError(f"the {side} side holds no text: use more projects or a larger share")
+    given = _given(np.array(sizes, np.int64), most_bytes, document_bytes)
+    chosen = {number: size for number, size in zip(numbers, given.tolist(), strict=True) if size}
     found = {
         number: replace(document, text=document.text[: chosen[number]])
         for number, document in enumerate(corpus.documents(side))
         if number in chosen
     }
-    if not found:
-        raise InputError(f"the {side} side holds no text: use more projects or a larger share")
     return [found[number] for number in chosen]
+
+
+def _in_turns(documents: Iterator[Document]) -> tuple[list[int], list[int]]:
+    """The numbers and sizes of the documents that have text, in the order in which they are taken."""
+    seen = []
+    for number, one in enumerate(documents):
+        if one.text:
+            key = blake2b(one.id.encode("utf-8", "surrogatepass")).digest()
+            kind = one.source, one.language
+            seen.append((key, number, (*kind, one.project), kind, len(one.text)))
+    turns: Counter[tuple[str, str, str]] = Counter()
+    within: Counter[tuple[int, tuple[str, str]]] = Counter()
+    order = []
+    for _, number, project, kind, size in sorted(seen):
+        turn = turns[project]
+        turns[project] += 1
+        order.append((turn, within[turn, kind], number, size))
+        within[turn, kind] += 1
+    order.sort(key=lambda one: one[:2])  # stable: by the hash among equals
+    return [number for _, _, number, _ in order], [size for *_, size in order]
+
+
+def _given(sizes: np.ndarray, most_bytes: int, document_bytes: int) -> np.ndarray:
+    """How many bytes each document gives, in order; int64 [documents], 0 from some document on."""
+    wanted = min(DOCUMENTS, len(sizes))
+    low, high = min(LEAST_BYTES, document_bytes), document_bytes
+    while low < high:  # the largest limit with which enough documents are taken
+        limit = (low + high + 1) // 2
+        if np.count_nonzero(_taken(sizes, most_bytes, limit)) >= wanted:
+            low = limit
+        else:
+            high = limit - 1
+    return _taken(sizes, most_bytes, low)
+
+
+def _taken(sizes: np.ndarray, most_bytes: int, limit: int) -> np.ndarray:
+    """What documents give, `limit` bytes at most each, until `most_bytes` are together."""
+    until = np.minimum(np.cumsum(np.minimum(sizes, limit)), most_bytes)
+    return np.diff(until, prepend=0)

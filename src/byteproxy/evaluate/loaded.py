@@ -24,7 +24,10 @@ OPENED = "opened.jsonl"
 
 
 class Run(NamedTuple):
-    """A run to be measured. name: what people call it. step: optimizer steps that its model has taken."""
+    """A run to be measured. name: what people call it. step: optimizer steps that its model has taken.
+
+    flops, text_bytes: training FLOPs, and bytes of text that it was shown, up to there; None where that isn't known.
+    """
 
     name: str
     folder: Path
@@ -33,6 +36,8 @@ class Run(NamedTuple):
     vocab: Vocab
     model: Transformer
     step: int
+    flops: int | None = None
+    text_bytes: int | None = None
 
 
 def open_runs(folders: list[Path], corpus: Path | None = None, stage: Stage = quietly) -> list[Run]:
@@ -68,7 +73,9 @@ def _opened(folder: Path, name: str, corpus: Path | None, stores: dict[Path, Sto
     ensure_agreement(folder, config, saved)
     if saved["corpus"] != store.manifest.fingerprint_for(config.views):
         raise InputError(f"{folder} was trained on another corpus than {place}: name its own one with --corpus DIR")
-    return Run(name, folder, config, store, vocab, model.to(device_of("auto")).eval(), int(saved["state"]["step"]))
+    model, counters = model.to(device_of("auto")).eval(), saved["counters"]
+    done = int(saved["state"]["step"]), int(counters["flops"]), sum(counters["text_bytes"])
+    return Run(name, folder, config, store, vocab, model, *done)
 
 
 def model_for(config: TrainConfig, vocab: Vocab) -> Transformer:

@@ -1,7 +1,6 @@
 """The page that `byteproxy mixture preview` leaves: asked and realised shares as a plot, rows as a picture, a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -9,13 +8,13 @@ from matplotlib.ticker import MaxNLocator
 import byteproxy
 from byteproxy.evaluate.mixture_rows import Picture, rows_svg
 from byteproxy.evaluate.mixture_tables import COLUMNS, about, epochs, lines
-from byteproxy.page import PALETTE, framed, json_details, table, text
+from byteproxy.page import PALETTE, figure, framed, json_details, plural, swatch, table, text
 
 COUNTS = ("segments", "bytes", "positions")
 BAND = 2
 """Standard errors that the band about what is asked goes up and down."""
-_WIDTH, _HEIGHT = 760.0, 360.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 90.0, 30.0, 44.0
+_WIDTH, _HEIGHT = 390.0, 270.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 76.0, 30.0, 44.0
 
 
 def mixture_page(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], picture: Picture) -> str:
@@ -29,20 +28,40 @@ def mixture_page(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]
         (
             f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>What a mixture shows</h1>"
             f"<p>{text(shown)}; {text(following)}.</p></header>",
-            f"<section><h2>Asked and realised</h2><figure class=wide>{share_plot(results, windows)}</figure>"
+            f"<section><h2>Asked and realised</h2>{_shares(results, windows)}"
             f"<p class=note>The band is where a share of {text(results['mixture']['count'])} is expected with as many"
             f" segments: {BAND} standard errors about what is asked. The other counts may lie elsewhere, as a"
             " compressed segment takes fewer positions than a raw one.</p></section>",
             f"<section><h2>Rows of step {picture.step:,}</h2><p>{_legend(picture)}</p>"
-            f"<figure class=rows>{rows_svg(picture)}</figure><p class=note>The first {len(picture.rows):,} of"
-            f" {picture.total:,} rows, to scale; a gap is where a document begins. Hover for lengths.</p></section>",
+            f"<div class=rows>{_rows(picture)}</div><p class=note>The first {len(picture.rows):,} of"
+            f" {plural(picture.total, 'row')}, to scale; a gap is where a document begins. Hover for lengths.</p>"
+            "</section>",
             f"<section><h2>Steps</h2>{table('steps', columns, rows)}"
             f"<p class=note>{text(epochs(results))}.</p></section>",
             f"<section><h2>What the figures mean</h2><dl>{meanings}</dl></section>",
             json_details(results),
         ),
-        "figure.wide { max-width: 760px; } figure.rows { max-width: none; }",
+        ".rows figure, .rows svg { max-width: none !important; } .rows svg { min-width: 0 !important; }",
     )
+
+
+def _shares(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (one["first_step"], one["last_step"], one["asked"], *(one["share"][count] for count in COUNTS))
+        for one in windows
+    ]
+    return figure(
+        "", share_plot(results, windows), "mixture shares", ("first step", "last step", "asked", *COUNTS), rows
+    )
+
+
+def _rows(picture: Picture) -> str:
+    rows = [
+        (number, one.begin, one.end, "nothing" if one.kind < 0 else picture.names[one.kind], one.document)
+        for number, row in enumerate(picture.rows)
+        for one in row
+    ]
+    return figure("", rows_svg(picture), "rows", ("row", "begin", "end", "what", "document"), rows)
 
 
 def share_plot(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]) -> str:
@@ -97,10 +116,7 @@ def share_plot(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]])
 
 
 def _legend(picture: Picture) -> str:
-    return " ".join(
-        f'<i class=swatch style="background:var(--arm{kind % PALETTE})"></i>{text(name)}&emsp;'
-        for kind, name in enumerate(picture.names)
-    )
+    return " ".join(f"{swatch(kind)}{text(name)}&emsp;" for kind, name in enumerate(picture.names))
 
 
 def _curve(points: Sequence[tuple[float, float]], colour: str, more: str = "") -> str:
@@ -125,4 +141,4 @@ def _apart(ends: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str
 
 
 def _words(x: float, y: float, words: str, colour: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{text(words)}</text>'

@@ -4,7 +4,6 @@ In the terminal a cell stands for several positions: a letter for what most of t
 begins. On the page, stretches are drawn to scale, in the colours of the page around them.
 """
 
-from html import escape
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from rich.text import Text
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
 from byteproxy.page import PALETTE
+from byteproxy.page import text as escaped
 from byteproxy.vocab import PAD, RAW
 
 ROWS = 8
@@ -101,7 +101,7 @@ def rows_svg(picture: Picture) -> str:
             name = "nothing" if one.kind < 0 else picture.names[one.kind]
             parts.append(
                 f'<rect x="{left:.2f}" y="{top:g}" width="{max(right - left, 0.3):.2f}" height="{_TALL:g}"'
-                f' fill="var({colour})"><title>{escape(name)}: {one.end - one.begin:,} positions</title></rect>'
+                f' fill="var({colour})"><title>{escaped(name)}: {one.end - one.begin:,} positions</title></rect>'
             )
     return "".join(parts) + "</svg>"
 

@@ -61,11 +61,11 @@ COLUMNS = (
         "The same of positions: a compressed segment takes fewer than a raw one of the same text.",
     ),
     Column(
-        "off",
-        "SE",
+        "off by",
+        "std err",
         lambda one: f"{one['deviation']:+.1f}",
-        "How far the share that is asked for and comes out differ, in standard errors of as many segments. Chance makes"
-        " about one of three larger than 1, and hardly any larger than 3.",
+        "The share that comes out minus the share that is asked for, in standard errors of as many random segments."
+        " By chance about one in three is beyond ±1, and hardly any is beyond ±3.",
     ),
     Column("text", "MB", lambda one: f"{sum(one['text_bytes']) / 1e6:.2f}", "Text that is shown in these steps."),
     Column(

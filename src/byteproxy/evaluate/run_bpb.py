@@ -20,6 +20,7 @@ from byteproxy.evaluate.paired import Difference, grouped, paired_difference
 from byteproxy.evaluate.validation import shown_views
 from byteproxy.generate.score import Scored, score
 from byteproxy.progress import Stage, quietly
+from byteproxy.store.store import Store
 
 COMPRESSORS: Mapping[str, Callable[[Sequence[bytes]], float]] = {"xz": xz_bpb, "zstd": zstd_bpb, "ppmd": ppmd_bpb}
 
@@ -38,6 +39,12 @@ class RunScores(NamedTuple):
         if not self.views:
             return None
         return self.raw.bpb - sum(one.bpb for one in self.views.values()) / len(self.views)
+
+
+def whole_side(store: Store, side: Side) -> dict[str, int]:
+    """How much text a side holds: bytes, documents, projects."""
+    held = store.manifest.sides[side]
+    return {"bytes": held.bytes, "documents": held.documents, "projects": held.projects}
 
 
 def common_text(runs: Sequence[Run], side: Side, most_bytes: int, document_bytes: int) -> list[Document]:
@@ -96,6 +103,7 @@ def bpb_figures(runs: Sequence[Run], documents: Sequence[Document], scores: Sequ
         "documents": len(documents),
         "projects": len({document.project for document in documents}),
         "sources": len({document.source for document in documents}),
+        "languages": len({document.language for document in documents}),
         "runs": figures,
         "compressors": compressors,
         "differences": _differences(runs, scores, documents),
@@ -139,6 +147,8 @@ def _run_figures(run: Run, scores: RunScores) -> dict[str, Any]:
         "step": run.step,
         "steps": run.config.steps,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "flops": run.flops,
+        "text_bytes": run.text_bytes,
         "window": scores.window,
         "stride": scores.stride,
         "raw_bpb": scores.raw.bpb,
@@ -167,7 +177,7 @@ def _differences(
                 "against": against,
                 "against_of": other_what,
                 "bpb": over_documents.bpb,
-                "percent": 100 * over_documents.bpb / other.bpb,
+                "percent": 100 * over_documents.bpb / other.bpb if other.bpb else None,
                 "documents": _interval(over_documents),
                 "projects": _interval(over_projects),
             }

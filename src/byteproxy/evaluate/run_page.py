@@ -1,20 +1,27 @@
-"""What there is to say of a training run at its end: figures for people and programs, and the page `report.html`.
+"""What there is to say of a training run: figures for people and programs, and the page `report.html`.
 
 All of it is out of the run's folder and its counters, so a run that went on from a checkpoint, or one that was finished
-already, says the same.
+already, says the same. The page is there while the run goes on (`keeping_page`), and can be made of the folder alone
+(`write_page_of`). A page costs about a second.
 """
 
 import math
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, TypeAlias
 
 import byteproxy
-from byteproxy.config import to_toml
-from byteproxy.evaluate.run_plots import SMOOTHING, Line, legend, plot
-from byteproxy.page import framed, json_details, table, text
+from byteproxy.config import from_toml, to_toml
+from byteproxy.errors import InputError
+from byteproxy.evaluate.plots import SMOOTHING, Line, curve_figure
+from byteproxy.page import framed, json_details, table, text, wrapped, write_page
+from byteproxy.progress import Progress
 from byteproxy.train import parallel
+from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer
 
@@ -26,6 +33,98 @@ Wanted: TypeAlias = tuple[str, tuple[str, ...]]
 _AXES = {"flops": "training FLOPs", "text_bytes": "text", "wall_seconds": "wall time"}
 
 
+PAGE = "report.html"
+_PAGE_SHARE = 0.02  # of the time, that a run's page may take while the run goes on
+
+
+def keeping_page(trainer: Trainer, progress: Progress) -> Progress:
+    """Progress of training that also writes the run's page after each validation, and at once if there is none yet.
+
+    Where validations follow so fast that pages would take more than 2 % of the time, some are left out. A page that
+    can't be written is said once and never stops a run.
+    """
+    every, last = trainer.config.validate_every, trainer.config.steps
+    next_at, broken = 0.0, False
+
+    def told(done: int, total: int, note: str = "") -> None:
+        nonlocal next_at, broken
+        progress(done, total, note)
+        due = done == last or (every and done % every == 0)
+        begin = time.monotonic()
+        if broken or not due or begin < next_at:
+            return
+        try:
+            write_page(run_page(trainer, run_figures(trainer)), trainer.folder / PAGE)
+        except InputError as error:
+            broken = True
+            print(f"the run's page is not kept, training goes on: {error}", file=sys.stderr, flush=True)
+        next_at = time.monotonic() + (time.monotonic() - begin) / _PAGE_SHARE
+
+    return told
+
+
+def write_page_of(folder: Path) -> Path:
+    """Write the page of a run from its folder alone, whether it is finished, goes on or was killed; gives its place.
+
+    Raises InputError where the folder holds no run, or none of its steps were logged.
+    """
+    config = from_toml(folder / "config.toml", TrainConfig)
+    write_page(_page(folder, config, folder_figures(folder, config)), folder / PAGE)
+    return folder / PAGE
+
+
+def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
+    """As `run_figures`, from the metrics alone: as far as they were written, and None of what they don't tell."""
+    path = folder / "metrics.jsonl"
+    lines = read_metrics(path) if path.exists() else []
+    last: dict[str, Any] = next((line for line in reversed(lines) if "flops" in line), {})
+    if not last:
+        raise InputError(f"{folder} holds no metrics of any step yet: wait for the first lines of {path}")
+    share = last["compressed_share"]["text_bytes"] or 0.0
+    shown = {"raw": round((1 - share) * last["text_bytes"])}
+    if config.views:
+        others = config.views[0] if len(config.views) == 1 else "all views"
+        shown[others] = last["text_bytes"] - shown["raw"]
+    return {
+        "run": str(folder),
+        "corpus": config.corpus,
+        "views": list(config.views),
+        "steps": last["step"],
+        "of_steps": config.steps if config.length[1] == "steps" else None,
+        "skipped": sum("skipped" in line for line in lines),
+        **_logged(lines),
+        "positions_per_second": last["positions"] / last["seconds"] if last["seconds"] else None,
+        "loading_share": last["loading_share"],
+        "text_bytes": shown,
+        "compressed_share": last["compressed_share"],
+        "positions": last["positions"],
+        "flops": last["flops"],
+        "seconds": last["seconds"],
+        "wall_seconds": last["wall_seconds"],
+        "parameters": None,
+        "raw_parameters": config.model.raw_parameters(),
+        "dtype": config.dtype,
+        "device": config.device,
+        "processes": None,
+    }
+
+
+def _logged(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures that are taken from the metrics, not from counters."""
+    losses: Mapping[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
+    measured: Mapping[str, Any] = next((line for line in reversed(lines) if "raw_bpb" in line), {})
+    shares = [line["machine_share"] for line in lines if line.get("machine_share") is not None]
+    return {
+        "loss": losses.get("loss"),
+        "losses": losses.get("losses"),
+        "raw_bpb": measured.get("raw_bpb"),
+        "view_bpb": measured.get("view_bpb"),
+        "transfer_gap": measured.get("transfer_gap"),
+        "machine_share": median(shares) if shares else None,
+        "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
+    }
+
+
 def run_figures(trainer: Trainer) -> dict[str, Any]:
     """The figures of a run so far, which can be written as JSON; None of what was not measured.
 
@@ -34,10 +133,6 @@ def run_figures(trainer: Trainer) -> dict[str, Any]:
     the training time, in which rows were waited for. text_bytes: shown, by representation.
     """
     counters, config = trainer.counters, trainer.config
-    lines = read_metrics(trainer.folder / "metrics.jsonl")
-    losses: dict[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
-    measured: dict[str, Any] = next((line for line in reversed(lines) if "raw_bpb" in line), {})
-    shares = [line["machine_share"] for line in lines if line.get("machine_share") is not None]
     seconds = counters.seconds
     return {
         "run": str(trainer.folder),
@@ -46,15 +141,9 @@ def run_figures(trainer: Trainer) -> dict[str, Any]:
         "steps": trainer.state.step,
         "of_steps": config.steps,
         "skipped": counters.skipped,
-        "loss": losses.get("loss"),
-        "losses": losses.get("losses"),
-        "raw_bpb": measured.get("raw_bpb"),
-        "view_bpb": measured.get("view_bpb"),
-        "transfer_gap": measured.get("transfer_gap"),
+        **_logged(read_metrics(trainer.folder / "metrics.jsonl")),
         "positions_per_second": counters.positions / seconds if seconds else None,
-        "machine_share": median(shares) if shares else None,
         "loading_share": counters.loading_seconds / seconds if seconds else None,
-        "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
         "text_bytes": dict(zip(["raw", *config.views], counters.text_bytes, strict=False)),
         "compressed_share": counters.compressed_share(),
         "positions": counters.positions,
@@ -93,9 +182,13 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
         Row(
             "positions a second",
             _number(figures["positions_per_second"], 0),
-            "1 process" if figures["processes"] == 1 else f"{figures['processes']} processes",
+            {None: "", 1: "1 process"}.get(figures["processes"], f"{figures['processes']} processes"),
         ),
-        Row("share of the machine", _percent(figures["machine_share"]), "of its rate of plain matrix products"),
+        Row(
+            "matmul utilization",
+            _percent(figures["machine_share"]),
+            "of plain matrix products when the run began (over 100 %: the machine was busy then)",
+        ),
         Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),
         Row("memory", sized((figures["memory_mb"] or 0) * 2**20, "B"), "at the peak"),
         Row("text shown", sized(sum(text_bytes.values()), "B"), each),
@@ -126,24 +219,31 @@ def timed(seconds: float) -> str:
 
 def run_page(trainer: Trainer, figures: Mapping[str, Any]) -> str:
     """The page as HTML. figures: as `run_figures` gives them."""
-    lines = read_metrics(trainer.folder / "metrics.jsonl")
+    return _page(trainer.folder, trainer.config, figures)
+
+
+def _page(folder: Path, config: TrainConfig, figures: Mapping[str, Any]) -> str:
+    lines = read_metrics(folder / "metrics.jsonl")
     measured = [line for line in lines if "raw_bpb" in line]
     logged = [line for line in lines if "loss" in line]
     rows = [(text(row.name), [text(row.value), text(row.meaning)]) for row in figure_rows(figures)]
-    name = trainer.folder.name
-    unfinished = "" if figures["steps"] == figures["of_steps"] else f" of {figures['of_steps']:,}"
+    called, planned = folder.name, figures["of_steps"]
+    unfinished = "" if figures["steps"] == planned else f" of {'more' if planned is None else f'{planned:,}'}"
+    parameters = "" if figures["parameters"] is None else f", {sized(figures['parameters'])} parameters"
+    still = " This page is of a run that was not finished." if unfinished else ""
+    of_them = " of them" if parameters else " parameters"
     return framed(
-        f"run {name}",
+        f"run {called}",
         (
-            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Run {text(name)}</h1>"
-            f"<p>{figures['steps']:,} steps{unfinished}, {sized(figures['parameters'])} parameters,"
-            f" {sized(figures['raw_parameters'])} of them of the part that reads and writes raw bytes.</p></header>",
+            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Run {wrapped(called)}</h1>"
+            f"<p>{figures['steps']:,} steps{unfinished}{parameters}, {sized(figures['raw_parameters'])}{of_them} of the"
+            f" part that reads and writes raw bytes.{still}</p></header>",
             f"<section><h2>Figures</h2>{table('', (('value', ''), ('', '')), rows)}</section>",
             f"<section><h2>Bits per byte of validation text</h2>{_bits_per_byte(measured)}</section>",
             f"<section><h2>Training loss</h2>{_losses(logged)}</section>",
             f"<section><h2>Speed</h2>{_speed(logged)}</section>",
             f"<section><h2>Steps that were not taken</h2>{_skipped(lines)}</section>",
-            f"<section><h2>Configuration</h2><pre>{text(to_toml(trainer.config))}</pre></section>",
+            f"<section><h2>Configuration</h2><pre>{text(to_toml(config))}</pre></section>",
             json_details({**figures, "validation": measured}),
         ),
         _STYLE,
@@ -154,7 +254,7 @@ def _bits_per_byte(measured: Sequence[Mapping[str, Any]]) -> str:
     views = list(dict.fromkeys(name for line in measured for name in line.get("view_bpb", {})))
     wanted = [("raw bytes", ("raw_bpb",)), *((view, ("view_bpb", view)) for view in views)]
     bits = _three("bits per byte", measured, wanted)
-    gap = _three("transfer gap (bits per byte)", measured, [("transfer gap", ("transfer_gap",))])
+    gap = _three("transfer gap (bits per byte)", measured, [("", ("transfer_gap",))])
     explained = (
         "<p class=note>The transfer gap is what raw bytes cost above the mean of the views: how far reading raw bytes"
         " lags behind what the model knows from compressed text. A view's bits are an upper bound of what its model of"
@@ -175,10 +275,13 @@ def _losses(logged: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _speed(logged: Sequence[Mapping[str, Any]]) -> str:
-    pace = _lines(logged, "wall_seconds", [("pace", ("positions_per_second",))], smooth=True)
-    share = _lines(logged, "wall_seconds", [("share", ("machine_share",))], smooth=True)
+    pace = _lines(logged, "wall_seconds", [("", ("positions_per_second",))], smooth=True)
+    share = _lines(logged, "wall_seconds", [("", ("machine_share",))], smooth=True)
     share = [replace(line, y=[100 * y for y in line.y]) for line in share]
-    figures = _figure("positions a second", pace, "wall_seconds"), _figure("% of the machine", share, "wall_seconds")
+    figures = (
+        _figure("positions a second", pace, "wall_seconds"),
+        _figure("matmul utilization (%)", share, "wall_seconds"),
+    )
     return f"<div class=plots>{''.join(figures)}</div>"
 
 
@@ -194,13 +297,8 @@ def _three(
     smooth: bool = False,
 ) -> str:
     """The same lines over compute, text and time."""
-    named: list[Line] = []
-    figures = []
-    for axis in _AXES:
-        lines = _lines(logged, axis, wanted, smooth)
-        named = named or lines
-        figures.append(_figure(y_label, lines, axis))
-    return f"<p>{legend(named)}</p><div class=plots>{''.join(figures)}</div>"
+    figures = [_figure(y_label, _lines(logged, axis, wanted, smooth), axis) for axis in _AXES]
+    return f"<div class=plots>{''.join(figures)}</div>"
 
 
 def _lines(
@@ -210,11 +308,11 @@ def _lines(
     smooth: bool = False,
 ) -> list[Line]:
     lines = []
-    for colour, (name, keys) in enumerate(wanted):
+    for colour, (label, keys) in enumerate(wanted):
         points = [(line[axis], _found(line, keys)) for line in logged if axis in line]
         points = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
         if points:
-            lines.append(Line(name, colour, [x for x, _ in points], [y for _, y in points], smooth))
+            lines.append(Line(label, colour, [x for x, _ in points], [y for _, y in points], smooth=smooth))
     return lines
 
 
@@ -226,12 +324,12 @@ def _found(line: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 
 def _figure(y_label: str, lines: Sequence[Line], axis: str) -> str:
-    caption = f"<figcaption>{text(y_label)} over {_AXES[axis]}</figcaption>"
+    caption = f"{text(y_label)} over {_AXES[axis]}"
     if not lines:
-        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+        return f"<figure><figcaption>{caption}</figcaption><p class=note>Nothing was logged.</p></figure>"
     divisor, unit = _unit(axis, max(line.x[-1] for line in lines))
     scaled = [replace(line, x=[x / divisor for x in line.x]) for line in lines]
-    return f"<figure>{caption}{plot(f'{y_label} {axis}', scaled, f'{_AXES[axis]} ({unit})', y_label)}</figure>"
+    return curve_figure(caption, f"{y_label} {axis}", scaled, [], f"{_AXES[axis]} ({unit})", y_label)
 
 
 def _unit(axis: str, largest: float) -> tuple[float, str]:
@@ -254,9 +352,9 @@ def _percent(share: float | None) -> str:
 
 _STYLE = """
 h3 { font-size: .95rem; margin: 1.6em 0 .5em; }
-.plots { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 28px 28px; }
-figure { min-width: 0; max-width: none; }
+main { max-width: 1240px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(358px, 100%), 1fr)); gap: 28px 28px; }
+figure { max-width: none; }
 figcaption { font-size: .85rem; }
 td:last-child { text-align: left; color: var(--muted); white-space: normal; }
-@media (max-width: 760px) { .plots { grid-template-columns: minmax(0, 1fr); } }
 """

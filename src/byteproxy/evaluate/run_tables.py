@@ -6,6 +6,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from byteproxy.evaluate.held_out import DOCUMENTS
 from byteproxy.evaluate.run_page import sized
 
 DASH = "\N{EN DASH}"
@@ -19,14 +20,17 @@ def runs_table(results: Mapping[str, Any]) -> Table:
     """A row for each run, then plain compressors on the same text."""
     views = list(dict.fromkeys(view for run in results["runs"].values() for view in run["view_bpb"]))
     gap = any(run["transfer_gap"] is not None for run in results["runs"].values())
-    table = _table("bits per byte of text", "run", "step", "window", "raw", *views, *(["gap"] if gap else []))
+    heads = ("run", "step", "training\nFLOPs", "text\nshown", "window", "raw", *views, *(["gap"] if gap else []))
+    table = _table("bits per byte of text", *heads)
     for name, run in results["runs"].items():
-        cells = [f"{run['step']:,}", f"{run['window']:,} B", _fixed(run["raw_bpb"])]
+        flops = DASH if run["flops"] is None else f"{run['flops']:.3g}"
+        shown = DASH if run["text_bytes"] is None else sized(run["text_bytes"], "B")
+        cells = [f"{run['step']:,}", flops, shown, f"{run['window']:,} B", _fixed(run["raw_bpb"])]
         cells += [_fixed(run["view_bpb"].get(view)) for view in views]
         table.add_row(name, *cells, *([_fixed(run["transfer_gap"], sign=True)] if gap else []))
     table.add_section()
     for name, bpb in results["compressors"].items():
-        table.add_row(_COMPRESSOR_NAMES[name], "", "", _fixed(bpb))
+        table.add_row(_COMPRESSOR_NAMES[name], "", "", "", "", _fixed(bpb))
     return table
 
 
@@ -39,7 +43,7 @@ def differences_table(results: Mapping[str, Any]) -> Table:
     for one in results["differences"]:
         names = [f"{one[run]} ({one[what]})" for run, what in (("run", "of"), ("against", "against_of"))]
         intervals = [_interval(one[over]) for over in ("documents", "projects")]
-        table.add_row(*names, _fixed(one["bpb"], sign=True), f"{one['percent']:+.2f}", *intervals)
+        table.add_row(*names, _fixed(one["bpb"], sign=True), _signed(one["percent"]), *intervals)
         table.columns[1].justify = "left"
     return table
 
@@ -63,11 +67,25 @@ def parts_table(results: Mapping[str, Any], what: str) -> Table:
 
 
 def about(results: Mapping[str, Any]) -> str:
-    """One line on the text that was scored."""
-    return (
-        f"{sized(results['bytes'], 'B')} of the {results['side']} side: {results['documents']:,} documents of "
-        f"{results['projects']:,} projects; every byte scored once"
+    """What text was scored, and which share of the side that is; in one line, and another where it is little."""
+    whole = results["whole"]
+    share = 100 * results["bytes"] / whole["bytes"]
+    documents, *others = (
+        counted(results[what], what[:-1]) for what in ("documents", "projects", "sources", "languages")
     )
+    of = f"{documents} of {others[0]}, from {others[1]} in {others[2]}"
+    line = (
+        f"{sized(results['bytes'], 'B')} of the {results['side']} side, {share:.3g} % of its "
+        f"{sized(whole['bytes'], 'B')}: {of}; every byte scored once"
+    )
+    if results["documents"] < min(DOCUMENTS, whole["documents"]):
+        line += f"\nOnly {documents} of {whole['documents']:,} were scored: give more --bytes for figures to rely on."
+    return line
+
+
+def counted(count: int, noun: str) -> str:
+    """1, document as "1 document", 12 as "12 documents"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def transfer_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -118,6 +136,10 @@ def _table(title: str, *headings: str) -> Table:
 
 def _fixed(value: float | None, sign: bool = False) -> str:
     return DASH if value is None else f"{value:{'+' if sign else ''}.4f}"
+
+
+def _signed(percent: float | None) -> str:
+    return DASH if percent is None else f"{percent:+.2f}"
 
 
 def _percent(share: float | None) -> str:

@@ -102,6 +102,9 @@ class Stream:
         """
         if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
+        twice = [name for name in views if views.count(name) > 1]
+        if twice:
+            raise InputError(f"views names {twice[0]!r} more than once: name each view once")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
         self.composed, self.spelled = composed, spelled

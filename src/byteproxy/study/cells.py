@@ -8,7 +8,7 @@ import numpy as np
 from byteproxy.generate.score import Scored
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Cell
-from byteproxy.study.run import HeldOut, scores
+from byteproxy.study.run_files import HeldOut, scores
 
 HELD_OUT: tuple[HeldOut, ...] = ("test", "validation")
 

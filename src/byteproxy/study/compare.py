@@ -9,7 +9,7 @@ from byteproxy.study.cells import HELD_OUT, Cells
 from byteproxy.study.fits import fitted, read_at
 from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import Cell, StudyRecipe
-from byteproxy.study.run import HeldOut
+from byteproxy.study.run_files import HeldOut
 from byteproxy.study.statistics import paired_by_document, paired_by_seed
 
 _READ_AT = ("positions", "text_bytes", "seconds")

@@ -5,6 +5,7 @@ has is one that some arm of raw bytes has as well; the test side is opened once 
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from byteproxy.store.format import read_batch
 from byteproxy.store.store import Store
 from byteproxy.study.folder import OPENED, Notes
 from byteproxy.study.recipe import StudyRecipe
+from byteproxy.study.sealed import DamagedError, opened, sealed
 from byteproxy.train.config import TrainConfig
 
 MOST_APART = 0.01
@@ -122,15 +124,37 @@ def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], final
 
 
 def openings(out: Path) -> list[dict[str, Any]]:
-    """Each time that the test side was opened: time, claim, runs, made_with."""
+    """Each time that the test side was opened: time, claim, runs, made_with.
+
+    Raises DamagedError where a line is damaged: nothing else says who saw the test side.
+    """
+    where = out / OPENED
     try:
-        lines = (out / OPENED).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        lines = where.read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    except ValueError as error:
-        where = out / OPENED
-        raise InputError(f"{where} is damaged ({error}): restore it, as it says who saw the test side") from error
+    except OSError as error:
+        raise InputError(f"cannot read {where} ({error.strerror}): make it readable") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(opened(line, f"line {number} of {where}"))
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error}, and it says for which claim the test side was opened: restore the file from a copy, or say "
+                "--reopen, which keeps it aside and begins a new one, and all results will then tell"
+            ) from error
+    return found
+
+
+def forgive_damage(out: Path) -> None:
+    """Set a damaged log of openings aside, and begin a new one that says so; nothing if it is whole."""
+    try:
+        openings(out)
+    except DamagedError:
+        aside = out / f"{OPENED}.damaged"
+        os.replace(out / OPENED, aside)
+        _log(out, [{"time": _now(), "claim": f"what the damaged log says: {aside.name}", "runs": [], "made_with": ""}])
 
 
 def open_once(out: Path, claim: str, runs: Sequence[str], made_with: str, reopen: bool) -> None:
@@ -150,10 +174,18 @@ def open_once(out: Path, claim: str, runs: Sequence[str], made_with: str, reopen
             "say --reopen, which all results will then tell"
         )
     line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": _now(),
         "claim": claim,
         "runs": list(runs),
         "made_with": made_with,
-        **({"reopened": True} if own else {}),
+        **({"reopened": True} if own or any(not one["runs"] for one in before) else {}),
     }
-    write_aside(out / OPENED, "".join(json.dumps(one) + "\n" for one in (*before, line)).encode())
+    _log(out, [*before, line])
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _log(out: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    write_aside(out / OPENED, "".join(json.dumps(sealed(line)) + "\n" for line in lines).encode())

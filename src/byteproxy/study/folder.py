@@ -1,15 +1,16 @@
 """A study's folder: never somebody else's, never two studies at work in it at a time.
 
 study.toml     the recipe as it was run last           corpus/      the prepared corpus, unless the recipe has a path
-runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), result.json,
-               scores-validation.json, scores-test.json once the test side was opened, viewer.json
+runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), what `run_files` says
 results.json   all figures                             runs.csv     a row for each run
 report.html    the same for people                     opened.jsonl each time that the test side was opened
 .cache/        what can be made again: plans, rates, the projects of the sides, plain compressors
+
+What a study reads again carries a checksum (`sealed`). results.json, runs.csv and report.html are written anew by each
+call and never read.
 """
 
 import fcntl
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,11 @@ from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.study.recipe import StudyRecipe
+from byteproxy.study.sealed import known, write_sealed
 
 SETTINGS, RESULTS, TABLE, REPORT, OPENED = "study.toml", "results.json", "runs.csv", "report.html", "opened.jsonl"
-_LOCK, _CACHE = ".lock", ".cache"
+RUNS, CACHE = "runs", ".cache"
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -75,8 +78,8 @@ class Notes:
     """Answers that cost time, kept in a folder's cache by a key; each name is a file of its own."""
 
     def __init__(self, out: Path, name: str) -> None:
-        self._path = out / _CACHE / f"{name}.json"
-        self._known: dict[str, Any] = read_json(self._path) or {}
+        self._path = out / CACHE / f"{name}.json"
+        self._known: dict[str, Any] = known(self._path) or {}
 
     def get(self, key: str) -> Any:
         """What was noted, or None."""
@@ -85,18 +88,4 @@ class Notes:
     def put(self, key: str, value: Any) -> None:
         """Note something that JSON can hold."""
         self._known[key] = value
-        write_json(self._path, self._known)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is none, or it is damaged."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_aside(path, json.dumps(values, indent=1).encode())
+        write_sealed(self._path, self._known)

@@ -12,9 +12,9 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from byteproxy.files import write_aside
-from byteproxy.page import PALETTE
+from byteproxy.page import PALETTE, swatch, take_away
 from byteproxy.study.page_tables import signed
-from byteproxy.study.pieces import called, colours, mapping, named, plain, short, swatch, text
+from byteproxy.study.pieces import called, colours, distinct, mapping, named, plain, text, wrapped
 from byteproxy.study.units import fixed, number, scientific
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#757a81")
@@ -134,7 +134,7 @@ def headline_html(results: Mapping[str, Any]) -> str:
         dots += f'<i class=mean style="left:{100 * shown.place(row.mean):.2f}%;{colour}"></i>'
         small = "<small>bits of its symbols</small>" if row.own_symbols else ""
         lines.append(
-            f"<div class=name>{swatch(row.colour)}{text(row.name)}{small}</div><div class=track>{grid}{dots}</div>"
+            f"<div class=name>{swatch(row.colour)}{wrapped(row.name)}{small}</div><div class=track>{grid}{dots}</div>"
             f"<div class=value><b>{row.mean:.3f}</b><small>{_percent(row, shown.base)}</small></div>"
         )
     ticks = "".join(
@@ -150,8 +150,16 @@ def headline_html(results: Mapping[str, Any]) -> str:
         f"<figure class=headline><figcaption>{text(shown.title)}</figcaption><div class=dots>"
         f"<div></div><div class=axis>{label}</div><div></div>{''.join(lines)}"
         f"<div></div><div class=axis>{ticks}</div><div></div></div>"
-        f"<p class=note>Fewer is better. Dots: each seed; bar: their mean.{_base_note(shown)}</p></figure>"
+        f"<p class=note>Fewer is better. Dots: each seed; bar: their mean.{_base_note(shown)}</p>"
+        f"{take_away(headline_svg(results), 'headline', _COLUMNS, _rows(shown))}</figure>"
     )
+
+
+_COLUMNS = ("arm", "bits per byte", "percent", "of its own symbols", "seeds")
+
+
+def _rows(shown: Headline) -> list[tuple[object, ...]]:
+    return [(row.name, row.mean, row.percent, row.own_symbols, " ".join(map(str, row.seeds))) for row in shown.rows]
 
 
 def _base_note(shown: Headline) -> str:
@@ -184,7 +192,8 @@ def headline_svg(results: Mapping[str, Any]) -> str:
     shown = headline(results)
     if shown is None:
         return _file(60.0, [_words(16.0, 36.0, "No arm has a figure yet.")], "byteproxy: no figure yet")
-    left = 34 + max(len(short(row.name)) for row in shown.rows) * _LETTER
+    names = distinct(row.name for row in shown.rows)
+    left = 34 + max(map(len, names.values())) * _LETTER
     right = _WIDTH - 128
 
     def x(value: float) -> float:
@@ -207,7 +216,7 @@ def headline_svg(results: Mapping[str, Any]) -> str:
         colour = COLOURS[row.colour % PALETTE]
         mark = "*" if row.own_symbols else ""
         parts.append(f'<circle cx="18" cy="{y:.1f}" r="5" fill="{colour}"/>')
-        parts.append(_words(30.0, y + 5, short(row.name) + mark, weight=600))
+        parts.append(_words(30.0, y + 5, names[row.name] + mark, weight=600))
         parts += [
             f'<circle cx="{x(seed):.1f}" cy="{y:.1f}" r="5" fill="{colour}" fill-opacity="0.55"/>' for seed in row.seeds
         ]
@@ -248,7 +257,7 @@ STYLE = """
 .dots { display: grid; grid-template-columns: fit-content(15em) minmax(0, 1fr) max-content; column-gap: 1.2em;
   align-items: stretch; font-variant-numeric: tabular-nums; }
 .dots small { display: block; color: var(--muted); font-size: .78rem; font-weight: 400; line-height: 1.2; }
-.dots .name { padding: .45em 0; font-weight: 600; overflow-wrap: anywhere; line-height: 1.25; align-self: center; }
+.dots .name { padding: .45em 0; font-weight: 600; overflow-wrap: break-word; line-height: 1.25; align-self: center; }
 .dots .name small { padding-left: 1.6em; }
 .dots .value { align-self: center; text-align: right; line-height: 1.2; padding: .3em 0; }
 .track { position: relative; min-height: 2.7em; border-bottom: 1px solid var(--grid); }

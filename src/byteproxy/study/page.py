@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from byteproxy.page import framed, json_details, write_page
+from byteproxy.page import framed, json_details, swatch, write_page
 from byteproxy.study import headline, page_plots, page_tables, pieces
-from byteproxy.study.pieces import colours, entries, facts, mapping, named, sequence, text
+from byteproxy.study.pieces import colours, entries, facts, mapping, named, sequence, text, wrapped
 from byteproxy.study.units import fixed, number, scientific, si
 from byteproxy.study.viewer import viewer
 
@@ -65,7 +65,7 @@ def _unfinished(results: Mapping[str, Any]) -> str:
 
 def _about_result(results: Mapping[str, Any]) -> str:
     scored = [
-        f"{si(side.get('bytes'), 'B')} of {text(name)} text ({fixed(side.get('documents'), 0)} documents)"
+        f"{si(side.get('bytes'), 'B')} of {wrapped(name)} text ({fixed(side.get('documents'), 0)} documents)"
         for name, side in named(results.get("scored")).items()
     ]
     text_of = f" They are of {pieces.listed(scored)}, from projects that no run was trained on." if scored else ""
@@ -81,7 +81,7 @@ def _about_result(results: Mapping[str, Any]) -> str:
 def _arms(results: Mapping[str, Any], hues: Mapping[str, int]) -> str:
     """What each arm does, in its recipe's words."""
     told = [
-        (f"{pieces.swatch(hues[name])}{text(name)}", text(arm["about"]))
+        (f"{swatch(hues[name])}{wrapped(name)}", text(arm["about"]))
         for name, arm in named(results.get("arms")).items()
         if arm.get("about")
     ]
@@ -165,7 +165,8 @@ td small, th small { display: block; color: var(--muted); font-weight: 400; font
 .result td { vertical-align: top; }
 tbody th small { padding-left: 1.5em; }
 .chosen { outline: 1.5px solid var(--accent); outline-offset: 3px; border-radius: 2px; }
-.plots.trends { grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 24px 28px; }
+.plots.trends { grid-template-columns: repeat(auto-fill, minmax(min(294px, 100%), 1fr));
+  gap: 24px 28px; }
 main { max-width: 1240px; }
 .plots .note { margin: .4em 0 0; }
 .plots + .note { margin-top: 1.6em; }

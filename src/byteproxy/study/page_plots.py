@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from byteproxy.evaluate.plots import Level, Line, Trend, curve_figure, trend_figure
+from byteproxy.study import pieces
 from byteproxy.study.page_tables import at_cell, interval, nothing, once, signed
-from byteproxy.study.pieces import called, entries, mapping, named, plain, points, short, text
-from byteproxy.study.plots import Level, Line, Trend, curve_plot, trend_plot
+from byteproxy.study.pieces import called, distinct, entries, mapping, named, plain, points, text
 from byteproxy.study.units import flops_unit, number, scientific, seconds_unit, si, superscript
 
 _AXES = {
@@ -34,18 +35,23 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
     runs, cell = _main_runs(results)
     arms = [name for name in named(results.get("arms")) if name in runs]
     arms += [name for name in runs if name not in arms]
-    level = number(mapping(mapping(results.get("compressors")).get("validation")).get("ppmd"))
+    scored = mapping(results.get("curve_text"))
+    level = number(mapping(scored.get("compressors")).get("ppmd"))
     levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
     figures = []
+    of = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
+    names = distinct(arms)
     for x_key, label in _AXES.items():
-        lines = [_mean_line(name, [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms]
+        lines = [
+            _mean_line(names[name], [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms
+        ]
         figures.append(_figure(label, x_key, [line for line in lines if line.x], levels))
-    if not any("<svg" in figure for figure in figures):
+    if not any("<svg" in one for one in figures):
         return nothing("No run has a curve yet.")
     return (
-        f"<div class=plots>{''.join(figures)}</div><p class=note>{cell}Bits per byte of validation text during"
-        " training. Strong lines: mean over seeds, with its last value; faint lines: each seed. Dashed: PPMd. A steep"
-        " start may leave the picture at the top.</p>"
+        f"<div class=plots>{''.join(figures)}</div><p class=note>{cell}Bits per byte of {of}validation text during"
+        " training. Strong lines: mean over seeds, with its last value; faint lines: each seed."
+        f"{' Dashed: PPMd on the same text.' if levels else ''} A steep start may leave the picture at the top.</p>"
     )
 
 
@@ -79,13 +85,13 @@ def _mean_line(name: str, seeds: Sequence[_Curve], colour: int) -> Line:
     at = sorted({start, *(share for share in shares[0] if share >= start)})
     y = np.mean([np.interp(at, share, y) for share, (_, y) in zip(shares, seeds, strict=True)], axis=0).tolist()
     end = fsum(x[-1] for x, _ in seeds) / len(seeds)
-    return Line(f"{short(name)} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
+    return Line(f"{name} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
 
 
 def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:
-    caption = f"<figcaption>Over {label}</figcaption>"
+    caption = f"Over {label}"
     if not lines:
-        return f"<figure>{caption}<p class=note>Nothing was logged.</p></figure>"
+        return f"<figure><figcaption>{caption}</figcaption><p class=note>Nothing was logged.</p></figure>"
     unit, x_label = _axis(x_key, max(line.x[-1] for line in lines))
     scaled = [
         replace(
@@ -95,8 +101,7 @@ def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Leve
         )
         for line in lines
     ]
-    svg = curve_plot(f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
-    return f"<figure>{caption}{svg}</figure>"
+    return curve_figure(caption, f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
 
 
 def _axis(x_key: str, largest: float) -> tuple[float, str]:
@@ -153,8 +158,7 @@ def _trend_figure(name: str, fit: Mapping[str, Any], colour: int) -> str:
         return ""
     compute = fit.get("over") == "flops"
     unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
-    svg = trend_plot(name, trend, unit, x_label, "difference (%)")
-    return f"<figure><figcaption>{text(fit.get('arm'))}</figcaption>{svg}<p class=note>{_words(fit)}</p></figure>"
+    return trend_figure(pieces.wrapped(fit.get("arm")), name, trend, unit, x_label, "difference (%)", _words(fit))
 
 
 def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:

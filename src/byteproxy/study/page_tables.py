@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isclose
 from typing import Any
 
-from byteproxy.page import table
-from byteproxy.study.pieces import called, entries, listed, mapping, named, swatch, text
+from byteproxy.page import swatch, table
+from byteproxy.study.pieces import called, entries, listed, mapping, named, text, wrapped
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 
 _COLUMNS = (
@@ -73,7 +73,7 @@ def result_table(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
             rate(arm.get("learning_rate")),
             fixed(arm.get("rows"), 0),
         ]
-        rows.append((f"{swatch(colours.get(name))}{text(name)}<small>{text(arm.get('role'))}</small>", cells))
+        rows.append((f"{swatch(colours.get(name))}{wrapped(name)}<small>{text(arm.get('role'))}</small>", cells))
     rows += _compressors(named(results.get("compressors")))
     return f"<div class=result>{table('arm', _COLUMNS, rows)}</div>" if rows else nothing("No arm has a figure yet.")
 
@@ -172,7 +172,7 @@ def _differences(found: Iterable[Mapping[str, Any]], colours: Mapping[str, int])
             scientific(entry.get("flops")),
         ]
         name = called(entry.get("arm"))
-        rows.append((f"{swatch(colours.get(name))}{text(name)} against {text(entry.get('against'))}", cells))
+        rows.append((f"{swatch(colours.get(name))}{wrapped(name)} against {wrapped(entry.get('against'))}", cells))
     return table("arms", columns, rows)
 
 
@@ -207,7 +207,7 @@ def _cells(found: Iterable[Mapping[str, Any]], colours: Mapping[str, int]) -> st
         names[name] = None
         cell = f"{fixed(entry.get('mean'), 4)}<small>{seeds} {'seed' if seeds == 1 else 'seeds'}</small>"
         rows.setdefault(key, {})[name] = cell
-    columns = [(f"{swatch(colours.get(name))}{text(name)}", "") for name in names]
+    columns = [(f"{swatch(colours.get(name))}{wrapped(name)}", "") for name in names]
     lines = [
         (f"{text(size)}, {scientific(flops)} FLOPs", [text(side), *(cells.get(name, DASH) for name in names)])
         for (size, flops, side), cells in rows.items()
@@ -232,7 +232,7 @@ def read_at(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
             rows.append((f"equal {label}: {shown(entry.get('at'))}", [fixed(arms.get(name), 4) for name in names]))
     if not rows:
         return nothing("The runs of the main cell are not all done yet.")
-    columns = [(f"{swatch(colours.get(name))}{text(name)}", "") for name in names]
+    columns = [(f"{swatch(colours.get(name))}{wrapped(name)}", "") for name in names]
     return table("validation bits per byte at", columns, rows) + (
         "<p class=note>The same runs, trained to equal FLOPs, read off their curves where the arm that ends first ends."
         " No run was tuned for these readings: learning rates had not come down yet where a curve is read before its"
@@ -261,7 +261,7 @@ def trials(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
     )
     columns = [("rows", "of a step"), *((text(size), f"rate {rate(value)}") for size, value in places)]
     rows = [
-        (f"{swatch(colours.get(name))}{text(name)}", [count, *("<br>".join(line.get(at, [DASH])) for at in places)])
+        (f"{swatch(colours.get(name))}{wrapped(name)}", [count, *("<br>".join(line.get(at, [DASH])) for at in places)])
         for (name, count), line in tried.items()
     ]
     return f"<p>{_fairness(found)}</p>{table('arm', columns, rows)}" + (
@@ -277,5 +277,5 @@ def _fairness(found: Sequence[Mapping[str, Any]]) -> str:
     if len(set(counts.values())) == 1:
         many = next(iter(counts.values()))
         return f"Every arm had the same trials to choose its learning rate and rows: {many} at each size{long}."
-    each = listed(f"{text(name)} {many} at {text(size)}" for (name, size), many in counts.items())
+    each = listed(f"{wrapped(name)} {many} at {text(size)}" for (name, size), many in counts.items())
     return f"So far the arms have had these many trials to choose their learning rate and rows: {each}{long}."

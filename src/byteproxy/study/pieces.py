@@ -15,7 +15,6 @@ EQUAL_FLOPS = (
     "<b>Equal means equal training FLOPs.</b> The training FLOPs of a position are 3 &times; (2 &times; parameters of"
     " the matrices used + 4 &times; width &times; keys attended per layer + 2 &times; width &times; softmax rows used)."
 )
-_CONTROLS = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {127: 0x2421}
 _MOST = 1e100  # beyond it a plot's axes would overflow
 _HUES = {"bytes": (0, 5), "control": (2, 7), "proxy": (1, 4, 6), "tokenizer": (3, 7)}
 """The colours of the page that each role takes, in order."""
@@ -48,7 +47,12 @@ def called(value: object) -> str:
 
 def text(value: object) -> str:
     """Escaped for HTML, attributes included; control characters as their pictures; None as a dash."""
-    return page.text(called(value).replace("\r\n", "\n").translate(_CONTROLS))
+    return page.text(called(value))
+
+
+def wrapped(value: object) -> str:
+    """A name as `text` escapes it, with places where a line may break."""
+    return page.wrapped(called(value))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -59,19 +63,28 @@ def listed(names: Iterable[str]) -> str:
 
 def plain(name: str) -> str:
     """A name on one line of characters that any file can hold; not escaped."""
-    return name.encode("utf-8", "replace").decode().translate(_CONTROLS | {9: " ", 10: " "})
+    return name.encode("utf-8", "replace").decode().translate({**page.UNSEEN, 9: " ", 10: " "})
 
 
-def short(name: str) -> str:
+_SHORT = 14
+
+
+def short(name: str, most: int = _SHORT) -> str:
     """A plain name that fits beside a plot."""
     name = plain(name)
-    return name if len(name) <= 14 else name[:13] + "…"
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def swatch(colour: int | None) -> str:
-    """A dot in a colour of the page; room for one if there is no colour."""
-    style = "" if colour is None else f' style="background:var(--arm{colour % page.PALETTE})"'
-    return f"<i class=swatch{style}></i>"
+def distinct(names: Iterable[str]) -> dict[str, str]:
+    """Names shortened alike, as far as they stay different."""
+    found = list(dict.fromkeys(names))
+    whole = {plain(name) for name in found}
+    most = next(
+        most
+        for most in range(_SHORT, max(map(len, whole), default=0) + _SHORT + 1)
+        if len({short(name, most) for name in found}) == len(whole)
+    )
+    return {name: short(name, most) for name in found}
 
 
 def facts(title: str, *pairs: tuple[str, str]) -> str:
@@ -92,7 +105,7 @@ def points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[flo
 
 
 def colours(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """A colour for each arm by its role, no two alike while there are colours left."""
+    """The series' number of each arm, whose colour goes with its role; no two alike."""
     given: dict[str, int] = {}
     for name, arm in arms.items():
         free = [colour for colour in range(page.PALETTE) if colour not in given.values()]
@@ -105,13 +118,13 @@ STYLE = """
 h2 { margin-top: 2.6em; }
 h3 { font-size: .95rem; margin: 0 0 .5em; }
 .verdict { margin: 1.6em 0; padding: .9em 1.2em; max-width: none; border-left: 4px solid var(--accent);
-  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: anywhere; }
+  background: var(--card); font-size: 1.2rem; line-height: 1.45; font-weight: 600; overflow-wrap: break-word; }
 .note { margin-bottom: 2.4em; }
 .scale th, .scale td { color: var(--muted); font-weight: 400; }
 em { font-style: normal; font-size: .75rem; font-weight: 600; padding: .1em .55em; margin-left: .4em;
   border: 1px solid currentColor; border-radius: 1em; color: var(--accent); }
 .plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 36px 40px; }
-figure { min-width: 0; max-width: none; }
+figure { max-width: none; }
 figcaption { font-size: .95rem; }
 .facts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 40px; margin-top: 1.6em; }
 .facts dl { grid-template-columns: max-content minmax(0, 1fr); gap: .25em 1.4em; font-size: .92rem; }

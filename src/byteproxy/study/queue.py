@@ -2,31 +2,35 @@
 
 Nothing is kept about a queue but what its runs leave in their folders. A run is done where its `result.json` was made
 with what the recipe says now: the same configuration (field by field, so that a field which is new in byteproxy and has
-its default changes nothing), corpus, budget and scoring. Whatever else changes in the recipe costs no run.
+its default changes nothing), corpus, budget and scoring; and a final one only with its scores on validation text.
+Whatever else changes in the recipe costs no run.
 """
 
 import hashlib
 import json
 import math
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from byteproxy.config import from_toml
+import dacite
+
 from byteproxy.errors import InputError
+from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.study.fairness import check_budget
-from byteproxy.study.folder import Notes, read_json
+from byteproxy.study.folder import RUNS, Notes
 from byteproxy.study.recipe import Scoring, StudyRecipe, short
+from byteproxy.study.run_files import RESULT, scores
+from byteproxy.study.sealed import known
 from byteproxy.train.budget import steps_for_flops
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.flops import step_flops
 from byteproxy.train.trainer import stream_of
-
-RESULT = "result.json"
 
 
 class Key(NamedTuple):
@@ -66,14 +70,19 @@ class Job:
 
     def result(self) -> dict[str, Any] | None:
         """What the run came to; None where it isn't done, or was done with something else."""
-        found = read_json(self.folder / RESULT)
-        if found is None or found.get("made_with") != self.made_with:
+        found = known(self.folder / RESULT)
+        if found is None or found["made_with"] != self.made_with:
             return None
-        try:
-            trained = from_toml(self.folder / "config.toml", TrainConfig)
-        except InputError:
-            return None
-        return found if comparable(trained) == comparable(self.config) else None
+        trained = _config_of(found)
+        return found if trained is not None and comparable(trained) == comparable(self.config) else None
+
+
+def _config_of(result: dict[str, Any]) -> TrainConfig | None:
+    """The configuration that a result is of; None where it is of another version's fields."""
+    try:
+        return dacite.from_dict(TrainConfig, tomllib.loads(result["config"]), dacite.Config(strict=True, cast=[tuple]))
+    except (dacite.DaciteError, InputError):
+        return None
 
 
 def comparable(config: TrainConfig) -> TrainConfig:
@@ -172,13 +181,13 @@ class Queue:
         with_what = [
             float(key.flops),
             self.store.manifest.fingerprint_for(config.views),
-            [scoring.validation_bytes, scoring.document_bytes, scoring.stride],
+            [scoring.validation_bytes, scoring.document_bytes, scoring.stride, RULE],
             looks,
         ]
         return Job(
             key,
             config,
-            self.out / "runs" / key.name,
+            self.out / RUNS / key.name,
             scoring,
             hashlib.sha256(json.dumps(with_what).encode()).hexdigest()[:32],
             view=config.views[0] if recipe.arms[key.arm].role == "tokenizer" else "",
@@ -196,18 +205,29 @@ class Queue:
             return config.dtype
         if not self._dtype:
             notes = Notes(self.out, "dtype")
-            self._dtype = notes.get("auto") or ""
-            if not self._dtype:
-                self._dtype = fastest_dtype(config.device)
+            self._dtype = notes.get("auto") or self._dtype_of_done() or fastest_dtype(config.device)
+            if notes.get("auto") != self._dtype:
                 notes.put("auto", self._dtype)
         return self._dtype
+
+    def _dtype_of_done(self) -> str:
+        """That of some run which is done, so that a lost note changes no other run; empty where none is."""
+        for key in self.keys:
+            if self.recipe.config(key.arm, key.size).dtype != "auto":
+                continue
+            found = known(self.out / RUNS / key.name / RESULT)
+            if found is not None and (config := _config_of(found)) is not None:
+                return config.dtype
+        return ""
 
     def result(self, key: Key) -> dict[str, Any] | None:
         """What a run came to; None where it isn't done as the recipe has it now."""
         if key.name not in self._done:
             job = self.job(key)
             found = None if job is None else job.result()
-            if found is None:
+            if job is None or found is None:
+                return None
+            if key.kind == "final" and scores(job, self.store, "validation") is None:
                 return None
             self._done[key.name] = found
         return self._done[key.name]

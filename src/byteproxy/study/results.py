@@ -6,9 +6,9 @@ Nothing is computed while runs are made, so a study that is half done has result
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,38 +23,41 @@ from byteproxy.store.store import Store
 from byteproxy.study.cells import HELD_OUT, Cells, Done
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
-from byteproxy.study.folder import REPORT, RESULTS, TABLE, Notes, read_json, write_json
+from byteproxy.study.folder import REPORT, RESULTS, RUNS, TABLE, Notes
 from byteproxy.study.machine import machine
 from byteproxy.study.queue import Key, Queue
 from byteproxy.study.recipe import Cell
-from byteproxy.study.run import HeldOut, excerpts, side_texts, viewed
+from byteproxy.study.run import curve_texts, excerpts, side_texts
+from byteproxy.study.run_files import FAILED, HeldOut, viewed
+from byteproxy.study.sealed import known
 from byteproxy.study.verdict import verdict
-from byteproxy.train.metrics import read as read_metrics
 
-FAILED = "failed.json"
 _COUNTED = ("flops", "positions", "steps", "text_bytes_seen", "raw_text_bytes_seen", "seconds")
-_CURVE = ("step", "flops", "positions", "text_bytes", "seconds")
+_UNSHOWN = ("made_with", "begun", "config")
 
 
-def write_results(queue: Queue, name: str, stage: Stage = quietly) -> dict[str, Any]:
+def write_results(
+    queue: Queue, name: str, stage: Stage = quietly, unscored: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
     """Write results.json, runs.csv and report.html of what is done, and return the first.
 
+    unscored: runs that could not be scored on the test side, each with why.
     Raises InputError where the runs that are there break a rule of fairness.
     """
     from byteproxy.study.page import write_study_page  # draws plots: half a second that no worker has to wait for
 
     with stage("results", "parts") as progress:
         progress(0, 1)
-        results = finite(study_results(queue, name))
+        results = finite(study_results(queue, name, unscored))
         assert isinstance(results, dict), "as it went in"
         progress(1, 1)
-    write_json(queue.out / RESULTS, results)
+    write_aside(queue.out / RESULTS, json.dumps(results, indent=1).encode())
     write_aside(queue.out / TABLE, runs_table(results["runs"]).encode())
     write_study_page(results, queue.out / REPORT)
     return results
 
 
-def study_results(queue: Queue, name: str) -> dict[str, Any]:
+def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
     """All figures of a study; what there is none of is None or absent."""
     cells = Cells.of(queue)
     runs, trials = list(_runs(queue, cells)), list(_trials(queue))
@@ -82,7 +85,7 @@ def study_results(queue: Queue, name: str) -> dict[str, Any]:
         **_held_out(queue, sides),
         "viewer": _viewer(queue, cells),
         "opened": [{name: line[name] for name in line if name != "made_with"} for line in openings(queue.out)],
-        "queue": _queue(queue),
+        "queue": _queue(queue, unscored),
         "report": str(queue.out / REPORT),
     }
     results["verdict"] = verdict(results)
@@ -145,20 +148,9 @@ def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
             "seed": key.seed,
             "learning_rate": job.learning_rate,
             "rows": job.config.shape.rows,
-            **{name: value for name, value in result.items() if name != "made_with"},
+            **{name: value for name, value in result.items() if name not in _UNSHOWN},
             "test_bpb": None if done is None or "test" not in done.scored else done.scored["test"].bpb,
-            "curve": _curve(job.folder) if key.kind == "final" else [],
         }
-
-
-def _curve(folder: Path) -> list[dict[str, Any]]:
-    """The looks at validation text; of a tokenizer arm the bits of its symbols stand under the same name."""
-    looks = []
-    for line in read_metrics(folder / "metrics.jsonl"):
-        bpb = line.get("raw_bpb", line.get("view_bpb"))
-        if bpb is not None:
-            looks.append({**{name: line[name] for name in _CURVE}, "raw_bpb": bpb})
-    return looks
 
 
 def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
@@ -184,20 +176,34 @@ def _corpus(store: Store) -> dict[str, Any]:
 def _held_out(queue: Queue, sides: set[HeldOut]) -> dict[str, Any]:
     """How much text of each side was scored, and what plain compressors make of it; of the test side once it is open.
 
-    sides: those that runs were scored on.
+    sides: those that runs were scored on. Also of the text that curves are of, which is less than the validation text.
     """
-    notes, told = Notes(queue.out, "compressors"), queue.recipe.scoring
+    told = queue.recipe.scoring
     scored, compressors = {}, {}
     for side in HELD_OUT:
         if side not in sides | {"validation"}:
             continue
         texts = side_texts(queue.store, told, side)
-        key = hashlib.sha256(b"\n".join(texts)).hexdigest()
-        if notes.get(key) is None:
-            notes.put(key, {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)})
-        scored[side] = {"bytes": sum(map(len, texts)), "documents": len(texts)}
-        compressors[side] = notes.get(key)
-    return {"compressors": compressors, "scored": scored}
+        scored[side] = _amount(texts)
+        compressors[side] = _compressed(queue, texts)
+    curve = curve_texts(queue.store, told)
+    on_curves = {**_amount(curve), "compressors": _compressed(queue, curve)}
+    return {"compressors": compressors, "scored": scored, "curve_text": on_curves}
+
+
+def _amount(texts: Sequence[bytes]) -> dict[str, int]:
+    return {"bytes": sum(map(len, texts)), "documents": len(texts)}
+
+
+def _compressed(queue: Queue, texts: Sequence[bytes]) -> dict[str, float]:
+    """What plain compressors make of a text, noted, as they take their time."""
+    notes = Notes(queue.out, "compressors")
+    key = hashlib.sha256(b"\n".join(texts)).hexdigest()
+    found: dict[str, float] | None = notes.get(key)
+    if found is None:
+        found = {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)}
+        notes.put(key, found)
+    return found
 
 
 def _viewer(queue: Queue, cells: Cells) -> list[dict[str, Any]]:
@@ -241,17 +247,17 @@ def _units(spans: np.ndarray) -> list[int]:
     return [int(span) for span in spans if span > 0]
 
 
-def _queue(queue: Queue) -> dict[str, Any]:
+def _queue(queue: Queue, unscored: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     done = [key for key in queue.keys if queue.result(key) is not None]
     failed = [{"key": key.name, "why": why} for key in queue.keys if (why := why_failed(queue, key)) is not None]
-    return {"done": len(done), "left": len(queue.keys) - len(done), "failed": failed}
+    return {"done": len(done), "left": len(queue.keys) - len(done), "failed": [*failed, *map(dict, unscored)]}
 
 
 def why_failed(queue: Queue, key: Key) -> str | None:
     """Why a run failed the last time; None if it is done or was never tried."""
     if queue.result(key) is not None:
         return None
-    found = read_json(queue.out / "runs" / key.name / FAILED)
+    found = known(queue.out / RUNS / key.name / FAILED)
     return None if found is None else str(found["why"])
 
 

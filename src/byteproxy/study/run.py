@@ -10,10 +10,9 @@ import shutil
 import signal
 import time
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
+from byteproxy.config import to_toml
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
@@ -23,15 +22,16 @@ from byteproxy.generate.score import Scored, byte_bits, score
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
-from byteproxy.study.folder import read_json, write_json
-from byteproxy.study.queue import RESULT, Job
+from byteproxy.study.queue import Job
 from byteproxy.study.recipe import Scoring
+from byteproxy.study.run_files import BEGUN, RESULT, HeldOut, begun, scores, write_scores, write_viewed
+from byteproxy.study.sealed import write_sealed
 from byteproxy.train import checkpoint
+from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer, Validate
 from byteproxy.vocab import Vocab
 
-HeldOut = Literal["validation", "test"]
-_BEGUN, _VIEWER = "begun.json", "viewer.json"
+_CURVE = ("step", "flops", "positions", "text_bytes", "seconds")
 
 
 class OutOfTimeError(Exception):
@@ -44,30 +44,52 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     job: with its steps said. until: when to stop, in seconds of `time.time()`; None: never.
     Raises InputError for what a user can mend, OutOfTimeError or KeyboardInterrupt after saving.
     """
-    _begin(job)
+    _begin(job, store)
     trainer = Trainer(job.config, store, job.folder)
     with stage(f"train {job.key.name}", "steps") as progress:
         diverged = _train(job, trainer, store, until, progress)
     if diverged:
-        write_json(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": None, "diverged": diverged})
+        write_sealed(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": None, "diverged": diverged})
         _tidy(job)
         return
     vocab = trainer.stream.vocab
     with stage(f"score {job.key.name}", "B") as progress:
-        bpb = _score(job, trainer.model, vocab, store, "validation", progress).bpb
+        texts = side_texts(store, job.scoring, "validation")
+        scored = _scored(job, trainer.model, vocab, store, texts, progress)
+    if job.key.kind == "final":  # what chooses among trials is their figure alone
+        write_scores(job, store, "validation", scored)
     if job.viewed:
         bits = _byte_bits(job, trainer.model, vocab, store, excerpts(store, job.scoring))
-        write_json(job.folder / _VIEWER, {"made_with": viewer_key(store, job.scoring), "bits": bits})
-    write_json(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": bpb})
+        write_viewed(job, store, bits)
+    write_sealed(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": scored.bpb})
     _tidy(job)
 
 
-def _begin(job: Job) -> None:
-    """Empty the folder of a run of something else: another configuration, or one from another version of byteproxy."""
-    begun = {"made_with": hashlib.sha256(job.config.identity.encode()).hexdigest()}
-    if job.folder.exists() and read_json(job.folder / _BEGUN) != begun:
+def _begin(job: Job, store: Store) -> None:
+    """Empty the folder of a run without a checkpoint, or of something else: another configuration, corpus or version.
+
+    Where it isn't known what the folder was begun with, its newest checkpoint says that.
+    """
+    corpus = store.manifest.fingerprint_for(job.config.views)
+    mine = {"made_with": hashlib.sha256(f"{corpus} {job.config.identity}".encode()).hexdigest()}
+    found = begun(job)
+    if found is None:
+        goes_on = _goes_on(job, corpus)
+    else:
+        goes_on = found == mine and checkpoint.newest(job.folder / "checkpoints") is not None
+    if job.folder.exists() and not goes_on:
         shutil.rmtree(job.folder)
-    write_json(job.folder / _BEGUN, begun)
+    write_sealed(job.folder / BEGUN, mine)
+
+
+def _goes_on(job: Job, corpus: str) -> bool:
+    """Whether the newest checkpoint in a folder is of this very run."""
+    found = checkpoint.newest(job.folder / "checkpoints")
+    try:
+        saved = {} if found is None else json.loads((found / "state.json").read_bytes())
+        return bool(saved["config"] == job.config.identity and saved["corpus"] == corpus)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _train(job: Job, trainer: Trainer, store: Store, until: float | None, progress: Progress) -> str:
@@ -99,7 +121,7 @@ def _looks(job: Job, trainer: Trainer, store: Store) -> Validate | None:
     """What draws a final run's curve; a trial has none."""
     if job.key.kind == "trial":
         return None
-    texts = held_out_texts(store, "validation", job.scoring.curve_bytes, job.scoring.document_bytes)
+    texts = curve_texts(store, job.scoring)
     vocab = trainer.stream.vocab
 
     def look(model: Transformer) -> dict[str, float]:
@@ -112,6 +134,9 @@ def _figures(job: Job, trainer: Trainer) -> dict[str, Any]:
     counters, config = trainer.counters, trainer.config
     return {
         "made_with": job.made_with,
+        "begun": begun(job),
+        "config": to_toml(config),
+        "curve": _curve(job) if job.key.kind == "final" else [],
         "flops": counters.flops,
         "positions": counters.positions,
         "steps": config.steps,
@@ -123,6 +148,16 @@ def _figures(job: Job, trainer: Trainer) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "compressed_share": counters.compressed_share(),
     }
+
+
+def _curve(job: Job) -> list[dict[str, Any]]:
+    """The validations of a run; of a tokenizer arm the bits of its symbols stand under the same name."""
+    validations = []
+    for line in read_metrics(job.folder / "metrics.jsonl"):
+        bpb = line.get("raw_bpb", line.get("view_bpb"))
+        if bpb is not None:
+            validations.append({**{name: line[name] for name in _CURVE}, "raw_bpb": bpb})
+    return validations
 
 
 def _tidy(job: Job) -> None:
@@ -144,42 +179,18 @@ def score_test(job: Job, store: Store, stage: Stage = quietly) -> None:
         return
     (run,) = open_runs([job.folder], store.path)
     with stage(f"test {job.key.name}", "B") as progress:
-        _score(job, run.model, run.vocab, store, "test", progress)
-
-
-def _score(job: Job, model: Transformer, vocab: Vocab, store: Store, side: HeldOut, progress: Progress) -> Scored:
-    """Score a run on a side, document by document, and leave that in its folder."""
-    texts = side_texts(store, job.scoring, side)
-    scored = _scored(job, model, vocab, store, texts, progress)
-    values = {
-        "made_with": _scored_with(job, store, side),
-        "bpb": scored.bpb,
-        "bits": scored.bits.tolist(),
-        "bytes": scored.bytes.tolist(),
-    }
-    write_json(job.folder / f"scores-{side}.json", values)
-    return scored
-
-
-def scores(job: Job, store: Store, side: HeldOut) -> Scored | None:
-    """What a run's documents cost it; None where that isn't known of this very run and text."""
-    found = read_json(job.folder / f"scores-{side}.json")
-    if found is None or found["made_with"] != _scored_with(job, store, side):
-        return None
-    return Scored(np.array(found["bits"]), np.array(found["bytes"], np.int64))
-
-
-def _scored_with(job: Job, store: Store, side: HeldOut) -> str:
-    """A hash of a run and of the text that it is scored on."""
-    most = getattr(job.scoring, f"{side}_bytes")
-    begun = read_json(job.folder / _BEGUN)
-    what = [job.made_with, begun, store.manifest.fingerprint_for(()), most, job.scoring.document_bytes]
-    return hashlib.sha256(json.dumps([*what, job.scoring.stride]).encode()).hexdigest()[:32]
+        texts = side_texts(store, job.scoring, "test")
+        write_scores(job, store, "test", _scored(job, run.model, run.vocab, store, texts, progress))
 
 
 def side_texts(store: Store, scoring: Scoring, side: HeldOut) -> list[bytes]:
     """The text that finished runs are scored on."""
     return held_out_texts(store, side, getattr(scoring, f"{side}_bytes"), scoring.document_bytes)
+
+
+def curve_texts(store: Store, scoring: Scoring) -> list[bytes]:
+    """The text that the curves of final runs are of."""
+    return held_out_texts(store, "validation", scoring.curve_bytes, scoring.document_bytes)
 
 
 def _scored(job: Job, model: Transformer, vocab: Vocab, store: Store, texts: list[bytes], progress: Progress) -> Scored:
@@ -207,20 +218,6 @@ def _byte_bits(
     else:
         found = byte_bits(model, texts, window, stride)
     return {one.id: [round(float(bit), 4) for bit in bits] for one, bits in zip(shown, found, strict=True)}
-
-
-def viewed(job: Job, store: Store) -> dict[str, list[float]] | None:
-    """What a run left for the viewer; None if nothing, or of other excerpts."""
-    found = read_json(job.folder / _VIEWER)
-    if found is None or found["made_with"] != viewer_key(store, job.scoring):
-        return None
-    bits: dict[str, list[float]] = found["bits"]
-    return bits
-
-
-def viewer_key(store: Store, scoring: Scoring) -> str:
-    """What decides the excerpts."""
-    return f"{store.manifest.fingerprint_for(())} {scoring.viewer_documents} {scoring.viewer_bytes}"
 
 
 def excerpts(store: Store, scoring: Scoring) -> list[Document]:

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
+from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
-from byteproxy.study.fairness import check_apart, check_tricks, open_once
-from byteproxy.study.folder import SETTINGS, claimed, read_json, write_json
+from byteproxy.study.fairness import check_apart, check_tricks, forgive_damage, open_once, openings
+from byteproxy.study.folder import SETTINGS, claimed
+from byteproxy.study.mend import damaged, mend
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Claim, StudyRecipe
-from byteproxy.study.results import FAILED, write_results
-from byteproxy.study.run import scores
+from byteproxy.study.results import write_results
+from byteproxy.study.run_files import FAILED, begun, note_failure, scores, viewed
 from byteproxy.study.workers import Do, Outcome, Task, doing
+from byteproxy.train.checkpoint import newest
 
 Prepare = Callable[[StudyRecipe, Path, Stage], Store]
 """Gives the corpus of a recipe, made in a folder where it isn't there yet."""
@@ -60,24 +63,35 @@ def run_study(
         raise InputError(f"minutes is {limits.minutes}: give a positive number")
     until = None if limits.minutes is None else time.time() + 60 * limits.minutes
     with claimed(out, recipe):
+        mend(out, say)
+        if limits.reopen:
+            forgive_damage(out)
+        openings(out)  # refuses a damaged log before anything is trained
         queue = checked(recipe, out, prepare, limits.only, stage)
         with doing(queue.store, limits.jobs, until, stage) as do:
             _run(queue, do, until, say)
-            refusal = _open(queue, do, until, limits.reopen, say)
-        results = write_results(queue, name, stage)
+            refusal, unscored = _open(queue, do, until, limits.reopen, say)
+        results = write_results(queue, name, stage, unscored)
     if refusal is not None:
         raise refusal
     return results
 
 
-def report_study(recipe: StudyRecipe, name: str, out: Path, stage: Stage = quietly) -> dict[str, Any]:
+def report_study(
+    recipe: StudyRecipe, name: str, out: Path, stage: Stage = quietly, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Write a study's results again from the runs that are done; may be called while it is at work.
 
+    say: told of damaged files, whose figures are left out until the study is run again.
     Raises InputError where the folder holds no study.
     """
     if not (out / SETTINGS).exists():
         raise InputError(f"{out} holds no study yet: run it first, or name its folder with --out")
     store = Store.open(Path(recipe.corpus.path) if recipe.corpus.path else out / "corpus")
+    with stage("verify the corpus", "B") as progress:
+        store.ensure_unaltered(progress)
+    for path, again in damaged(out):
+        say(f"{path} is damaged, or of an earlier version, and left out. When the study is run again, {again}")
     return write_results(Queue(recipe, store, out), name, stage)
 
 
@@ -96,16 +110,18 @@ def checked(recipe: StudyRecipe, out: Path, prepare: Prepare, only: Iterable[str
 def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) -> None:
     """Make all runs that aren't done; a failed one is noted, and the others go on."""
     keys = queue.wanted()
-    left = [key for key in keys if queue.result(key) is None]
-    begun: set[str] = set()
+    left = [key for key in keys if _is_left(queue, key)]
+    taken: set[str] = set()
 
     def following() -> Task | None:
         if until is not None and time.time() > until:
             return None
         for key in left:
-            if key.name in begun or (job := queue.job(key)) is None:
+            if key.name in taken or (job := queue.job(key)) is None:
                 continue
-            begun.add(key.name)
+            taken.add(key.name)
+            if not _is_left(queue, key):  # it waited for a trial that was made again, and chose the same
+                continue
             try:
                 return Task("train", queue.resolved(job))
             except InputError as error:
@@ -131,14 +147,31 @@ def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) 
         do(following, told, len(left))
 
 
+def _is_left(queue: Queue, key: Key) -> bool:
+    return queue.result(key) is None or _lacks_excerpts(queue, key)
+
+
+def _lacks_excerpts(queue: Queue, key: Key) -> bool:
+    """Whether a run that is done can still be scored on the excerpts that the page shows, and isn't yet."""
+    job = queue.job(key)
+    if job is None or not job.viewed or viewed(job, queue.store) is not None:
+        return False
+    return newest(job.folder / "checkpoints") is not None
+
+
 def _note_failure(job: Job, why: str, say: Callable[[str], None]) -> None:
-    write_json(job.folder / FAILED, {"why": why})
+    note_failure(job.folder, why)
     say(f"{job.key.name}: failed: {why}")
 
 
-def _open(queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable[[str], None]) -> InputError | None:
-    """Score the runs of each claim on the test side, once all of them are done; gives the refusal if one is refused."""
-    refusal = None
+def _open(
+    queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable[[str], None]
+) -> tuple[InputError | None, list[dict[str, str]]]:
+    """Score the runs of each claim on the test side, once all of them are done.
+
+    Gives the refusal if a claim is refused, and the runs that could not be scored, each with why.
+    """
+    refusal, unscored = None, []
     for claim in queue.recipe.claims:
         keys = claim_keys(queue, claim)
         if any(queue.result(key) is None for key in keys):
@@ -152,8 +185,8 @@ def _open(queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable
         left = [job for job in jobs if scores(job, queue.store, "test") is None]
         if left:
             say(f"claim {claim.name!r}: scoring {len(left)} runs on the test side")
-            _score_all(left, do, until, say)
-    return refusal
+            unscored += _score_all(left, do, until, say)
+    return refusal, unscored
 
 
 def claim_keys(queue: Queue, claim: Claim) -> list[Key]:
@@ -163,14 +196,15 @@ def claim_keys(queue: Queue, claim: Claim) -> list[Key]:
 
 def _decided_by(claim: Claim, jobs: list[Job]) -> str:
     """A hash of all that decides a claim's figures; other arms and claims of the recipe don't."""
-    runs = [[job.key.name, job.made_with, job.learning_rate, read_json(job.folder / "begun.json")] for job in jobs]
-    text = [job.scoring.test_bytes for job in jobs[:1]]
+    runs = [[job.key.name, job.made_with, job.learning_rate, begun(job)] for job in jobs]
+    text = [[job.scoring.test_bytes, job.scoring.document_bytes, RULE] for job in jobs[:1]]
     what = [claim.name, claim.arms, claim.against, runs, text]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
-def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str], None]) -> None:
+def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str], None]) -> list[dict[str, str]]:
     waiting = iter(left)
+    failed = []
 
     def following() -> Task | None:
         if until is not None and time.time() > until:
@@ -180,6 +214,9 @@ def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str]
 
     def told(outcome: Outcome) -> None:
         if outcome.state == "failed":
-            say(f"{outcome.task.job.key.name}: could not be scored: {outcome.why}")
+            why = f"could not be scored on the test side: {outcome.why}"
+            say(f"{outcome.task.job.key.name}: {why}")
+            failed.append({"key": outcome.task.job.key.name, "why": why})
 
     do(following, told, len(left))
+    return failed

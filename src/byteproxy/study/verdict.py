@@ -1,6 +1,7 @@
 """What the figures of a study say, in plain sentences."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 UNCERTAIN = "the interval includes zero: no difference that can be told from chance"
@@ -17,13 +18,21 @@ def verdict(results: Mapping[str, Any]) -> str:
             f"{results['queue']['done']} runs are done and {results['queue']['left']} are left: there is no size and "
             "budget yet at which every arm has all its seeds."
         )
-    arms = {name: arm for name, arm in results["arms"].items() if arm["validation_bpb"] is not None}
+    scored = {name: arm for name, arm in results["arms"].items() if arm["validation_bpb"] is not None}
+    arms = {
+        name: arm
+        for name, arm in scored.items()
+        if _known(arm["validation_bpb"]["mean"]) and _known(arm["raw_bpb"]["mean"])
+    }
     by_role = {
         role: [name for name, arm in arms.items() if arm["role"] == role]
         for role in ("bytes", "control", "proxy", "tokenizer")
     }
     base, proxy = _best(arms, by_role["bytes"]), _best(arms, by_role["proxy"])
     said = [f"At equal training FLOPs ({main['flops']:.3g}, size {main['size']}):"]
+    diverged = ", ".join(name for name in scored if name not in arms)
+    if diverged:
+        return f"There is no verdict: training of {diverged} diverged, and bits per byte are not finite there."
     if proxy is not None:
         others = [*([base] if base is not None else []), *by_role["control"]]
         said += [_compared(results, proxy, other) for other in others]
@@ -38,6 +47,10 @@ def verdict(results: Mapping[str, Any]) -> str:
             for name, arm in arms.items()
         ]
     return " ".join([*said, *_under_trained(results, arms)])
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and isfinite(value)
 
 
 def _best(arms: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | None:

@@ -10,7 +10,8 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from byteproxy.evaluate.views.symbols_text import visible
-from byteproxy.study.pieces import called, colours, entries, mapping, named, sequence, swatch, text
+from byteproxy.page import swatch
+from byteproxy.study.pieces import called, colours, entries, mapping, named, sequence, text, wrapped
 from byteproxy.study.units import fixed, number
 
 STEPS = 9
@@ -122,11 +123,11 @@ def _document(
     cuts = {str(name): sequence(values) for name, values in mapping(document.get("cuts")).items()}
     panes: list[str] = []
     for name in arms:
-        own, title = bits.get(name, ()), f"{swatch(hues.get(name))}{text(name)}"
+        own, title = bits.get(name, ()), f"{swatch(hues.get(name))}{wrapped(name)}"
         panes.append(_pane(len(panes), title, _total(own, data), shaded(data, own)))
     for name in views:
         spans = cuts.get(name, ())
-        panes.append(_pane(len(panes), f"Cut by {text(name)}", _sizes(spans, data), tinted(data, spans)))
+        panes.append(_pane(len(panes), f"Cut by {wrapped(name)}", _sizes(spans, data), tinted(data, spans)))
     title = text(document.get("document"))
     return f'<div class="document d{place}"><p class=note>{title}: {len(data):,} bytes</p>{"".join(panes)}</div>'
 

@@ -4,14 +4,16 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evaluate.views.test_corpus import copies
 from tests.store.toys import HUNDREDS, WORDS, Nibbles, Opaque, Pieces
 from tests.toy_corpus import toy_documents, toy_store
 
+from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views import figures as view_figures
+from byteproxy.evaluate.views.compare_page import compare_page
 from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
 from byteproxy.evaluate.views.figures import (
     compare,
@@ -24,6 +26,7 @@ from byteproxy.evaluate.views.figures import (
     resynchronisation,
     stability,
 )
+from byteproxy.evaluate.views.terminal import comparison_tables
 from byteproxy.views.base import Encoded
 from byteproxy.views.chunks import ChunksView
 from byteproxy.views.raw import RawView
@@ -231,7 +234,7 @@ def test_speed_is_of_processor_time(monkeypatch):
     assert clock[0] == pytest.approx(100.5, abs=0.1), "then it has seen enough"
     assert slow.asked == 1 + 8
     assert b"".join(slow.seen) == b"".join(texts)[: 9 * 65536], "no text comes twice"
-    assert encode_mb_s(Slow(), [b"short"]) > 0
+    assert encode_mb_s(Slow(), []) is None
 
 
 # Together
@@ -387,3 +390,29 @@ def test_awkward_texts_have_figures(view):
     found = figures(view, [b"x", b"", b"\n", "é".encode(), b"\xff\xfe"])
     json.dumps(found)
     assert found["symbols"] > 0
+
+
+def tiny(letters):
+    return st.lists(st.text(letters, max_size=3).map(str.encode), max_size=3)
+
+
+@given(tiny("ab"), tiny("xy\n").map(lambda texts: [*dict.fromkeys(texts)]))
+@settings(max_examples=30, deadline=None)
+def test_views_of_next_to_no_text_are_measured_or_refused(train, held_out):
+    """No side at all, empty documents, one byte: figures that JSON and the tables take, or a line that refuses."""
+    sides = {"train": train, "validation": held_out}
+    corpus = Corpus(
+        "tiny", lambda side: (Document(f"{side}{n}", text, "s", side) for n, text in enumerate(sides[side]))
+    )
+    names = ["raw", "bits", "gzip", "chunks", "double_bytes", "raw"]
+    if not any(held_out):
+        with pytest.raises(InputError, match=r"holds no text|near-duplicate"):
+            compare(names, corpus)
+        return
+    results = compare(names, corpus)
+    assert list(results["views"]) == ["raw", "bits", "gzip", "chunks", "double_bytes"], "each once"
+    assert results["views"]["raw"]["bytes_per_symbol"] == 1
+    assert results["views"]["raw"]["encode_mb_s"] is None, "three bytes tell no speed"
+    json.dumps(results, allow_nan=False)
+    assert compare_page(results)
+    assert comparison_tables(results)

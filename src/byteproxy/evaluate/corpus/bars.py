@@ -1,9 +1,9 @@
 """The lengths of documents as inline SVG in the colours of the page around it. The same input gives the same bytes."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from byteproxy.evaluate.corpus.tables import length_range, sized
+from byteproxy.page import text as escaped
 
 WIDTH, HEIGHT = 760.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 8.0, 34.0, 44.0
@@ -54,10 +54,10 @@ def _top(largest: float) -> int:
 
 
 def _said(one: Mapping[str, int], what: str, share: float) -> str:
-    return escape(
+    return escaped(
         f"{length_range(one)}: {share:.1f} % ({what}); {one['documents']:,} documents, {sized(one['bytes'])} of text"
     )
 
 
 def _text(x: float, y: float, words: str, colour: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escaped(words)}</text>'

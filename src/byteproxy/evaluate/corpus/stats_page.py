@@ -1,13 +1,13 @@
 """The page that `byteproxy corpus stats` leaves: how long documents are, as a plot, and every table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byteproxy
 from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.bars import length_plot
 from byteproxy.evaluate.corpus.tables import Figures, sized
-from byteproxy.page import framed, json_details, table, text
+from byteproxy.page import figure, framed, json_details, table, text
 
 
 def stats_page(figures: Mapping[str, Any]) -> str:
@@ -30,16 +30,23 @@ def stats_page(figures: Mapping[str, Any]) -> str:
             f"<p><code>{text(figures['corpus'])}</code>: {figures['documents']:,} documents with"
             f" {sized(figures['bytes'])} of text, of {figures['records']:,} records that were read. Fingerprint"
             f" <code>{text(figures['fingerprint'][: tables.FINGERPRINT_SHOWN])}</code>.</p></header>",
-            "<section><h2>Documents by length</h2><figure class=wide>"
-            + length_plot(figures["histogram"])
-            + "</figure><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
+            "<section><h2>Documents by length</h2><div class=wide>"
+            + figure("", length_plot(figures["histogram"]), "document lengths", _COLUMNS, _rows(figures["histogram"]))
+            + "</div><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
             " Hover over a bar for its numbers.</p></section>",
             *(_section(shown) for part in parts if (shown := part(figures)).rows),
             listed,
             json_details(figures),
         ),
-        "figure.wide { max-width: 760px; }",
+        ".wide figure { max-width: 760px; }",
     )
+
+
+_COLUMNS = ("from bytes", "to bytes", "documents", "bytes")
+
+
+def _rows(histogram: Sequence[Mapping[str, int]]) -> list[tuple[int, ...]]:
+    return [(one["from"], one["to"], one["documents"], one["bytes"]) for one in histogram]
 
 
 def _section(figures: Figures) -> str:

@@ -87,7 +87,8 @@ SIZE = (
         "MB/s",
         "encode_mb_s",
         _speed,
-        "Text that one core encodes in a second, each text once: of processor time, all threads counted.",
+        "Text that one core encodes in a second, each text once: of processor time, all threads counted. A dash where"
+        " there was too little text.",
     ),
     Column(
         "train",

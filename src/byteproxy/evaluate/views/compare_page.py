@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byteproxy
+from byteproxy.evaluate.run_page import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.scatter import Dot, scatter
-from byteproxy.page import PALETTE, framed, json_details, table, text
+from byteproxy.page import figure, framed, json_details, plural, swatch, table, text, wrapped
+
+_AXES = "bytes per symbol", "distance when 10 % of the characters are deleted"
 
 
 def compare_page(results: Mapping[str, Any]) -> str:
@@ -22,13 +25,14 @@ def compare_page(results: Mapping[str, Any]) -> str:
         "views side by side",
         (
             f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>Views side by side</h1>"
-            f"<p>Measured on {results['held_out_bytes'] / 1e6:.2f} MB of text in {results['held_out_documents']:,}"
-            f" documents of the {text(results['side'])} side of <code>{text(results['corpus'])}</code>: projects that"
+            f"<p>Measured on {sized(results['held_out_bytes'], 'B')} of text in"
+            f" {plural(results['held_out_documents'], 'document')} of the {text(results['side'])} side of"
+            f" <code>{text(results['corpus'])}</code>: projects that"
             " no view was trained on. Documents left out as near-duplicates:"
             f" {results['near_duplicates_dropped']:,}.</p></header>",
-            "<section><h2>Shorter against steadier</h2><figure>"
-            + scatter(dots, "bytes per symbol", "distance when 10 % of the characters are deleted")
-            + "</figure><p class=note>Right: the sequence is shorter. Down: fewer symbols change when the text does."
+            "<section><h2>Shorter against steadier</h2>"
+            + figure("", scatter(dots, *_AXES), "views", ("view", *_AXES), dots)
+            + "<p class=note>Right: the sequence is shorter. Down: fewer symbols change when the text does."
             f" {_raw(results['stability_raw']['random_delete'])}</p></section>",
             f"<section><h2>Size and speed</h2>{_table(results['views'], SIZE)}</section>",
             f"<section><h2>Under edits, and at boundaries</h2>{_table(results['views'], STABILITY)}</section>",
@@ -42,17 +46,12 @@ def compare_page(results: Mapping[str, Any]) -> str:
 def _table(views: Mapping[str, Any], columns: Sequence[Column]) -> str:
     rows = [
         (
-            f'<i class=swatch style="background:var(--arm{number % PALETTE})"></i>{_name(spec)}',
+            f"{swatch(number)}{wrapped(spec)}",
             [column.of(figures) for column in columns],
         )
         for number, (spec, figures) in enumerate(views.items())
     ]
     return table("view", [(column.heading, column.unit) for column in columns], rows)
-
-
-def _name(spec: str) -> str:
-    """A view's name, which may be long, with places where a line may break."""
-    return text(spec).replace(",", ",<wbr>").replace("/", "/<wbr>")
 
 
 def _meaning(column: Column) -> str:

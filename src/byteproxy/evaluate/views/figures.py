@@ -30,6 +30,8 @@ RESYNC_BYTES = 8 << 10
 SPEED_BYTES = 1 << 16
 """Text that is encoded at once to measure the speed: overheads of a call don't show."""
 SPEED_SECONDS = 1.0
+LEAST_SECONDS = 1e-3
+"""Of processor time, below which there is no speed to tell."""
 SPEED_TEXT_BYTES = 16 << 20
 
 
@@ -218,14 +220,17 @@ def crossings(encoded: Sequence[Encoded], texts: Sequence[bytes], aligned: bool)
     }
 
 
-def encode_mb_s(view: View, texts: Sequence[bytes]) -> float:
+def encode_mb_s(view: View, texts: Sequence[bytes]) -> float | None:
     """MB of text that one core encodes in a second, a block of texts at a time, each block once.
 
     A view may remember pieces of text, so text that it has encoded before would flatter it. The first block warms up;
     with no other block there is only that one to measure. The clock is processor time over all threads, so that a view
-    that uses several cores gains nothing by it, and other programs take little away.
+    that uses several cores gains nothing by it, and other programs take little away. None where there is too little
+    text for the clock to tell.
     """
     joined = b"".join(texts)
+    if not joined:
+        return None
     blocks = [joined[at : at + SPEED_BYTES] for at in range(0, len(joined), SPEED_BYTES)]
     view.encode(blocks[0])
     done, begin, spent = 0, time.process_time(), 0.0
@@ -235,7 +240,7 @@ def encode_mb_s(view: View, texts: Sequence[bytes]) -> float:
         spent = time.process_time() - begin
         if spent >= SPEED_SECONDS:
             break
-    return done / spent / 1e6
+    return done / spent / 1e6 if spent >= LEAST_SECONDS else None
 
 
 def _starts(texts: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:

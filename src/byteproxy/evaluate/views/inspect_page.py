@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import byteproxy
 from byteproxy.evaluate.views.symbols_text import Piece, cut, visible
-from byteproxy.page import framed, json_details, text
+from byteproxy.page import framed, json_details, text, wrapped
 from byteproxy.views.base import Encoded, View
 
 COLOURS = 4
@@ -60,8 +60,8 @@ def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes
     return framed(
         name,
         (
-            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>{text(name)}</h1>"
-            f"<p>{len(document):,} bytes as {len(views)} views see them: {places}.</p>"
+            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>{wrapped(name)}</h1>"
+            f"<p>{len(document):,} bytes as {_seen_by(len(views))}: {places}.</p>"
             f"<p class=note>Each colour is a symbol, or several that share the bytes; hover over it for its number."
             " ⏎ is a newline, → a tab, · a blank of a symbol that is blank. \\x and two digits stand for a byte that is"
             " no character, or is a part of one that two symbols share.</p></header>",
@@ -74,6 +74,10 @@ def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes
         ),
         _STYLE,
     )
+
+
+def _seen_by(count: int) -> str:
+    return "1 view sees them" if count == 1 else f"{count} views see them"
 
 
 def _section(number: int, viewed: Viewed, figures: Mapping[str, Any], document: bytes, most_bytes: int) -> str:
@@ -112,7 +116,7 @@ _STYLE = """
 :root { --c0: #cfe6ff; --c1: #ffe2b8; --c2: #cdf0d8; --c3: #f3d6f2; }
 @media (prefers-color-scheme: dark) { :root { --c0: #1d4468; --c1: #5e4312; --c2: #1c5236; --c3: #57305a; } }
 section { margin-top: 2em; content-visibility: auto; contain-intrinsic-height: auto 400px; }
-section summary { font-size: 1.15rem; overflow-wrap: anywhere; }
+section summary { font-size: 1.15rem; overflow-wrap: break-word; }
 .figures { color: var(--muted); font-size: .9rem; margin: .4em 0 .8em; }
 .symbols { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 75vh; line-height: 1.75; }
 .symbols i { font-style: normal; border-radius: 3px; padding: .12em 0; unicode-bidi: isolate;

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from itertools import product
 from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from byteproxy.page import PALETTE
+from byteproxy.page import PALETTE, shape
+from byteproxy.page import text as escaped
 
-WIDTH, HEIGHT = 440.0, 440.0
+WIDTH, HEIGHT = 390.0, 390.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 30.0, 44.0
 _TYPE, _LETTER, _LINE = 12.0, 7.0, 14.0
 _DOT = 4.5
@@ -46,7 +46,7 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
         across = _LEFT + (WIDTH - _LEFT - _RIGHT) * x / x_ticks[-1]
         return across, HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * y / y_ticks[-1]
 
-    parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(f"{y_label} over {x_label}")}"']
+    parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escaped(f"{y_label} over {x_label}")}"']
     parts.append(f' font-size="{_TYPE:g}">')
     for tick in y_ticks:
         left, y = place(0, tick)
@@ -69,8 +69,7 @@ def scatter(dots: Sequence[Dot], x_label: str, y_label: str) -> str:
             parts.append(_line(x, y, min(max(x, box.left), box.right), (box.top + box.bottom) / 2, colour))
         below = sum(math.dist((x, y), other) < _DOT for other in centres[:number])
         radius = max(_DOT - 1.5 * below, 1)  # dots in one place become rings
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="var({colour})"><title>')
-        parts.append(f"{escape(dot.label)}: {dot.x:.3g}, {dot.y:.3g}</title></circle>")
+        parts.append(_mark(number, x, y, radius, f"{dot.label}: {dot.x:.3g}, {dot.y:.3g}"))
         parts.append(_text(box.left, box.bottom - 3, label, colour, "start"))
     return "".join(parts) + "</svg>"
 
@@ -101,9 +100,27 @@ def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
         yield from ((left, middle + sign * away * _LINE * 0.75) for sign, left in product((-1, 1), sides))
 
 
+_MARKS = {
+    "square": "M-.9 -.9H.9V.9H-.9z",
+    "triangle": "M0 -1.1L1.1 .9H-1.1z",
+    "diamond": "M0 -1.2L1.2 0L0 1.2L-1.2 0z",
+}
+"""About 0, of radius 1."""
+
+
+def _mark(number: int, x: float, y: float, radius: float, title: str) -> str:
+    """The mark of a series: a circle, or another shape from the ninth on."""
+    inside, colour = f"<title>{escaped(title)}</title>", f"var(--arm{number % PALETTE})"
+    kind = shape(number)
+    if kind not in _MARKS:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" fill="{colour}">{inside}</circle>'
+    where = f"translate({x:.1f} {y:.1f}) scale({radius:g})"
+    return f'<path d="{_MARKS[kind]}" transform="{where}" fill="{colour}">{inside}</path>'
+
+
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="var({colour})" stroke-width="0.8"/>'
 
 
 def _text(x: float, y: float, words: str, colour: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="var({colour})" text-anchor="{anchor}">{escaped(words)}</text>'

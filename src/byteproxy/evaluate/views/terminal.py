@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from byteproxy.evaluate.run_page import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.inspect_page import Viewed
 from byteproxy.evaluate.views.symbols_text import cut, visible
@@ -17,7 +18,7 @@ BOUNDARY = "│"
 
 def comparison_tables(results: Mapping[str, Any]) -> list[Table]:
     """What `figures.compare` returned, as tables of a row for each view that fit into 80 columns."""
-    title = f"{results['side']}: {results['held_out_bytes'] / 1e6:.2f} MB of {results['corpus']}"
+    title = f"{results['side']}: {sized(results['held_out_bytes'], 'B')} of {results['corpus']}"
     tables = [_figures(results["views"], title, SIZE), _figures(results["views"], "edits and boundaries", STABILITY)]
     neural = {spec: figures for spec, figures in results["views"].items() if "fuzzy" in figures}
     return [*tables, _figures(neural, "neural views", NEURAL)] if neural else tables

@@ -1,8 +1,9 @@
-"""The plots of studies and of the demo: small SVG pictures that take their colours from the page around them.
+"""The plots of runs, studies and the demo: small SVG pictures that take their colours from the page around them.
 
 matplotlib draws with stand-in colours, which then become the page's CSS variables (`--ink`, `--muted`,
 `--grid`, `--arm0`, ...), so one picture reads in light and in dark. Text stays text. Every series is named
-beside its right end, not in a legend. The same input gives the same bytes. About 0.1 s a picture.
+beside its right end, with its colour, dashes and mark, so that many can be told apart; the picture grows with them. The
+same input gives the same bytes. About 0.1 s a picture.
 """
 
 import math
@@ -18,16 +19,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from byteproxy.page import PALETTE, text
+from byteproxy.page import PALETTE, SHAPES, figure, shape, text
 
 SMOOTHING = 0.05  # share of a series' points that one smoothed value is the mean of
 _STAND_INS = {"#0f0f01": "--ink", "#0f0f02": "--muted", "#0f0f03": "--grid"}
 _STAND_INS |= {f"#0e0e0{number}": f"--arm{number}" for number in range(PALETTE)}
 _COLOURS = {variable: colour for colour, variable in _STAND_INS.items()}
-_MARKERS = "os^DvPX*"
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 420.0, 270.0, 36.0, 28.0, 42.0
+_MARKERS = dict(zip(SHAPES, "os^D", strict=True))
+_DASHES: dict[str, Any] = dict(zip(SHAPES, ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2))), strict=True))
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 390.0, 260.0, 36.0, 28.0, 42.0  # letters of 11 px on a telephone
 _TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT = 320.0, 230.0, 44.0
-_LABEL_PX, _LETTER_PX = 12.0, 6.8  # the type size, and a letter's width at it
+_LABEL_PX, _LETTER_PX, _LINE_PX = 12.0, 6.8, 13.5  # the type size, a letter's width at it, and a line's height
+_MOST_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
 _HIDDEN_START = 0.08
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -43,6 +46,7 @@ _STYLE: Any = {
 class Line:
     """One series: finite points, x ascending; `smooth` draws a running mean and the points faintly behind.
 
+    label: stands beside its end; may be empty. colour: the series' number, see `page.swatch`.
     behind: other series, as (x, y), of which this one is the mean; drawn faintly.
     """
 
@@ -101,23 +105,45 @@ def curve_plot(
 
     hidden_start: for this share of its x axis a line that starts steeply may leave the picture at its top.
     """
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         labels = [line.label for line in lines] + [level.label for level in levels]
-        figure, axes = _canvas(_WIDTH, _HEIGHT, _LEFT, max(len(label) for label in labels) * _LETTER_PX + 22)
+        longest = max(len(label) for label in labels)
+        height = max(_HEIGHT, len(labels) * _LINE_PX + _TOP + _BOTTOM)
+        beside = longest * _LETTER_PX + 22 if longest else 12.0
+        picture, axes = _canvas(_WIDTH + max(0.0, beside - _MOST_BESIDE), height, _LEFT, beside)
         drawn = [_draw(axes, line) for line in lines]
         for level in levels:
             axes.axhline(level.y, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
         _limit(axes, drawn, levels, hidden_start)
         _furnish(axes, x_label, y_label)
         _name_ends(axes, lines, drawn, levels)
-        return _inline(_svg(figure), f"{y_label} over {x_label}")
+        return _inline(_svg(picture), f"{y_label} over {x_label}")
+
+
+def curve_figure(
+    caption: str,
+    name: str,
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    x_label: str,
+    y_label: str,
+    hidden_start: float = _HIDDEN_START,
+) -> str:
+    """`curve_plot` in a figure under a caption (HTML), with its points to take away."""
+    rows: list[tuple[object, ...]] = []
+    for line in lines:
+        rows += [(line.label, x, y) for x, y in zip(line.x, line.y, strict=True)]
+        for number, (xs, ys) in enumerate(line.behind, start=1):
+            rows += [(f"{line.label}, seed {number}", x, y) for x, y in zip(xs, ys, strict=True)]
+    rows += [(level.label, "", level.y) for level in levels]
+    svg = curve_plot(name, lines, levels, x_label, y_label, hidden_start)
+    return figure(caption, svg, name, ("series", x_label, y_label), rows)
 
 
 def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str) -> str:
     """An inline `<svg>` as by `curve_plot`, with a log axis, in units of `unit`, and a level at zero."""
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure, axes = _canvas(_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT, 14.0)
+        picture, axes = _canvas(_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT, 14.0)
         colour = _COLOURS[f"--arm{trend.colour % PALETTE}"]
         axes.set_xscale("log")
         axes.axhline(0, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
@@ -133,7 +159,7 @@ def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str)
             trend.y,
             color=colour,
             linestyle="none",
-            marker=_MARKERS[trend.colour % PALETTE],
+            marker=_MARKERS[shape(trend.colour)],
             markersize=5.5,
             markeredgewidth=0,
             alpha=0.75,
@@ -142,18 +168,33 @@ def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str)
         far = [*trend.x, *([trend.beyond[0]] if trend.beyond else [])]
         room = (max(far) / min(far)) ** 0.06 if max(far) > min(far) else 2.0
         axes.set_xlim(min(far) / room, max(far) * room)
-        _furnish(axes, x_label, y_label, _TREND_WIDTH)
+        _furnish(axes, x_label, y_label)
         _mark(axes, far, unit)
-        return _inline(_svg(figure), f"{y_label} over {x_label}")
+        return _inline(_svg(picture), f"{y_label} over {x_label}")
+
+
+def trend_figure(caption: str, name: str, trend: Trend, unit: float, x_label: str, y_label: str, note: str) -> str:
+    """`trend_plot` in a figure, with its points and its line to take away. caption, note: HTML."""
+    rows: list[tuple[object, ...]] = [("measured", x / unit, y, "", "") for x, y in zip(trend.x, trend.y, strict=True)]
+    rows += [("line", x / unit, *rest) for x, *rest in trend.line]
+    columns = ("what", x_label, y_label, "low", "high")
+    return figure(caption, trend_plot(name, trend, unit, x_label, y_label), name, columns, rows, note)
 
 
 def _canvas(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
     """A figure with nothing behind it, all in px; left, right: beside the axes."""
-    figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_axes((left / width, _BOTTOM / height, 1 - (left + right) / width, 1 - (_TOP + _BOTTOM) / height))
-    figure.patch.set_visible(False)
+    picture = Figure(figsize=(width / 72, height / 72))
+    axes = picture.add_axes((left / width, _BOTTOM / height, 1 - (left + right) / width, 1 - (_TOP + _BOTTOM) / height))
+    picture.patch.set_visible(False)
     axes.patch.set_visible(False)
-    return figure, axes
+    return picture, axes
+
+
+def _size(axes: Axes) -> tuple[float, float]:
+    """Width and height of the whole picture in px."""
+    assert isinstance(axes.figure, Figure), "it has no parts"
+    wide, tall = axes.figure.get_size_inches() * 72
+    return float(wide), float(tall)
 
 
 def _mark(axes: Axes, wanted: Sequence[float], unit: float) -> None:
@@ -182,11 +223,11 @@ def _draw(axes: Axes, line: Line) -> tuple[Sequence[float], Sequence[float]]:
         strong,
         color=colour,
         linewidth=1.9,
-        linestyle=(0, (4, 2)) if line.dashed else "-",
-        marker=None if line.smooth and len(line.x) > 1 else _MARKERS[line.colour % PALETTE],
+        linestyle=(0, (4, 2)) if line.dashed else _DASHES[shape(line.colour)],
+        marker=_MARKERS[shape(line.colour)],
         markersize=4.5,
         markeredgewidth=0,
-        markevery=[len(line.x) - 1] if line.behind else None,
+        markevery=[len(line.x) - 1] if line.behind or line.smooth else None,
         zorder=3,
     )
     return line.x, strong
@@ -208,8 +249,8 @@ def _limit(
     axes.set_xlim(0, longest * 1.02 or 1.0)
 
 
-def _furnish(axes: Axes, x_label: str, y_label: str, width: float = _WIDTH) -> None:
-    """Axis labels with units, a quiet grid, no box. width: of the picture."""
+def _furnish(axes: Axes, x_label: str, y_label: str) -> None:
+    """Axis labels with units, a quiet grid, no box."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_COLOURS["--muted"])
@@ -221,8 +262,11 @@ def _furnish(axes: Axes, x_label: str, y_label: str, width: float = _WIDTH) -> N
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(x_label, color=_COLOURS["--ink"], labelpad=5)
-    left = -(axes.get_position().x0 * width - 2) / (axes.get_position().width * width)
-    axes.text(left, 1.06, y_label, transform=axes.transAxes, color=_COLOURS["--ink"])
+    width, height = _size(axes)
+    left = -(axes.get_position().x0 - 2 / width) / axes.get_position().width
+    axes.text(
+        left, 1 + 11 / (axes.get_position().height * height), y_label, transform=axes.transAxes, color=_COLOURS["--ink"]
+    )
 
 
 def _name_ends(
@@ -234,22 +278,33 @@ def _name_ends(
     """Write each series' name right of the picture at the height where it ends, pushed apart where they meet."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
-    ends = [(ys[-1], line.label, f"--arm{line.colour % PALETTE}") for line, (_, ys) in zip(lines, drawn, strict=True)]
-    ends += [(level.y, level.label, "--muted") for level in levels]
-    last = [xs[-1] for xs, _ in drawn] + [right] * len(levels)
+    ends: list[tuple[float, str, str, Any, Any]] = []
+    last = []
+    for line, (xs, ys) in zip(lines, drawn, strict=True):
+        if line.label:
+            kind = shape(line.colour)
+            ends.append((ys[-1], line.label, f"--arm{line.colour % PALETTE}", _DASHES[kind], _MARKERS[kind]))
+            last.append(xs[-1])
+    ends += [(level.y, level.label, "--muted", "-", None) for level in levels]
+    last += [right] * len(levels)
     order = sorted(range(len(ends)), key=lambda at: ends[at][0])
-    box = axes.get_position()
-    heights = spread([(ends[at][0] - low) / (high - low) for at in order], 13.5 / (box.height * _HEIGHT))
-    gap = 14 / (box.width * _WIDTH)
+    box, (wide, tall) = axes.get_position(), _size(axes)
+    heights = spread([(ends[at][0] - low) / (high - low) for at in order], _LINE_PX / (box.height * tall))
+    gap = 15 / (box.width * wide)
     for at, height in zip(order, heights, strict=True):
-        y, label, variable = ends[at]
+        y, label, variable, dashes, marker = ends[at]
         start = (last[at] / right, (y - low) / (high - low))
         axes.plot(
-            (start[0], 1.0, 1 + gap * 0.75),
+            (start[0], 1.0, 1 + gap * 0.6),
             (start[1], start[1], height),
             transform=axes.transAxes,
             color=_COLOURS[variable],
             linewidth=0.8,
+            linestyle=dashes,
+            marker=marker,
+            markersize=4,
+            markeredgewidth=0,
+            markevery=[2],
             alpha=0.6,
             clip_on=False,
             zorder=1,
@@ -269,10 +324,12 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return heights
 
 
-def _svg(figure: Figure) -> str:
+def _svg(picture: Figure) -> str:
     out = StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(out, format="svg", metadata=nothing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
+        picture.savefig(out, format="svg", metadata=nothing)
     return out.getvalue()
 
 

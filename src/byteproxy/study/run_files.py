@@ -1,0 +1,91 @@
+"""The files that a run of a study leaves in its folder, each bound to what it was made with.
+
+begun.json     the configuration and corpus that the folder was begun with
+result.json    figures, configuration and curve of a run that is done
+scores-*.json  of a final run, bits of each held-out document, a file for each side
+viewer.json    of some final runs, bits of each byte of the excerpts
+failed.json    why the run failed the last time
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from byteproxy.evaluate.held_out import RULE
+from byteproxy.generate.score import Scored
+from byteproxy.store.store import Store
+from byteproxy.study.recipe import Scoring
+from byteproxy.study.sealed import known, write_sealed
+
+if TYPE_CHECKING:
+    from byteproxy.study.queue import Job
+
+HeldOut = Literal["validation", "test"]
+BEGUN, RESULT, VIEWER, FAILED = "begun.json", "result.json", "viewer.json", "failed.json"
+
+
+def scores_file(side: HeldOut) -> str:
+    """The name of a side's scores."""
+    return f"scores-{side}.json"
+
+
+def write_scores(job: "Job", store: Store, side: HeldOut, scored: Scored) -> None:
+    """Leave what each document of a side costs a run."""
+    values = {
+        "made_with": _scored_with(job, store, side),
+        "bpb": scored.bpb,
+        "bits": scored.bits.tolist(),
+        "bytes": scored.bytes.tolist(),
+    }
+    write_sealed(job.folder / scores_file(side), values)
+
+
+def scores(job: "Job", store: Store, side: HeldOut) -> Scored | None:
+    """What a run's documents cost it; None where that isn't known of this very run and text."""
+    found = known(job.folder / scores_file(side))
+    if found is None or found["made_with"] != _scored_with(job, store, side):
+        return None
+    return Scored(np.array(found["bits"]), np.array(found["bytes"], np.int64))
+
+
+def _scored_with(job: "Job", store: Store, side: HeldOut) -> str:
+    """A hash of a run and of the text that it is scored on."""
+    most = getattr(job.scoring, f"{side}_bytes")
+    what = [job.made_with, begun(job), store.manifest.fingerprint_for(()), most, job.scoring.document_bytes]
+    return _hash([*what, job.scoring.stride, RULE])
+
+
+def begun(job: "Job") -> dict[str, Any] | None:
+    """What a run's folder was begun with; None where that isn't known."""
+    return known(job.folder / BEGUN)
+
+
+def write_viewed(job: "Job", store: Store, bits: dict[str, list[float]]) -> None:
+    """Leave bits of bytes for the viewer, by document."""
+    write_sealed(job.folder / VIEWER, {"made_with": _viewer_key(store, job.scoring), "bits": bits})
+
+
+def viewed(job: "Job", store: Store) -> dict[str, list[float]] | None:
+    """What a run left for the viewer; None if nothing, or of other excerpts."""
+    found = known(job.folder / VIEWER)
+    if found is None or found["made_with"] != _viewer_key(store, job.scoring):
+        return None
+    bits: dict[str, list[float]] = found["bits"]
+    return bits
+
+
+def _viewer_key(store: Store, scoring: Scoring) -> str:
+    """What decides the excerpts."""
+    return f"{store.manifest.fingerprint_for(())} {scoring.viewer_documents} {scoring.viewer_bytes}"
+
+
+def note_failure(folder: Path, why: str) -> None:
+    """Leave why a run failed."""
+    write_sealed(folder / FAILED, {"why": why})
+
+
+def _hash(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]

@@ -1,0 +1,74 @@
+"""JSON files that carry a checksum of what they say, so that a damaged one is noticed and never read as figures.
+
+The checksum is of the values and not of their spelling: whoever formats a file by hand changes nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+
+_CHECKSUM = "checksum"
+
+
+class DamagedError(InputError):
+    """A file doesn't say what was written to it."""
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Write an object that JSON can hold, with its checksum; whole or not at all."""
+    write_aside(path, json.dumps(sealed(values), indent=1).encode())
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """The object in a file, without its checksum; None where there is no file.
+
+    Raises DamagedError where the file doesn't agree with its checksum, InputError where it can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}): make it readable, or remove it") from error
+    return opened(content, str(path))
+
+
+def known(path: Path) -> dict[str, Any] | None:
+    """As `read_sealed`, but None for a damaged file as well: to whoever asks, what it said is not known."""
+    try:
+        return read_sealed(path)
+    except DamagedError:
+        return None
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values with their checksum before them."""
+    return {_CHECKSUM: _checksum(values), **values}
+
+
+def opened(content: bytes | str, where: str) -> dict[str, Any]:
+    """The values of a sealed object in JSON. where: names it in the error.
+
+    Raises DamagedError where they don't agree with the checksum.
+    """
+    try:
+        values = json.loads(content)
+        told = values.pop(_CHECKSUM)
+        agrees = told == _checksum(values)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        agrees = False
+    if not agrees:
+        raise DamagedError(f"{where} is damaged, or of an earlier version")
+    found: dict[str, Any] = values
+    return found
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Of the values as JSON gives them back, whatever the order of their names."""
+    plain = json.dumps(json.loads(json.dumps(values)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).hexdigest()

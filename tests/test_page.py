@@ -1,0 +1,191 @@
+"""What all pages share: nothing that others wrote becomes markup, letters can be read, plots can be taken away."""
+
+import base64
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.demo.test_report import results as demo_results
+from tests.study.fabricated import results as study_results
+
+from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import Split
+from byteproxy.demo.report import report_page
+from byteproxy.evaluate.corpus.figures import corpus_figures
+from byteproxy.evaluate.corpus.stats_page import stats_page
+from byteproxy.evaluate.plots import Line, curve_figure
+from byteproxy.evaluate.views.compare_page import compare_page
+from byteproxy.evaluate.views.figures import figures
+from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
+from byteproxy.page import LEAST_PX, PALETTE, SHAPES, TYPE_PX, as_csv, figure, swatch, wrapped
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
+from byteproxy.study.page import study_page
+from byteproxy.study.pieces import distinct
+from byteproxy.views.raw import RawView
+
+EVIL = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m\x07\u202e"
+TEXT = EVIL.encode() + b"\xff\xfe\x00 " * 3
+
+
+def hostile(value):
+    """The same nested values with all names and words replaced, but for those that mean something to the page."""
+    kept = {"final", "trial", "test", "validation", "raw", "view", "bytes", "proxy", "control", "tokenizer", "flops"}
+    if isinstance(value, dict):
+        return {key: hostile(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [hostile(inner) for inner in value]
+    return f"{EVIL}{value}" if isinstance(value, str) and value not in kept else value
+
+
+def evil_study():
+    found = hostile(study_results())
+    evil = {name: f"{EVIL}{name}" for name in found["arms"]}
+    found["arms"] = {evil[name]: arm for name, arm in found["arms"].items()}
+    for part in ("runs", "differences", "fits", "cells", "trials"):
+        for one in found[part]:
+            one["arm"] = evil[one["arm"].removeprefix(EVIL)]
+            if "against" in one:
+                one["against"] = evil[one["against"].removeprefix(EVIL)]
+    for shown in found["viewer"]:
+        shown["bits"] = {evil[name]: bits for name, bits in shown["bits"].items()}
+        shown["cuts"] = {f"{EVIL}{name}": cuts for name, cuts in shown["cuts"].items()}
+    return study_page(found)
+
+
+def evil_demo():
+    found = hostile(demo_results())
+    found["arms"] = {f"{EVIL}{name}": arm for name, arm in found["arms"].items()}
+    return report_page(found)
+
+
+def evil_compare():
+    one = figures(RawView(), [TEXT * 20])
+    views = {f"{EVIL}{number}": {**one, "name": EVIL} for number in range(10)}
+    stability = {"random_delete": 0.1}
+    about = {"corpus": EVIL, "side": "test", "held_out_bytes": 1, "held_out_documents": 1, "near_duplicates_dropped": 0}
+    return compare_page({**about, "views": views, "stability_raw": stability})
+
+
+def evil_corpus(folder):
+    documents = [Document(f"{EVIL}{n}", TEXT + b"%d" % n, EVIL, f"{EVIL}{n}", EVIL) for n in range(20)]
+    prepare_documents(documents, folder / "c", Split(0.2, 0.2))
+    return stats_page(hostile(corpus_figures(Store.open(folder / "c"))))
+
+
+def evil_inspect():
+    view = RawView()
+    return inspect_page(EVIL, TEXT, [Viewed(EVIL, view, view.encode(TEXT))], 1000)
+
+
+PAGES = {
+    "study": lambda _: evil_study(),
+    "demo": lambda _: evil_demo(),
+    "compare": lambda _: evil_compare(),
+    "inspect": lambda _: evil_inspect(),
+    "corpus": evil_corpus,
+}
+
+
+class Page(HTMLParser):
+    """Its elements, the attributes of each, and the files that it holds."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.files = [], {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.elements.append((tag, values))
+        if "download" in values:
+            self.files.setdefault(values["download"], []).append(base64.b64decode(values["href"].partition(",")[2]))
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, tmp_path_factory):
+    return PAGES[request.param](tmp_path_factory.mktemp("page"))
+
+
+def test_what_others_wrote_stays_text(page):
+    read = Page(page)
+    assert not {tag for tag, _ in read.elements} & {"script", "img", "iframe", "object", "form", "foreignobject"}
+    assert not [name for _, values in read.elements for name in values if name.startswith("on")]
+    assert [tag for tag, _ in read.elements].count("style") == 1
+    for _, values in read.elements:
+        for name in ("href", "src"):
+            assert str(values.get(name, "#")).startswith(("#", "data:"))
+    assert "\x1b" not in page
+    assert "\x07" not in page
+    assert "\u202e" not in page
+
+
+def test_every_picture_can_be_taken_away_from_the_page_alone(page):
+    read = Page(page)
+    pictures = [values for tag, values in read.elements if tag == "svg"]
+    svgs = [file for name, held in read.files.items() if name.endswith(".svg") for file in held]
+    tables = [file for name, held in read.files.items() if name.endswith(".csv") for file in held]
+    assert len(svgs) == len(tables) >= len(pictures)
+    for svg in svgs:
+        root = ElementTree.fromstring(svg)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert b"var(--" not in svg
+        assert {node.tag.rpartition("}")[2] for node in root.iter()} <= {
+            *("svg", "g", "defs", "path", "clipPath", "rect", "use", "text", "line", "circle", "title", "tspan"),
+        }
+    for table in tables:
+        heads, *rows = csv.reader(io.StringIO(table.decode()))
+        assert rows
+        assert {len(row) for row in rows} == {len(heads)}
+
+
+def test_letters_of_pictures_are_never_too_small(page):
+    """A picture that is as wide as its view box has letters of 12 px, so its least width says their least size."""
+    for tag, values in Page(page).elements:
+        if tag == "svg":
+            width = float(values["viewbox"].split()[2])
+            least = float(re.search(r"min-width:(\d+)px", values["style"])[1])
+            assert TYPE_PX * least / width >= LEAST_PX
+
+
+def test_thirty_series_have_thirty_marks():
+    assert len({swatch(series) for series in range(PALETTE * len(SHAPES))}) == PALETTE * len(SHAPES)
+    lines = [Line(f"arm {n}", n, [1, 2, 3], [3.0, 2.0, 1.0 + n / 50]) for n in range(25)]
+    picture = curve_figure("", "many", lines, [], "x", "y")
+    drawn = re.findall(r"stroke-dasharray: ([^;\"]*)", picture)
+    assert len(set(drawn)) == 2 * 3, "dashed in three ways beside the solid ones, the lines to the names too"
+    labels = {n: float(re.search(rf'y="([\d.]+)"[^>]*>arm {n}<', picture)[1]) for n in range(25)}
+    heights = sorted(labels.values())
+    assert min(np.diff(heights)) >= TYPE_PX, "no name lies on another"
+    height = float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', picture)[1])
+    assert min(heights) > 0
+    assert max(heights) < height
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=40), max_size=9))
+def test_shortened_names_stay_different(names):
+    found = distinct(names)
+    assert len(set(found.values())) == len(found) == len(set(names))
+    if len({name[:13] for name in names}) == len(set(names)):
+        assert all(len(name) <= 14 for name in found.values())
+
+
+@given(st.text(max_size=30))
+def test_a_name_with_places_to_break_says_the_same(name):
+    shown = wrapped(name)
+    assert "<" not in shown.replace("<wbr>", "")
+    assert wrapped("bpe_proxy-4096:a/b") == "bpe_<wbr>proxy-<wbr>4096:<wbr>a/<wbr>b"
+
+
+def test_csv_holds_no_formulas():
+    assert as_csv(("a", "b"), [("=1+1", -1.5), ("x,y", 2)]) == 'a,b\n\'=1+1,-1.5\n"x,y",2\n'
+
+
+def test_a_file_is_named_by_letters_and_digits():
+    assert 'download="a-b.svg"' in figure("", "<svg></svg>", 'a"/../b', ("x",), [])
