@@ -68,8 +68,10 @@ def test_a_pickle_in_a_tensors_place_is_not_run(saved, tmp_path):
     metadata.storage_data[type(index)("model.weight")] = place
     metadata.state_dict_metadata["model.weight"] = BytesStorageMetadata()
     file = folder / place.relative_path
-    torch.save(Bad(tmp_path / "made"), file)
-    place.offset, place.length = 0, file.stat().st_size
+    place.offset = file.stat().st_size
+    with file.open("ab") as opened:
+        torch.save(Bad(tmp_path / "made"), opened)
+    place.length = file.stat().st_size - place.offset
     rewritten(folder, metadata)
     with pytest.raises(InputError, match=r"no tensor model\.weight"):
         checkpoint.load(folder, model, [])
