@@ -6,11 +6,11 @@ device or pipe that never ends, no link to somewhere else. What goes into memory
 """
 
 import errno
+import io
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from byteproxy.errors import InputError
 
@@ -64,7 +64,7 @@ def inside(folder: Path, name: object, said_by: Path) -> Path:
     return Path(folder) / name
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file that a person named, to be read; OSError where it is a device, a pipe or a folder."""
     _ensure_regular(os.stat(path), path)  # first, as opening alone may hang, or rewind a tape
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -76,10 +76,10 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
-def open_inside(path: Path) -> BinaryIO:
+def open_inside(path: Path) -> io.BufferedReader:
     """As `open_regular`, for a file that was not named by a person: OSError also where it is a link out of its folder.
 
-    In a snapshot of Hugging Face's cache each file is a link to the folder of blobs beside the snapshots, which is meant.
+    In a snapshot of Hugging Face's cache each file is a link to the folder of blobs beside the snapshots: these may.
     """
     folder, target = Path(path).parent.resolve(), Path(path).resolve()
     home = folder.parent.parent if folder.parent.name == "snapshots" else folder

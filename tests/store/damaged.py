@@ -23,7 +23,7 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.store import table
-from byteproxy.store.format import FileInfo, Manifest, file_info, read_manifest, write_batch, write_manifest
+from byteproxy.store.format import FileInfo, Manifest, file_info, read_manifest, write_manifest
 from byteproxy.store.store import Store
 from byteproxy.store.verified import identity, sealed
 
@@ -77,7 +77,9 @@ def agree(folder: Path, path: Path) -> None:
 
 
 def any_file(folder: Path, random: Random) -> str:
-    return flip(random.choice([path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]), random)
+    return flip(
+        random.choice([path for path in sorted(folder.rglob("*")) if path.is_file() and path.stat().st_size]), random
+    )
 
 
 def agreed_bit(folder: Path, random: Random) -> str:
@@ -88,36 +90,21 @@ def agreed_bit(folder: Path, random: Random) -> str:
 
 
 def agreed_number(folder: Path, random: Random) -> str:
-    """A number of a column, or of its offsets, in a file that is written anew around it."""
+    """A number of a column, or of its offsets."""
     path = random.choice(sorted(folder.glob("shard-*.arrow")))
-    with pa.ipc.open_file(path.read_bytes()) as reader:
+    content = bytearray(path.read_bytes())
+    whole = pa.py_buffer(content)
+    with pa.ipc.open_file(whole) as reader:
         batch = reader.get_batch(0)
     column = random.randrange(batch.num_columns)
-    buffers = [None if one is None else bytearray(one.to_pybytes()) for one in _buffers(batch.column(column))]
-    number = random.choice([place for place, one in enumerate(buffers) if one])
+    number, buffer = random.choice([pair for pair in enumerate(batch.column(column).buffers()) if pair[1]])
     kind = np.dtype(random.choice(["int64", "int32", "uint16", "uint8"]))
-    changed = np.frombuffer(buffers[number], kind, len(buffers[number]) // kind.itemsize).copy()
-    place, value = random.randrange(len(changed)), random.choice(EXTREMES)
-    changed[place] = np.array(value).astype(kind)
-    buffers[number][: changed.nbytes] = changed.tobytes()
-    columns = list(batch.columns)
-    columns[column] = _array(columns[column], [None if one is None else pa.py_buffer(bytes(one)) for one in buffers])
-    path.unlink()
-    with path.open("wb") as file:
-        write_batch(file, pa.RecordBatch.from_arrays(columns, schema=batch.schema))
+    place, value = random.randrange(max(1, buffer.size // kind.itemsize)), random.choice(EXTREMES)
+    at = buffer.address - whole.address + place * kind.itemsize
+    content[at : at + kind.itemsize] = np.array(value).astype(kind).tobytes()
+    path.write_bytes(content)
     agree(folder, path)
     return f"{value} as {kind} at {place} of buffer {number} of {batch.schema.names[column]} in {path.name}"
-
-
-def _buffers(array: pa.Array) -> list[pa.Buffer | None]:
-    return list(array.buffers())
-
-
-def _array(array: pa.Array, buffers: list[pa.Buffer | None]) -> pa.Array:
-    if not pa.types.is_large_list(array.type):
-        return pa.Array.from_buffers(array.type, len(array), buffers)
-    values = pa.Array.from_buffers(array.type.value_type, len(array.values), buffers[2:])
-    return pa.Array.from_buffers(array.type, len(array), buffers[:2], children=[values])
 
 
 def manifest_number(folder: Path, random: Random) -> str:

@@ -19,7 +19,6 @@ from byteproxy.store.store import Store
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 from byteproxy.vocab import Vocab
 
-
 LOOK_SECONDS = 1.0
 """Between two looks at whether a shard was cut: a look costs some microseconds, on a network some hundred."""
 

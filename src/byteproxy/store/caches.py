@@ -1,4 +1,4 @@
-"""The caches in a corpus's folder, all of which may be deleted: tables of passages, entropies, notes of what is verified.
+"""The caches in a corpus's folder, all of which may be deleted: tables of passages, entropies, what was verified.
 
 Each carries a checksum over all that it holds, which whoever uses it compares, and makes it again where that is wrong.
 Here all of them are read, for `corpus verify`.

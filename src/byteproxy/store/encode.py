@@ -1,9 +1,9 @@
 """Adding a view to a corpus: every document's symbols and spans in a file beside each shard, and the view's own file.
 
 It can be run again at any time: whatever is finished and still what it should be is kept, and the files come out the
-same bytes as in one undisturbed run. The hash of each file is noted once it is synced, so that what a killed run left is
-compared with it before it becomes part of the corpus. Memory: symbols, spans and anchors of one shard, twice, and what
-the view takes.
+same bytes as in one undisturbed run. The hash of each file is noted once it is synced, so that what a killed run left
+is compared with it before it becomes part of the corpus. Memory: symbols, spans and anchors of one shard, twice, and
+what the view takes.
 """
 
 import json
@@ -186,8 +186,6 @@ class _Finished:
     def forget(self) -> None:
         """The manifest has them all now."""
         self._path.unlink(missing_ok=True)
-
-
 
 
 def _view_metadata(view: View, shard: ShardInfo) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """What the files of a corpus have to be before anything follows the numbers in them.
 
-A hash says that a file is what its manifest says, and not that either is what a preparation would have written. Compiled
-code takes offsets, spans and anchors as they are: one beyond its buffer is read or written there. So each file passes
-here once, when it is first mapped, and what is noted as verified (`verified.py`) has passed too. All of it is vectorised:
-a read of every symbol and two of every span, some 2 GB/s; texts are not read, as any bytes are a text.
+A hash says that a file is what its manifest says, and not that either is what a preparation would have written.
+Compiled code takes offsets, spans and anchors as they are: one beyond its buffer is read or written there. So each file
+passes here once, when it is first mapped, and what is noted as verified (`verified.py`) has passed too. All of it is
+vectorised: a read of every symbol and two of every span; texts are not read, as any bytes are a text.
 
 Offsets of lists and strings lie in their buffers already: `format.mapped_batch` has Arrow look at all of them.
 """

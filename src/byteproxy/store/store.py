@@ -107,9 +107,9 @@ class Store:
                 now = os.stat(self.path / file.name)
             except OSError:
                 continue
-            if known is not None and (now.st_dev, now.st_ino) == (known.st_dev, known.st_ino):
-                if now.st_size < known.st_size:
-                    raise InputError(f"{self.path / file.name} was cut to {now.st_size:,} bytes while in use: {REPAIR}")
+            same = known is not None and (now.st_dev, now.st_ino) == (known.st_dev, known.st_ino)
+            if known is not None and same and now.st_size < known.st_size:
+                raise InputError(f"{self.path / file.name} was cut to {now.st_size:,} bytes while in use: {REPAIR}")
 
     def view(self, name: str) -> View:
         """The view of that name, out of the corpus itself.
@@ -148,6 +148,14 @@ class Store:
             for row in range(batch.num_rows):
                 identifier, source, project, language = (column[row].as_py() for column in names)
                 yield Document(identifier, self.text(shard, row), source, project, language)
+
+    def names(self, shard: int) -> pa.RecordBatch:
+        """The columns id, source, project and language of a shard's documents."""
+        return self._shard(shard).select(["id", "source", "project", "language"])
+
+    def text_lengths(self, shard: int) -> np.ndarray:
+        """The bytes of each document of a shard, int64 [documents], without reading any text."""
+        return np.diff(self._text_offsets(shard))
 
     def text(self, shard: int, row: int) -> bytes:
         """The text of one document; a copy."""
@@ -255,7 +263,9 @@ class Store:
         key = view_name, shard
         if key not in self._views:
             info, offsets = self.manifest.view(view_name), self._text_offsets(shard)
-            self._views[key] = self._map(self._of_view(info.name, shard), lambda batch: check_view(batch, info, offsets))
+            self._views[key] = self._map(
+                self._of_view(info.name, shard), lambda batch: check_view(batch, info, offsets)
+            )
         return self._views[key]
 
     def _map(self, one: Checked, check: Callable[[pa.RecordBatch], None]) -> pa.RecordBatch:

@@ -2,8 +2,8 @@
 
 What was found right is noted in the folder with each file's size, device, inode and times. Whoever writes to a file
 changes its time of change, which no program can set: so a file whose time of writing was put back is read again. What
-goes unnoticed until all is verified again (`corpus verify` always reads everything): a disk that rots by itself, a clock
-that was put back to the nanosecond, and somebody who writes notes that fit. The notes carry a checksum of their own.
+goes unnoticed until all is verified again (`corpus verify` always reads everything): a disk that rots by itself, a
+clock that was put back to the nanosecond, and somebody who writes notes that fit. The notes have a checksum themselves.
 Verifying costs a pass over every file, comparing with the notes a look at each file's entry in its folder.
 """
 

@@ -83,7 +83,7 @@ def _ensure_there(path: Path, metadata: Metadata) -> None:
         if name not in sizes:
             with open_inside(inside(path.parent, name, path)) as file:
                 sizes[name] = file.seek(0, io.SEEK_END)
-        if not (0 <= place.offset and 0 <= place.length and place.offset + place.length <= sizes[name]):
+        if place.offset < 0 or not 0 <= place.length <= sizes[name] - place.offset:
             raise pickle.UnpicklingError(f"its .metadata says that {name} is longer than it is")
     stored = 0
     for key, kind in metadata.state_dict_metadata.items():
@@ -113,10 +113,10 @@ class _Sketch:
             self.depth = max(self.depth, 1 + other.depth)
 
 
-_ATOMS = frozenset(
-    "NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT SHORT_BINUNICODE BINUNICODE SHORT_BINBYTES BINBYTES "
-    "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE GLOBAL".split()
-)
+_ATOMS = {
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "GLOBAL"),
+    *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"),
+}
 _TAKES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "NEWOBJ": 2, "REDUCE": 2, "STACK_GLOBAL": 2}
 _INTO = {"APPEND": 1, "BUILD": 1, "SETITEM": 2}
 
@@ -162,12 +162,12 @@ def _ensure_modest(content: bytes) -> None:
                 into.take(own)
                 stack.append(into)
             elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
-                place = len(memo) if name == "MEMOIZE" else int(argument)
+                place = len(memo) if name == "MEMOIZE" else int(str(argument))
                 if place > len(memo):
                     raise pickle.UnpicklingError("its .metadata is damaged")
                 (memo[place],) = stack[-1:]
             elif name in ("BINGET", "LONG_BINGET"):
-                found = memo[int(argument)]
+                found = memo[int(str(argument))]
                 if found.size > _MOST_SHARED:
                     raise pickle.UnpicklingError("its .metadata holds large things twice")
                 stack.append(found)

@@ -79,7 +79,7 @@ class Tree(NamedTuple):
         for name, column in columns.items():
             if column.dtype != kinds[name] or column.shape != (size,):
                 raise ValueError(f"its {name} is {column.dtype} {list(column.shape)}")
-        if not 256 <= size or (self.parent[:256] != -1).any() or (self.byte[:256] != np.arange(256)).any():
+        if size < 256 or (self.parent[:256] != -1).any() or (self.byte[:256] != np.arange(256)).any():
             raise ValueError("its strings do not begin with the single bytes")
         parent, later = self.parent[256:], np.arange(256, size)
         if ((parent < 0) | (parent >= later)).any():
