@@ -1,7 +1,7 @@
-"""A corpus that was damaged somewhere gives the same documents and rows, or one clear error; never others, never a crash.
+"""A corpus that was damaged somewhere gives the same documents and rows, or one clear error; no others, and no crash.
 
-Also where whoever changed a number let all checksums fit: compiled code must not follow it. Each kind of damage is tried
-many times in a process of its own, so that one that dies of it fails its test and nothing else.
+Also where whoever changed a number let all checksums fit: compiled code must not follow it. Each kind of damage is
+tried many times in a process of its own, so that one that dies of it fails its test and nothing else.
 """
 
 import os

@@ -104,15 +104,22 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
         failure = error
     if any_rank(failure is not None):
         why = "by another process" if failure is None else _cause(failure)
-        raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before"
-        ) from failure
+        raise _unreadable(checkpoint, why) from failure
     return state
 
 
 def is_gone(checkpoint: Path) -> bool:
     """Whether a checkpoint that was there is no more, as a trainer removes those that are older than it keeps."""
     return not (checkpoint / _STATE).exists()
+
+
+def said(checkpoint: Path) -> dict[str, Any]:
+    """The state that a checkpoint has beside its tensors; InputError where it is damaged."""
+    try:
+        _ensure_unaltered(checkpoint, _STATE)
+        return dict(read_json(checkpoint / _STATE))
+    except Exception as error:
+        raise _unreadable(checkpoint, _cause(error)) from error
 
 
 def rows(checkpoint: Path, name: str) -> int:
@@ -124,9 +131,11 @@ def rows(checkpoint: Path, name: str) -> int:
             raise ValueError(f"its {name} is no tensor")
         return int(kind.size[0])
     except Exception as error:
-        raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
-        ) from error
+        raise _unreadable(checkpoint, _cause(error)) from error
+
+
+def _unreadable(checkpoint: Path, why: str) -> InputError:
+    return InputError(f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before")
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:

@@ -71,10 +71,10 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
     """
 
     def read(config: TrainConfig, found: Path) -> SavedRun:
+        ensure_agreement(folder, config, checkpoint.said(found))  # before a model of that shape is made
         rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
         model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
         state = checkpoint.load(found, model, [])
-        ensure_agreement(folder, config, state)
         return SavedRun(folder, config, model.eval(), state)
 
     return of_newest(folder, read)
