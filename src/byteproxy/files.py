@@ -81,7 +81,7 @@ def open_inside(path: Path) -> io.BufferedReader:
 
     In a snapshot of Hugging Face's cache each file is a link to the folder of blobs beside the snapshots: these may.
     """
-    folder, target = Path(path).parent.resolve(), Path(path).resolve()
+    folder, target = (Path(os.path.realpath(one)) for one in (Path(path).parent, path))
     home = folder.parent.parent if folder.parent.name == "snapshots" else folder
     if not target.is_relative_to(home):
         raise OSError(errno.EPERM, "it is a link out of its folder", str(path))

@@ -105,7 +105,7 @@ class _Sketch:
 
     def take(self, others: list["_Sketch"]) -> None:
         """Hold some others; only what nothing holds yet may grow, so that sizes are final where they are counted."""
-        if self.held:
+        if self.held or self in others:
             raise pickle.UnpicklingError("its .metadata holds itself")
         for other in others:
             other.held = True
