@@ -35,8 +35,18 @@ def toml_of(path: Path) -> dict[str, Any]:
 
 
 def to_toml(config: Any) -> str:
-    """A dataclass as TOML; fields that are None are left out, as TOML has no such value."""
-    return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+    """A dataclass as TOML; fields that are None are left out, as TOML has no such value.
+
+    Raises InputError for text, such as the name of a folder, that is not UTF-8, as TOML can't hold it.
+    """
+    text = tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
+        reason = f"{line!a} is not UTF-8, which a configuration has to be: rename what it names"
+        raise InputError(reason) from error
+    return text
 
 
 def _without_none(value: Any) -> Any:

@@ -113,7 +113,7 @@ def verify(corpus: Corpus, json: Json = False) -> None:
         "fingerprint": manifest.fingerprint,
     }
     views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
-    caches = f" So are {len(kept):,} files of caches with {sized(results['cache_bytes'])}." if kept else ""
+    caches = f" Sound as well: {len(kept):,} files of caches, {sized(results['cache_bytes'])}." if kept else ""
     console(json).print(
         f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
         f"{len(manifest.shards):,} shards{views}.{caches}\nFingerprint: {manifest.fingerprint}",
