@@ -91,8 +91,10 @@ class ShardEntropies:
         if path.exists():
             try:
                 bits, said = check_part(path)
-                if about.items() <= said.items() and len(bits) == size:
-                    return bits
+                if about.items() <= said.items():
+                    if len(bits) == size:
+                        return bits
+                    remark(f"{path} has {len(bits):,} entropies for {size:,} bytes of text; it is made again")
             except InputError as error:
                 remark(f"{error}; it is made again")
         documents = [self._texts[row].as_py() for row in range(first, last)]

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
+from byteproxy.files import open_inside
 from byteproxy.progress import Progress, silent
 from byteproxy.store import caches
 from byteproxy.store.format import Manifest, mapped_batch, read_manifest
@@ -118,7 +119,7 @@ class Store:
         """
         entry = self.manifest.view(name)
         if entry.artefact is not None:
-            view = registry.load(self.path / entry.artefact.name)
+            view = registry.load(self._own(entry.artefact.name))
         elif entry.spec and not registry.is_artefact(entry.spec) and not registry.kind(_kind_of(entry.spec)).trained:
             view = registry.build(entry.spec, lambda: ()).view
         else:
@@ -230,6 +231,15 @@ class Store:
         """The source of each document of a shard, as a number in the manifest's order: int64 [documents]."""
         names = pa.array(list(self.manifest.sources), pa.string())
         return pc.index_in(self._shard(shard).column("source"), names).to_numpy().astype(np.int64)
+
+    def _own(self, name: str) -> Path:
+        """The path of one of the corpus's files; InputError where it can't be opened, or is a link to elsewhere."""
+        path = self.path / name
+        try:
+            open_inside(path).close()
+        except OSError as error:
+            raise InputError(f"{path} can't be read ({error.strerror}): {REPAIR}") from error
+        return path
 
     def _anchors(self, view_name: str, shard: int) -> Anchors:
         batch = self._view(view_name, shard)
