@@ -234,7 +234,7 @@ def _mapped(path: Path, views: int) -> tuple[np.ndarray, os.stat_result]:
         found = os.fstat(file.fileno())
         if found.st_size == 0:
             return np.empty((0, columns), np.int64), found
-        return np.memmap(file, np.int64, "r").reshape(-1, columns), found
+        return np.asarray(np.memmap(file, np.int64, "r")).reshape(-1, columns), found  # its own class indexes slowly
 
 
 class _Making:
