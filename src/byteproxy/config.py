@@ -1,7 +1,6 @@
 """Frozen dataclasses from TOML and back; a wrong key or type is refused with the field's name."""
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +8,7 @@ import dacite
 import tomli_w
 
 from byteproxy.errors import InputError
+from byteproxy.parsing import read_toml
 
 T = TypeVar("T")
 
@@ -18,18 +18,35 @@ def from_toml(path: Path, kind: type[T]) -> T:
 
     Raises InputError naming the file and, where one is wrong, the field.
     """
+    values = toml_of(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    except (dacite.DaciteError, InputError) as error:
+    except (dacite.DaciteError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
 
+def toml_of(path: Path) -> dict[str, Any]:
+    """What a TOML file says, as `parsing` reads it; InputError naming the file where it can't be read."""
+    try:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot read {path}: {reason}") from error
+
+
 def to_toml(config: Any) -> str:
-    """A dataclass as TOML; fields that are None are left out, as TOML has no such value."""
-    return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+    """A dataclass as TOML; fields that are None are left out, as TOML has no such value.
+
+    Raises InputError for text, such as the name of a folder, that is not UTF-8, as TOML can't hold it.
+    """
+    text = tomli_w.dumps(_without_none(dataclasses.asdict(config)))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
+        reason = f"{line!a} is not UTF-8, which a configuration has to be: rename what it names"
+        raise InputError(reason) from error
+    return text
 
 
 def _without_none(value: Any) -> Any:

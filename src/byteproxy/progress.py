@@ -1,5 +1,9 @@
-"""How long work reports how far it is: one callable, called now and then, that decides by itself what to show."""
+"""How long work reports how far it is: one callable, called now and then, that decides by itself what to show.
 
+And how it remarks on something: a line.
+"""
+
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeAlias
@@ -26,3 +30,8 @@ Stage: TypeAlias = Callable[[str, str], AbstractContextManager[Progress]]
 def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
     """A stage that shows nothing."""
     return nullcontext(silent)
+
+
+def remark(line: str) -> None:
+    """Tell people what happened that they need not act on, such as a cache that was made again: a line on stderr."""
+    print(f"note: {line}", file=sys.stderr, flush=True)

@@ -207,6 +207,29 @@ def test_verify_names_the_file_that_was_altered(byteproxy, store, name):
     assert f"c/{name} " in refusal(byteproxy("corpus", "verify", "c"))
 
 
+def test_verify_reads_caches_too(byteproxy, store):
+    """Tables of passages and notes of what was verified: any flipped byte in them is found, and named as what it is."""
+    store.table("train", ("words",), 100)
+    store.table("test", (), 50)
+    verified = last_object(byteproxy("corpus", "verify", "c", "--json"))
+    kept = sorted(Path("c/.passages").iterdir())
+    assert verified["caches"] == len(kept) == 4
+    assert verified["cache_bytes"] == sum(path.stat().st_size for path in kept)
+    for path in kept:
+        content = path.read_bytes()
+        flip(path)
+        line = refusal(byteproxy("corpus", "verify", "c"))
+        assert f"{path} is damaged" in line
+        assert "it is a cache" in line
+        path.write_bytes(content)
+    assert last_object(byteproxy("corpus", "verify", "c", "--json")) == verified
+
+
+def test_a_name_that_is_no_text_is_refused(byteproxy, store):
+    line = refusal(byteproxy("corpus", "show", "c", "caf\udce9"))
+    assert r"c holds no document 'caf\udce9': all ids are Unicode" in line
+
+
 def test_verify_names_the_file_that_is_gone(byteproxy, store):
     Path("c/shard-00000.gzip-9.arrow").unlink()
     assert "c/shard-00000.gzip-9.arrow can't be read" in refusal(byteproxy("corpus", "verify", "c"))

@@ -201,3 +201,31 @@ def test_weights_that_do_not_fit_are_refused_by_name(saved, tmp_path):
     rewritten(saved[0] / "llama", tmp_path, tie_word_embeddings=True)
     with pytest.raises(InputError, match="tie_word_embeddings is true"):
         load_llama(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vocab_size": 1 << 40}, "parameters, and its weights"),
+        ({"intermediate_size": 1 << 40}, "parameters, and its weights"),
+        ({"num_hidden_layers": 10**9}, "parameters, and its weights"),
+        ({"hidden_size": 10**30}, "a whole number of 31 digits"),
+        ({"rope_theta": [[]]}, "holds no model"),
+    ],
+)
+def test_a_model_larger_than_its_weights_is_refused_before_it_is_made(changes, said, saved, tmp_path):
+    with pytest.raises(InputError, match=said):
+        load_llama(rewritten(saved[0] / "llama", tmp_path, **changes))
+
+
+def test_files_that_never_end_or_nest_without_end_are_refused(saved, tmp_path):
+    folder = rewritten(saved[0] / "llama", tmp_path)
+    (folder / "config.json").write_text('{"a":' * 10**5)
+    with pytest.raises(InputError, match="nested deeper"):
+        load_llama(folder)
+    folder = rewritten(saved[0] / "llama", tmp_path)
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+        (folder / name).symlink_to("/dev/zero")
+        with pytest.raises(InputError, match=r"link out of its folder|no regular file|have 0 bytes|weights 0 bytes"):
+            load_llama(folder)

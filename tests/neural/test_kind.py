@@ -21,6 +21,7 @@ from byteproxy.store.entropies import add_entropies
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views import registry
+from byteproxy.views.artefact import to_content
 from byteproxy.views.neural import windows
 from byteproxy.views.neural_tree import expanded
 from byteproxy.views.segments import cuts_of
@@ -186,6 +187,28 @@ def test_what_the_model_read_is_kept_in_parts(tmp_path, monkeypatch):
     assert calls == texts
     add_entropies(tmp_path, view_of())  # a view that needs none
     assert len(list((tmp_path / ".entropies").iterdir())) == 2
+
+
+def test_entropies_of_other_text_are_made_again_and_that_is_said(tmp_path, capsys):
+    """Compiled code cuts a text where they say: also where the checksum fits, there is one for each of its bytes."""
+    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2))
+    view = view_of(segments="context")
+    add_entropies(tmp_path, view)
+    path = min((tmp_path / ".entropies").rglob("*.entropies"))
+    content = path.read_bytes()
+    bits, said = store_entropies.check_part(path)
+    said = {name: value for name, value in said.items() if name not in ("format", "version")}
+    for other in (bits[:-1], np.append(bits, bits), bits.astype(np.float32), bits.reshape(-1, 1)):
+        path.write_bytes(to_content(store_entropies.FORMAT, {"bits": other}, said))
+        add_entropies(tmp_path, view)
+        assert path.read_bytes() == content
+        assert "made again" in capsys.readouterr().err
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="it is a cache"):
+        Store.open(tmp_path).verify()
+    add_entropies(tmp_path, view)
+    assert "its checksum is wrong" in capsys.readouterr().err
+    Store.open(tmp_path).verify()
 
 
 def test_an_altered_shard_is_not_read(tmp_path):

@@ -1,7 +1,11 @@
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.store.toys import (
     FIXED,
     SPLIT,
@@ -18,6 +22,7 @@ from tests.store.toys import (
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
+from byteproxy.store.folder import ENCODED
 from byteproxy.store.format import VERSION, file_info
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -249,3 +254,54 @@ def test_a_view_that_is_another_today_is_refused(tmp_path: Path) -> None:
     add_view(tmp_path, WORDS, spec="raw")
     with pytest.raises(InputError, match=r"has the fingerprint .* now, and had"):
         Store.open(tmp_path).view("words")
+
+
+def a_killed_preparation(folder: Path) -> Path:
+    """One that encoded two shards and died in the third; gives the first one's file."""
+    prepare_documents(FIXED, folder, SPLIT, shard_bytes=20_000)
+    with pytest.raises(StoppedError):
+        add_view(folder, StopsHalfway(20))
+    return folder / "shard-00000.words.arrow"
+
+
+def test_a_leftover_is_kept_where_it_is_what_was_written(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    left = a_killed_preparation(tmp_path)
+    before = identities(tmp_path)
+    add_view(tmp_path, WORDS)
+    assert identities(tmp_path)[left.name] == before[left.name]
+    assert contents(tmp_path) == undisturbed
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_leftover_with_a_flipped_bit_is_made_again(
+    data: st.DataObject, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever bit of its symbols, its offsets, or of what is beside them, and with the time put back."""
+    with TemporaryDirectory() as folder:
+        left = a_killed_preparation(Path(folder))
+        flip_a_bit(left, data.draw(st.integers(0, 8 * left.stat().st_size - 1)))
+        add_view(Path(folder), WORDS)
+        assert contents(Path(folder)) == undisturbed
+        assert f"{left} was altered since it was written, and is made again" in capsys.readouterr().err
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_notes_of_leftovers_only_cost_time(data: st.DataObject, undisturbed: dict[str, bytes]) -> None:
+    with TemporaryDirectory() as folder:
+        a_killed_preparation(Path(folder))
+        notes = Path(folder) / ENCODED.format(view="words")
+        if data.draw(st.booleans()):
+            os.truncate(notes, data.draw(st.integers(0, notes.stat().st_size)))
+        else:
+            flip_a_bit(notes, data.draw(st.integers(0, 8 * notes.stat().st_size - 1)))
+        add_view(Path(folder), WORDS)
+        assert contents(Path(folder)) == undisturbed
+
+
+def flip_a_bit(path: Path, bit: int) -> None:
+    content, times = bytearray(path.read_bytes()), path.stat()
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

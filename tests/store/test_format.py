@@ -46,6 +46,41 @@ def test_manifest_comes_back(tmp_path: Path) -> None:
     assert format.read_manifest(tmp_path) == plain
 
 
+@pytest.mark.parametrize("name", ["../shard-00000.arrow", "/dev/zero", "", "..", "a\0b", "x" * 256, 5, None])
+def test_a_name_that_leads_out_of_the_folder_is_refused(name: object, tmp_path: Path) -> None:
+    """Also with a fingerprint that fits."""
+    for manifest in (
+        replace(MANIFEST, shards=(replace(SHARD, file=replace(SHARD.file, name=name)),)),
+        replace(MANIFEST, rejected_file=replace(SHARD.file, name=name)),
+        replace(MANIFEST, views=(replace(FIRST, files=(replace(SHARD.file, name=name),)),)),
+        replace(MANIFEST, views=(replace(FIRST, artefact=replace(SHARD.file, name=name)),)),
+    ):
+        format.write_manifest(tmp_path, manifest)
+        with pytest.raises(InputError, match=r"manifest\.json names .* not in its folder"):
+            format.read_manifest(tmp_path)
+
+
+def test_a_manifest_or_a_shard_that_never_ends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no regular file"):
+        format.read_manifest(tmp_path)
+    os.mkfifo(tmp_path / "shard-00000.arrow")
+    (tmp_path / "shard-00001.arrow").symlink_to("/dev/zero")
+    for number in (0, 1):
+        with pytest.raises(InputError, match=r"no regular file|link out"):
+            format.read_batch(tmp_path / format.shard_name(number))
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 10**6, '{"format": ' + "1" * 5000 + "}", "{}", "[]", "3", "null", '{"a":' * 9999]
+)
+def test_a_manifest_of_anything_else_is_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest\.json is damaged") as error:
+        format.read_manifest(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [('"documents": 2', '"documents": 3'), ('"fingerprint"', '"footprint"'), ('"shards": [', '"shards": 5, "x": [')],

@@ -1,19 +1,24 @@
 """The table of passages against the passages of each shard, sorted by source with plain loops."""
 
+import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Halves, a_document
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Split
+from byteproxy.errors import InputError
+from byteproxy.store import table, verified
 from byteproxy.store.encode import add_view
+from byteproxy.store.format import file_info
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.store.table import FOLDER, KEY, PLACE_BITS, Table
@@ -52,14 +57,14 @@ def slow_rows(
     return sorted(found, key=lambda pair: order.index(pair[0]))
 
 
-def check(table: Table, wanted: list[tuple[str, list[int]]], sources: list[str], views: int) -> None:
-    assert table.rows.tolist() == [row for _, row in wanted]
-    assert [one.name for one in table.summary.sources] == sources
+def check(made: Table, wanted: list[tuple[str, list[int]]], sources: list[str], views: int) -> None:
+    assert made.rows.tolist() == [row for _, row in wanted]
+    assert [one.name for one in made.summary.sources] == sources
     lengths = [row[2::2] for _, row in wanted]
-    assert list(table.summary.most) == [max((row[at] for row in lengths), default=0) for at in range(1 + views)]
-    for one in table.summary.sources:
+    assert list(made.summary.most) == [max((row[at] for row in lengths), default=0) for at in range(1 + views)]
+    for one in made.summary.sources:
         own = [row for name, row in wanted if name == one.name]
-        assert table.rows[one.first : one.first + one.passages].tolist() == own
+        assert made.rows[one.first : one.first + one.passages].tolist() == own
         assert list(one.sums) == [sum(row[2 + 2 * at] for row in own) for at in range(1 + views)]
         assert one.documents == sum(row[KEY] & ((1 << PLACE_BITS) - 1) == 0 for row in own)
 
@@ -93,9 +98,9 @@ def test_it_is_made_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = Store.open(tmp_path).table("train", ("words",), 300)
     assert np.array_equal(first.rows, again.rows)
     assert first.summary == again.summary
-    for table in (first, again):
-        assert isinstance(table.rows.base, np.memmap | np.ndarray)
-        assert not table.rows.flags.writeable
+    for one in (first, again):
+        assert isinstance(one.rows.base, np.memmap | np.ndarray)
+        assert not one.rows.flags.writeable
     with pytest.raises(pytest.fail.Exception):
         store.table("train", ("words",), 301)
 
@@ -133,3 +138,85 @@ def test_another_view_added_later_changes_nothing(tmp_path: Path) -> None:
     add_view(tmp_path, LINES)
     Store.open(tmp_path).table("train", ("words",), 300)
     assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == before
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), settled=st.booleans())
+def test_any_flipped_bit_is_said_and_the_table_is_made_again(
+    data: st.DataObject, settled: bool, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the time of writing put back, and whether the file's state was noted or not."""
+    with TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        shutil.copytree(kept, corpus)
+        with monkeypatch.context() as patched:
+            patched.setattr(verified, "SETTLED_NS", -1 if settled else 10**18)
+            rows, summary = Store.open(corpus).table("train", ("words",), 300)
+            rows = rows.copy()  # what is mapped changes with the file
+            content = json.loads(next((corpus / FOLDER).glob("*.json")).read_text())
+            assert (content["state"] is not None) == settled
+            path = next((corpus / FOLDER).glob(data.draw(st.sampled_from(["*.i64", "*.json"]))))
+            flipped, times = bytearray(path.read_bytes()), path.stat()
+            bit = data.draw(st.integers(0, 8 * len(flipped) - 1))
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            capsys.readouterr()
+            damaged = caches_that_are_damaged(corpus)
+            again = Store.open(corpus).table("train", ("words",), 300)
+        assert np.array_equal(rows, again.rows)
+        assert summary == again.summary
+        said = capsys.readouterr().err
+        if damaged or said:
+            assert "it is a cache" in damaged
+            assert "is damaged" in said
+            assert "made again" in said
+            assert Store.open(corpus).verify()
+
+
+def caches_that_are_damaged(corpus: Path) -> str:
+    try:
+        Store.open(corpus).verify()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept") / "corpus"
+    a_store(folder, mixed(FIXED)).table("train", ("words",), 300)
+    shutil.rmtree(folder / FOLDER)
+    return folder
+
+
+def test_a_table_in_another_state_is_read_once_and_noted(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after it was copied."""
+    monkeypatch.setattr(verified, "SETTLED_NS", -1)
+    Store.open(kept).table("train", ("words",), 300)
+    shutil.copytree(kept, tmp_path / "copy")
+    shutil.rmtree(kept / FOLDER)
+    read: list[Path] = []
+    monkeypatch.setattr(table, "file_info", lambda path: read.append(path) or file_info(path))
+    monkeypatch.setattr(Store, "passages", lambda *_: pytest.fail("it was made again"))
+    for _ in range(3):
+        Store.open(tmp_path / "copy").table("train", ("words",), 300)
+    assert len(read) == 1
+
+
+def test_where_nothing_can_be_written_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = a_store(tmp_path, mixed(FIXED))
+    wanted = store.table("train", ("words",), 300)
+    shutil.rmtree(tmp_path / FOLDER)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    again = Store.open(tmp_path).table("train", ("words",), 300)
+    assert np.array_equal(wanted.rows, again.rows)
+    assert ".passages can't be written to (Read-only file system)" in capsys.readouterr().err

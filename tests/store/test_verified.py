@@ -51,13 +51,14 @@ def flip(path: Path) -> None:
 def test_files_are_read_once(store: Store, hashed: list[str]) -> None:
     everything = [file.name for file in store.manifest.files]
     assert {"rejected.jsonl", "view-bpe-270.json", "shard-00000.arrow", "shard-00000.words.arrow"} <= set(everything)
+    total = sum(file.size for file in store.manifest.files)
     seen: list[tuple[int, int]] = []
-    store.ensure_unaltered()
+    assert store.ensure_unaltered(lambda done, total: seen.append((done, total))) == total
     assert hashed == everything
+    assert seen[-1] == (total, total)
     hashed.clear()
-    store.ensure_unaltered(lambda done, total: seen.append((done, total)))
+    assert store.ensure_unaltered(lambda *_: pytest.fail("nothing is read")) == 0
     assert hashed == []
-    assert seen[-1] == (sum(file.size for file in store.manifest.files),) * 2
     store.verify()
     assert hashed == everything
 

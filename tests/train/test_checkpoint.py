@@ -13,6 +13,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from tests.train.killed_saves import CALLS, SAVES, holding, loaded, save
 from tests.train.ranks import on_ranks
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from byteproxy.errors import InputError
@@ -229,3 +230,55 @@ def test_ranks_save_once_and_agree_on_what_is_newest_and_what_failed(tmp_path):
     assert "cannot write a checkpoint to" in one["unwritable"]
     assert "cannot be read (by another process)" in one["unreadable"]
     assert "cannot be read ([Errno 2]" in other["unreadable"]
+
+
+def failing_with(error):
+    """A `dcp.save` that writes a part and fails as torch does, with the error of each rank wrapped."""
+
+    def failed(_, checkpoint_id, **options):
+        checkpoint_id.mkdir()
+        (checkpoint_id / "__0_0.distcp").write_bytes(b"half")
+        raise CheckpointException("write", {0: (error, None)})
+
+    return failed
+
+
+def test_a_full_disk_is_named_even_where_torch_lost_the_cause(tmp_path, monkeypatch):
+    save(tmp_path, 10, 10.0)
+    monkeypatch.setattr(dcp, "save", failing_with(RuntimeError("unexpected pos 704 vs 598")))
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 30, 1 << 30, 100))
+        with pytest.raises(InputError, match=r"\(No space left on device; 0 MB are free\): it takes 1 MB: free space"):
+            save(tmp_path, 20, 20.0)
+    with pytest.raises(InputError, match=r"\(unexpected pos 704 vs 598; \d+ MB are free\)"):  # there is enough
+        save(tmp_path, 20, 20.0)
+    assert names(tmp_path) == ["step-000010"]
+    assert loaded(tmp_path) == (10, 10.0)
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_save_that_is_stopped_leaves_nothing_partial(wrapped, tmp_path, monkeypatch):
+    save(tmp_path, 10, 10.0)
+    stopped = KeyboardInterrupt()
+    with monkeypatch.context() as patched:
+        if wrapped:
+            patched.setattr(dcp, "save", failing_with(stopped))
+        else:
+            patched.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(stopped))
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, 20, 20.0)
+    assert names(tmp_path) == ["step-000010"]
+
+
+def test_a_list_of_checksums_names_only_its_own_files(tmp_path):
+    save(tmp_path, 10, 10.0)
+    path = tmp_path / "step-000010" / "checksums.json"
+    good = json.loads(path.read_text())
+    for name in ("../x", "/dev/zero", "\0", 5, ""):
+        path.write_text(json.dumps([{**good[0], "name": name}, *good[1:]]))
+        with pytest.raises(InputError, match=r"not in its folder"):
+            checkpoint.load(tmp_path / "step-000010", *holding(0.0))
+    for content in ("[" * 10**5, "1" * 5000, '{"a": 1}', "[3]", "null"):
+        path.write_text(content)
+        with pytest.raises(InputError, match="cannot be read"):
+            checkpoint.load(tmp_path / "step-000010", *holding(0.0))

@@ -87,7 +87,7 @@ def show(
 
 
 def verify(corpus: Corpus, json: Json = False) -> None:
-    """Read every file of a corpus and compare its checksum; the first one that was altered is named.
+    """Read every file of a corpus, its caches too, and compare checksums; the first one that was altered is named.
 
     Ends with status 0 if all are as they were written, and with 2 if one isn't.
 
@@ -101,19 +101,22 @@ def verify(corpus: Corpus, json: Json = False) -> None:
 
     store = Store.open(corpus)
     with stage("verify", "B") as progress:
-        store.verify(progress)
+        kept = store.verify(progress)
     files, manifest = store.manifest.files, store.manifest
     results: dict[str, Any] = {
         "corpus": str(corpus),
         "files": len(files),
         "bytes": sum(file.size for file in files),
+        "caches": len(kept),
+        "cache_bytes": sum(cache.size for cache in kept),
         "views": [view.name for view in manifest.views],
         "fingerprint": manifest.fingerprint,
     }
     views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
+    caches = f" Sound as well: {len(kept):,} files of caches, {sized(results['cache_bytes'])}." if kept else ""
     console(json).print(
         f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
-        f"{len(manifest.shards):,} shards{views}.\nFingerprint: {manifest.fingerprint}",
+        f"{len(manifest.shards):,} shards{views}.{caches}\nFingerprint: {manifest.fingerprint}",
         markup=False,
         soft_wrap=True,
     )

@@ -1,11 +1,10 @@
 """What somebody means by a name or a file: a run to train, or the mixture of a preset, a recipe or a TOML file."""
 
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byteproxy.config import from_toml
+from byteproxy.config import from_toml, toml_of
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import PRESETS, Mixture
@@ -150,10 +149,7 @@ def _content(path: Path, name: str) -> dict[str, Any]:
             f"there is no recipe {name!r}: name a preset ({', '.join(PRESETS)}), one that comes with byteproxy "
             f"({', '.join(_built_in())}), or a TOML file"
         )
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    return toml_of(path)
 
 
 def _of_study(path: Path, arm: str | None) -> Recipe:

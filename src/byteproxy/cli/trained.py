@@ -15,7 +15,8 @@ from typing import Any
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views.figures import needs_training, training_unit
-from byteproxy.files import write_aside
+from byteproxy.files import inside, write_aside
+from byteproxy.parsing import read_json
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.format import MANIFEST, Manifest, artefact_name, read_manifest
 from byteproxy.store.store import Store
@@ -73,7 +74,7 @@ def _notes(store: Store) -> dict[str, Any]:
     """What was trained for this corpus; nothing if the notes are another corpus's, or no notes."""
     of = _without_views(store.manifest)
     try:
-        notes = json.loads((store.path / NOTE).read_bytes())
+        notes = read_json(store.path / NOTE)
         if notes["corpus"] == of and isinstance(notes["views"], dict):
             return notes
     except (OSError, ValueError, TypeError, KeyError):
@@ -84,7 +85,7 @@ def _notes(store: Store) -> dict[str, Any]:
 def _kept(folder: Path, note: Any) -> View | None:
     """The view that a note tells of, if its file still holds it."""
     try:
-        view = registry.load(folder / note["file"])
+        view = registry.load(inside(folder, note["file"], folder / NOTE))
         return view if view.fingerprint == note["fingerprint"] else None
     except (InputError, TypeError, KeyError):
         return None

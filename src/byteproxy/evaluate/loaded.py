@@ -17,7 +17,7 @@ from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import device_of
 from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.saved import ensure_agreement, newest_of
+from byteproxy.train.saved import ensure_agreement, of_newest
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 OPENED = "opened.jsonl"
@@ -58,7 +58,21 @@ def open_runs(folders: list[Path], corpus: Path | None = None, stage: Stage = qu
 
 
 def _opened(folder: Path, name: str, corpus: Path | None, stores: dict[Path, Store], stage: Stage) -> Run:
-    config, found = newest_of(folder)
+    def read(config: TrainConfig, found: Path) -> Run:
+        return _read(folder, name, config, found, corpus, stores, stage)
+
+    return of_newest(folder, read)
+
+
+def _read(
+    folder: Path,
+    name: str,
+    config: TrainConfig,
+    found: Path,
+    corpus: Path | None,
+    stores: dict[Path, Store],
+    stage: Stage,
+) -> Run:
     place = Path(config.corpus) if corpus is None else corpus
     if not (place / MANIFEST).is_file():
         raise InputError(f"{str(place)!r}, the corpus of {folder}, is not there: say where it is with --corpus DIR")

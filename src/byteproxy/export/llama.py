@@ -17,14 +17,26 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from byteproxy.errors import InputError
 from byteproxy.export.folder import ensure_unaltered
-from byteproxy.export.stock import CLASSES, CONFIG, EMBEDDING, HEAD, WEIGHTS, stock_config, stock_weights
+from byteproxy.export.stock import (
+    CLASSES,
+    CONFIG,
+    EMBEDDING,
+    HEAD,
+    MOST_CONFIG,
+    WEIGHTS,
+    ensure_modest,
+    stock_config,
+    stock_weights,
+    tensors_in,
+)
 from byteproxy.files import write_aside
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
+from byteproxy.parsing import read_json
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 
 BYTE_HEADS = "byte_heads.safetensors"
@@ -92,7 +104,8 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
     """
     ensure_unaltered(folder)
     try:
-        stock = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        stock = stock_config(read_json(folder / CONFIG, MOST_CONFIG))
+        ensure_modest(folder, stock)
         heads = _byte_heads(folder, stock.shape.width)
         model = Transformer(replace(stock.shape, **heads.shape), stock.rows, torch.float32)
         if model.byte_heads is not None:
@@ -131,7 +144,7 @@ def _byte_heads(folder: Path, width: int) -> _ByteHeads:
     """The byte heads beyond the first, float32; without the file there are none."""
     if not (folder / BYTE_HEADS).exists():
         return _ByteHeads(torch.zeros(0, FIRST_SYMBOL, width), (), [])
-    tensors = load_file(folder / BYTE_HEADS)
+    tensors = tensors_in(folder, BYTE_HEADS)
     heads, lengths = tensors.get(_HEADS), [name.removeprefix(_NGRAMS + ".") for name in tensors if name != _HEADS]
     numbers = sorted(int(length) for length in lengths if length.isdecimal())
     tables = [tensors[f"{_NGRAMS}.{length}"] for length in numbers if f"{_NGRAMS}.{length}" in tensors]

@@ -31,9 +31,10 @@ def export_run(run: SavedRun, out: Path, gguf: bool = False) -> dict[str, Any]:
     heads = byte_heads_file(run.model)
     files = stock_files(run.model, context) | heads | tokenizer_files(context) | {GENERATION: _generation()}
     figures = _figures(run, context)
+    name = out.resolve().name.encode("utf-8", "replace").decode()
     if gguf:
-        files |= gguf_file(files, out.resolve().name)
-    files[CARD] = card(out.resolve().name, figures, run.config).encode()
+        files |= gguf_file(files, name)
+    files[CARD] = card(name, figures, run.config).encode("utf-8", "replace")
     write_folder(out, files)
     return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
 

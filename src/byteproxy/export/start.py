@@ -8,7 +8,6 @@ Embeddings for Pretrained Language Models", 2021). Tables that a stock model has
 in any run, at zero.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +15,10 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.export.llama import load_llama
-from byteproxy.export.stock import CONFIG, stock_config
+from byteproxy.export.stock import CONFIG, MOST_CONFIG, stock_config
 from byteproxy.export.tokenizer import TOKENIZER
 from byteproxy.model.transformer import Transformer
+from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
 from byteproxy.views.bpe import BpeView
@@ -47,7 +47,7 @@ def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
     if config.model.soft_cap:
         raise InputError(f"the logits of the model in {folder} are not capped: let model.soft_cap be 0")
     try:
-        shape = stock_config(json.loads((folder / CONFIG).read_text(encoding="utf-8"))).shape
+        shape = stock_config(read_json(folder / CONFIG, MOST_CONFIG)).shape
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{folder} holds no model that can be read: {error}") from error
     others = tuple(name for name in config.views if name != found[0])
@@ -96,7 +96,7 @@ def _view(folder: Path) -> BpeView:
 
 def _ends(folder: Path, tokens: int) -> tuple[int | None, int | None]:
     """The ids of bos and eos as the model's config says; where it has one of them only, that is both."""
-    said = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    said = read_json(folder / CONFIG, MOST_CONFIG)
     found = []
     for name in ("bos_token_id", "eos_token_id"):
         ids = said.get(name)

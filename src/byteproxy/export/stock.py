@@ -5,7 +5,6 @@ A stock config can ask for more than our model has. Each such setting is refused
 takes for it.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from byteproxy.errors import InputError
+from byteproxy.files import inside, open_inside
 from byteproxy.model.config import ModelConfig
+from byteproxy.parsing import read_json
+from byteproxy.vocab import FIRST_SYMBOL
 
+MOST_CONFIG = 1 << 24
+_MOST_PER_BYTE = 8  # a parameter takes 2 bytes or more; which tensors lack is said later, by name
 CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
@@ -106,6 +110,17 @@ def _rope(config: dict[str, Any]) -> tuple[float, list[str]]:
     return bases[0] if bases else _ROPE_THETA, unfit
 
 
+def ensure_modest(folder: Path, stock: Stock) -> None:
+    """InputError where a config describes a model that its weights can't be, before memory is taken for it."""
+    tables = stock.rows * stock.shape.width * (1 if stock.tied else 2)
+    parameters = tables + stock.shape.raw_parameters() - 2 * FIRST_SYMBOL * stock.shape.width
+    stored = sum((folder / name).stat().st_size for name in _files(folder))
+    if parameters > _MOST_PER_BYTE * stored + (1 << 20):
+        raise InputError(
+            f"its {CONFIG} has {parameters:,} parameters, and its weights have {stored:,} bytes: they differ"
+        )
+
+
 def stock_weights(folder: Path, stock: Stock, shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
     """The tensors of the folder's safetensors files in float32, under the stock names; a tied table stands twice.
 
@@ -115,7 +130,8 @@ def stock_weights(folder: Path, stock: Stock, shapes: dict[str, torch.Size]) -> 
     tensors: dict[str, torch.Tensor] = {}
     for name in _files(folder):
         # Old files keep the frequencies of the rotation, which follow from rope_theta.
-        tensors |= {key: x for key, x in load_file(folder / name).items() if not key.endswith(".rotary_emb.inv_freq")}
+        found = tensors_in(folder, name)
+        tensors |= {key: x for key, x in found.items() if not key.endswith(".rotary_emb.inv_freq")}
     if stock.tied and EMBEDDING in tensors:
         table = tensors[EMBEDDING]
         if not torch.equal(tensors.setdefault(HEAD, table), table):
@@ -138,7 +154,12 @@ def _files(folder: Path) -> list[str]:
     """Where the weights are: one file, or the shards that an index lists."""
     if (folder / WEIGHTS).exists() or not (folder / SHARDS).exists():
         return [WEIGHTS]
-    names = sorted(set(json.loads((folder / SHARDS).read_text(encoding="utf-8"))["weight_map"].values()))
-    if outside := [name for name in names if Path(name).name != name]:
-        raise InputError(f"its {SHARDS} names {outside[0]!r}: a shard lies beside its index")
-    return names
+    names = sorted(set(read_json(folder / SHARDS)["weight_map"].values()))
+    return [inside(folder, name, folder / SHARDS).name for name in names]
+
+
+def tensors_in(folder: Path, name: object) -> dict[str, torch.Tensor]:
+    """The tensors of one safetensors file of a folder; InputError or OSError where it is no plain file in it."""
+    path = inside(folder, name, folder / SHARDS)
+    open_inside(path).close()
+    return load_file(path)

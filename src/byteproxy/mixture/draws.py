@@ -141,5 +141,8 @@ def view_of(deal, draw, segment):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def content_of(deal, passage, representation):  # type: ignore[no-untyped-def]
-    """Symbols that a passage has in a representation."""
-    return deal.table[passage, BYTES + 2 * representation]
+    """Symbols that a passage has in a representation; ValueError where a table that was altered says none."""
+    symbols = deal.table[passage, BYTES + 2 * representation]
+    if symbols < 1 or symbols > PLACE:  # rows would be laid out over what is before or behind them
+        raise ValueError("the table of passages is damaged")
+    return symbols

@@ -1,9 +1,11 @@
 """Where the content of a run's shards lies in memory, and how compiled code reads it there.
 
 A shard is mapped when it is first asked for. Compiled code takes addresses as they come, so each is checked against its
-shard before any is handed out; that costs a few vectorised operations for all pieces of a call.
+shard before any is handed out; that costs a few vectorised operations for all pieces of a call. That the files still
+have the size that was mapped is looked at once a second for each shard in use.
 """
 
+import time
 from typing import Any, NamedTuple
 
 import numba as nb
@@ -16,6 +18,9 @@ from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 from byteproxy.vocab import Vocab
+
+LOOK_SECONDS = 1.0
+"""Between two looks at whether a shard was cut: a look costs some microseconds, on a network some hundred."""
 
 
 class Content(NamedTuple):
@@ -43,6 +48,7 @@ class Mapped:
         self.store, self.views, self.with_spans = store, views, spans
         shards = len(store.manifest.shards)
         self.mapped = np.zeros(shards, bool)
+        self.looked = np.full(shards, -np.inf)
         self.addresses = np.zeros((1 + len(views), shards), np.int64)
         self.sizes = np.zeros((1 + len(views), shards), np.int64)
         self.item_bytes = np.ones(1 + len(views), np.int64)
@@ -58,10 +64,17 @@ class Mapped:
         """
         passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
         shard = table[passage, KEY] >> PLACE_BITS
+        if len(shard) and not 0 <= int(shard.min()) <= int(shard.max()) < len(self.mapped):
+            raise self.damaged()
         for number in np.unique(shard[~self.mapped[shard]]).tolist():
             self._map(number)
+        now = time.monotonic()
+        for number in np.unique(shard[now - self.looked[shard] > LOOK_SECONDS]).tolist():
+            self.store.ensure_whole(number, self.views)
+            self.looked[number] = now
         start = table[passage, start_column(0) + 2 * representation]
-        if len(start) and ((start < 0) | (start + pieces[:, TO] > self.sizes[representation, shard])).any():
+        room = self.sizes[representation, shard]
+        if len(start) and ((start < 0) | (start > room) | (pieces[:, TO] > room - start)).any():
             raise self.damaged()
         return self.addresses[representation, shard] + (start + pieces[:, FROM]) * self.item_bytes[representation]
 
@@ -70,7 +83,8 @@ class Mapped:
         passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
         shard = table[passage, KEY] >> PLACE_BITS
         text_start, text_bytes = table[passage, BYTE_START], table[passage, BYTES]
-        if ((text_start < 0) | (text_bytes < 0) | (text_start + text_bytes > self.sizes[0, shard])).any():
+        room = self.sizes[0, shard]
+        if ((text_start < 0) | (text_start > room) | (text_bytes < 0) | (text_bytes > room - text_start)).any():
             raise self.damaged()
         start = table[passage, start_column(0) + 2 * representation]
         span_bytes = self.span_bytes[representation, shard]

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from byteproxy.errors import InputError
 from byteproxy.mixture.draws import (
     COMPRESSED_FIRST,
     NOTHING,
@@ -169,7 +170,16 @@ class Planner:
         }
 
     def plan(self, state: State) -> tuple[Plan, State]:
-        """The plan of the step that `state` stands at, and the state after it."""
+        """The plan of the step that `state` stands at, and the state after it.
+
+        Raises InputError where the table was altered while it is used.
+        """
+        try:
+            return self._plan(state)
+        except ValueError as error:
+            raise InputError(f"{error}: delete the corpus's folder .passages, and it is made again") from error
+
+    def _plan(self, state: State) -> tuple[Plan, State]:
         moment = at(self.mixture, state.step, self.steps)
         deal = self._deal(moment)
         drawn = np.array(state.drawn or [0] * len(self.first), np.int64)

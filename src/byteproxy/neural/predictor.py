@@ -27,6 +27,7 @@ from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
+from byteproxy.parsing import parse_json
 from byteproxy.views.coder import counts_of
 from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
@@ -88,13 +89,15 @@ class ModelPredictor:
         """What `to_bytes` wrote; InputError where it can't be read."""
         try:
             size = int.from_bytes(content[:8], "little")
-            metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-            known = json.loads(metadata["config"])
+            metadata = parse_json(content[8 : 8 + size])["__metadata__"]
+            known = parse_json(metadata["config"])
             config = ModelConfig(**{**known, "ngrams": (), "byte_head_ngrams": ()})
             weights = safetensors.torch.load(content)
+            if config.raw_parameters() > sum(tensor.numel() for tensor in weights.values()):
+                raise ValueError("its shape has more parameters than it holds")
+            return cls(_made(config, weights, torch.float32), int(metadata["precision"]))
         except Exception as error:  # safetensors raises an exception of its own for each kind of damage
             raise InputError(f"the predictor is cut off or damaged ({error}): train it anew") from error
-        return cls(_made(config, weights, torch.float32), int(metadata["precision"]))
 
     @torch.no_grad()
     def counts(self, prefixes: Sequence[bytes]) -> np.ndarray:

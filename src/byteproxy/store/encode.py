@@ -1,11 +1,16 @@
 """Adding a view to a corpus: every document's symbols and spans in a file beside each shard, and the view's own file.
 
 It can be run again at any time: whatever is finished and still what it should be is kept, and the files come out the
-same bytes as in one undisturbed run. Memory: symbols, spans and anchors of one shard, twice, and what the view takes.
+same bytes as in one undisturbed run. The hash of each file is noted once it is synced, so that what a killed run left
+is compared with it before it becomes part of the corpus. Memory: symbols, spans and anchors of one shard, twice, and
+what the view takes.
 """
 
+import json
+import os
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from byteproxy.errors import InputError
-from byteproxy.progress import Progress, silent
+from byteproxy.files import read_bytes
+from byteproxy.parsing import MOST_JSON, parse_json
+from byteproxy.progress import Progress, remark, silent
 from byteproxy.store.anchors import anchors_of
 from byteproxy.store.entropies import ShardEntropies
-from byteproxy.store.folder import locked
+from byteproxy.store.folder import ENCODED, locked
 from byteproxy.store.format import (
     VERSION,
     VIEW_NAME,
@@ -34,6 +41,7 @@ from byteproxy.store.format import (
     write_manifest,
     write_whole,
 )
+from byteproxy.store.verified import sealed
 from byteproxy.views.base import Encoded, View, in_context
 
 ENCODE_BYTES = 4 << 20  # a view may need a hundred times as much memory while it encodes
@@ -81,6 +89,7 @@ def add_view(out: Path, view: View, progress: Progress = silent, spec: str = "")
             again = replace(before, artefact=artefact)
             manifest = replace(manifest, views=tuple(again if known is before else known for known in manifest.views))
             write_manifest(out, manifest)
+        _Finished(out, view.name).forget()
         return manifest
 
 
@@ -91,10 +100,13 @@ def _view_files(
     total = sum(shard.text_bytes for shard in manifest.shards)
     done = symbols = units = 0
     files = []
+    finished = _Finished(out, view.name)
     for number, shard in enumerate(manifest.shards):
         path = out / view_file_name(number, view.name)
-        info = _finished_view_file(path, view, shard, before.files[number] if before else None)
-        info = info or _write_view_file(out, number, view, shard, done, total, progress)
+        info = _finished_view_file(path, view, shard, before.files[number] if before else finished.noted.get(path.name))
+        if info is None:
+            info = _write_view_file(out, number, view, shard, done, total, progress)
+            finished.note(info)
         if before is not None and info != before.files[number]:
             raise InputError(
                 f"{path} came out different from when view {view.name!r} was added: the view is no pure function "
@@ -125,17 +137,55 @@ def _stored_artefact(out: Path, view: View, known: FileInfo | None) -> FileInfo 
 
 
 def _finished_view_file(path: Path, view: View, shard: ShardInfo, known: FileInfo | None) -> FileInfo | None:
-    """The view file of a shard if an earlier run finished it, else None."""
-    if not path.exists():
+    """The view file of a shard if an earlier run finished it, else None.
+
+    known: as it was written; None where nobody knows, and then it is as good as not there.
+    """
+    if known is None or not path.exists():
         return None
     try:
-        metadata = read_batch(path).schema.metadata or {}
-    except InputError:
+        same = file_info(path) == known
+        metadata = read_batch(path).schema.metadata or {} if same else {}
+    except (InputError, OSError):
+        same, metadata = False, {}
+    if not same:
+        remark(f"{path} was altered since it was written, and is made again")
         return None
-    if metadata != {key.encode(): value.encode() for key, value in _view_metadata(view, shard).items()}:
-        return None
-    info = file_info(path)
-    return info if known in (None, info) else None
+    wanted = {key.encode(): value.encode() for key, value in _view_metadata(view, shard).items()}
+    return known if metadata == wanted else None
+
+
+class _Finished:
+    """The view files that a run finished before their view was part of the corpus: a line each, with its own checksum.
+
+    A line that isn't whole was being written when the run was killed: its file is made again.
+    """
+
+    def __init__(self, out: Path, view: str) -> None:
+        self._path = out / ENCODED.format(view=view)
+        self.noted: dict[str, FileInfo] = {}
+        with suppress(OSError):
+            for line in read_bytes(self._path, MOST_JSON).splitlines():
+                with suppress(ValueError, TypeError, LookupError):
+                    said = parse_json(line)
+                    if said.pop("seal") == sealed(said):
+                        info = FileInfo(**said)
+                        self.noted[info.name] = info
+
+    def note(self, info: FileInfo) -> None:
+        """Note a file that is whole and synced; InputError where the disk is full."""
+        line = json.dumps({**asdict(info), "seal": sealed(asdict(info))})
+        try:
+            with self._path.open("ab") as file:
+                file.write(f"\n{line}\n".encode())  # what was there may end within a line
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then run again") from error
+
+    def forget(self) -> None:
+        """The manifest has them all now."""
+        self._path.unlink(missing_ok=True)
 
 
 def _view_metadata(view: View, shard: ShardInfo) -> dict[str, str]:

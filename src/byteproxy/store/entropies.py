@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
-from byteproxy.progress import Progress, silent
+from byteproxy.progress import Progress, remark, silent
 from byteproxy.store.format import ShardInfo, file_info, read_batch, read_manifest
-from byteproxy.views.artefact import Format, content_of, from_content, to_content
+from byteproxy.views.artefact import Format, content_of, from_content, read_as, to_content
 from byteproxy.views.base import ContextView, View, in_context
 
 FOLDER = ".entropies"
@@ -87,17 +87,30 @@ class ShardEntropies:
             "shard": self._shard.file.sha256,
             "documents": f"{first} to {last}",
         }
+        size = int(self._sizes[first:last].sum())
         if path.exists():
             try:
-                tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
-            except InputError:
-                said = {}  # cut off or altered
-            if about.items() <= said.items():
-                return tensors["bits"]
+                bits, said = check_part(path)
+                if about.items() <= said.items():
+                    if len(bits) == size:
+                        return bits
+                    remark(f"{path} has {len(bits):,} entropies for {size:,} bytes of text; it is made again")
+            except InputError as error:
+                remark(f"{error}; it is made again")
         documents = [self._texts[row].as_py() for row in range(first, last)]
         bits = np.concatenate([np.empty(0, np.float16), *self._view.entropies(documents, progress)])
         write_aside(path, to_content(FORMAT, {"bits": bits}, about))
         return bits
+
+
+def check_part(path: Path) -> tuple[np.ndarray, dict[str, str]]:
+    """The entropies in a file, float16 [bytes], and what they are of; InputError where it was cut off or altered."""
+    tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
+    with read_as(FORMAT, path):
+        bits = tensors["bits"]
+        if bits.ndim != 1 or bits.dtype != np.float16:
+            raise ValueError(f"its entropies are {bits.dtype} {list(bits.shape)}")
+        return bits, said
 
 
 def _bounds(sizes: np.ndarray) -> list[int]:

@@ -22,6 +22,7 @@ LOCK = ".byteproxy-store.lock"
 STAGED = ".staged"
 SOURCES = ".byteproxy-sources.json"
 VERIFIED = ".byteproxy-verified.json"
+ENCODED = ".byteproxy-encoded-{view}.jsonl"
 PARTIAL_FILES = re.compile(
     r"\.(shard-\d{5,}.*\.arrow|view-.*|manifest\.json|rejected\.jsonl|\.byteproxy-\w+\.json|\d+-\d+\.arrow)\.\d+\.partial"
 )

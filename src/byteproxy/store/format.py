@@ -14,6 +14,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -25,9 +26,10 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 
 from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import Side, Split
+from byteproxy.corpus.split import SIDES, Side, Split
 from byteproxy.errors import InputError
-from byteproxy.files import sync_folder
+from byteproxy.files import inside, open_inside, sync_folder
+from byteproxy.parsing import read_json
 
 FORMAT = "byteproxy-store"
 VERSION = 3
@@ -201,11 +203,12 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a prepared corpus; InputError naming the file if it is missing, damaged or of another version."""
     path = Path(folder) / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         found = content.pop("format"), content.pop("version")
         if found == (FORMAT, VERSION):
             fingerprint = content.pop("fingerprint")
             manifest = _manifest_from(content)
+            _ensure_possible(manifest, path)
             if manifest.fingerprint == fingerprint:
                 return manifest
             raise ValueError("its content doesn't match its fingerprint")
@@ -213,8 +216,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{folder} holds no finished corpus (cannot read {path}: {error.strerror}): run the preparation (again)"
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or prepare into another folder") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} is damaged ({reason}): restore it or prepare into another folder") from error
     raise InputError(
         f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} version {VERSION}: "
         "prepare the corpus again into another folder"
@@ -297,24 +301,38 @@ def write_batch(file: HashingFile | BinaryIO, batch: pa.RecordBatch) -> None:
 
 
 def read_batch(path: Path) -> pa.RecordBatch:
-    """The one record batch of an Arrow IPC file, memory-mapped: the cost is that of opening the file.
+    """The one record batch of an Arrow IPC file, memory-mapped; InputError as for `mapped_batch`."""
+    return mapped_batch(path)[0]
 
-    Raises InputError naming the file when it is missing or damaged.
+
+def mapped_batch(path: Path, size: int | None = None) -> tuple[pa.RecordBatch, os.stat_result]:
+    """The one record batch of an Arrow IPC file, memory-mapped, and the state of the file that is mapped.
+
+    size: bytes that it has to have; None: any.
+    Costs opening the file and a pass over its offsets and names, so that each value lies in the file whatever it says;
+    texts, symbols, spans and anchors are not read.
+    Raises InputError naming the file when it is missing, of another size or damaged.
     """
     try:
-        # Closing gives the file descriptor back, and the mapping lives on in the batch: a corpus may have more shards
-        # than a process may have open files.
-        with pa.memory_map(str(path)) as source:
-            batch = pa.ipc.open_file(source).get_batch(0)
-        batch.validate()
+        with open_inside(path) as file:
+            found = os.fstat(file.fileno())
+            if size not in (None, found.st_size):
+                raise OSError(errno.EIO, f"it has {found.st_size:,} bytes and should have {size:,}")
+            # By its descriptor, so that it is the file that was looked at, and its name may be any bytes. Closing gives
+            # the descriptor back, and the mapping lives on in the batch: a corpus may have more shards than a process
+            # may have open files.
+            with pa.memory_map(f"/dev/fd/{file.fileno()}") as source:
+                batch = pa.ipc.open_file(source).get_batch(0)
+        batch.validate(full=True)
     except (OSError, pa.ArrowException, IndexError) as error:
-        raise InputError(f"{path} is missing or damaged ({error}): run the preparation again") from error
-    return batch
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
+        raise InputError(f"{path} is missing or damaged ({reason}): run the preparation again") from error
+    return batch, found
 
 
 def file_info(path: Path) -> FileInfo:
-    """Size and hash of a file as it is now; reads all of it."""
-    with path.open("rb") as file:
+    """Size and hash of a regular file as it is now; reads all of it. OSError where it can't be read."""
+    with open_inside(path) as file:
         return FileInfo(path.name, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
@@ -334,6 +352,45 @@ def _manifest_from(content: dict[str, Any]) -> Manifest:
         views=tuple(_view_from(**view) for view in content.pop("views")),
         **content,
     )
+
+
+def _ensure_possible(manifest: Manifest, path: Path) -> None:
+    """ValueError or InputError where a manifest says what no corpus has; whoever wrote it also wrote its fingerprint.
+
+    What comes after takes names, counts and sizes as they are.
+    """
+    for file in manifest.files:
+        inside(path.parent, file.name, path)
+        if not isinstance(file.sha256, str):
+            raise ValueError(f"{file.name} has no hash")
+    counts: list[object] = [manifest.records, manifest.shard_bytes, *manifest.rejected.values()]
+    counts += [file.size for file in manifest.files]
+    counts += [count for one in manifest.sources.values() for count in (one.documents, one.bytes)]
+    counts += [count for one in manifest.sides.values() for count in (one.documents, one.bytes, one.projects)]
+    counts += [count for one in manifest.shards for count in (one.documents, one.text_bytes)]
+    counts += [count for one in manifest.views for count in (one.symbols, one.units)]
+    if not all(type(count) is int and 0 <= count < 1 << 62 for count in counts):
+        raise ValueError("a count is no whole number, or below 0")
+    weights = [one.weight for one in manifest.sources.values()]
+    rates = [one.bytes_per_symbol for one in manifest.views]
+    if not all(type(one) in (int, float) and 0 <= one < math.inf for one in (*weights, *rates)):
+        raise ValueError("a weight or rate is no number, or below 0")
+    if not all(isinstance(name, str) for name in (*manifest.sources, *manifest.rejected)):
+        raise ValueError("a source has no name")
+    if wrong := {shard.side for shard in manifest.shards} - set(SIDES):
+        raise ValueError(f"a shard is of side {wrong.pop()!r}")
+    if not set(manifest.sides) <= set(SIDES):
+        raise ValueError("it has other sides than " + ", ".join(SIDES))
+    names = [view.name for view in manifest.views]
+    if len(set(names)) < len(names) or not all(isinstance(one, str) and VIEW_NAME.fullmatch(one) for one in names):
+        raise ValueError("two views have one name, or one has none")
+    for view in manifest.views:
+        if type(view.alphabet_size) is not int or not 1 <= view.alphabet_size <= 1 << 32:
+            raise ValueError(f"view {view.name} has an alphabet of {view.alphabet_size!r}")
+        if type(view.aligned) is not bool or not isinstance(view.fingerprint, str) or not isinstance(view.spec, str):
+            raise ValueError(f"view {view.name} doesn't say what it is")
+        if len(view.files) != len(manifest.shards):
+            raise ValueError(f"view {view.name} has {len(view.files)} files for {len(manifest.shards)} shards")
 
 
 def _view_from(files: list[dict[str, Any]], artefact: dict[str, Any] | None, **rest: Any) -> ViewInfo:

@@ -1,11 +1,17 @@
-"""A prepared corpus to read from: memory-mapped, so opening costs a look at each file's size, and reading no copy."""
+"""A prepared corpus to read from: memory-mapped, so opening costs a look at each file's size, and reading no copy.
+
+What a file holds is checked when it is first mapped (`sound.py`): compiled code and addresses follow what it says. A
+file that `ensure_unaltered` noted as right, and that nobody wrote to since, is not looked at again.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +20,15 @@ import pyarrow.compute as pc
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
+from byteproxy.files import open_inside
 from byteproxy.progress import Progress, silent
-from byteproxy.store.format import Manifest, read_batch, read_manifest
+from byteproxy.store import caches
+from byteproxy.store.format import Manifest, mapped_batch, read_manifest
 from byteproxy.store.passages import Anchors, Passages, Spans, cut_anywhere, cut_at_anchors, units_between
+from byteproxy.store.sound import RULES, check_anchors, check_shard, check_spans, check_view, offsets_of, values_of
 from byteproxy.store.table import VERSION as TABLE_VERSION
 from byteproxy.store.table import Table, kept_table
-from byteproxy.store.verified import REPAIR, ensure_unaltered, verify
+from byteproxy.store.verified import REPAIR, Checked, Notes, ensure_unaltered, identity, verify
 from byteproxy.views import registry
 from byteproxy.views.base import View
 
@@ -37,6 +46,9 @@ class Store:
         self.manifest = manifest
         self._shards: dict[int, pa.RecordBatch] = {}
         self._views: dict[tuple[str, int], pa.RecordBatch] = {}
+        self._mapped: dict[str, os.stat_result] = {}
+        self._right: dict[str, list[int]] = {}
+        self._notes: Notes | None = None
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -52,16 +64,53 @@ class Store:
                 raise InputError(f"{path / file.name} has {size} bytes and should have {file.size}: {REPAIR}")
         return store
 
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Store.open, (self.path,)
+    def __reduce__(self) -> tuple[object, tuple[Path], dict[str, Any]]:
+        return Store.open, (self.path,), {"_right": self._right}
 
-    def verify(self, progress: Progress = silent) -> None:
-        """Read every file and compare its hash; InputError naming the first that differs. Progress is in bytes."""
-        verify(self.path, self.manifest.files, progress)
+    def verify(self, progress: Progress = silent) -> list[caches.Cache]:
+        """Read every file, caches included, and compare its hash and what it holds with what it should be.
 
-    def ensure_unaltered(self, progress: Progress = silent) -> None:
-        """As `verify`, but reads only files that were written to since they were last verified here."""
-        ensure_unaltered(self.path, self.manifest.files, progress)
+        Progress is in bytes. Returns the caches that were read beside the files of the manifest.
+        Raises InputError naming the first file that differs.
+        """
+        kept = caches.found(self.path)
+        done = sum(file.size for file in self.manifest.files)
+        total = done + sum(cache.size for cache in kept)
+        verify(self.path, self.manifest.files, lambda done, _, note="": progress(done, total))
+        for one in self._checked():
+            one.check()
+        for cache in kept:
+            caches.check(cache)
+            done += cache.size
+            progress(done, total)
+        return kept
+
+    def ensure_unaltered(self, progress: Progress = silent) -> int:
+        """As `verify` for the files of the manifest, but read only those written to since that was last done here.
+
+        progress: bytes read, of all that have to be. Returns how many were.
+        """
+        found = ensure_unaltered(self.path, self._checked(), progress)
+        self._notes = None
+        self._right = {name: identity(state) for name, state in found.states.items()}
+        return found.read
+
+    def ensure_whole(self, shard: int, view_names: tuple[str, ...]) -> None:
+        """InputError where a file of a shard that is mapped was cut since: to read behind its end would be a SIGBUS.
+
+        A look at each file's entry in its folder. One that was replaced, or removed, is still mapped as it was; between
+        this look and reading a file may yet be cut, which nothing catches.
+        """
+        files = [self.manifest.shards[shard].file, *(self.manifest.view(name).files[shard] for name in view_names)]
+        for file in files:
+            known = self._mapped.get(file.name)
+            try:
+                now = os.stat(self.path / file.name)
+            except OSError:
+                continue
+            same = known is not None and (now.st_dev, now.st_ino) == (known.st_dev, known.st_ino)
+            if known is not None and same and now.st_size < known.st_size:
+                raise InputError(f"{self.path / file.name} was cut to {now.st_size:,} bytes while in use: {REPAIR}")
 
     def view(self, name: str) -> View:
         """The view of that name, out of the corpus itself.
@@ -70,7 +119,7 @@ class Store:
         """
         entry = self.manifest.view(name)
         if entry.artefact is not None:
-            view = registry.load(self.path / entry.artefact.name)
+            view = registry.load(self._own(entry.artefact.name))
         elif entry.spec and not registry.is_artefact(entry.spec) and not registry.kind(_kind_of(entry.spec)).trained:
             view = registry.build(entry.spec, lambda: ()).view
         else:
@@ -101,6 +150,14 @@ class Store:
                 identifier, source, project, language = (column[row].as_py() for column in names)
                 yield Document(identifier, self.text(shard, row), source, project, language)
 
+    def names(self, shard: int) -> pa.RecordBatch:
+        """The columns id, source, project and language of a shard's documents."""
+        return self._shard(shard).select(["id", "source", "project", "language"])
+
+    def text_lengths(self, shard: int) -> np.ndarray:
+        """The bytes of each document of a shard, int64 [documents], without reading any text."""
+        return np.diff(self._text_offsets(shard))
+
     def text(self, shard: int, row: int) -> bytes:
         """The text of one document; a copy."""
         offsets = self._text_offsets(shard)
@@ -108,7 +165,7 @@ class Store:
 
     def symbols(self, view_name: str, shard: int, row: int) -> np.ndarray:
         """The symbols of one document: uint16 or uint32 [symbols]."""
-        offsets = _list_offsets(self._view(view_name, shard).column("symbols"))
+        offsets = offsets_of(self._view(view_name, shard).column("symbols"))
         return self.symbol_buffer(view_name, shard)[offsets[row] : offsets[row + 1]]
 
     def text_buffer(self, shard: int) -> np.ndarray:
@@ -118,7 +175,7 @@ class Store:
 
     def symbol_buffer(self, view_name: str, shard: int) -> np.ndarray:
         """The symbols of a shard, end to end: uint16 or uint32 [symbols]."""
-        return _values(self._view(view_name, shard).column("symbols"))
+        return values_of(self._view(view_name, shard).column("symbols"))
 
     def span_buffer(self, view_name: str, shard: int) -> np.ndarray:
         """The spans of a shard's symbols, end to end: uint8, uint16 or uint32 [symbols], in bytes of text.
@@ -127,7 +184,7 @@ class Store:
         """
         if not self.manifest.view(view_name).aligned:
             raise InputError(f"view {view_name!r} is not aligned with the text, so it has no spans: name another")
-        return _values(self._view(view_name, shard).column("spans"))
+        return values_of(self._view(view_name, shard).column("spans"))
 
     def passages(self, shard: int, view_names: tuple[str, ...], max_bytes: int) -> Passages:
         """A shard cut into passages of at most `max_bytes`, which cover every byte and symbol exactly once.
@@ -167,43 +224,97 @@ class Store:
         what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), side, view_names, max_bytes, units]
         key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
         cuts = _Cuts(self, self.shards(side), view_names, max_bytes, units)
-        return kept_table(self.path, key, cuts, list(self.manifest.sources), len(view_names), progress)
+        text_bytes = np.array([shard.text_bytes for shard in self.manifest.shards], np.int64)
+        return kept_table(self.path, key, cuts, list(self.manifest.sources), len(view_names), text_bytes, progress)
 
     def sources_of(self, shard: int) -> np.ndarray:
         """The source of each document of a shard, as a number in the manifest's order: int64 [documents]."""
         names = pa.array(list(self.manifest.sources), pa.string())
         return pc.index_in(self._shard(shard).column("source"), names).to_numpy().astype(np.int64)
 
+    def _own(self, name: str) -> Path:
+        """The path of one of the corpus's files; InputError where it can't be opened, or is a link to elsewhere."""
+        path = self.path / name
+        try:
+            open_inside(path).close()
+        except OSError as error:
+            raise InputError(f"{path} can't be read ({error.strerror}): {REPAIR}") from error
+        return path
+
     def _anchors(self, view_name: str, shard: int) -> Anchors:
         batch = self._view(view_name, shard)
-        counts = np.diff(_list_offsets(batch.column("anchor_bytes")))
+        with _said_of(self.path / self.manifest.view(view_name).files[shard].name):
+            check_anchors(batch, self._text_offsets(shard))  # again, as cheap as it is: what is cut here is followed
+        counts = np.diff(offsets_of(batch.column("anchor_bytes")))
         document = np.repeat(np.arange(len(counts)), counts)
         byte_starts = self._text_offsets(shard)[document]
-        symbol_starts = _list_offsets(batch.column("symbols"))[document]
+        symbol_starts = offsets_of(batch.column("symbols"))[document]
         return Anchors(
             document,
-            byte_starts + _values(batch.column("anchor_bytes")),
-            symbol_starts + _values(batch.column("anchor_symbols")),
+            byte_starts + values_of(batch.column("anchor_bytes")),
+            symbol_starts + values_of(batch.column("anchor_symbols")),
         )
 
     def _spans(self, view_name: str, shard: int) -> Spans:
-        offsets = _list_offsets(self._view(view_name, shard).column("symbols"))
-        return Spans(offsets, self.span_buffer(view_name, shard))
+        batch = self._view(view_name, shard)
+        with _said_of(self.path / self.manifest.view(view_name).files[shard].name):
+            check_anchors(batch, self._text_offsets(shard))
+            check_spans(batch, self._text_offsets(shard))
+        return Spans(offsets_of(batch.column("symbols")), self.span_buffer(view_name, shard))
 
     def _shard(self, shard: int) -> pa.RecordBatch:
         if shard not in self._shards:
-            self._shards[shard] = read_batch(self.path / self.manifest.shards[shard].file.name)
+            info = self.manifest.shards[shard]
+            sources = tuple(self.manifest.sources)
+            self._shards[shard] = self._map(self._of_shard(shard), lambda batch: check_shard(batch, info, sources))
         return self._shards[shard]
 
     def _view(self, view_name: str, shard: int) -> pa.RecordBatch:
         key = view_name, shard
         if key not in self._views:
-            self._views[key] = read_batch(self.path / self.manifest.view(view_name).files[shard].name)
+            info, offsets = self.manifest.view(view_name), self._text_offsets(shard)
+            self._views[key] = self._map(
+                self._of_view(info.name, shard), lambda batch: check_view(batch, info, offsets)
+            )
         return self._views[key]
 
+    def _map(self, one: Checked, check: Callable[[pa.RecordBatch], None]) -> pa.RecordBatch:
+        """Map a file, and check what it holds unless that was done with this very file."""
+        path = self.path / one.file.name
+        batch, found = mapped_batch(path, one.file.size)
+        self._notes = self._notes or Notes(self.path)
+        if not self._notes.tell_of(one, found) and self._right.get(one.file.name) != identity(found):
+            with _said_of(path):
+                check(batch)
+            self._right[one.file.name] = identity(found)
+        self._mapped[one.file.name] = found
+        return batch
+
+    def _checked(self) -> list[Checked]:
+        """Every file of the manifest, with what looks at what it holds."""
+        shards = [self._of_shard(number) for number in range(len(self.manifest.shards))]
+        views = [self._of_view(view.name, number) for view in self.manifest.views for number in range(len(shards))]
+        others = [view.artefact for view in self.manifest.views] + [self.manifest.rejected_file]
+        return [*shards, *views, *(Checked(file, "", lambda: None) for file in others if file is not None)]
+
+    def _of_shard(self, shard: int) -> Checked:
+        info = self.manifest.shards[shard]
+        facts = json.dumps([RULES, info.documents, info.text_bytes, list(self.manifest.sources)])
+        return Checked(info.file, facts, lambda: self._unnoted()._shard(shard))
+
+    def _of_view(self, view_name: str, shard: int) -> Checked:
+        info = self.manifest.view(view_name)
+        facts = json.dumps([RULES, info.alphabet_size, info.aligned, self.manifest.shards[shard].file.sha256])
+        return Checked(info.files[shard], facts, lambda: self._unnoted()._view(view_name, shard))
+
+    def _unnoted(self) -> "Store":
+        """This store, with nothing mapped and nothing known to be right."""
+        store = Store(self.path, self.manifest)
+        store._notes = Notes(None)
+        return store
+
     def _text_offsets(self, shard: int) -> np.ndarray:
-        batch = self._shard(shard)
-        return _buffer(batch.column("text").buffers()[1], np.dtype(np.int64))[: batch.num_rows + 1]
+        return offsets_of(self._shard(shard).column("text"))
 
 
 class _Cuts(NamedTuple):
@@ -230,20 +341,18 @@ class _Cuts(NamedTuple):
         return passages, counts, self.store.sources_of(shard)
 
 
+@contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """What is raised within becomes an InputError that names the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{path} can't be used ({error}): {REPAIR}") from error
+
+
 def _kind_of(spec: str) -> str:
     return spec.partition(":")[0]
 
 
 def _buffer(buffer: pa.Buffer | None, dtype: np.dtype) -> np.ndarray:
     return np.empty(0, dtype=dtype) if buffer is None else np.frombuffer(buffer, dtype=dtype)
-
-
-def _list_offsets(column: pa.LargeListArray) -> np.ndarray:
-    """Where each list starts: int64 [rows + 1]."""
-    return _buffer(column.buffers()[1], np.dtype(np.int64))[: len(column) + 1]
-
-
-def _values(column: pa.LargeListArray) -> np.ndarray:
-    """The values of all lists, end to end."""
-    values: np.ndarray = column.values.to_numpy(zero_copy_only=True)
-    return values

@@ -5,28 +5,39 @@ the symbols of each view, or in its units (runs of symbols up to one with a span
 then). The rows of a source stand together. The table is made once, shard by shard, and kept in the corpus's folder
 `.passages`, which may be deleted at any time; where it can't be written it stays in memory. Cost: 24 bytes a passage
 and 16 more for each view, on disk; no memory of its own for a process that maps it.
+
+It decides what is trained on, and compiled code follows its numbers. So `KEY.json` has a checksum of itself and of the
+rows in `KEY.i64`, and the state of that file when the rows were last found to have it and to fit the corpus: nobody can
+write to the file and leave that state (`verified.identity`). Rows in another state are read and compared once more,
+1 GB/s, and made again where they differ, with a remark.
 """
 
 import json
+import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
-from byteproxy.progress import Progress, silent
-from byteproxy.store.format import write_whole
+from byteproxy.files import open_inside, write_aside
+from byteproxy.parsing import read_json
+from byteproxy.progress import Progress, remark, silent
+from byteproxy.store.format import FileInfo, file_info, write_whole
 from byteproxy.store.passages import Passages
+from byteproxy.store.verified import identity, is_settled, sealed
 
 KEY, BYTE_START, BYTES, VIEWS = range(4)  # columns; each view brings two more: SYMBOL_START, SYMBOLS
 PLACE_BITS = 40
 """KEY is the shard's number above, and the passage's place in its document, from 0, in the lower bits."""
-VERSION = 3
+VERSION = 4
 FOLDER = ".passages"
+_SLICE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -91,53 +102,139 @@ def length_column(representation: int) -> int:
 
 
 def kept_table(
-    folder: Path, key: str, cuts: Cuts, sources: list[str], views: int, progress: Progress = silent
+    folder: Path,
+    key: str,
+    cuts: Cuts,
+    sources: list[str],
+    views: int,
+    text_bytes: np.ndarray,
+    progress: Progress = silent,
 ) -> Table:
     """The table that `key` names, out of the corpus's folder or, if it isn't there, made and left there.
 
     key: a hash of all that decides the table. views: how many views the passages give symbols for.
+    text_bytes: int64 [shards], of the whole corpus.
     progress: passages made; the total is 0.
     """
     told, path = folder / FOLDER / f"{key}.json", folder / FOLDER / f"{key}.i64"
-    found = _kept(told, path, views)
+    found = _kept(told, path, sources, views, text_bytes)
     if found is not None:
         return found
     made = _Making(sources, views, progress)
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, lambda file: [file.write(block) for block in made.blocks(cuts)])
-        write_aside(told, json.dumps({"file": _identity(path), **asdict(made.summary())}).encode())
-    except (OSError, InputError):  # no place to keep it
-        made = _Making(sources, views, progress)
-        rows = np.concatenate([np.empty((0, VIEWS + 2 * views), np.int64), *made.blocks(cuts)])
-        rows.setflags(write=False)
-        return Table(rows, made.summary())
-    return Table(_mapped(path, views), made.summary())
+        info = write_whole(path, lambda file: [file.write(block) for block in made.blocks(cuts)])
+        _tell(told, path, info, made.summary())
+        return Table(_mapped(path, views)[0], made.summary())
+    except (OSError, InputError) as error:  # no place to keep it
+        reason = error.strerror if isinstance(error, OSError) else error
+        remark(f"{path.parent} can't be written to ({reason}): the table of passages is made in memory, each time anew")
+    made = _Making(sources, views, progress)
+    rows = np.concatenate([np.empty((0, VIEWS + 2 * views), np.int64), *made.blocks(cuts)])
+    rows.setflags(write=False)
+    return Table(rows, made.summary())
 
 
-def _kept(told: Path, path: Path, views: int) -> Table | None:
-    """The table on disk, if it is there and is the file that was written."""
+def check_kept(told: Path) -> dict[str, Any] | None:
+    """What is kept about a table, None of one that another version made.
+
+    Raises OSError, ValueError, TypeError or LookupError where it can't be read or was altered.
+    """
+    content = read_json(told)
+    if content.get("version") != VERSION:
+        return None
+    if content["sha256"] != sealed({name: value for name, value in content.items() if name != "sha256"}):
+        raise ValueError("its checksum is wrong")
+    return dict(content)
+
+
+def check_rows(path: Path) -> None:
+    """As `check_kept` for the file of a table's rows; one that nothing is told of belongs to no table."""
+    told = path.with_suffix(".json")
+    content = check_kept(told) if told.exists() else None
+    if content is not None and file_info(path) != FileInfo(**content["rows"]):
+        raise ValueError("its checksum is wrong")
+
+
+def _tell(told: Path, path: Path, info: FileInfo, summary: Summary) -> None:
+    """Keep what there is to know of a table's rows, found right just now; nothing where it can't be written."""
+    found = os.stat(path)
+    state = identity(found) if is_settled(found, time.time_ns()) else None
+    content = {"version": VERSION, "rows": asdict(info), "state": state, **asdict(summary)}
+    content["sources"] = list(content["sources"])
+    with suppress(InputError):
+        write_aside(told, json.dumps({**content, "sha256": sealed(content)}).encode())
+
+
+def _kept(told: Path, path: Path, names: list[str], views: int, text_bytes: np.ndarray) -> Table | None:
+    """The table on disk, if it is there and is what was written."""
     try:
-        content = json.loads(told.read_text())
-        if content.pop("file") != _identity(path):
+        content = check_kept(told)
+        if content is None:
             return None
-        sources = tuple(SourcePassages(**{**one, "sums": tuple(one["sums"])}) for one in content["sources"])
-        return Table(_mapped(path, views), Summary(sources, tuple(content["most"])))
-    except (OSError, ValueError, KeyError, TypeError):
+        rows, found = _mapped(path, views)
+        summary = _summary(content, names, rows)
+        if content["state"] != identity(found):
+            if file_info(path) != FileInfo(**content["rows"]):
+                raise ValueError("the checksum of its rows is wrong")
+            _ensure_fitting(rows, summary, text_bytes)
+            _tell(told, path, FileInfo(**content["rows"]), summary)
+        return Table(rows, summary)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        remark(f"the table of passages {path} is damaged ({reason}) and made again")
         return None
 
 
-def _identity(path: Path) -> list[int]:
-    """Changes when a file is written to: its size, inode and time of change."""
-    found = path.stat()
-    return [found.st_size, found.st_ino, found.st_mtime_ns]
+def _summary(content: dict[str, Any], names: list[str], rows: np.ndarray) -> Summary:
+    """The summary of a table; ValueError where it isn't one of these sources, with so many rows end to end."""
+    sources = tuple(SourcePassages(**{**one, "sums": tuple(one["sums"])}) for one in content["sources"])
+    summary = Summary(sources, tuple(content["most"]))
+    counts = [count for one in sources for count in (one.first, one.passages, one.documents, *one.sums)]
+    if [one.name for one in sources] != names or not all(type(one) is int for one in (*counts, *summary.most)):
+        raise ValueError("it is of other sources")
+    first, representations = 0, (rows.shape[1] - 1) // 2
+    for one in sources:
+        if one.first != first or one.passages < 0 or len(one.sums) != representations:
+            raise ValueError("its sources don't stand end to end")
+        first += one.passages
+    if first != len(rows) or len(summary.most) != representations:
+        raise ValueError("it has other rows than its sources")
+    return summary
 
 
-def _mapped(path: Path, views: int) -> np.ndarray:
+def _ensure_fitting(rows: np.ndarray, summary: Summary, text_bytes: np.ndarray) -> None:
+    """ValueError where rows lie outside of the corpus's text, have no length, or sum to something else than is said."""
+    lengths = rows[:, BYTES::2]
+    for first in range(0, len(rows), _SLICE):
+        some = rows[first : first + _SLICE]
+        shard = some[:, KEY] >> PLACE_BITS
+        if ((shard < 0) | (shard >= len(text_bytes))).any():
+            raise ValueError("a passage is of no shard")
+        if (some[:, BYTES::2] < 1).any() or (some[:, BYTE_START::2] < 0).any():
+            raise ValueError("a passage has no length, or no place")
+        if (some[:, BYTES] > text_bytes[shard] - some[:, BYTE_START]).any():
+            raise ValueError("a passage lies outside of its shard")
+    most = np.max(lengths, axis=0, initial=0)
+    for one in summary.sources:
+        own = slice(one.first, one.first + one.passages)
+        documents = int((rows[own, KEY] & ((1 << PLACE_BITS) - 1) == 0).sum())
+        if documents != one.documents or tuple(lengths[own].sum(axis=0).tolist()) != one.sums:
+            raise ValueError("its sums are wrong")
+    if tuple(most.tolist()) != summary.most:
+        raise ValueError("its longest passages are others")
+
+
+def _mapped(path: Path, views: int) -> tuple[np.ndarray, os.stat_result]:
+    """The rows in a file, and the state of the file that is mapped."""
     columns = VIEWS + 2 * views
-    if path.stat().st_size == 0:
-        return np.empty((0, columns), np.int64)
-    return np.memmap(path, np.int64, "r").reshape(-1, columns)
+    with open_inside(path) as file:
+        found = os.fstat(file.fileno())
+        if found.st_size == 0:
+            return np.empty((0, columns), np.int64), found
+        return np.asarray(np.memmap(file, np.int64, "r")).reshape(-1, columns), found  # its own class indexes slowly
 
 
 class _Making:

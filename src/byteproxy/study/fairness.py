@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from byteproxy.corpus.split import SIDES
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
-from byteproxy.store.format import read_batch
 from byteproxy.store.store import Store
 from byteproxy.study.folder import OPENED, Notes
 from byteproxy.study.recipe import StudyRecipe
@@ -55,8 +54,7 @@ def check_apart(store: Store, out: Path) -> None:
 def _projects(store: Store, side: Any) -> set[str]:
     found: set[str] = set()
     for shard in store.shards(side):
-        batch = read_batch(store.path / store.manifest.shards[shard].file.name)
-        found.update(pc.unique(batch.column("project")).to_pylist())
+        found.update(pc.unique(store.names(shard).column("project")).to_pylist())
     return found
 
 

@@ -18,6 +18,7 @@ A kill at any moment costs what was done since the last save and no more. In the
 and the next save removes what lies about. Only a rename makes or ends a whole checkpoint.
 """
 
+import errno
 import json
 import os
 import re
@@ -36,11 +37,12 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
+from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.verified import verify
 from byteproxy.train.parallel import any_rank, from_rank_zero, world
-from byteproxy.train.unpickled import Reader
+from byteproxy.train.unpickled import METADATA, Reader
 
 _STATE = "state.json"
 _CHECKSUMS = "checksums.json"
@@ -58,26 +60,30 @@ def save(
 ) -> None:
     """Write the checkpoint of `step` (optimizer steps done) and drop all but the newest `keep`, at least 1.
 
-    Raises InputError, on all ranks, if it can't be written; those before stay.
+    Raises InputError, on all ranks, if it can't be written, and KeyboardInterrupt if that was stopped; those before
+    stay, and nothing partial does.
     """
-    said, cause = None, None
+    said, cause, stopped = None, None, False
     if world().rank == 0:
         tensors = {"model": model.state_dict(), "optimizers": {"state": _moments(model, optimizers)}}
         try:
             _write(folder, f"step-{step:06d}", tensors, state)
             for _, old in _whole(folder)[:-keep]:
                 _drop(old)
-        except (OSError, CheckpointException) as error:
+        except (OSError, CheckpointException, KeyboardInterrupt) as error:
             shutil.rmtree(folder / f".step-{step:06d}.new", ignore_errors=True)
-            said, cause = _unwritable(folder, error), error
-    said = from_rank_zero(said)
+            stopped = any(isinstance(one, KeyboardInterrupt) for one in _causes(error))
+            said, cause = _unwritable(folder, error, _size(tensors)), error
+    said, stopped = from_rank_zero((said, stopped))
+    if stopped:
+        raise KeyboardInterrupt(f"stopped while the checkpoint of step {step} was written") from cause
     if said is not None:
         raise InputError(said) from cause
 
 
 def newest(folder: Path) -> Path | None:
     """The newest whole checkpoint of a run, if there is one, as rank 0 sees it."""
-    whole = _whole(folder) if world().rank == 0 else []
+    whole = (_whole(folder) or _whole(folder)) if world().rank == 0 else []  # it may be in the middle of a rename
     return from_rank_zero(whole[-1][1] if whole else None)
 
 
@@ -92,29 +98,44 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
     try:
         if world().rank == 0:
             _ensure_unaltered(checkpoint)
-        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        state = dict(read_json(checkpoint / _STATE))
         _read(checkpoint, model, optimizers)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         failure = error
     if any_rank(failure is not None):
         why = "by another process" if failure is None else _cause(failure)
-        raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before"
-        ) from failure
+        raise _unreadable(checkpoint, why) from failure
     return state
+
+
+def is_gone(checkpoint: Path) -> bool:
+    """Whether a checkpoint that was there is no more, as a trainer removes those that are older than it keeps."""
+    return not (checkpoint / _STATE).exists()
+
+
+def said(checkpoint: Path) -> dict[str, Any]:
+    """The state that a checkpoint has beside its tensors; InputError where it is damaged."""
+    try:
+        _ensure_unaltered(checkpoint, _STATE)
+        return dict(read_json(checkpoint / _STATE))
+    except Exception as error:
+        raise _unreadable(checkpoint, _cause(error)) from error
 
 
 def rows(checkpoint: Path, name: str) -> int:
     """How many rows a checkpoint's tensor of the model has; InputError where the checkpoint is damaged or has none."""
     try:
+        _ensure_unaltered(checkpoint, METADATA)
         kind = Reader(checkpoint).read_metadata().state_dict_metadata[f"model.{name}"]
         if not isinstance(kind, TensorStorageMetadata):
             raise ValueError(f"its {name} is no tensor")
         return int(kind.size[0])
     except Exception as error:
-        raise InputError(
-            f"checkpoint {checkpoint} cannot be read ({_cause(error)}): delete it to go on from the one before"
-        ) from error
+        raise _unreadable(checkpoint, _cause(error)) from error
+
+
+def _unreadable(checkpoint: Path, why: str) -> InputError:
+    return InputError(f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before")
 
 
 def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
@@ -138,12 +159,15 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
         _drop(before)
 
 
-def _ensure_unaltered(checkpoint: Path) -> None:
-    """InputError where a file isn't what was written; checkpoints of versions before have no list to compare with."""
+def _ensure_unaltered(checkpoint: Path, only: str | None = None) -> None:
+    """InputError where a file isn't what was written; checkpoints of versions before have no list to compare with.
+
+    only: the name of the one file to look at; None: all.
+    """
     path = checkpoint / _CHECKSUMS
     if path.exists():
-        listed = [FileInfo(**said) for said in json.loads(path.read_bytes())]
-        verify(checkpoint, listed, silent, "copy it again")
+        listed = [FileInfo(**said) for said in read_json(path)]
+        verify(checkpoint, [file for file in listed if only in (None, file.name)], silent, "copy it again", path)
 
 
 def _whole(folder: Path) -> list[tuple[int, Path]]:
@@ -213,10 +237,32 @@ def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim
             optimizer.state.update({p: moments[p] for p in group["params"] if p in moments})
 
 
-def _unwritable(folder: Path, error: BaseException) -> str:
+def _size(tensors: dict[str, Any]) -> int:
+    """Bytes of all tensors in dictionaries of them."""
+    found = sum(one.nbytes for one in tensors.values() if isinstance(one, torch.Tensor))
+    return found + sum(_size(one) for one in tensors.values() if isinstance(one, dict))
+
+
+def _unwritable(folder: Path, error: BaseException, needed: int) -> str:
+    """What to say; what was written so far of the `needed` bytes is removed already."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free >> 20
-    return f"cannot write a checkpoint to {folder} ({_cause(error)}; {free} MB are free): free space or check rights"
+    free = shutil.disk_usage(there).free
+    why, remedy = _cause(error), "free space or check rights"
+    full = any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error))
+    if full or (isinstance(error, CheckpointException) and free < needed):  # torch loses the cause on the way
+        why = os.strerror(errno.ENOSPC)
+        remedy = f"it takes {(needed >> 20) + 1} MB: free space; the checkpoints before it are whole"
+    return f"cannot write a checkpoint to {folder} ({why}; {free >> 20} MB are free): {remedy}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that led to it, in torch's wrapping of the errors of ranks too."""
+    while error is not None:
+        yield error
+        if isinstance(error, CheckpointException):
+            for failure, _ in error.failures.values():
+                yield from _causes(failure)
+        error = error.__cause__ or error.__context__
 
 
 def _cause(error: BaseException) -> str:

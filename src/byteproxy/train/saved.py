@@ -4,19 +4,23 @@ The run's folder is enough: how many symbols the model has is read from the chec
 any more, and nothing has to be known of the views.
 """
 
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
+from byteproxy.parsing import parse_toml
 from byteproxy.train import checkpoint
 from byteproxy.train.config import DTYPES, TrainConfig
 
 CONFIG = "config.toml"
+MOST_TRIES = 8
+
+T = TypeVar("T")
 
 
 class SavedRun(NamedTuple):
@@ -39,23 +43,50 @@ def newest_of(folder: Path) -> tuple[TrainConfig, Path]:
     return config, found
 
 
+def of_newest(folder: Path, read: Callable[[TrainConfig, Path], T]) -> T:
+    """What `read` makes of a run's configuration and its newest checkpoint; every reader of runs opens them here.
+
+    A trainer beside it removes checkpoints once it has newer ones. If that happens while one is read, the newest one
+    of then is read instead.
+    Raises InputError as `newest_of` and `read` do, and where checkpoints go faster than they can be read.
+    """
+    for _ in range(MOST_TRIES):
+        config, found = newest_of(folder)
+        try:
+            return read(config, found)
+        except InputError:
+            if not checkpoint.is_gone(found):
+                raise
+    raise InputError(
+        f"{folder} is being trained, and {MOST_TRIES} times its newest checkpoint was removed while it was read: keep "
+        "more of them (train with a larger keep), or wait until the run is done"
+    )
+
+
 def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
     """A run from the folder that `byteproxy train` left, on the CPU.
 
     dtype: of activations and products; None: as the run was trained.
     Raises InputError where there is none, no checkpoint yet, or one that is damaged or another run's.
     """
-    config, found = newest_of(folder)
-    rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
-    model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
-    state = checkpoint.load(found, model, [])
-    ensure_agreement(folder, config, state)
-    return SavedRun(folder, config, model.eval(), state)
+
+    def read(config: TrainConfig, found: Path) -> SavedRun:
+        ensure_agreement(folder, config, checkpoint.said(found))  # before a model of that shape is made
+        rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
+        model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
+        state = checkpoint.load(found, model, [])
+        return SavedRun(folder, config, model.eval(), state)
+
+    return of_newest(folder, read)
 
 
 def ensure_agreement(folder: Path, config: TrainConfig, state: dict[str, Any]) -> None:
     """InputError unless a run's configuration is that of its checkpoint; fields that came later don't count."""
-    if not _within(tomllib.loads(state["config"]), tomllib.loads(config.identity)):
+    try:
+        agree = _within(parse_toml(state["config"]), parse_toml(config.identity))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"the newest checkpoint of {folder} doesn't say which run it is of: copy it again") from error
+    if not agree:
         raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
 
 

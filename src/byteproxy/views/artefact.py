@@ -4,6 +4,8 @@ The same view gives the same bytes. Nothing is unpickled. Memory: the file twice
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +14,12 @@ import numpy as np
 import safetensors.numpy
 
 from byteproxy.errors import InputError
+from byteproxy.files import open_regular, read_bytes
+from byteproxy.parsing import parse_json
 
 _REMEDY = "copy it again or train it anew"
 _HEAD_BYTES = 4096
+_MOST_BYTES = 1 << 32
 
 
 class Format(NamedTuple):
@@ -32,7 +37,7 @@ class Format(NamedTuple):
 def is_of(path: Path, form: Format) -> bool:
     """Whether a file says that it is of a format, of whatever version and even if it is damaged."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(Path(path)) as file:
             return f'"{form.mark}"'.encode() in file.read(_HEAD_BYTES)
     except OSError:
         return False
@@ -41,7 +46,7 @@ def is_of(path: Path, form: Format) -> bool:
 def content_of(path: Path, form: Format) -> bytes:
     """The bytes of a file; InputError where it can't be read."""
     try:
-        return Path(path).read_bytes()
+        return read_bytes(Path(path), _MOST_BYTES)
     except OSError as error:
         raise InputError(f"cannot read the {form.noun} {path}: {error.strerror}") from error
 
@@ -74,9 +79,22 @@ def from_content(content: bytes, form: Format, path: Path) -> tuple[dict[str, np
     return tensors, metadata
 
 
+@contextmanager
+def read_as(form: Format, path: Path) -> Iterator[None]:
+    """What a file of a format holds is taken apart in here; InputError where it is not what the format says.
+
+    A checksum that fits says that nobody damaged a file by accident, and not that it is what we would have written.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        reason = f"there is no {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"the {form.noun} {path} holds what no {form.noun} does ({reason}): {_REMEDY}") from error
+
+
 def _metadata(content: bytes) -> dict[str, str]:
     size = int.from_bytes(content[:8], "little")
-    return dict(json.loads(content[8 : 8 + size]).get("__metadata__", {}))
+    return dict(parse_json(content[8 : 8 + size]).get("__metadata__", {}))
 
 
 def _in_order(content: bytes) -> bytes:

@@ -34,8 +34,9 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.parsing import parse_json
 from byteproxy.progress import Progress, silent
-from byteproxy.views.artefact import Format, content_of, from_content, is_of, to_content
+from byteproxy.views.artefact import Format, content_of, from_content, is_of, read_as, to_content
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_fill import Rules, filled
@@ -156,10 +157,13 @@ class CodebookView:
     def from_bytes(cls, content: bytes, path: Path) -> "CodebookView":
         """The codebook that `to_bytes` gave; path: of the file it was in, for what InputErrors say."""
         tensors, about = from_content(content, FORMAT, path)
-        ends = np.cumsum(tensors["lengths"], dtype=np.int64).tolist()
-        data = tensors["bytes"].tobytes()
-        strings = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        return cls(strings, CodebookOptions(**json.loads(about["options"])))
+        with read_as(FORMAT, path):
+            lengths, data = tensors["lengths"], tensors["bytes"].tobytes()
+            ends = np.cumsum(lengths, dtype=np.int64).tolist()
+            if lengths.ndim != 1 or lengths.dtype != np.uint8 or sum(lengths.tolist()) != len(data):
+                raise ValueError("its lengths are not those of its bytes")
+            strings = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+            return cls(strings, CodebookOptions(**parse_json(about["options"])))
 
     def save(self, path: Path) -> None:
         """Write the codebook, whole or not at all; InputError where that can't be."""

@@ -67,6 +67,30 @@ class Tree(NamedTuple):
     bits: np.ndarray
     entropy: np.ndarray
 
+    def ensure_sound(self, code: Code) -> None:
+        """ValueError where this is no tree: what is walked and numbered by compiled code is checked before.
+
+        The 256 single bytes come first, every other node continues one before it, none is longer than 64 bytes or twice
+        there, and symbols are windows.
+        """
+        columns = {name: getattr(self, name) for name in self._fields}
+        kinds = dict(zip(self._fields, ("int64", "uint8", "uint8", "uint32", "float32", "float32"), strict=True))
+        size = len(self.byte) if self.byte.ndim == 1 else -1
+        for name, column in columns.items():
+            if column.dtype != kinds[name] or column.shape != (size,):
+                raise ValueError(f"its {name} is {column.dtype} {list(column.shape)}")
+        if size < 256 or (self.parent[:256] != -1).any() or (self.byte[:256] != np.arange(256)).any():
+            raise ValueError("its strings do not begin with the single bytes")
+        parent, later = self.parent[256:], np.arange(256, size)
+        if ((parent < 0) | (parent >= later)).any():
+            raise ValueError("a string continues one that is not before it")
+        if (self.depth[:256] != 1).any() or (self.depth[256:] != self.depth[parent] + np.uint8(1)).any():
+            raise ValueError("a length is not that of its string")
+        if int(self.depth.max()) > LONGEST or len(np.unique(parent << 8 | self.byte[256:])) < len(parent):
+            raise ValueError(f"a string has more than {LONGEST} bytes, or is there twice")
+        if int(self.symbol.max()) >> code.bits:
+            raise ValueError(f"a symbol is beyond windows of {code.bits} bits")
+
     def strings(self) -> list[bytes]:
         """The string of each node."""
         found: list[bytes] = []

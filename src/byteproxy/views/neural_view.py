@@ -31,9 +31,10 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.parsing import parse_json
 from byteproxy.progress import Progress, silent
 from byteproxy.views import stretches
-from byteproxy.views.artefact import Format, content_of, from_content, is_of, to_content
+from byteproxy.views.artefact import Format, content_of, from_content, is_of, read_as, to_content
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_parse import parse_between
@@ -99,11 +100,15 @@ class NeuralView:
     def opened(cls, path: Path) -> tuple[Tree, Compiled, bytes]:
         """What `save` wrote; InputError where it can't be read, is damaged or of another version."""
         tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
-        known = json.loads(said["about"])
-        context = None if known["context"] is None else Thresholds(**known.pop("context"))
-        about = Compiled(**{**known, "code": Code(**known["code"]), "context": context})
-        tree = Tree(*(tensors[name] for name in Tree._fields))
-        return tree, about, tensors["weights"].tobytes()
+        with read_as(FORMAT, path):
+            known = parse_json(said["about"])
+            context = None if known["context"] is None else Thresholds(**known.pop("context"))
+            about = Compiled(**{**known, "code": Code(**known["code"]), "context": context})
+            if about.parts < 1 or about.code.bits % about.parts:
+                raise ValueError(f"{about.parts} symbols of a window of {about.code.bits} bits")
+            tree = Tree(*(tensors[name] for name in Tree._fields))
+            tree.ensure_sound(about.code)
+            return tree, about, tensors["weights"].tobytes()
 
     def save(self, path: Path) -> None:
         """Write strings, symbols and predictor, whole or not at all; InputError where that can't be."""

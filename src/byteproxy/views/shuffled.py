@@ -19,7 +19,7 @@ import numpy as np
 
 from byteproxy.coins import hashes
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import open_regular, read_bytes, write_aside
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
 from byteproxy.views.batches import on_all_cores
@@ -27,6 +27,8 @@ from byteproxy.views.codebook import CodebookOptions, CodebookView
 
 RULE_VERSION = 1
 _MARK = b"byteproxy-shuffled 1\n"
+MOST_BYTES = 1 << 29
+"""Of the file, and of what is packed in it: a codebook of 2^20 strings of 255 bytes has less."""
 _PURPOSE = np.uint64(0x5AFF1ED)
 
 
@@ -54,7 +56,7 @@ class ShuffledView:
     def recognises(cls, path: Path) -> bool:
         """Whether a file says that it is such a view."""
         try:
-            with Path(path).open("rb") as file:
+            with open_regular(Path(path)) as file:
                 return file.read(len(_MARK)) == _MARK
         except OSError:
             return False
@@ -63,11 +65,14 @@ class ShuffledView:
     def load(cls, path: Path) -> "ShuffledView":
         """The view that `save` wrote; InputError where it can't be read or is damaged."""
         try:
-            content = Path(path).read_bytes()
+            content = read_bytes(Path(path), MOST_BYTES)
         except OSError as error:
             raise InputError(f"cannot read the view {path}: {error.strerror}") from error
         try:
-            held = zlib.decompress(content[len(_MARK) :])
+            unpacking = zlib.decompressobj()
+            held = unpacking.decompress(content[len(_MARK) :], MOST_BYTES)
+            if not unpacking.eof or unpacking.unused_data:
+                raise zlib.error("it ends elsewhere")
         except zlib.error as error:
             raise InputError(f"the view {path} is cut off or damaged: copy it again or train it anew") from error
         return cls(CodebookView.from_bytes(held, path))

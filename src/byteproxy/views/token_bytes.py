@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import open_regular, write_aside
+from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
 from byteproxy.views.bpe import BpeView
@@ -92,7 +93,7 @@ class TokenBytesView:
     def recognises(cls, path: Path) -> bool:
         """Whether a file is a view that `save` wrote, of whatever version and even if it is damaged."""
         try:
-            with Path(path).open("rb") as file:
+            with open_regular(Path(path)) as file:
                 return OPENING.match(file.read(1024)) is not None
         except OSError:
             return False
@@ -102,10 +103,10 @@ class TokenBytesView:
         """The view that `save` wrote; InputError where the file can't be read, is damaged or of another version."""
         remedy = "copy it again or train the view anew"
         try:
-            content = json.loads(Path(path).read_bytes())
+            content = read_json(Path(path))
         except OSError as error:
             raise InputError(f"cannot read the token_bytes view {path}: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             if not cls.recognises(path):
                 raise InputError(f"{path} is no token_bytes view: name a file that byteproxy wrote") from error
             raise InputError(f"the token_bytes view {path} is cut off or damaged ({error}): {remedy}") from error

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views.inspect_page import Viewed
-from byteproxy.store.format import ShardInfo, read_batch
 from byteproxy.store.store import Store
 
 NAMES_SHOWN = 3
@@ -55,6 +54,10 @@ def find(store: Store, name: str | None, side: Side | None) -> Place:
     """
     if name is None:
         return _first(store, side or "train")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{store.path} holds no document {name!r}: all ids are Unicode, and this is not") from None
     found = list(_named(store, name, SIDES if side is None else (side,)))
     names = list(dict.fromkeys(place.name for place in found))
     if not found:
@@ -142,8 +145,7 @@ def _no_such(store: Store, name: str, side: Side | None) -> str:
 
 
 def _names(store: Store, shard: int) -> pa.RecordBatch:
-    info: ShardInfo = store.manifest.shards[shard]
-    return read_batch(store.path / info.file.name).select(["id", "source", "project", "language"])
+    return store.names(shard)
 
 
 def _place(batch: pa.RecordBatch, shard: int, row: int, side: Side) -> Place:

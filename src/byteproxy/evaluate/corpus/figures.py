@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from byteproxy.corpus.reading import FAULTY
 from byteproxy.corpus.split import SIDES
-from byteproxy.store.format import ViewInfo, read_batch
+from byteproxy.store.format import ViewInfo
 from byteproxy.store.store import Store
 
 PERCENTILES = (10, 25, 50, 75, 90, 99)
@@ -91,10 +90,9 @@ def histogram(lengths: np.ndarray) -> list[dict[str, int]]:
 
 def _shards(store: Store) -> Iterator[pa.RecordBatch]:
     """For each shard: id, source, project, language and length of each document; nothing is copied but the lengths."""
-    for shard in store.manifest.shards:
-        batch = read_batch(store.path / shard.file.name)
-        lengths = pc.binary_length(batch.column("text"))
-        yield batch.select(["id", "source", "project", "language"]).append_column("bytes", lengths)
+    for shard in range(len(store.manifest.shards)):
+        lengths = pa.array(store.text_lengths(shard))
+        yield store.names(shard).select(["id", "source", "project", "language"]).append_column("bytes", lengths)
 
 
 def _lengths(batches: Iterable[pa.RecordBatch]) -> np.ndarray:

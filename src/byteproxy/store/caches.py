@@ -1,0 +1,49 @@
+"""The caches in a corpus's folder, all of which may be deleted: tables of passages, entropies, what was verified.
+
+Each carries a checksum over all that it holds, which whoever uses it compares, and makes it again where that is wrong.
+Here all of them are read, for `corpus verify`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from byteproxy.errors import InputError
+from byteproxy.store import entropies, table
+from byteproxy.store.folder import VERIFIED
+from byteproxy.store.verified import check_notes
+
+
+class Cache(NamedTuple):
+    """A file, its bytes, and what reads it and raises ValueError or OSError where it is damaged."""
+
+    path: Path
+    size: int
+    check: Callable[[Path], object]
+
+
+def found(folder: Path) -> list[Cache]:
+    """The caches in a corpus's folder, in order."""
+    kinds: list[tuple[str, Callable[[Path], object]]] = [
+        (VERIFIED, check_notes),
+        (f"{table.FOLDER}/*.json", table.check_kept),
+        (f"{table.FOLDER}/*.i64", table.check_rows),
+        (f"{entropies.FOLDER}/*/*.entropies", entropies.check_part),
+    ]
+    return [
+        Cache(path, path.stat().st_size, check)
+        for pattern, check in kinds
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    ]
+
+
+def check(cache: Cache) -> None:
+    """InputError where a cache is damaged."""
+    try:
+        cache.check(cache.path)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{cache.path} is damaged ({reason}): delete it; it is a cache, and made again when it is needed"
+        ) from error
