@@ -1,16 +1,18 @@
 """What a file holds, told by its first bytes: text, records, tables, or something that no text can be taken from.
 
-A name promises, and only the bytes keep the promise: a `.ts` file may be a film, a `.jsonl` may be gzip, and a `.parquet`
-may be the pointer that Git LFS leaves in its place. Formats are known by their magic numbers. One that is made of
-letters ("BZh9", "PAR1") counts only before bytes that no text has, as a text may begin with the same letters. Whatever
-has no magic number is binary if its first 8,000 bytes hold a NUL (git's rule) or many other control characters. Bytes
-above 127 tell nothing: text in an old encoding has them too.
+A name promises, and only the bytes keep the promise: a `.ts` file may be a film, a `.jsonl` may be gzip, and a
+`.parquet` may be the pointer that Git LFS leaves in its place. Formats are known by their magic numbers. One that is
+made of letters ("BZh9", "PAR1") counts only before bytes that no text has, as a text may begin with the same letters.
+Whatever has no magic number is binary if its first 8,000 bytes hold a NUL (git's rule) or many other control
+characters. Bytes above 127 tell nothing: text in an old encoding has them too.
 
 Costs an `open` and a `read` of 8 KiB; of a JSON file without an early line end, a read up to its first line end.
 """
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
@@ -36,8 +38,8 @@ class Content:
     """What the first bytes of a file say about it.
 
     kind: "text"; "json" for JSON whose `shape` is known; "parquet" or "arrow"; "empty"; or no text that can be read:
-        "pointer" (of Git LFS or git-annex, the data is elsewhere), "wide" (text in UTF-16 or UTF-32), "binary" (a format
-        that is known), "unknown" (NULs or control characters).
+        "pointer" (of Git LFS or git-annex, the data is elsewhere), "wide" (text in UTF-16 or UTF-32), "binary" (of a
+        format that is known), "unknown" (NULs or control characters).
     compression: gzip, zstd, xz or bzip2, if the rest is about what is inside; "" otherwise.
     shape: of JSON, whether it is lines of objects, an array of objects, or a single object.
     what: of what can't be read, a phrase such as "a PNG image". remedy: what to do about it.
@@ -252,7 +254,9 @@ def content_of(head: bytes) -> Content:
 
 
 def look(path: str) -> Content:
-    """What a file holds, inside its compression. Raises OSError if it can't be read."""
+    """What a file holds, inside its compression. Raises OSError if it can't be read, or is a pipe or a device."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for a writer
+        raise OSError(errno.EINVAL, "not a regular file", path)
     with open(path, "rb", buffering=0) as file:
         return look_into(Stream(file))
 
@@ -267,6 +271,8 @@ def look_into(stream: Stream) -> Content:
         if inner.compression:
             what = f"{inner.compression} data"
             return Content("binary", compression, what=what, remedy=f"it is compressed twice: {_DECOMPRESS}")
+        if inner.kind == "empty" and stream.damage is not None:
+            inner = Content("text")  # reading it says what is wrong
         remedy = _DECOMPRESS if inner.kind in ("parquet", "arrow") else inner.remedy
         content = replace(inner, compression=compression, remedy=remedy)
     shape = json_shape(stream, HEAD_BYTES) if content.kind == "text" else ""

@@ -80,9 +80,7 @@ class JsonlUnit:
         except OSError as error:
             yield self._lost(after + 1, self.size, error.strerror or str(error))
 
-    def _records(
-        self, stream: Stream, content: Content, rules: Rules, after: int, passed: Passed
-    ) -> Iterator[Record]:
+    def _records(self, stream: Stream, content: Content, rules: Rules, after: int, passed: Passed) -> Iterator[Record]:
         number = found = 0
         longest = LONGEST_ESCAPE * rules.largest + SLACK_BYTES if rules.largest else 0
         pieces = Pieces(stream, content.shape == "array", longest, passed)
