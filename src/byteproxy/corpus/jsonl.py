@@ -11,7 +11,7 @@ before. Of a file that is cut off, nobody knows how long it was: what is missing
 files is taken to be lost or, where that tells nothing, as much again as there is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -74,13 +74,13 @@ class JsonlUnit:
                 stream = Stream(file)
                 content = look_into(stream)
                 if content.is_text or content.kind == "unknown":  # a hole of NULs is one broken line
-                    yield from self._records(stream, content, rules, after, passed)
+                    yield from self._read(stream, content, rules, after, passed)
                 elif not after:
                     yield self._lost(1, self.size, f"{content.said}, not JSON; {content.remedy or 'leave it out'}")
         except OSError as error:
             yield self._lost(after + 1, self.size, error.strerror or str(error))
 
-    def _records(self, stream: Stream, content: Content, rules: Rules, after: int, passed: Passed) -> Iterator[Record]:
+    def _read(self, stream: Stream, content: Content, rules: Rules, after: int, passed: Passed) -> Iterator[Record]:
         number = found = 0
         longest = LONGEST_ESCAPE * rules.largest + SLACK_BYTES if rules.largest else 0
         pieces = Pieces(stream, content.shape == "array", longest, passed)
@@ -96,7 +96,7 @@ class JsonlUnit:
             if is_long:
                 yield self._rejected(number, TOO_LARGE, f"a record of {length} bytes")
             else:
-                yield self._record(number, piece, rules)
+                yield from self._records(number, piece, rules)
         if stream.damage is not None:
             yield from self._damaged(stream.damage, pieces.rest, number, found, rules, after)
         elif not found and not after:
@@ -109,11 +109,11 @@ class JsonlUnit:
 
         number: of the last line. found: records so far.
         """
-        last = self._record(number + 1, rest, rules) if rest.strip() else None
-        if last is not None and last.reason not in (BROKEN_JSON, INVALID_UTF8):
+        last = list(self._records(number + 1, rest, rules)) if rest.strip() else []
+        if last and all(record.reason not in (BROKEN_JSON, INVALID_UTF8) for record in last):
             number, found = number + 1, found + 1
             if number > after:
-                yield last
+                yield from last
         if number + 1 <= after:
             return
         read = self.size - damage.lost_bytes
@@ -130,6 +130,9 @@ class JsonlUnit:
 
     def _rejected(self, number: int, reason: str, detail: str) -> Record:
         return Record(number, self.file, number, None, reason, detail)
+
+    def _records(self, number: int, line: bytes, rules: Rules) -> Iterable[Record]:
+        return (self._record(number, line, rules),)
 
     def _record(self, number: int, line: bytes, rules: Rules) -> Record:
         try:

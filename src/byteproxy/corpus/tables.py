@@ -4,11 +4,13 @@ Of a Parquet file only the wanted columns are read, some hundred rows at a time;
 may be of any string or binary type, or a dictionary of one. Bytes that aren't UTF-8 are dealt with by the rules, but
 for a dictionary of strings in Parquet: there they are damage to pyarrow.
 
-What is damaged is lost in one piece, with one rejection: of Parquet the rest of the row group, of an Arrow file the
-record batch (where even its number of rows can't be read, it counts as one), of an Arrow stream all that follows.
+What is damaged is lost in one piece, with one rejection that says for how many rows it stands: of Parquet the rest of
+the row group, of an Arrow file the record batch, of an Arrow stream all that follows. Where the number of rows can't be
+read, it is estimated from those before.
 Arrow files carry no checksums, nor do most Parquet files: damage inside a text that isn't compressed goes unseen.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from byteproxy.corpus.fields import Fields, record_of, usable
-from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, unheard
+from byteproxy.corpus.folder import printable
+from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, lost_records, unheard
 from byteproxy.errors import InputError
 
 BATCH_ROWS = 256
@@ -29,10 +32,15 @@ Kind: TypeAlias = Literal["parquet", "arrow"]
 
 
 class _Lost(NamedTuple):
-    """Rows that can't be read: how many numbers they take, and what is wrong."""
+    """Rows that can't be read: how many numbers they take, what is wrong, and their share of the file.
+
+    is_known: whether they are that many rows; otherwise nobody can tell.
+    """
 
     num_rows: int
     detail: str
+    share: float
+    is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class TableUnit:
             schema = _schema(self.path, self.kind)
         except BROKEN as error:
             raise InputError(
-                f"can't read {self.path} as {self.kind}: {error}; fetch it again, or leave it out by exclude="
+                f"can't read {printable(self.path)} as {self.kind}: {error}; fetch it again, or leave it out by "
+                "exclude="
             ) from None
         _columns(schema, self.fields, self.path)
 
@@ -79,17 +88,20 @@ class TableUnit:
                     place = record.place
                     yield record
         except (*BROKEN, InputError) as error:  # not the file that was listed
-            yield Record(place + 1, self.file, 0, None, UNREADABLE, str(error))
+            size = 0 if place else self.size
+            yield Record(place + 1, self.file, 0, None, UNREADABLE, str(error), lost_records(size, 0, 0), size)
 
     def _records(
         self, first: int, part: "pa.RecordBatch | _Lost", columns: Fields, rules: Rules, after: int
     ) -> Iterator[Record]:
         """The records after `after` of a part that begins with the row `first`."""
-        arrays = None if isinstance(part, _Lost) else _arrays(part, _names(columns), first)
-        if arrays is None or isinstance(arrays, _Lost):
-            lost = arrays or part
+        arrays = part if isinstance(part, _Lost) else _arrays(part, _names(columns), first)
+        if isinstance(arrays, _Lost):
+            lost = arrays
             if first > after:
-                yield Record(first, self.file, first, None, UNREADABLE, lost.detail)
+                size = int(lost.share * self.size)
+                rows = lost.num_rows if lost.is_known else lost_records(size, first - 1, self.size - size)
+                yield Record(first, self.file, first, None, UNREADABLE, lost.detail, rows, size)
             return
         for start in range(max(0, after - first + 1), part.num_rows, BATCH_ROWS):
             lists = {name: _listed(array.slice(start, BATCH_ROWS)) for name, array in arrays.items()}
@@ -110,10 +122,15 @@ class TableUnit:
 
 def _schema(path: str, kind: Kind) -> pa.Schema:
     if kind == "parquet":
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(_native(path)) as file:
             return file.schema_arrow
-    with pa.memory_map(path) as mapped, _opened(mapped) as reader:
+    with pa.memory_map(os.fsencode(path)) as mapped, _opened(mapped) as reader:
         return reader.schema
+
+
+def _native(path: str) -> pa.OSFile:
+    """The file for pyarrow, which can't take a path as text where that isn't UTF-8."""
+    return pa.OSFile(os.fsencode(path))
 
 
 def _columns(schema: pa.Schema, fields: Fields, path: str) -> Fields:
@@ -174,7 +191,7 @@ def _parquet_parts(
     passed: told the share of the file that is behind.
     """
     # Without pre_buffer, pages are read as they are needed: a row group of a gigabyte isn't in memory.
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as file:
+    with pq.ParquetFile(_native(path), pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True) as file:
         following = 1
         for group in range(file.num_row_groups):
             row, following = following, following + file.metadata.row_group(group).num_rows
@@ -186,7 +203,8 @@ def _parquet_parts(
                     row += batch.num_rows
                     passed((row - 1) / file.metadata.num_rows)
             except BROKEN as error:
-                yield row, _lost(row, following - row, error)
+                share = (following - row) / max(file.metadata.num_rows, 1)
+                yield row, _lost(row, following - row, error, share)
 
 
 def _arrow_parts(
@@ -196,7 +214,7 @@ def _arrow_parts(
 
     passed: told the share of the file that is behind.
     """
-    with pa.memory_map(path) as mapped:
+    with pa.memory_map(os.fsencode(path)) as mapped:
         with _opened(mapped) as reader:
             fields = [reader.schema.names.index(name) for name in _names(columns)]
         mapped.seek(0)
@@ -204,7 +222,8 @@ def _arrow_parts(
             row = 1
             batches = getattr(reader, "num_record_batches", 0)  # a stream doesn't know
             for number, batch in enumerate(_batches(reader), 1):
-                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch)
+                share = 1 / batches if batches else 1 - mapped.tell() / max(mapped.size(), 1)
+                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch, share, is_known=False)
                 if row + part.num_rows - 1 > after:
                     yield row, part
                 row += part.num_rows
@@ -239,8 +258,9 @@ def _batches(reader: Any) -> Iterator["pa.RecordBatch | Exception"]:
         yield batch
 
 
-def _lost(row: int, rows: int, error: Exception) -> _Lost:
-    return _Lost(rows, f"rows {row} to {row + rows - 1} are lost: {error}" if rows > 1 else f"rows are lost: {error}")
+def _lost(row: int, rows: int, error: Exception, share: float = 0.0, is_known: bool = True) -> _Lost:
+    what = f"rows {row} to {row + rows - 1} are lost" if is_known else "rows are lost, nobody can tell how many"
+    return _Lost(rows, f"{what}: {error}", share, is_known)
 
 
 def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, pa.Array] | _Lost":
