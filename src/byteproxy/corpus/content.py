@@ -241,9 +241,9 @@ def content_of(head: bytes) -> Content:
         if found is not None:
             return found
     if LFS_POINTER.match(head) and len(head) <= LONGEST_POINTER:
-        return Content("pointer", what="a Git LFS pointer, not the data", remedy="fetch the data with git lfs pull")
+        return Content("pointer", what="a Git LFS pointer", remedy="fetch the data with git lfs pull")
     if len(head) <= LONGEST_POINTER and ANNEX_POINTER.match(head):
-        return Content("pointer", what="a git-annex pointer, not the data", remedy="fetch the data with git annex get")
+        return Content("pointer", what="a git-annex pointer", remedy="fetch the data with git annex get")
     if PDF.match(head) and b" obj" in head:
         return _binary("a PDF document")
     if b"\0" in foreign:

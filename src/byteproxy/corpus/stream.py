@@ -199,8 +199,8 @@ class _Members:
             self._block, self._place = rest + self._file.read(max(COMPRESSED_BYTES, LONGEST_MAGIC)), 0
         if any(magic.match(self._block, self._place) for magic in COMPRESSIONS[self._compression]):
             return True
-        what = f"what follows the end of the {self._compression} data isn't {self._compression}"
-        self._stop(f"{what}: {self._stream.size - begin:,} bytes", begin)
+        size = self._stream.size - begin
+        self._stop(f"{size:,} bytes behind the end of the {self._compression} data are something else", begin)
         return False
 
     def _member(self) -> Iterator[bytes]:
