@@ -248,7 +248,7 @@ def content_of(head: bytes) -> Content:
         return _binary("a PDF document")
     if b"\0" in foreign:
         return _wide(head) or Content("unknown", what="binary data (it holds NUL bytes)")
-    if len(foreign) > MOST_CONTROLS * len(head):
+    if len(foreign) > 1 + MOST_CONTROLS * len(head):
         return Content("unknown", what="binary data (it holds control characters)")
     return Content("text")
 

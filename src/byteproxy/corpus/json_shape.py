@@ -39,12 +39,13 @@ def _beginning(stream: Stream, size: int) -> bytes:
 
 
 def _shape_of_array(stream: Stream, size: int) -> JsonShape:
-    """An array, if a comma or the end of the array is behind its first object, or there are objects with commas."""
+    """An array, if a comma or its end is behind its first object, or there are objects with a comma between them."""
     while True:
         head = _beginning(stream, size)
         end = _end_of_object(head, head.index(b"{"))
-        if end and (follows := head[end:].lstrip()[:1]):
-            return "array" if follows in b",]" else ""
+        if end and (behind := head[end:].lstrip()):
+            is_end = behind[:1] == b"]" and behind[1:].lstrip()[:1] in (b"", b"[")
+            return "array" if is_end or behind[:1] == b"," else ""
         if _SEVERAL.search(head):
             return "array"
         if len(stream.peek(size)) < size or size >= MOST_BYTES:

@@ -240,7 +240,7 @@ class _Members:
             for part in _parts(decoder, piece[sound : sound + 1], 1):
                 parts.append(part)
         yield b"".join(parts)[given - behind :]
-        self._stop(f"the {self._compression} data is damaged at byte {at + sound:,}: {error}", at + sound)
+        self._stop(f"the {self._compression} data is damaged at byte {at + sound:,} or before: {error}", at + sound)
 
     def _again(self, begin: int, end: int) -> tuple[_Decoder, int]:
         """A decompressor that has read from `begin` up to `end` of the file, and how many bytes it gave."""
