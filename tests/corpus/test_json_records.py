@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import re
 import zlib
 from pathlib import Path
@@ -139,12 +140,13 @@ def test_what_is_lost_is_counted_by_what_was_read(tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"{n * 7919 % 10007:0100d}"}) + "\n" for n in range(2000)]
     packed = gzip.compress("".join(lines).encode())
     path = tmp_path / "f.jsonl.gz"
-    path.write_bytes(packed[: len(packed) // 4] + b"\xff" * (len(packed) - len(packed) // 4))  # damaged, not cut
+    noise = random.Random(0).randbytes(len(packed) - len(packed) // 4)  # damaged, not cut
+    path.write_bytes(packed[: len(packed) // 4] + noise)
     *sound, last = unit(path).read(Rules())
     before = zlib.decompressobj(31).decompress(packed[: len(packed) // 4]).count(b"\n")
     assert before > 400
     assert texts(sound)[:before] == [json.loads(line)["text"] for line in lines[:before]]
-    assert len(sound) < before + 5  # deflate can make text of anything for a while
+    assert len(sound) < before + 100  # deflate can make text of anything for a while
     assert last.lost_bytes == pytest.approx(0.75 * len(packed), rel=0.05)
     assert last.records == pytest.approx(2000 - len(sound), rel=0.1)
     assert re.search(rf"about {last.records:,} records and {last.lost_bytes:,} bytes on disk are lost", last.detail)

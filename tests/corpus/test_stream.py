@@ -10,6 +10,7 @@ import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backports import zstd
@@ -24,6 +25,12 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "zstd": lambda data: zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}),
     "xz": lzma.compress,
     "bzip2": bz2.compress,
+}
+DECODER: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "zstd": zstd.ZstdDecompressor,
+    "xz": lzma.LZMADecompressor,
+    "bzip2": bz2.BZ2Decompressor,
 }
 SKIPPABLE = struct.pack("<II", 0x184D2A50, 100) + bytes(100)
 
@@ -45,16 +52,10 @@ def read(path: Path, compression: str) -> tuple[bytes, Damage | None]:
 
 
 def slowly(data: bytes, compression: str) -> tuple[bytes, bool]:
-    """All that a fresh decompressor for each member gives, input and output by single bytes; and whether all is sound."""
+    """All that a new decompressor for each member gives, byte by byte; and whether all of the data is sound."""
     given = []
     while data.lstrip(b"\0"):
-        decoder = (
-            zlib.decompressobj(31)
-            if compression == "gzip"
-            else {"zstd": zstd.ZstdDecompressor, "xz": lzma.LZMADecompressor, "bzip2": bz2.BZ2Decompressor}[
-                compression
-            ]()
-        )
+        decoder = DECODER[compression]()
         data = data.lstrip(b"\0") if given else data
         place = 0
         try:
@@ -113,9 +114,7 @@ def test_what_is_sound_before_damage_is_given_to_the_last_byte(
         patch.setattr(stream_module, "FIRST_BYTES", data.draw(st.integers(1, 100)))
         patch.setattr(stream_module, "MOST_BYTES", data.draw(st.sampled_from([1, 50, 1 << 20])))
         found, told = read(path, compression)
-    assert found.startswith(
-        expected
-    )  # libbzip2 gives more of a block whose checksum is wrong if asked for more at once
+    assert found.startswith(expected)  # of a block with a wrong checksum, libbzip2 gives more at once
     assert found == expected or (compression, damage) == ("bzip2", "flip")
     assert damage == "flip" or b"".join(members).startswith(found)
     assert (told is None) == is_sound
