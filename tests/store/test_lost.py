@@ -59,7 +59,7 @@ def test_a_shard_that_is_cut_counts_as_what_it_lost(shards: Path, tmp_path: Path
 def test_the_estimate_is_held_against_the_share_that_may_be_faulty(shards: Path, tmp_path: Path) -> None:
     usual = Preparation(near_duplicates="keep")
     with pytest.raises(
-        InputError, match=r"records are faulty, 3\d\.?\d* % .*about 1,\d+ of them, \d,\d+ bytes, are lost"
+        InputError, match=r"records are faulty, 3\d\.?\d* % .*about 1,\d+ of them, \d,\d+ bytes on disk, lost in"
     ):
         prepare([source(str(shards))], tmp_path / "out", usual)
     assert rejected(tmp_path / "out")[0]["records"] > 1000  # type: ignore[operator]

@@ -32,15 +32,16 @@ Kind: TypeAlias = Literal["parquet", "arrow"]
 
 
 class _Lost(NamedTuple):
-    """Rows that can't be read: how many numbers they take, what is wrong, and their share of the file.
+    """Rows that can't be read.
 
-    is_known: whether they are that many rows; otherwise nobody can tell.
+    num_rows: how many numbers they take. detail: what is wrong. share: theirs of the file.
+    before: the share of the file that the rows before them take, where nobody can tell how many rows are lost.
     """
 
     num_rows: int
     detail: str
-    share: float
-    is_known: bool = True
+    share: float = 0.0
+    before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class TableUnit:
             lost = arrays
             if first > after:
                 size = int(lost.share * self.size)
-                rows = lost.num_rows if lost.is_known else lost_records(size, first - 1, self.size - size)
+                before = lost.before
+                rows = lost.num_rows if before is None else lost_records(size, first - 1, int(before * self.size))
                 yield Record(first, self.file, first, None, UNREADABLE, lost.detail, rows, size)
             return
         for start in range(max(0, after - first + 1), part.num_rows, BATCH_ROWS):
@@ -220,14 +222,17 @@ def _arrow_parts(
         mapped.seek(0)
         with _opened(mapped, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)) as reader:
             row = 1
+            behind = mapped.tell() / max(mapped.size(), 1)
             batches = getattr(reader, "num_record_batches", 0)  # a stream doesn't know
             for number, batch in enumerate(_batches(reader), 1):
-                share = 1 / batches if batches else 1 - mapped.tell() / max(mapped.size(), 1)
-                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch, share, is_known=False)
+                before = (number - 1) / batches if batches else behind
+                share = 1 / batches if batches else 1 - before
+                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch, share, before)
                 if row + part.num_rows - 1 > after:
                     yield row, part
                 row += part.num_rows
-                passed(number / batches if batches else mapped.tell() / max(mapped.size(), 1))
+                behind = mapped.tell() / max(mapped.size(), 1)
+                passed(number / batches if batches else behind)
 
 
 def _opened(mapped: pa.MemoryMappedFile, options: pa.ipc.IpcReadOptions | None = None) -> Any:
@@ -258,9 +263,9 @@ def _batches(reader: Any) -> Iterator["pa.RecordBatch | Exception"]:
         yield batch
 
 
-def _lost(row: int, rows: int, error: Exception, share: float = 0.0, is_known: bool = True) -> _Lost:
-    what = f"rows {row} to {row + rows - 1} are lost" if is_known else "rows are lost, nobody can tell how many"
-    return _Lost(rows, f"{what}: {error}", share, is_known)
+def _lost(row: int, rows: int, error: Exception, share: float = 0.0, before: float | None = None) -> _Lost:
+    what = f"rows {row} to {row + rows - 1} are lost" if before is None else "rows are lost, nobody can tell how many"
+    return _Lost(rows, f"{what}: {error}", share, before)
 
 
 def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, pa.Array] | _Lost":
