@@ -9,16 +9,17 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 from backports import zstd
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from byteproxy.corpus import stream as stream_module
-from byteproxy.corpus.stream import COMPRESSIONS, Damage, Stream
+from byteproxy.corpus.stream import COMPRESSIONS, LONGEST_MAGIC, Damage, Stream
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
@@ -101,6 +102,8 @@ def test_what_is_sound_before_damage_is_given_to_the_last_byte(
     place = data.draw(st.integers(11, len(packed) - 1))
     damage = data.draw(st.sampled_from(["cut", "flip", "garbage"]))
     if damage == "cut":
+        ends = accumulate(len(PACK[compression](member)) for member in members)
+        assume(all(not 0 <= place - end <= LONGEST_MAGIC for end in ends))  # whole, or too little to be a member
         packed = packed[:place]
     elif damage == "flip":
         packed = packed[:place] + bytes([packed[place] ^ 1 << data.draw(st.integers(0, 7))]) + packed[place + 1 :]
@@ -108,16 +111,21 @@ def test_what_is_sound_before_damage_is_given_to_the_last_byte(
         packed += b"what is this?"
     path = tmp_path / "f"
     path.write_bytes(packed)
-    expected, is_sound = slowly(packed, compression)
+    # Behind a bit that was turned, what a decompressor makes of the rest depends on how it is asked.
+    expected, _ = slowly(packed[:place] if damage == "flip" else packed, compression)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream_module, "COMPRESSED_BYTES", data.draw(st.integers(16, 500)))
         patch.setattr(stream_module, "FIRST_BYTES", data.draw(st.integers(1, 100)))
         patch.setattr(stream_module, "MOST_BYTES", data.draw(st.sampled_from([1, 50, 1 << 20])))
         found, told = read(path, compression)
-    assert found.startswith(expected)  # of a block with a wrong checksum, libbzip2 gives more at once
-    assert found == expected or (compression, damage) == ("bzip2", "flip")
-    assert damage == "flip" or b"".join(members).startswith(found)
-    assert (told is None) == is_sound
+    assert found.startswith(expected)
+    if damage != "flip":
+        assert found == expected
+        assert b"".join(members).startswith(found)
+        assert told is not None
+        assert told.is_cut == (damage == "cut")
+    elif found != b"".join(members):
+        assert told is not None
     if damage == "garbage":
         assert found == b"".join(members)
         assert told is not None
