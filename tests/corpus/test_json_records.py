@@ -1,13 +1,16 @@
 """JSON as lines, as an array, or as one object: told apart, and cut into records, as the json module reads it."""
 
+import bz2
 import gzip
 import json
+import lzma
 import random
 import re
 import zlib
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +84,48 @@ def test_an_array_that_breaks_off_keeps_what_is_whole(
     assert (last.reason, last.document) == (UNREADABLE, None)
     assert last.records >= 1
     assert "breaks off" in last.detail
+
+
+PACK = {"": bytes, "gz": gzip.compress, "zst": zstd.compress, "xz": lzma.compress, "bz2": bz2.compress}
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(records, min_size=1, max_size=30),
+    suffix=st.sampled_from(list(PACK)),
+    share=st.floats(0.0, 0.999),
+    damage=st.sampled_from(["cut", "flip", "garbage"]),
+    members=st.integers(1, 3),
+)
+def test_records_that_are_whole_before_damage_are_kept(
+    tmp_path: Path, rows: list[dict[str, object]], suffix: str, share: float, damage: str, members: int
+) -> None:
+    lines = [json.dumps(row).encode() + b"\n" for row in rows] * 20
+    step = -(-len(lines) // members)
+    packed = [PACK[suffix](b"".join(lines[first : first + step])) for first in range(0, len(lines), step)]
+    data = b"".join(packed)
+    place = max(int(len(data) * share), 12)
+    before = 0  # lines of members that are whole before the damage
+    while before < len(packed) and sum(map(len, packed[: before + 1])) <= place:
+        before += 1
+    sound = min(before * step, len(lines)) if suffix else data[:place].count(b"\n")
+    if damage == "garbage":
+        data, sound = data + b"\xff garbage", len(lines)
+    elif damage == "flip":
+        data = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+    else:
+        data = data[:place]
+    path = tmp_path / f"f.jsonl.{suffix}"
+    path.write_bytes(data)
+    found = list(unit(path).read(Rules(smallest=0)))
+    expected = [json.loads(line)["text"] for line in lines]
+    assert texts(found)[:sound] == expected[:sound]
+    if damage != "flip":
+        assert texts(found) == expected[: len(texts(found))]
+    if damage == "garbage" or (suffix in ("gz", "xz", "bz2") and texts(found) != expected):  # they have checksums
+        assert any(record.reason for record in found)
+    for after in (sound, len(found)):
+        assert list(unit(path).read(Rules(smallest=0), after)) == [one for one in found if one.place > after]
 
 
 def test_an_overlong_element_is_passed_over(tmp_path: Path) -> None:
