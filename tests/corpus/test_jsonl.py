@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from byteproxy.corpus import jsonl
+from byteproxy.corpus import jsonl, stream
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.jsonl import JsonlUnit
@@ -22,6 +22,7 @@ from byteproxy.corpus.reading import (
     INVALID_UTF8,
     NO_TEXT,
     TOO_LARGE,
+    TOO_SMALL,
     UNREADABLE,
     WRONG_TYPE,
     Record,
@@ -160,22 +161,23 @@ def test_as_a_slow_reader_finds(
     rules = Rules(smallest, largest, invalid)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonl, "SLACK_BYTES", 40)
-        patch.setattr(jsonl, "BLOCK_BYTES", block)
-        patch.setattr(jsonl, "COMPRESSED_BLOCK_BYTES", block)
+        patch.setattr(stream, "BLOCK_BYTES", block)
+        patch.setattr(stream, "COMPRESSED_BYTES", block)
         found = outcomes(unit_of(path).read(rules))
-        assert found == list(slow_reader(data, rules, 6 * largest + 40 if largest else 0))
+        expected = list(slow_reader(data, rules, 6 * largest + 40 if largest else 0))
+        assert found == (expected or [(1, 0, TOO_SMALL, None)])
         for after in range(len(lines) + 2):
             assert outcomes(unit_of(path).read(rules, after)) == [outcome for outcome in found if outcome[0] > after]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(suffix=st.sampled_from([".gz", ".zst"]), cut=st.floats(0.001, 0.999), flip=st.booleans())
 def test_damaged_stream_gives_what_stands_before_and_one_rejection(
     tmp_path: Path, suffix: str, cut: float, flip: bool
 ) -> None:
     lines = [json.dumps({"text": f"{number * 7919 % 10007:0200d}"}).encode() for number in range(3000)]
     data = packed(b"\n".join(lines), suffix)
-    place = int(len(data) * cut)
+    place = max(int(len(data) * cut), 10)  # of less, nobody can tell what it was
     damaged = data[:place] + bytes([data[place] ^ 0xFF] * 40) + data[place + 40 :] if flip else data[:place]
     path = tmp_path / f"f.jsonl{suffix}"
     path.write_bytes(damaged)
@@ -184,10 +186,10 @@ def test_damaged_stream_gives_what_stands_before_and_one_rejection(
     if not flip:
         texts = [document.text for *_, document in sound if document]
         assert texts == [json.loads(line)["text"].encode() for line in lines[: len(sound)]]
-        assert last == (len(sound) + 1, len(sound) + 1, BROKEN_JSON, None)
-        assert len(sound) >= (1500 if cut > 0.51 else 0) - 330
+        assert last == (len(sound) + 1, len(sound) + 1, UNREADABLE, None)
+        assert len(sound) >= (1500 if cut > 0.51 else 0) - 1
     elif suffix == ".gz":  # pyarrow writes Zstandard without checksums: there damage can go unseen
-        assert last[2] == BROKEN_JSON
+        assert last[2] == UNREADABLE
     for after in (0, 1, len(sound) // 2, len(sound), len(sound) + 1):
         assert outcomes(unit_of(path).read(Rules(), after)) == [outcome for outcome in found if outcome[0] > after]
 

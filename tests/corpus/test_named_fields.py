@@ -78,7 +78,7 @@ def test_where_not_everything_is_read_a_later_field_is_allowed_by_name(
 
 
 def test_what_holds_no_record_is_for_reading_to_judge(tmp_path: Path) -> None:
-    for data in (b"", b"\n", b"[1]\n", b"{broken\n"):
+    for data in (b"\n", b"[1]\n", b"{broken\n"):
         (tmp_path / "d.jsonl").write_bytes(data)
         assert len(source(f"{tmp_path}/d.jsonl:project=repo").units()) == 1
 

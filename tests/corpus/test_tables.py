@@ -223,6 +223,8 @@ def test_a_damaged_row_group_costs_its_rest_and_no_other(tmp_path: Path) -> None
     assert lost.reason == UNREADABLE
     assert 1001 < lost.place <= 1600
     assert lost.detail.startswith(f"rows {lost.place} to 2000 are lost")
+    assert lost.records == 2001 - lost.place
+    assert lost.lost_bytes == len(data) * lost.records // 3000
     there = [number for number in range(1, 3001) if number < lost.place or number > 2000]
     assert [r.place for r in found if r.document] == there
     assert all(r.document.text.decode() == texts[r.place - 1] for r in found if r.document)
@@ -230,7 +232,7 @@ def test_a_damaged_row_group_costs_its_rest_and_no_other(tmp_path: Path) -> None
         assert list(unit.read(Rules(), after)) == [record for record in found if record.place > after]
 
 
-def test_a_damaged_batch_of_an_arrow_file_counts_as_one_row(tmp_path: Path) -> None:
+def test_a_damaged_batch_of_an_arrow_file_counts_as_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "f"
     texts = [f"{number**99:0400d}" for number in range(300)]
     with pa.ipc.new_file(
@@ -243,7 +245,8 @@ def test_a_damaged_batch_of_an_arrow_file_counts_as_one_row(tmp_path: Path) -> N
     path.write_bytes(data)
     found = list(unit_of("arrow", path).read(Rules()))
     (lost,) = [record for record in found if record.reason]
-    assert (lost.place, lost.reason) == (101, UNREADABLE)
+    assert (lost.place, lost.reason, lost.records) == (101, UNREADABLE, 100)
+    assert lost.lost_bytes == len(data) // 3
     assert "are lost" in lost.detail
     assert [r.document.text.decode() for r in found if r.document] == texts[:100] + texts[200:]
     assert [r.place for r in found] == list(range(1, 202))
@@ -258,6 +261,7 @@ def test_a_stream_that_ends_early_gives_what_stands_before(tmp_path: Path) -> No
     found = list(unit_of("arrow", path).read(Rules()))
     assert [record.place for record in found] == list(range(1, 62))
     assert [record.reason for record in found] == [""] * 60 + [UNREADABLE]
+    assert found[-1].lost_bytes > 0
     for after in (0, 30, 45, 60, 61):
         assert list(unit_of("arrow", path).read(Rules(), after)) == found[after:]
 

@@ -1,5 +1,7 @@
 """Source files: those of a folder, or a single one; each is a document, its bytes as they are.
 
+A file that is compressed gives what is inside. One whose first bytes are no text, whatever its name, is rejected.
+
 Of a folder, files of a known language are taken, or those that a pattern names. What a .gitignore inside the folder
 rules out is not (those above it, and git's settings for a person or machine, don't count), nor hidden files, symbolic
 links, and what version control and Python keep for themselves.
@@ -12,12 +14,29 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from io import FileIO
 from typing import NamedTuple
 
+from byteproxy.corpus.content import HEAD_BYTES, Content, compression_suffix, content_of, look_into
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.ignored import Patterns
 from byteproxy.corpus.languages import language_of
-from byteproxy.corpus.reading import BAD_NAME, TOO_LARGE, UNREADABLE, Passed, Record, Rules, Unit, judged, unheard
+from byteproxy.corpus.left_out import LeftOutUnit
+from byteproxy.corpus.reading import (
+    BAD_NAME,
+    BINARY,
+    POINTER,
+    TOO_LARGE,
+    UNREADABLE,
+    WIDE,
+    Passed,
+    Record,
+    Rules,
+    Unit,
+    judged,
+    unheard,
+)
+from byteproxy.corpus.stream import Stream
 from byteproxy.errors import InputError
 
 UNIT_BYTES = 64_000_000
@@ -52,7 +71,7 @@ class FilesUnit:
 
     @property
     def key(self) -> str:
-        read = [(*file, language_of(file.path)) for file in self.files]
+        read = [(*file, _language(file.path)) for file in self.files]
         return blake2b(repr(("files", self.source, read)).encode(), digest_size=16).hexdigest()
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
@@ -69,16 +88,64 @@ class FilesUnit:
             return Record(place, name, 0, None, BAD_NAME, "rename the file, or exclude it")
         try:
             with open(os.path.join(self.root, file.path), "rb", buffering=0) as opened:
-                size = os.fstat(opened.fileno()).st_size
-                if 0 < rules.largest < size:
-                    return Record(place, name, 0, None, TOO_LARGE, f"{size} bytes")
-                read = opened.readall()
+                read = _text(opened, rules.largest)
         except OSError as error:
-            return Record(place, name, 0, None, UNREADABLE, error.strerror or str(error))
+            read = _NotRead(UNREADABLE, error.strerror or str(error))
+        if isinstance(read, _NotRead):
+            return Record(place, name, 0, None, *read)
         text, reason, detail = judged(read, rules)
         if text is None:
             return Record(place, name, 0, None, reason, detail)
-        return Record(place, name, 0, Document(name, text, self.source, file.project, language_of(name)))
+        return Record(place, name, 0, Document(name, text, self.source, file.project, _language(name)))
+
+
+class _NotRead(NamedTuple):
+    """Why a file gives no text."""
+
+    reason: str
+    detail: str
+
+
+_REASONS = {"pointer": POINTER, "wide": WIDE}
+
+
+def _text(file: FileIO, largest: int) -> bytes | _NotRead:
+    """The text of a file, decompressed; largest: bytes that it has at most, 0 for no limit."""
+    size = os.fstat(file.fileno()).st_size
+    if 0 < largest < size:
+        return _NotRead(TOO_LARGE, f"{size} bytes")
+    read = file.readall()
+    content = content_of(read[:HEAD_BYTES])
+    if content.compression:
+        file.seek(0)
+        return _unpacked(Stream(file), largest)
+    return read if content.is_text else _refused(content)
+
+
+def _unpacked(stream: Stream, largest: int) -> bytes | _NotRead:
+    content = look_into(stream)
+    if not content.is_text:
+        return _refused(content)
+    blocks: list[bytes] = []
+    size = 0
+    while block := stream.read():
+        size += len(block)
+        if 0 < largest < size:
+            return _NotRead(TOO_LARGE, f"more than {largest} bytes")
+        blocks.append(block)
+    if stream.damage is not None:
+        return _NotRead(UNREADABLE, stream.damage.detail)
+    return b"".join(blocks)
+
+
+def _refused(content: Content) -> _NotRead:
+    detail = f"{content.said}; {content.remedy}" if content.remedy else content.said
+    return _NotRead(_REASONS.get(content.kind, BINARY), detail)
+
+
+def _language(path: str) -> str:
+    """The language of a file, also of one with a suffix for a compression behind the other."""
+    return language_of(path.removesuffix(compression_suffix(path)))
 
 
 @dataclass(frozen=True)
@@ -92,6 +159,7 @@ class FilesSource:
         language are. A hidden file is taken only by a pattern that writes out a leading dot.
     exclude: patterns of files and folders to leave out.
     languages: take files of these only; empty means of any.
+    left_out: files that are no text to read, and that are listed as left out.
     """
 
     name: str
@@ -101,16 +169,22 @@ class FilesSource:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def units(self) -> list[Unit]:
         """Raises InputError if there is nothing to read, or a folder that can't be listed."""
         if os.path.isfile(self.root):
             root, name = os.path.split(self.root)
             return grouped(self.name, root, [(name, printable(name))])
-        paths = sorted(self._listed())
+        left_out = set(self.left_out)
+        paths = sorted(path for path, is_taken in self.walked() if is_taken and path not in left_out)
         if not paths:
-            raise InputError(f"{self.root} holds no source files: looked for {self._wanted()}")
-        return grouped(self.name, self.root, [(path, self._project(path)) for path in paths])
+            raise InputError(f"{printable(self.root)} holds no source files: looked for {self._wanted()}")
+        units = grouped(self.name, self.root, [(path, self._project(path)) for path in paths])
+        if self.left_out:
+            why = "records in a folder of source text; name it as a source of its own to read it"
+            units.append(LeftOutUnit(self.name, tuple(map(printable, self.left_out)), why))
+        return units
 
     def _project(self, path: str) -> str:
         folders = path.split("/")[:-1]
@@ -124,8 +198,8 @@ class FilesSource:
             files += f", of these only {', '.join(self.languages)}"
         return f"{files}, not hidden, not ignored by a .gitignore, not excluded; give include=*.xyz for other files"
 
-    def _listed(self) -> Iterator[str]:
-        """The files to read, in any order; goes into no folder that is ruled out."""
+    def walked(self) -> Iterator[tuple[str, bool]]:
+        """The files that nothing rules out, in any order, and whether each is to be read; into no folder ruled out."""
         exclude, include = _patterns(self.exclude), _patterns(self.include)
         hidden = _patterns(line for line in self.include if line.startswith("!") or is_hidden(line))
         taken = self.include and any(not line.startswith("!") and is_hidden(line) for line in self.include)
@@ -143,12 +217,12 @@ class FilesSource:
                     if not _ruled_out(f"{path}/", rules):
                         waiting.append((f"{path}/", rules))
                 elif entry.is_file(follow_symlinks=False):
-                    named = (hidden if is_hidden(path) else include).covers(path) if self.include else language_of(path)
-                    if named and self._language_fits(path) and not _ruled_out(path, rules):
-                        yield path
-
-    def _language_fits(self, path: str) -> bool:
-        return not self.languages or language_of(path) in self.languages
+                    if self.include and not (hidden if is_hidden(path) else include).covers(path):
+                        continue
+                    language = _language(path) if self.include else language_of(path)
+                    is_named = bool(self.include or language)
+                    if not _ruled_out(path, rules):
+                        yield path, is_named and (not self.languages or language in self.languages)
 
 
 def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Unit]:
@@ -189,7 +263,7 @@ def _entries(root: str, folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(os.path.join(root, folder)) as entries:
             return list(entries)
     except OSError as error:
-        where = os.path.join(root, printable(folder))
+        where = printable(os.path.join(root, folder))
         raise InputError(
             f"can't list {where}: {error.strerror}; make it readable, or leave it out by exclude"
         ) from None

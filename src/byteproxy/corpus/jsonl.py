@@ -1,51 +1,53 @@
-"""Lines of JSON, each an object with a text: plain, or compressed with gzip or Zstandard. A unit is a file.
+"""JSON records, each an object with a text: lines, or one array; plain, or compressed in any way. A unit is a file.
 
-The file is never in memory, only a block of it and the line that is being read. A line that is too long for any
-document that the rules allow is passed over as it streams by. What becomes of a line says `json_record.py`.
+What the file is, its first bytes decide, not its name. It is never in memory, only a block of it and the record that is
+being read. A record that is too long for any document that the rules allow is passed over as it streams by. Text in
+JSON is Unicode, so "keep" can't keep bytes that aren't UTF-8. What becomes of a line says `json_record.py`.
 
-A compressed file that breaks off gives one rejection for all of the rest; up to 64 KiB before the break are lost too,
-because the decompressor keeps back what it had of its last block.
+Where a file is damaged, every record that is whole before the damage is kept, and one rejection stands for the rest:
+for the bytes on disk that could not be read, and for as many records as would be in them if they were as long as those
+before. Of a file that is cut off, nobody knows how long it was: what is missing to the usual size of the source's other
+files is taken to be lost or, where that tells nothing, as much again as there is.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
 
-import pyarrow as pa
-
+from byteproxy.corpus.content import Content, look_into
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.json_record import records_of
+from byteproxy.corpus.json_records import Pieces
 from byteproxy.corpus.reading import (
     BROKEN_JSON,
+    INVALID_UTF8,
     TOO_LARGE,
+    TOO_SMALL,
     UNREADABLE,
     Passed,
     Record,
     Rules,
+    lost_records,
     unheard,
 )
+from byteproxy.corpus.stream import Damage, Stream
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-BLOCK_BYTES = 1 << 18
-COMPRESSED_BLOCK_BYTES = 1 << 16
+OBJECT = ord("{")
+BLANK = re.compile(rb"(?:[ \t\n\r]|\xef\xbb\xbf)*")
+"""A line that holds nothing: blanks, and byte order marks as `cat` leaves them."""
 LONGEST_ESCAPE = 6
 """Bytes of a line that one byte of text takes at most: "\\u0041"."""
 SLACK_BYTES = 4 << 20
 """Bytes of a line that may stand beside its text, however short documents are to be."""
 
 
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
 @dataclass(frozen=True)
 class JsonlUnit:
-    """A file of JSON lines, as it was when it was listed.
+    """A file of JSON records, as it was when it was listed.
 
     path: absolute. file: as records name it.
+    usual: bytes on disk that the source's files usually have; 0 where there are no others.
     """
 
     source: str
@@ -54,6 +56,7 @@ class JsonlUnit:
     size: int
     mtime_ns: int
     fields: Fields
+    usual: int = 0
 
     @property
     def what(self) -> str:
@@ -61,65 +64,69 @@ class JsonlUnit:
 
     @property
     def key(self) -> str:
-        read = ("jsonl", self.source, self.file, self.size, self.mtime_ns, self.fields)
+        read = ("jsonl", self.source, self.file, self.size, self.mtime_ns, self.fields, self.usual)
         return blake2b(repr(read).encode(), digest_size=16).hexdigest()
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
-        number = 0
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                stream = Stream(file)
+                content = look_into(stream)
+                if content.is_text or content.kind == "unknown":  # a hole of NULs is one broken line
+                    yield from self._read(stream, content, rules, after, passed)
+                elif not after:
+                    yield self._lost(1, self.size, f"{content.said}, not JSON; {content.remedy or 'leave it out'}")
+        except OSError as error:
+            yield self._lost(after + 1, self.size, error.strerror or str(error))
+
+    def _read(self, stream: Stream, content: Content, rules: Rules, after: int, passed: Passed) -> Iterator[Record]:
+        number = found = 0
         longest = LONGEST_ESCAPE * rules.largest + SLACK_BYTES if rules.largest else 0
-        with ExitStack() as stack:
-            try:
-                file, block, position = stack.enter_context(_opened(self.path))
-            except OSError as error:
-                yield Record(after + 1, self.file, 0, None, UNREADABLE, error.strerror or str(error))
-                return
-            try:
-                for number, (line, length) in enumerate(_lines(file, block, longest, lambda: passed(position())), 1):
-                    if number <= after:
-                        continue
-                    if 0 < longest < length:
-                        yield self._rejected(number, TOO_LARGE, f"a line of {length} bytes")
-                    elif line and not line.isspace():
-                        yield from self._records(number, line, rules)
-            except OSError as error:
-                if number + 1 > after:
-                    yield self._rejected(number + 1, BROKEN_JSON, f"can't read the rest of the file: {error}")
+        pieces = Pieces(stream, content.shape == "array", longest, passed)
+        for number, (piece, length) in enumerate(pieces, 1):
+            is_long = 0 < longest < length
+            if not is_long and (not piece or piece.isspace() or (piece[0] != OBJECT and BLANK.fullmatch(piece))):
+                continue
+            found += 1
+            if number <= after:
+                continue
+            if is_long:
+                yield self._rejected(number, TOO_LARGE, f"a record of {length} bytes")
+            else:
+                yield from self._records(number, piece, rules)
+        if stream.damage is not None:
+            yield from self._damaged(stream.damage, pieces.rest, number, found, rules, after)
+        elif not found and not after:
+            yield Record(1, self.file, 0, None, TOO_SMALL, "the file holds no records")
+
+    def _damaged(
+        self, damage: Damage, rest: bytes, number: int, found: int, rules: Rules, after: int
+    ) -> Iterator[Record]:
+        """The record that stands before the damage without a line end, if it is whole, and what is lost behind it.
+
+        number: of the last line. found: records so far.
+        """
+        last = list(self._records(number + 1, rest, rules)) if rest.strip() else []
+        if last and all(record.reason not in (BROKEN_JSON, INVALID_UTF8) for record in last):
+            number, found = number + 1, found + 1
+            if number > after:
+                yield from last
+        if number + 1 <= after:
+            return
+        read = self.size - damage.lost_bytes
+        missing = (self.usual - self.size if self.usual > self.size else read) if damage.is_cut else damage.lost_bytes
+        records = lost_records(missing, found, read)
+        about = f"about {records:,} records and {missing:,} bytes on disk are lost behind {found:,} records"
+        rule = ", as it is shorter than others" if self.usual > self.size else ", if half of it is missing"
+        detail = f"{damage.detail}: {about}{rule if damage.is_cut else ''}"
+        yield Record(number + 1, self.file, number + 1, None, UNREADABLE, detail, records, missing)
+
+    def _lost(self, place: int, size: int, detail: str) -> Record:
+        """The whole of the file as lost."""
+        return Record(place, self.file, 0, None, UNREADABLE, detail, lost_records(size, 0, 0), size)
 
     def _rejected(self, number: int, reason: str, detail: str) -> Record:
         return Record(number, self.file, number, None, reason, detail)
 
     def _records(self, number: int, line: bytes, rules: Rules) -> Iterable[Record]:
         return records_of(line, number, self.source, self.file, self.fields, rules)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[tuple[_Readable, int, Callable[[], int]]]:
-    """The file's content, decompressed where its name says so, how many bytes to take at a time, and how far it is."""
-    compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower())
-    with open(path, "rb", buffering=0) as file:
-        if compression is None:
-            yield file, BLOCK_BYTES, file.tell
-            return
-        with pa.PythonFile(file, mode="r") as native, pa.CompressedInputStream(native, compression) as stream:
-            yield stream, COMPRESSED_BLOCK_BYTES, file.tell
-
-
-def _lines(file: _Readable, block: int, longest: int, after_block: Callable[[], object]) -> Iterator[tuple[bytes, int]]:
-    """Each line without its "\\n", and its length; of one with more bytes than `longest` (if that isn't 0) any part."""
-    held: list[bytes] = []
-    length = 0
-    while read := file.read(block):
-        after_block()
-        first, *others = read.split(b"\n")
-        length += len(first)
-        if 0 < longest < length:
-            held.clear()
-        else:
-            held.append(first)
-        if others:
-            yield b"".join(held), length
-            for line in others[:-1]:
-                yield line, len(line)
-            held, length = [others[-1]], len(others[-1])
-    if length:
-        yield b"".join(held), length

@@ -18,13 +18,20 @@ WRONG_TYPE = "text of a wrong type"
 INVALID_UTF8 = "invalid UTF-8"
 UNREADABLE = "unreadable"
 BAD_NAME = "name that is not Unicode"
-FAULTY = (BROKEN_JSON, NO_TEXT, WRONG_TYPE, INVALID_UTF8, UNREADABLE, BAD_NAME)
+WIDE = "text in UTF-16 or UTF-32"
+FAULTY = (BROKEN_JSON, NO_TEXT, WRONG_TYPE, INVALID_UTF8, UNREADABLE, BAD_NAME, WIDE)
 # Reasons of a sound record that is not wanted.
 TOO_SMALL = "too small"
 TOO_LARGE = "too large"
+BINARY = "not text"
+POINTER = "pointer to data elsewhere"
+OTHER_KIND = "another kind of content"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near-duplicate"
-UNWANTED = (TOO_SMALL, TOO_LARGE, EXACT_DUPLICATE, NEAR_DUPLICATE)
+UNWANTED = (TOO_SMALL, TOO_LARGE, BINARY, POINTER, OTHER_KIND, EXACT_DUPLICATE, NEAR_DUPLICATE)
+
+USUAL_RECORD_BYTES = 1024
+"""Bytes on disk of a record, where there is nothing to tell it by."""
 
 Invalid = Literal["keep", "drop", "repair"]
 
@@ -56,7 +63,9 @@ class Record(NamedTuple):
 
     place: number within the unit, from 1, never descending; reading can go on after any. Records of one line have one.
     file: path relative to the source's root, or the file's name.
-    line: line of a JSONL file or row of a table, from 1; 0 where the file is the document.
+    line: line of a JSONL file, element of a JSON array or row of a table, from 1; 0 where the file is the document.
+    records: how many records it stands for: above 1 where several were lost together, and then often an estimate.
+    lost_bytes: bytes on disk of what was lost, as far as it can be told.
     """
 
     place: int
@@ -65,6 +74,8 @@ class Record(NamedTuple):
     document: Document | None
     reason: str = ""
     detail: str = ""
+    records: int = 1
+    lost_bytes: int = 0
 
 
 Passed: TypeAlias = Callable[[int], None]
@@ -117,6 +128,16 @@ class Source(Protocol):
 
     def units(self) -> list[Unit]:
         """What there is to read, in an order that depends on names only."""
+
+
+def lost_records(lost_bytes: int, records: int, read_bytes: int) -> int:
+    """How many records were lost with some bytes on disk: an estimate, and at least 1.
+
+    records: those that were read of the file before. read_bytes: bytes on disk that they took. Where nothing was read,
+    a record is taken to have USUAL_RECORD_BYTES.
+    """
+    each = read_bytes / records if records and read_bytes else USUAL_RECORD_BYTES
+    return max(1, round(lost_bytes / each))
 
 
 def judged(text: bytes, rules: Rules) -> tuple[bytes | None, str, str]:

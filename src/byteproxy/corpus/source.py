@@ -5,9 +5,9 @@
     dataset:name=web,include=*.parquet
     pages.jsonl:text=dc:description|"body, text=cleaned"
 
-A folder all of whose files (hidden ones apart) are tables or lines of JSON, by their suffixes, is read as these; any
-other as source files. A folder called stdlib is ./stdlib. `installed` are the Python packages beside the running
-Python, each of them a project: text for studies that is there without a network, as far as environments are alike.
+What a file is, its first bytes decide (`content.py`), and what a folder is, its files (`folder_content.py`). A folder
+called stdlib is ./stdlib. `installed` are the Python packages beside the running Python, each of them a project: text
+for studies that is there without a network, as far as environments are alike.
 """
 
 import math
@@ -16,15 +16,24 @@ import re
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from byteproxy.corpus.content import Content, compression_suffix, look
 from byteproxy.corpus.fields import Fields
-from byteproxy.corpus.folder import FilesSource, is_hidden, printable
-from byteproxy.corpus.ignored import Patterns
+from byteproxy.corpus.folder import FilesSource, printable
+from byteproxy.corpus.folder_content import (
+    SUFFIXES,
+    folder_content,
+    is_text_folder,
+    kind_of,
+    kinds_of_records,
+    record_files,
+)
 from byteproxy.corpus.jsonl import JsonlUnit
 from byteproxy.corpus.languages import LANGUAGES
+from byteproxy.corpus.left_out import LeftOutUnit
 from byteproxy.corpus.named_fields import refuse_absent
 from byteproxy.corpus.reading import Source, Unit
 from byteproxy.corpus.spec import Options, alternatives, bare, parsed
@@ -34,11 +43,6 @@ from byteproxy.errors import InputError
 
 STDLIB, INSTALLED = "stdlib", "installed"
 FORMATS = ("auto", "files", "jsonl", "parquet", "arrow")
-SUFFIXES = {
-    "jsonl": (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".jsonl.zst", ".ndjson.zst"),
-    "parquet": (".parquet", ".pq"),
-    "arrow": (".arrow", ".feather", ".ipc"),
-}
 RECORD_PARTS = tuple(field.name for field in fields(Fields))
 ALWAYS = ("name", "weight")
 OF_FOLDERS = ("include", "exclude")
@@ -54,6 +58,7 @@ class RecordsSource:
     files: path and format (jsonl, parquet or arrow) of each, sorted by path.
     fields: the names under which a record has the parts of its document.
     optional: the parts whose fields were named and may be in no record all the same.
+    left_out: files of the folder that are no records, and that are listed as left out.
     """
 
     name: str
@@ -62,18 +67,27 @@ class RecordsSource:
     fields: Fields
     weight: float = 1.0
     optional: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def units(self) -> list[Unit]:
         """One for each file.
 
-        Raises InputError if one is gone, or is a table that can't be read or has no text, or if fields that were named
-        are in none of them.
+        Raises InputError if one is gone, a pointer of Git LFS, or a table that can't be read or has no text, or if
+        fields that were named are in none of them.
         """
-        units = [self._unit(path, kind) for path, kind in self.files]
-        columns = {name: None for unit in units if isinstance(unit, TableUnit) for name in unit.check()}
-        lines = [unit for unit in units if isinstance(unit, JsonlUnit)]
+        found = [self._unit(path, kind) for path, kind in self.files]
+        columns = {name: None for unit in found if isinstance(unit, TableUnit) for name in unit.check()}
+        lines = [unit for unit in found if isinstance(unit, JsonlUnit)]
         refuse_absent(self.name, lines, columns, self.fields, self.optional)
-        return list(units)
+        sizes = [unit.size for unit in found]
+        units: list[Unit] = [
+            replace(unit, usual=_usual(sizes, number)) if isinstance(unit, JsonlUnit) else unit
+            for number, unit in enumerate(found)
+        ]
+        if self.left_out:
+            why = "source text in a folder of records; name it as a source of its own to read it"
+            units.append(LeftOutUnit(self.name, tuple(map(printable, self.left_out)), why))
+        return units
 
     def _unit(self, path: str, kind: str) -> JsonlUnit | TableUnit:
         whole, file = os.path.join(self.root, path), printable(path)
@@ -84,6 +98,9 @@ class RecordsSource:
             raise InputError(f"{what}; put it back, or leave it out by exclude=") from None
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{printable(whole)} isn't a regular file; leave it out by exclude=")
+        content = _looked_at(whole)
+        if content.kind == "pointer" or (kind != "jsonl" and not _fits(kind, content)):
+            raise InputError(_not_a(kind, whole, content) + ", or leave it out by exclude=")
         if kind == "jsonl":
             return JsonlUnit(self.name, whole, file, status.st_size, status.st_mtime_ns, self.fields)
         form: Literal["parquet", "arrow"] = "parquet" if kind == "parquet" else "arrow"
@@ -131,40 +148,108 @@ def source(spec: str) -> Source:
         name = options.get("name", f"installed-{sys.version_info.major}.{sys.version_info.minor}")
         return _files_source(name, packages, weight, {**options, "languages": "python"}, spec)
     root = os.path.abspath(os.path.expanduser(where))
-    form = _format(root, options, spec)
-    name = options.get("name") or _name_of(root, form == "files", spec)
-    if form == "files":
-        return _files_source(name, root, weight, options, spec)
-    return _records_source(name, root, weight, form, options, spec)
-
-
-def _format(root: str, options: Options, spec: str) -> str:
-    """files; or the format of records; or auto, for a folder with records of any."""
     form = options.get("format", "auto")
     if form not in FORMATS:
         raise InputError(f"source {spec}: format is {form!r}; there are {', '.join(FORMATS)}")
     if not os.path.exists(root):
         raise InputError(f"source {spec}: {printable(root)} doesn't exist; give the path of a file or a folder")
-    if not os.path.isdir(root):
-        if not os.path.isfile(root):
-            raise InputError(f"source {spec}: {printable(root)} is neither a file nor a folder")
-        return (_kind_of(root) or "files") if form == "auto" else form
+    if os.path.isdir(root):
+        return _folder_source(root, form, weight, options, spec)
+    if not os.path.isfile(root):
+        raise InputError(f"source {spec}: {printable(root)} is neither a file nor a folder")
+    form = _format_of_file(root, form, spec)
+    name = options.get("name") or _name_of(root, form == "files", spec)
+    if form == "files":
+        return _files_source(name, root, weight, options, spec)
+    _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS), spec, "a single file of records")
+    folder, file = os.path.split(root)
+    named_fields, optional = _fields(options, spec)
+    return RecordsSource(name, folder, ((file, form),), named_fields, weight, optional)
+
+
+def _format_of_file(path: str, form: str, spec: str) -> str:
+    """The format in which a single file is to be read. Raises InputError if it can't be, or holds nothing."""
+    content = _looked_at(path)
+    if content.kind == "empty":
+        raise InputError(f"source {spec}: {printable(path)} is empty; name another file, or leave it out")
     if form == "auto":
-        files = _folder_files(root, options)
-        first = next(files, None)
-        if first is None:
-            raise InputError(f"source {spec}: {root} holds no files to read; hidden and excluded ones don't count")
-        return "auto" if _kind_of(first) and all(map(_kind_of, files)) else "files"
+        form = kind_of(path, content) or "files"
+    if not _fits(form, content):
+        raise InputError(f"source {spec}: {_not_a(form, path, content)}")
     return form
 
 
-def _files_source(name: str, root: str, weight: float, options: Options, spec: str) -> FilesSource:
-    if os.path.isfile(root):
+def _fits(form: str, content: Content) -> bool:
+    """Whether a file of this content can be read in a format; of "unknown" some can, and reading says which."""
+    if form == "files":
+        return content.is_text
+    if form == "jsonl":
+        return content.is_text or content.kind == "unknown"
+    unsure = ("unknown", "empty") if form == "arrow" else ("empty",)  # streams of old versions have no magic number
+    return not content.compression and content.kind in (form, *unsure)
+
+
+def _looked_at(path: str) -> Content:
+    try:
+        return look(path)
+    except OSError as error:
+        raise InputError(f"can't read {printable(path)}: {error.strerror}; make it readable, or leave it out") from None
+
+
+def _not_a(form: str, path: str, content: Content) -> str:
+    """That a file isn't what it should be, for people, and what to do."""
+    wanted = {"files": "source text", "jsonl": "lines of JSON", "parquet": "a Parquet file", "arrow": "an Arrow file"}
+    return f"{printable(path)} is {content.said}, not {wanted[form]}: {content.remedy or 'fetch it again'}"
+
+
+def _usual(sizes: list[int], number: int) -> int:
+    """The median size of the other files; 0 without any."""
+    others = sorted(sizes[:number] + sizes[number + 1 :])
+    return others[len(others) // 2] if others else 0
+
+
+def _folder_source(root: str, form: str, weight: float, options: Options, spec: str) -> Source:
+    """A folder as source files or as records. Raises InputError if it holds nothing to read, or both."""
+    if form == "auto" and "languages" in options:
+        form = "files"
+    files = _files_source(options.get("name", ""), root, weight, options, spec, check=form == "files")
+    name = options.get("name") or _name_of(root, form == "files", spec)
+    if form == "files":
+        return replace(files, name=name)
+    include, exclude = files.include, files.exclude
+    left_out: tuple[str, ...] = ()
+    if form == "auto" and not any(part in options for part in RECORD_PARTS):
+        found = folder_content(files, spec)
+        if is_text_folder(found, spec):
+            links = [] if found.texts else kinds_of_records(root, record_files(root, include, exclude))
+            if not links:
+                if not found.texts:
+                    what = f"holds no files to read{found.said_others}; hidden, ignored and excluded ones don't count"
+                    raise InputError(f"source {spec}: {printable(root)} {what}; choose by include= or format=")
+                _files_source(name, root, weight, options, spec)
+                return replace(files, name=name, left_out=tuple(found.records))
+        left_out = tuple(found.texts)
+    _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS, *OF_FOLDERS), spec, "a folder of records")
+    kinds = kinds_of_records(root, record_files(root, include, exclude))
+    if form != "auto":  # what somebody includes is of the format, whatever its content
+        named = [(path, form) for path in sorted(record_files(root, include, exclude))] if include else []
+        kinds = named or [(path, kind) for path, kind in kinds if kind == form]
+    if not kinds and form == "auto":
+        _files_source(name, root, weight, options, spec)  # where an option isn't for source files, that is the mistake
+    if not kinds:
+        looked = f"files that match {options['include']}" if include else " ".join(SUFFIXES.get(form, ("records",)))
+        raise InputError(f"source {spec}: {printable(root)} holds no file to read as {form}: looked for {looked}")
+    named_fields, optional = _fields(options, spec)
+    return RecordsSource(name, root, tuple(kinds), named_fields, weight, optional, left_out)
+
+
+def _files_source(name: str, root: str, weight: float, options: Options, spec: str, check: bool = True) -> FilesSource:
+    """check: whether options that aren't for source files are refused."""
+    if check and os.path.isfile(root):
         _refuse_others(options, (*ALWAYS, "format"), spec, "a single source file")
-    else:
-        _refuse_others(
-            options, (*ALWAYS, "format", "depth", *OF_FOLDERS, "languages"), spec, "a folder of source files"
-        )
+    elif check:
+        of_files = (*ALWAYS, "format", "depth", *OF_FOLDERS, "languages")
+        _refuse_others(options, of_files, spec, "a folder of source files")
     depth = options.get("depth", "1")
     if not re.fullmatch(r"[0-9]{1,4}", depth):
         raise InputError(f"source {spec}: depth is {depth!r}; give a whole number of folders, 0 or more")
@@ -176,61 +261,20 @@ def _files_source(name: str, root: str, weight: float, options: Options, spec: s
     return FilesSource(name, root, weight, int(depth), include, exclude, languages)
 
 
-def _records_source(name: str, root: str, weight: float, form: str, options: Options, spec: str) -> RecordsSource:
+def _fields(options: Options, spec: str) -> tuple[Fields, tuple[str, ...]]:
+    """The names of fields that were given, and the parts of a document whose fields need not be in any record."""
     parts = {part: _several(options, part) for part in RECORD_PARTS if part in options}
     for part, names in parts.items():
         if not names:
             raise InputError(f"source {spec}: option {part} names no field; write {part}=NAME, or leave it out")
-    optional = tuple(part for part in parts if not alternatives(options[part])[-1])
-    if os.path.isfile(root):
-        _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS), spec, "a single file of records")
-        root, file = os.path.split(root)
-        return RecordsSource(name, root, ((file, form),), Fields(**parts), weight, optional)
-    _refuse_others(options, (*ALWAYS, "format", *RECORD_PARTS, *OF_FOLDERS), spec, "a folder of records")
-    files = sorted(_folder_files(root, options))
-    if form != "auto" and "include" not in options:  # what somebody includes is of the format, whatever its suffix
-        files = [file for file in files if _kind_of(file) == form]
-    if not files:
-        looked = f"files that match {options['include']}" if "include" in options else " ".join(SUFFIXES[form])
-        raise InputError(f"source {spec}: {root} holds no file to read as {form}: looked for {looked}")
-    kinds = tuple((file, _kind_of(file) or form) if form == "auto" else (file, form) for file in files)
-    return RecordsSource(name, root, kinds, Fields(**parts), weight, optional)
-
-
-def _folder_files(root: str, options: Options) -> Iterator[str]:
-    """The files of a folder that aren't hidden, and that include and exclude let through, in any order.
-
-    A link to a file is one, so that a download cache of Hugging Face can be read; one to nothing is refused when the
-    units are made. No .gitignore counts: it often rules out data, to keep it from being committed.
-    """
-    include, exclude = (Patterns(map(os.fsencode, _several(options, option))) for option in OF_FOLDERS)
-
-    def refuse(error: OSError) -> None:
-        raise InputError(
-            f"can't list {error.filename}: {error.strerror}; make it readable, or leave it out by exclude="
-        )
-
-    for where, folders, files in os.walk(root, onerror=refuse):
-        inside = os.path.relpath(where, root)
-        prefix = "" if inside == "." else f"{inside}/"
-        folders[:] = [name for name in folders if not is_hidden(name) and not exclude.verdict(f"{prefix}{name}/")]
-        for name in files:
-            path = prefix + name
-            wanted = "include" not in options or include.covers(path)
-            if wanted and not is_hidden(name) and not exclude.verdict(path):
-                yield path
-
-
-def _kind_of(path: str) -> str:
-    """The format of records that a name tells of; "" if none."""
-    return next((kind for kind, suffixes in SUFFIXES.items() if path.lower().endswith(suffixes)), "")
+    return Fields(**parts), tuple(part for part in parts if not alternatives(options[part])[-1])
 
 
 def _name_of(root: str, is_files: bool, spec: str) -> str:
     """The last part of the path, without the suffixes of records."""
     name = os.path.basename(root)
     if not is_files and os.path.isfile(root):
-        name = re.sub(r"(?i)\.(gz|zst)$", "", name)
+        name = name.removesuffix(compression_suffix(name))
         name = re.sub(r"(?i)\.(jsonl|ndjson|json|parquet|pq|arrow|feather|ipc)$", "", name)
     if not name or printable(name) != name:
         raise InputError(f"source {spec!r} has no name of its own: give it one by name=")

@@ -4,11 +4,13 @@ Of a Parquet file only the wanted columns are read, some hundred rows at a time;
 may be of any string or binary type, in a dictionary or run-end encoded, a column or a field of a struct. Bytes that
 aren't UTF-8 are dealt with by the rules, but for a dictionary of strings in Parquet: there they are damage to pyarrow.
 
-What is damaged is lost in one piece, with one rejection: of Parquet the rest of the row group, of an Arrow file the
-record batch (where even its number of rows can't be read, it counts as one), of an Arrow stream all that follows.
+What is damaged is lost in one piece, with one rejection that says for how many rows it stands: of Parquet the rest of
+the row group, of an Arrow file the record batch, of an Arrow stream all that follows. Where the number of rows can't be
+read, it is estimated from those before.
 Arrow files carry no checksums, nor do most Parquet files: damage inside a text that isn't compressed goes unseen.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from pyarrow._parquet import ParquetReader
 
 from byteproxy.corpus.columns import columns_of, found_at, leaves_of, names_of, there
 from byteproxy.corpus.fields import Fields, record_of, usable
-from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, unheard
+from byteproxy.corpus.folder import printable
+from byteproxy.corpus.reading import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, lost_records, unheard
 from byteproxy.errors import InputError
 
 BATCH_ROWS = 256
@@ -32,10 +35,16 @@ Kind: TypeAlias = Literal["parquet", "arrow"]
 
 
 class _Lost(NamedTuple):
-    """Rows that can't be read: how many numbers they take, and what is wrong."""
+    """Rows that can't be read.
+
+    num_rows: how many numbers they take. detail: what is wrong. share: theirs of the file.
+    before: the share of the file that the rows before them take, where nobody can tell how many rows are lost.
+    """
 
     num_rows: int
     detail: str
+    share: float = 0.0
+    before: float | None = None
 
 
 class _Column(NamedTuple):
@@ -82,7 +91,8 @@ class TableUnit:
             schema = _schema(self.path, self.kind)
         except BROKEN as error:
             raise InputError(
-                f"can't read {self.path} as {self.kind}: {error}; fetch it again, or leave it out by exclude="
+                f"can't read {printable(self.path)} as {self.kind}: {error}; fetch it again, or leave it out by "
+                "exclude="
             ) from None
         columns_of(schema, self.fields, self.path)
         return there(schema)
@@ -97,17 +107,21 @@ class TableUnit:
                     place = record.place
                     yield record
         except (*BROKEN, InputError) as error:  # not the file that was listed
-            yield Record(place + 1, self.file, 0, None, UNREADABLE, str(error))
+            size = 0 if place else self.size
+            yield Record(place + 1, self.file, 0, None, UNREADABLE, str(error), lost_records(size, 0, 0), size)
 
     def _records(
         self, first: int, part: "pa.RecordBatch | _Lost", columns: Fields, rules: Rules, after: int
     ) -> Iterator[Record]:
         """The records after `after` of a part that begins with the row `first`."""
-        arrays = None if isinstance(part, _Lost) else _arrays(part, names_of(columns), first)
-        if arrays is None or isinstance(arrays, _Lost):
-            lost = arrays or part
+        arrays = part if isinstance(part, _Lost) else _arrays(part, names_of(columns), first)
+        if isinstance(arrays, _Lost):
+            lost = arrays
             if first > after:
-                yield Record(first, self.file, first, None, UNREADABLE, lost.detail)
+                size = int(lost.share * self.size)
+                before = lost.before
+                rows = lost.num_rows if before is None else lost_records(size, first - 1, int(before * self.size))
+                yield Record(first, self.file, first, None, UNREADABLE, lost.detail, rows, size)
             return
         for start in range(max(0, after - first + 1), part.num_rows, BATCH_ROWS):
             lists = {name: _listed(array.slice(start, BATCH_ROWS)) for name, array in arrays.items()}
@@ -130,8 +144,13 @@ def _schema(path: str, kind: Kind) -> pa.Schema:
     if kind == "parquet":
         with _parquet(path) as file:
             return file.schema_arrow
-    with pa.memory_map(path) as mapped, _opened(mapped) as reader:
+    with pa.memory_map(os.fsencode(path)) as mapped, _opened(mapped) as reader:
         return reader.schema
+
+
+def _native(path: str) -> pa.OSFile:
+    """The file for pyarrow, which can't take a path as text where that isn't UTF-8."""
+    return pa.OSFile(os.fsencode(path))
 
 
 @contextmanager
@@ -140,7 +159,11 @@ def _parquet(path: str) -> Iterator[ParquetReader]:
     file = ParquetReader()
     # Without pre_buffer, pages are read as they are needed: a row group of a gigabyte isn't in memory.
     file.open(
-        path, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True, arrow_extensions_enabled=True
+        _native(path),
+        buffer_size=1 << 20,
+        pre_buffer=False,
+        page_checksum_verification=True,
+        arrow_extensions_enabled=True,
     )
     try:
         yield file
@@ -168,7 +191,8 @@ def _parquet_parts(
                     row += batch.num_rows
                     passed((row - 1) / file.metadata.num_rows)
             except BROKEN as error:
-                yield row, _lost(row, following - row, error)
+                share = (following - row) / max(file.metadata.num_rows, 1)
+                yield row, _lost(row, following - row, error, share)
 
 
 def _arrow_parts(
@@ -178,19 +202,23 @@ def _arrow_parts(
 
     passed: told the share of the file that is behind.
     """
-    with pa.memory_map(path) as mapped:
+    with pa.memory_map(os.fsencode(path)) as mapped:
         with _opened(mapped) as reader:
             fields = sorted({found_at(reader.schema, name)[0] for name in names_of(columns)})
         mapped.seek(0)
         with _opened(mapped, pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)) as reader:
             row = 1
+            behind = mapped.tell() / max(mapped.size(), 1)
             batches = getattr(reader, "num_record_batches", 0)  # a stream doesn't know
             for number, batch in enumerate(_batches(reader), 1):
-                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch)
+                before = (number - 1) / batches if batches else behind
+                share = 1 / batches if batches else 1 - before
+                part = batch if isinstance(batch, pa.RecordBatch) else _lost(row, 1, batch, share, before)
                 if row + part.num_rows - 1 > after:
                     yield row, part
                 row += part.num_rows
-                passed(number / batches if batches else mapped.tell() / max(mapped.size(), 1))
+                behind = mapped.tell() / max(mapped.size(), 1)
+                passed(number / batches if batches else behind)
 
 
 def _opened(mapped: pa.MemoryMappedFile, options: pa.ipc.IpcReadOptions | None = None) -> Any:
@@ -221,8 +249,9 @@ def _batches(reader: Any) -> Iterator["pa.RecordBatch | Exception"]:
         yield batch
 
 
-def _lost(row: int, rows: int, error: Exception) -> _Lost:
-    return _Lost(rows, f"rows {row} to {row + rows - 1} are lost: {error}" if rows > 1 else f"rows are lost: {error}")
+def _lost(row: int, rows: int, error: Exception, share: float = 0.0, before: float | None = None) -> _Lost:
+    what = f"rows {row} to {row + rows - 1} are lost" if before is None else "rows are lost, nobody can tell how many"
+    return _Lost(rows, f"{what}: {error}", share, before)
 
 
 def _arrays(batch: pa.RecordBatch, names: list[str], first: int) -> "dict[str, _Column] | _Lost":

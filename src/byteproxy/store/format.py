@@ -33,6 +33,8 @@ from byteproxy.parsing import read_json
 
 FORMAT = "byteproxy-store"
 VERSION = 3
+"""Of shards and views, and of manifests of which nothing newer has to be said."""
+MANIFEST_VERSION = 4
 MANIFEST = "manifest.json"
 REJECTED_FILE = "rejected.jsonl"
 SHARD_FILES = re.compile(r"shard-\d{5,}(\.[\w.-]+)?\.arrow")
@@ -121,6 +123,7 @@ class Manifest:
     records: all that were read; each is a document of a side or rejected.
     sources: in the order in which they were read. rejected: how many for each reason that occurred; `rejected_file`
         lists them. views: in the order in which they were added.
+    lost_records, lost_bytes: of the rejected, about how many could not be read, and their bytes on disk.
     """
 
     split: Split
@@ -134,6 +137,8 @@ class Manifest:
     rejected_file: FileInfo | None
     shards: tuple[ShardInfo, ...]
     views: tuple[ViewInfo, ...] = ()
+    lost_records: int = 0
+    lost_bytes: int = 0
 
     def view(self, name: str) -> ViewInfo:
         """The view of that name; InputError naming those that there are."""
@@ -157,7 +162,7 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """A hash of all that the corpus holds, every view included."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(_content(self), sort_keys=True).encode()).hexdigest()
 
     def fingerprint_for(self, view_names: tuple[str, ...]) -> str:
         """A hash of what a run with these views reads, and of no more: it outlives the addition of other views."""
@@ -194,7 +199,8 @@ def view_schema(symbol_type: pa.DataType, span_type: pa.DataType | None, metadat
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, readable and the same for the same corpus."""
-    content = {"format": FORMAT, "version": VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
+    version = MANIFEST_VERSION if manifest.lost_records else VERSION
+    content = {"format": FORMAT, "version": version, "fingerprint": manifest.fingerprint, **_content(manifest)}
     text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
 
@@ -205,7 +211,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = read_json(path)
         found = content.pop("format"), content.pop("version")
-        if found == (FORMAT, VERSION):
+        if found in ((FORMAT, VERSION), (FORMAT, MANIFEST_VERSION)):
             fingerprint = content.pop("fingerprint")
             manifest = _manifest_from(content)
             _ensure_possible(manifest, path)
@@ -220,7 +226,8 @@ def read_manifest(folder: Path) -> Manifest:
         reason = f"there is no {error}" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is damaged ({reason}): restore it or prepare into another folder") from error
     raise InputError(
-        f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} version {VERSION}: "
+        f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} versions {VERSION} and "
+        f"{MANIFEST_VERSION}: "
         "prepare the corpus again into another folder"
     )
 
@@ -338,6 +345,14 @@ def file_info(path: Path) -> FileInfo:
 
 def _list_of(value_type: pa.DataType) -> pa.DataType:
     return pa.large_list(pa.field("item", value_type, nullable=False))
+
+
+def _content(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says; one of which nothing was lost says it as in format 3, and keeps its fingerprint."""
+    content = asdict(manifest)
+    if not manifest.lost_records:
+        del content["lost_records"], content["lost_bytes"]
+    return content
 
 
 def _manifest_from(content: dict[str, Any]) -> Manifest:

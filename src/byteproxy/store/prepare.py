@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import Passed, Record, Rules, Source, Unit, unheard
+from byteproxy.corpus.reading import NEAR_DUPLICATE, TOO_LARGE, TOO_SMALL, Passed, Record, Rules, Source, Unit, unheard
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
@@ -164,6 +164,7 @@ def _prepared(
         with stage("read", "B") as progress:
             stage_units(units, staging, workers, lock, faults.add, progress)
         faults.check()
+        faults.refuse_empty([source.name for source in sources], [unit.source for unit in units])
         try:
             manifest = _filled(out, faults, preparation, weights, finished, stage)
         except OtherCorpusError:
@@ -188,10 +189,7 @@ def _filled(
     near = preparation.near_duplicates
     selection = select(parts, preparation.split, near, weights, stage) if faults.records else None
     if selection is None or not (selection.fate >= 0).any():
-        raise InputError(
-            f"there are no documents to prepare into {out}: name a source that has some "
-            f"({faults.records:,} records were read{'; ' if faults.records else ''}{faults.listing()})"
-        )
+        raise InputError(_no_documents(out, faults))
     with stage("write", "B") as progress:
         shards = write_shards(out, parts, selection, preparation.shard_bytes, finished, progress)
     manifest = Manifest(
@@ -205,6 +203,8 @@ def _filled(
         rejected=count_rejected(faults.units, selection),
         rejected_file=write_rejected(out, parts, selection, finished),
         shards=tuple(shards),
+        lost_records=faults.lost_records,
+        lost_bytes=faults.lost_bytes,
     )
     if finished is None:
         remove_other_shards(out, manifest)
@@ -212,6 +212,22 @@ def _filled(
     elif replace(finished, views=()) != manifest:
         raise OtherCorpusError(out)
     return finished or manifest
+
+
+def _no_documents(out: Path, faults: Faults) -> str:
+    """Why there are none, by the reason that most records were rejected for, and what to do."""
+    if not faults.records:
+        return f"there are no documents to prepare into {out}: the sources hold no records; name one that has some"
+    reason, count = next(iter(faults.reasons.most_common(1)), (NEAR_DUPLICATE, faults.records))
+    remedy = {
+        TOO_LARGE: "allow larger ones (--largest), or cut them into smaller ones",
+        TOO_SMALL: "allow smaller ones (--smallest), or name a source that has some text",
+    }.get(reason, "mend the sources, or name one that has some")
+    listing = faults.listing()
+    return (
+        f"there are no documents to prepare into {out}: {count:,} of {faults.records:,} records that were read are "
+        f"rejected as {reason}{'; ' * bool(listing)}{listing}; {remedy}"
+    )
 
 
 def _same_settings(manifest: Manifest, preparation: Preparation) -> bool:

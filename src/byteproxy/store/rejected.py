@@ -1,10 +1,14 @@
 """What was rejected: a line of JSON for every record that became no document, and an error where too many are faulty.
 
+A line stands for one record, or says for how many (`records`, often an estimate) and for how much of the file on disk
+(`lost_bytes`) where several were lost together; they count as that many.
+
 Both need a pass over what was staged of the records, without their texts.
 """
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +46,15 @@ class Faults:
         """listed: whether the list may be written into the folder."""
         self.out, self.staged, self.most, self.listed = out, staged, most, listed
         self.units: list[Staged] = []
-        self.records = 0
+        self.records = self.lost_records = self.lost_bytes = 0
         self.reasons: Counter[str] = Counter()
 
     def add(self, unit: Staged) -> None:
         """Count the next unit; InputError if that is too much, once there are enough records to tell."""
         self.units.append(unit)
         self.records += unit.records
+        self.lost_records += unit.lost_records
+        self.lost_bytes += unit.lost_bytes
         self.reasons.update(unit.reasons)
         if self.records >= FEWEST_RECORDS:
             self.check()
@@ -62,11 +68,36 @@ class Faults:
         repaired = " or repair their text (invalid: repair)" if faulty[INVALID_UTF8] else ""
         where = self.listing() or "the list of them would overwrite that of the corpus which is there"
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faulty.most_common(PLACES_SHOWN))
+        if self.lost_records:
+            reasons += (
+                f"; about {self.lost_records:,} of them, {self.lost_bytes:,} bytes on disk, lost in damaged files"
+            )
         raise InputError(
             f"{faulty.total():,} of {self.records:,} records are faulty, {100 * share:.3g} % and more than the "
             f"{100 * self.most:.3g} % allowed ({reasons}; first: {'; '.join(self._first_places())}; {where}): "
             f"mend the sources{repaired}, or allow a larger share"
         )
+
+    def refuse_empty(self, sources: Sequence[str], of_units: Sequence[str]) -> None:
+        """InputError if a source gave no document while others did: it was named on purpose.
+
+        of_units: the source of each unit, in the units' order.
+        """
+        own: dict[str, list[Staged]] = {name: [] for name in sources}
+        for name, unit in zip(of_units, self.units, strict=True):
+            own.setdefault(name, []).append(unit)
+        if not any(unit.documents for unit in self.units):
+            return
+        for name, units in own.items():
+            if any(unit.documents for unit in units):
+                continue
+            reasons = sum((unit.reasons for unit in units), Counter[str]())
+            said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(PLACES_SHOWN))
+            listing = self.listing()
+            raise InputError(
+                f"source {name} gives no document: {f'its records are rejected ({said})' if said else 'it is empty'}"
+                f"{'; ' * bool(said and listing)}{listing if said else ''}; mend it, or leave it out"
+            )
 
     def listing(self) -> str:
         """List what was rejected so far, and say where; empty where that may not be."""
@@ -123,7 +154,7 @@ def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
     rejected = np.flatnonzero(selection.fate < 0)
     for part, rows in by_part(selection.starts, rejected):
         fates = selection.fate[rows]
-        found = parts[part].select(["source", "file", "line", "reason", "detail"])
+        found = parts[part].select(["source", "file", "line", "reason", "detail", "records", "lost_bytes"])
         told = found.take(pa.array(rows - selection.starts[part])).to_pylist()
         kept = iter(_kept_names(parts, selection, rows[fates == DUPLICATE]))
         for line, fate in zip(told, fates.tolist(), strict=True):
@@ -131,6 +162,8 @@ def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
                 line |= {"reason": EXACT_DUPLICATE, "detail": next(kept)}
             elif fate != REJECTED:
                 line |= {"reason": NEAR_DUPLICATE, "detail": _SIMILAR[fate]}
+            if line["records"] == 1 and not line["lost_bytes"]:
+                del line["records"], line["lost_bytes"]
         file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told).encode())
 
 

@@ -29,13 +29,13 @@ PART_BYTES = 64 << 20
 PART_RECORDS = 1 << 16
 SIGNATURE_BYTES = 512
 MAPPED_PARTS = 4096  # a process may have some 65,000 mappings
-VERSION = 2
+VERSION = 3
 
 _SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("id", "source", "project", "language")),
         *(pa.field(name, pa.string(), nullable=False) for name in ("file", "reason", "detail")),
-        *(pa.field(name, pa.int64(), nullable=False) for name in ("line", "place")),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("line", "place", "records", "lost_bytes")),
         pa.field("digest", pa.binary(32), nullable=False),
         pa.field("text", pa.large_binary(), nullable=False),
     ]
@@ -48,11 +48,22 @@ Tell: TypeAlias = Callable[[int, int], None]
 
 
 class Staged(NamedTuple):
-    """What a unit became: so many parts of so many records, some of them rejected."""
+    """What a unit became: so many parts of so many records, some of them rejected.
+
+    records, reasons: with those that were lost together, as far as that can be told.
+    lost_records, lost_bytes: of those, how many could not be read where a file is damaged, and their bytes on disk.
+    """
 
     parts: int
     records: int
     reasons: Counter[str]
+    lost_records: int = 0
+    lost_bytes: int = 0
+
+    @property
+    def documents(self) -> int:
+        """Records that became documents."""
+        return self.records - self.reasons.total()
 
 
 class Parts:
@@ -108,12 +119,15 @@ class Staging:
             before = sum(about["records"] for about in found)
             for records, last in _in_parts(counted(unit.read(self.rules, after, passed), before)):
                 after = records[-1].place if records else after
-                told |= {"part": len(found), "last": last, "place": after, "records": len(records)}
+                told |= {"part": len(found), "last": last, "place": after, **_counted(records)}
                 found.append(self._write(_part_path(self.folder, number, len(found)), records, unit.source, told))
         reasons: Counter[str] = Counter()
         for about in found:
             reasons.update(about["reasons"])
-        staged = Staged(len(found), sum(about["records"] for about in found), reasons)
+        records, lost_records, lost_bytes = (
+            sum(about[name] for about in found) for name in ("records", "lost_records", "lost_bytes")
+        )
+        staged = Staged(len(found), records, reasons, lost_records, lost_bytes)
         tell(unit.size, staged.records)
         return staged
 
@@ -129,6 +143,16 @@ class Staging:
         with whole(path, synced=False) as file:
             write_batch(file, batch.replace_schema_metadata({"byteproxy": json.dumps(about)}))
         return about
+
+
+def _counted(records: list[Record]) -> dict[str, int]:
+    """How many records these are, and how many of them and which bytes on disk were lost."""
+    lost = [record for record in records if record.lost_bytes]
+    return {
+        "records": sum(record.records for record in records),
+        "lost_records": sum(record.records for record in lost),
+        "lost_bytes": sum(record.lost_bytes for record in lost),
+    }
 
 
 def are_documents(batch: pa.RecordBatch) -> np.ndarray:
@@ -222,7 +246,7 @@ def _batch_of(records: list[Record], source: str, signed: bool) -> tuple[pa.Reco
     columns: list[Any] = [
         *([getattr(document, name) for document in documents] for name in ("id", "source", "project", "language")),
         *([record.file for record in records], reasons, [record.detail for record in records]),
-        *([getattr(record, name) for record in records] for name in ("line", "place")),
+        *([getattr(record, name) for record in records] for name in ("line", "place", "records", "lost_bytes")),
         [sha256(text).digest() for text in texts],
         texts,
     ]
@@ -231,7 +255,11 @@ def _batch_of(records: list[Record], source: str, signed: bool) -> tuple[pa.Reco
     if signed:
         arrays.append(_signatures(texts))
         schema = schema.append(_SIGNATURE)
-    return pa.record_batch(arrays, schema=schema), Counter(filter(None, reasons))
+    counts: Counter[str] = Counter()
+    for record, reason in zip(records, reasons, strict=True):
+        if reason:
+            counts[reason] += record.records
+    return pa.record_batch(arrays, schema=schema), counts
 
 
 def _signatures(texts: list[bytes]) -> pa.Array:
@@ -249,4 +277,5 @@ def _with_sound_names(record: Record) -> Record:
     if (file, detail, *shown) == (record.file, record.detail, *names):
         return record
     reason = record.reason or BAD_NAME
-    return Record(record.place, file, record.line, None, reason, detail or ", ".join(filter(None, shown)))
+    said = detail or ", ".join(filter(None, shown))
+    return Record(record.place, file, record.line, None, reason, said, record.records, record.lost_bytes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from byteproxy.corpus.reading import FAULTY
 from byteproxy.corpus.split import SIDES
@@ -136,6 +137,7 @@ def _rejections(store: Store) -> dict[str, Any]:
     return {
         "faulty": {reason: count for reason, count in manifest.rejected.items() if reason in FAULTY},
         "unwanted": {reason: count for reason, count in manifest.rejected.items() if reason not in FAULTY},
+        "lost": {"records": manifest.lost_records, "bytes_on_disk": manifest.lost_bytes},
         "rejected_file": None if file is None else str(store.path / file.name),
     }
 

@@ -86,7 +86,10 @@ def by_reason(figures: Mapping[str, Any]) -> Figures:
         for kind in ("faulty", "unwanted")
         for reason, count in sorted(figures[kind].items(), key=lambda item: -item[1])
     ]
-    return Figures("Rejected", "reason", (("kind", ""), ("records", ""), ("of all", "%")), rows)
+    lost = figures["lost"]
+    told = f", of which about {lost['records']:,} lost with {sized(lost['bytes_on_disk'])} of damaged files"
+    title = f"Rejected{told if lost['records'] else ''}"
+    return Figures(title, "reason", (("kind", ""), ("records", ""), ("of all", "%")), rows)
 
 
 def by_view(figures: Mapping[str, Any]) -> Figures:

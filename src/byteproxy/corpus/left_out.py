@@ -1,0 +1,32 @@
+"""Files of a folder that are of another kind than what is read of it: each is listed, and none is read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from byteproxy.corpus.reading import OTHER_KIND, Passed, Record, Rules, unheard
+
+
+@dataclass(frozen=True)
+class LeftOutUnit:
+    """Files that are left out.
+
+    files: as records name them, sorted. why: one phrase for all.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    why: str
+    size: int = 0
+
+    @property
+    def what(self) -> str:
+        return f"{len(self.files)} files that are left out"
+
+    @property
+    def key(self) -> str:
+        return blake2b(repr(("left out", self.source, self.files, self.why)).encode(), digest_size=16).hexdigest()
+
+    def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
+        for place, file in enumerate(self.files[after:], after + 1):
+            yield Record(place, file, 0, None, OTHER_KIND, self.why)

@@ -1,0 +1,264 @@
+"""The content of a file from front to back: as it is, or decompressed, as far as it is sound.
+
+gzip, Zstandard (windows up to 2 GiB, skippable frames), xz and bzip2 are read as their own tools read them: any number
+of members or frames, then any number of zero bytes. Reading never raises: where the file is damaged, every byte that
+its decompressor can give before the damage is given, and `damage` says what is behind it. Python's own decompressors
+keep back what they have of the piece of input in which they find damage, so that piece is then read again, byte by
+byte; this costs a damaged file three times the time of a sound one, and a sound one nothing. gzip, xz and bzip2 notice
+some damage by a checksum at the end of a member or block only: the text before is given all the same, and may be wrong.
+
+Zstandard comes from `backports.zstd`, the module that Python has from 3.14 on: pyarrow's stream takes no windows above
+128 MiB, and loses up to a block of text before damage. Speed and memory are those of the libraries, and 1 MiB.
+"""
+
+import bz2
+import lzma
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
+from typing import NamedTuple, Protocol
+
+from backports import zstd
+
+BLOCK_BYTES = 1 << 18
+"""Bytes of a plain file that are read together."""
+COMPRESSED_BYTES = 1 << 16
+"""Bytes of a compressed file that are decompressed together."""
+FIRST_BYTES = 1 << 12
+"""The same, at the beginning of a member: what a small one leaves over is copied."""
+MOST_BYTES = 1 << 20
+"""Bytes that a decompressor may give at once."""
+LARGEST_WINDOW = 31  # 2 GiB, the largest that Zstandard has
+
+COMPRESSIONS = {
+    "gzip": (re.compile(rb"\x1f\x8b\x08"),),
+    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)),
+    "xz": (re.compile(rb"\xfd7zXZ\x00"),),
+    "bzip2": (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),),
+}
+"""How a member of each begins; of Zstandard also a frame to be skipped."""
+LONGEST_MAGIC = 10
+
+_BROKEN = (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, zstd.ZstdError)
+
+
+class Damage(NamedTuple):
+    """What stands in the way of the rest of a file.
+
+    lost_bytes: bytes on disk that could not be read.
+    is_cut: whether the file ends where more should come, so that nobody can tell how much is missing.
+    """
+
+    detail: str
+    lost_bytes: int
+    is_cut: bool = False
+
+
+class Stream:
+    """A file that is open at its beginning, in blocks.
+
+    size: bytes on disk. damage: None, or why `read` came to an end before the file did.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self.size = os.fstat(file.fileno()).st_size
+        self.damage: Damage | None = None
+        self._file = file
+        self._ahead = b""
+        self._blocks = filter(None, self._plain())
+
+    @property
+    def position(self) -> int:
+        """Bytes on disk that are behind, up to a block more than what `read` gave needed."""
+        return self._file.tell()
+
+    def decompress(self, compression: str) -> None:
+        """Begin again, and decompress from here on."""
+        self._file.seek(0)
+        self._ahead = b""
+        self._blocks = filter(None, _Members(self, self._file, compression).decompressed())
+
+    def read(self) -> bytes:
+        """The next bytes, some or many; none at the end, or at damage."""
+        if self._ahead:
+            block, self._ahead = self._ahead, b""
+            return block
+        return next(self._blocks, b"")
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes or more, which `read` still gives; fewer at the end."""
+        blocks = [self._ahead]
+        held = len(self._ahead)
+        while held < size and (block := next(self._blocks, b"")):
+            blocks.append(block)
+            held += len(block)
+        self._ahead = b"".join(blocks)
+        return self._ahead
+
+    def _plain(self) -> Iterator[bytes]:
+        while True:
+            try:
+                block = self._file.read(BLOCK_BYTES)
+            except OSError as error:
+                behind = self._file.tell()
+                self.damage = Damage(f"can't read on: {error.strerror or error}", max(self.size - behind, 0))
+                return
+            if not block:
+                return
+            yield block
+
+
+class _Decoder(Protocol):
+    """What the decompressors of bz2, lzma and zstd are, for one member."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gzip:
+    """zlib's decompressor as one of these."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        rest = self._zlib.unconsumed_tail
+        given = self._zlib.decompress(rest + data if rest else data, max(max_length, 0))
+        self.needs_input = not self._zlib.unconsumed_tail and not 0 < max_length <= len(given)
+        return given
+
+
+def _decoder(compression: str) -> _Decoder:
+    match compression:
+        case "gzip":
+            return _Gzip()
+        case "xz":
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        case "bzip2":
+            return bz2.BZ2Decompressor()
+        case _:
+            return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW})
+
+
+class _Members:
+    """The members of a compressed file, one after the other, for the stream that is told of damage."""
+
+    def __init__(self, stream: Stream, file: FileIO, compression: str) -> None:
+        self._stream, self._file, self._compression = stream, file, compression
+        self._block = b""
+        self._place = 0  # within the block
+
+    def decompressed(self) -> Iterator[bytes]:
+        try:
+            while self._begins():
+                yield from self._member()
+                if self._stream.damage is not None:
+                    return
+        except OSError as error:
+            self._stop(f"can't read on: {error.strerror or error}", self._at)
+
+    @property
+    def _at(self) -> int:
+        """Where in the file the next bytes stand."""
+        return self._file.tell() - len(self._block) + self._place
+
+    def _more(self) -> bool:
+        """Have at least one byte at hand, if the file has one."""
+        if self._place == len(self._block):
+            self._block, self._place = self._file.read(COMPRESSED_BYTES), 0
+        return bool(self._block)
+
+    def _begins(self) -> bool:
+        """Whether another member begins here; zeros before it and at the end are passed over."""
+        begin = self._at
+        while self._more():
+            rest = self._block[self._place :].lstrip(b"\0") if self._at else self._block
+            self._place = len(self._block) - len(rest)
+            if rest:
+                break
+        else:
+            return False
+        if len(rest) < LONGEST_MAGIC:
+            self._block, self._place = rest + self._file.read(max(COMPRESSED_BYTES, LONGEST_MAGIC)), 0
+        if any(magic.match(self._block, self._place) for magic in COMPRESSIONS[self._compression]):
+            return True
+        size = self._stream.size - begin
+        self._stop(f"{size:,} bytes behind the end of the {self._compression} data are something else", begin)
+        return False
+
+    def _member(self) -> Iterator[bytes]:
+        decoder = _decoder(self._compression)
+        begin, given, size = self._at, 0, FIRST_BYTES
+        while not decoder.eof:
+            if not self._more():
+                what = f"the {self._compression} data breaks off"
+                self._stream.damage = Damage(what, 0, is_cut=True)
+                return
+            at, piece = self._at, self._block[self._place : self._place + size]
+            self._place += len(piece)
+            size = min(2 * size, COMPRESSED_BYTES)
+            try:
+                for part in _parts(decoder, piece, MOST_BYTES):
+                    given += len(part)
+                    yield part
+            except _BROKEN as error:
+                yield from self._rest(begin, at, piece, given, error)
+                return
+        self._place -= len(decoder.unused_data)
+
+    def _rest(self, begin: int, at: int, piece: bytes, given: int, error: BaseException) -> Iterator[bytes]:
+        """What a member still gives before its damage, which is in `piece`, at `at` of the file.
+
+        begin: where the member begins. given: how much of it was given already.
+        """
+        decoder, behind = self._again(begin, at)
+        parts: list[bytes] = []
+        sound = 0
+        with suppress(*_BROKEN):
+            for sound in range(len(piece)):
+                parts.extend(_parts(decoder, piece[sound : sound + 1], MOST_BYTES))
+        # What the decompressor has of the very byte at which it stops is given if it is asked for singly.
+        decoder, _ = self._again(begin, at + sound)
+        with suppress(*_BROKEN):
+            for part in _parts(decoder, piece[sound : sound + 1], 1):
+                parts.append(part)
+        yield b"".join(parts)[given - behind :]
+        self._stop(f"the {self._compression} data is damaged at byte {at + sound:,} or before: {error}", at + sound)
+
+    def _again(self, begin: int, end: int) -> tuple[_Decoder, int]:
+        """A decompressor that has read from `begin` up to `end` of the file, and how many bytes it gave."""
+        decoder, given = _decoder(self._compression), 0
+        place = self._file.tell()
+        self._file.seek(begin)
+        while begin < end and (block := self._file.read(min(COMPRESSED_BYTES, end - begin))):
+            given += sum(map(len, _parts(decoder, block, MOST_BYTES)))
+            begin += len(block)
+        self._file.seek(place)
+        return decoder, given
+
+    def _stop(self, detail: str, at: int) -> None:
+        self._stream.damage = Damage(detail, max(self._stream.size - at, 0))
+
+
+def _parts(decoder: _Decoder, piece: bytes, most: int) -> Iterator[bytes]:
+    """All that a decompressor gives for a piece of input, at most `most` bytes at once."""
+    yield decoder.decompress(piece, most)
+    while not decoder.eof and not decoder.needs_input:
+        yield decoder.decompress(b"", most)
