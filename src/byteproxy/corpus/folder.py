@@ -4,7 +4,8 @@ Of a folder, files of a known language are taken, or those that a pattern names.
 rules out is not (those above it, and git's settings for a person or machine, don't count), nor hidden files, symbolic
 links, and what version control and Python keep for themselves.
 
-A unit is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
+A large file that is most of its source is text to be cut into documents (`pieces.py`) and a unit by itself; else a unit
+is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
 them in memory; reading is as fast as the disk.
 """
 
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.ignored import Patterns
 from byteproxy.corpus.languages import language_of
+from byteproxy.corpus.pieces import PiecesUnit, are_corpora
 from byteproxy.corpus.reading import BAD_NAME, TOO_LARGE, UNREADABLE, Passed, Record, Rules, Unit, judged, unheard
 from byteproxy.errors import InputError
 
@@ -152,7 +154,7 @@ class FilesSource:
 
 
 def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Unit]:
-    """Units of about 64 MB of consecutive files.
+    """Units of about 64 MB of consecutive files, and one for each file that is cut into documents.
 
     root: the folder that paths are relative to.
     paths: of each file the path and the project, sorted by path.
@@ -160,14 +162,26 @@ def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Un
     units: list[Unit] = []
     files: list[SourceFile] = []
     size = 0
-    for path, project in paths:
-        file = _found(root, path, project)
+
+    def close() -> None:
+        nonlocal size
+        if files:
+            units.append(FilesUnit(source, root, tuple(files)))
+        files.clear()
+        size = 0
+
+    found = [_found(root, path, project) for path, project in paths]
+    for file, is_corpus in zip(found, are_corpora([file.size for file in found]), strict=True):
+        if is_corpus and printable(file.path) == file.path:
+            close()
+            units.append(PiecesUnit(source, root, *file, language=language_of(file.path)))
+            continue
         files.append(file)
         size += file.size
         if size >= UNIT_BYTES:
-            units.append(FilesUnit(source, root, tuple(files)))
-            files, size = [], 0
-    return units + ([FilesUnit(source, root, tuple(files))] if files else [])
+            close()
+    close()
+    return units
 
 
 def is_hidden(path: str) -> bool:

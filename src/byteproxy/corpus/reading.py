@@ -24,7 +24,8 @@ TOO_SMALL = "too small"
 TOO_LARGE = "too large"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near-duplicate"
-UNWANTED = (TOO_SMALL, TOO_LARGE, EXACT_DUPLICATE, NEAR_DUPLICATE)
+BETWEEN_SIDES = "between two sides"
+UNWANTED = (TOO_SMALL, TOO_LARGE, EXACT_DUPLICATE, NEAR_DUPLICATE, BETWEEN_SIDES)
 
 Invalid = Literal["keep", "drop", "repair"]
 

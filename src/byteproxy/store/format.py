@@ -25,12 +25,14 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 
 from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import Side, Split
+from byteproxy.corpus.split import Side, Split, SplitGroup
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
 
 FORMAT = "byteproxy-store"
 VERSION = 3
+"""Of shards, views, and manifests that don't say how groups were split: their sides are those that they are."""
+MANIFEST_VERSION = 4
 MANIFEST = "manifest.json"
 REJECTED_FILE = "rejected.jsonl"
 SHARD_FILES = re.compile(r"shard-\d{5,}(\.[\w.-]+)?\.arrow")
@@ -118,7 +120,8 @@ class Manifest:
 
     records: all that were read; each is a document of a side or rejected.
     sources: in the order in which they were read. rejected: how many for each reason that occurred; `rejected_file`
-        lists them. views: in the order in which they were added.
+        lists them. views: in the order in which they were added. groups: how the text of each source and language was
+        split; empty of a corpus of format 3, whose projects' hashes alone decided.
     """
 
     split: Split
@@ -132,6 +135,7 @@ class Manifest:
     rejected_file: FileInfo | None
     shards: tuple[ShardInfo, ...]
     views: tuple[ViewInfo, ...] = ()
+    groups: tuple[SplitGroup, ...] = ()
 
     def view(self, name: str) -> ViewInfo:
         """The view of that name; InputError naming those that there are."""
@@ -155,7 +159,7 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """A hash of all that the corpus holds, every view included."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(_content(self), sort_keys=True).encode()).hexdigest()
 
     def fingerprint_for(self, view_names: tuple[str, ...]) -> str:
         """A hash of what a run with these views reads, and of no more: it outlives the addition of other views."""
@@ -192,7 +196,8 @@ def view_schema(symbol_type: pa.DataType, span_type: pa.DataType | None, metadat
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, readable and the same for the same corpus."""
-    content = {"format": FORMAT, "version": VERSION, "fingerprint": manifest.fingerprint, **asdict(manifest)}
+    version = MANIFEST_VERSION if manifest.groups else VERSION
+    content = {"format": FORMAT, "version": version, "fingerprint": manifest.fingerprint, **_content(manifest)}
     text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
 
@@ -203,7 +208,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content.pop("format"), content.pop("version")
-        if found == (FORMAT, VERSION):
+        if found in ((FORMAT, VERSION), (FORMAT, MANIFEST_VERSION)):
             fingerprint = content.pop("fingerprint")
             manifest = _manifest_from(content)
             if manifest.fingerprint == fingerprint:
@@ -216,7 +221,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or prepare into another folder") from error
     raise InputError(
-        f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} version {VERSION}: "
+        f"{path} says format {found[0]} version {found[1]}, but this byteproxy reads {FORMAT} versions {VERSION} and "
+        f"{MANIFEST_VERSION}: "
         "prepare the corpus again into another folder"
     )
 
@@ -322,10 +328,19 @@ def _list_of(value_type: pa.DataType) -> pa.DataType:
     return pa.large_list(pa.field("item", value_type, nullable=False))
 
 
+def _content(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says; one of format 3 as it was written then, so that it keeps its fingerprint."""
+    content = asdict(manifest)
+    if not manifest.groups:
+        del content["groups"], content["split"]["hold_out"]
+    return content
+
+
 def _manifest_from(content: dict[str, Any]) -> Manifest:
-    rejected_file = content.pop("rejected_file")
+    rejected_file, split = content.pop("rejected_file"), content.pop("split")
     return Manifest(
-        split=Split(**content.pop("split")),
+        split=Split(**{**split, "hold_out": tuple(split.get("hold_out", ()))}),
+        groups=tuple(SplitGroup(**group) for group in content.pop("groups", ())),
         rules=Rules(**content.pop("rules")),
         sources={name: SourceInfo(**source) for name, source in content.pop("sources").items()},
         sides={name: SideInfo(**side) for name, side in content.pop("sides").items()},

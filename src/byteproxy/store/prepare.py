@@ -1,9 +1,10 @@
 """Filling a store: sources of any size into shards, in several processes, and restartable at any moment.
 
-Three phases. *Read*: every unit of every source becomes staged parts (`staging.py`); damaged records are counted, and
-too many of them end it. *Select*: which records are kept, on which side (`select.py`). *Write*: shards, the list of
-what was rejected, then the manifest. Whatever is finished and still what it should be is kept, the rest is made anew,
-and the files come out the same bytes as in one undisturbed run, with any number of workers.
+Before anything is written, the folder is claimed (`folder.py`). Then three phases. *Read*: every unit of every source
+becomes staged parts (`staging.py`); damaged records are counted, and too many of them end it. *Select*: which records
+are kept, on which side (`select.py`). *Write*: shards, the list of what was rejected, then the manifest. Whatever is
+finished and still what it should be is kept, the rest is made anew, and the files come out the same bytes as in one
+undisturbed run, with any number of workers.
 
 Memory: a shard twice, a part twice for each worker, and what `select.py` says. Disk: the text twice until it is done.
 """
@@ -19,12 +20,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import Passed, Record, Rules, Source, Unit, unheard
+from byteproxy.corpus.reading import NEAR_DUPLICATE, TOO_LARGE, TOO_SMALL, Passed, Record, Rules, Source, Unit, unheard
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.store.folder import SOURCES, STAGED, locked, make_folder, remove_other_shards, remove_staged
+from byteproxy.store.folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
 from byteproxy.store.format import (
     MANIFEST,
     FileInfo,
@@ -147,12 +148,16 @@ def _prepared(
     workers: int,
     stage: Stage,
 ) -> Manifest:
-    make_folder(out)
-    with locked(out) as lock:
+    units = [unit for source in sources for unit in source.units()]
+    with claimed(out) as lock:
         finished = read_manifest(out) if (out / MANIFEST).exists() else None
         if finished is not None and not _same_settings(finished, preparation):
             raise OtherCorpusError(out)
-        units = [unit for source in sources for unit in source.units()]
+        if finished is not None and not finished.groups:
+            raise InputError(
+                f"{out} holds a corpus that an earlier version split by another rule, so its documents would change "
+                "sides: go on using it as it is, or prepare into another folder"
+            )
         key = _key(units, weights, preparation)
         if finished is not None and _is_as_it_was(out, finished, key, stage):
             remove_staged(out)
@@ -188,10 +193,7 @@ def _filled(
     near = preparation.near_duplicates
     selection = select(parts, preparation.split, near, weights, stage) if faults.records else None
     if selection is None or not (selection.fate >= 0).any():
-        raise InputError(
-            f"there are no documents to prepare into {out}: name a source that has some "
-            f"({faults.records:,} records were read{'; ' if faults.records else ''}{faults.listing()})"
-        )
+        raise InputError(_no_documents(out, faults))
     with stage("write", "B") as progress:
         shards = write_shards(out, parts, selection, preparation.shard_bytes, finished, progress)
     manifest = Manifest(
@@ -205,6 +207,7 @@ def _filled(
         rejected=count_rejected(faults.units, selection),
         rejected_file=write_rejected(out, parts, selection, finished),
         shards=tuple(shards),
+        groups=selection.groups,
     )
     if finished is None:
         remove_other_shards(out, manifest)
@@ -212,6 +215,22 @@ def _filled(
     elif replace(finished, views=()) != manifest:
         raise OtherCorpusError(out)
     return finished or manifest
+
+
+def _no_documents(out: Path, faults: Faults) -> str:
+    """Why there are none, by the reason that most records were rejected for, and what to do."""
+    if not faults.records:
+        return f"there are no documents to prepare into {out}: the sources hold no records; name one that has some"
+    reason, count = next(iter(faults.reasons.most_common(1)), (NEAR_DUPLICATE, faults.records))
+    remedy = {
+        TOO_LARGE: "allow larger ones (--largest), or cut them into smaller ones",
+        TOO_SMALL: "allow smaller ones (--smallest), or name a source that has some text",
+    }.get(reason, "mend the sources, or name one that has some")
+    listing = faults.listing()
+    return (
+        f"there are no documents to prepare into {out}: {count:,} of {faults.records:,} records that were read are "
+        f"rejected as {reason}{'; ' * bool(listing)}{listing}; {remedy}"
+    )
 
 
 def _same_settings(manifest: Manifest, preparation: Preparation) -> bool:
