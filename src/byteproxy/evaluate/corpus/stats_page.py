@@ -6,13 +6,14 @@ from typing import Any
 import byteproxy
 from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.bars import length_plot
+from byteproxy.evaluate.corpus.split_table import by_split, split_notes
 from byteproxy.evaluate.corpus.tables import Figures, sized
 from byteproxy.page import framed, json_details, table, text
 
 
 def stats_page(figures: Mapping[str, Any]) -> str:
     """The page about what `corpus_figures` returned, as HTML."""
-    parts = (tables.by_side, tables.by_source, tables.by_language, tables.by_length, tables.by_view, tables.by_reason)
+    parts = (tables.by_source, tables.by_language, tables.by_length, tables.by_view, tables.by_reason)
     file = figures["rejected_file"]
     listed = f"<p class=note>Each rejected record is listed in <code>{text(file)}</code>.</p>" if file else ""
     return framed(
@@ -26,6 +27,9 @@ def stats_page(figures: Mapping[str, Any]) -> str:
             + length_plot(figures["histogram"])
             + "</figure><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
             " Hover over a bar for its numbers.</p></section>",
+            _section(tables.by_side(figures)),
+            _section(by_split(figures)),
+            *(f"<p class=note>{text(note)}</p>" for note in split_notes(figures)),
             *(_section(shown) for part in parts if (shown := part(figures)).rows),
             listed,
             json_details(figures),
