@@ -4,8 +4,8 @@ The asked shares are met within every *group*, the text of one source in one lan
 bit of all that is trained on. Languages with little text of a source (under 1 % of it, or 32 KiB) form one group. A
 project counts for the group that most of its text is in, and goes whole to one side, whatever else it holds: held-out
 means new code. Within a group, projects stand in the order of a hash of salt and name, and one after the other goes to
-the side that is being filled, if that brings the share closer to what was asked. So the share is off by half a project
-at most.
+the side that is being filled, if there is room for it; at the end one may go that is larger than the room, if that
+brings the share closer to what was asked. So a share is off by half a project at most.
 
 A share is *met* between half and twice what was asked. Where no choice of whole projects meets it, files are chosen in
 the same way instead, by a hash of their text, so a project is on two sides; and where no file is small enough, the
@@ -82,6 +82,11 @@ class Split:
                 raise InputError(f"split.hold_out puts {name} on both held-out sides: name it once")
 
     @property
+    def holds_out(self) -> bool:
+        """Whether anything is asked for on a held-out side."""
+        return self.validation + self.test > 0 or bool(self.hold_out)
+
+    @property
     def named(self) -> list[tuple[int, str]]:
         """Side, as a number, and name of each project that is held out on purpose."""
         found = []
@@ -118,6 +123,11 @@ class SplitGroup:
     validation_bytes: int
     test_bytes: int
     gap_bytes: int = 0
+
+    @property
+    def divides_projects(self) -> bool:
+        """Whether a project of this group may be on two sides."""
+        return not {self.validation, self.test} <= {"project", ""}
 
 
 class Documents(NamedTuple):
@@ -178,6 +188,7 @@ class _Dividing:
         self.documents, self.split, self.in_place = documents, split, in_place
         self.names, self.group = _groups(documents)
         self.side = np.zeros(len(documents.size), np.int8)
+        self.project_side = np.zeros(len(documents.projects), np.int8)
         self.amounts = np.zeros((len(self.names), len(SIDES)), np.int64)  # bytes that are decided on, of each group
         self.projects, self.project_group, self.project_bytes = _amounts(documents.project, self.group, documents.size)
         self.main = _main_groups(self.projects, self.project_group, self.project_bytes, len(documents.projects))
@@ -202,9 +213,10 @@ class _Dividing:
         for side, name in self.split.named:
             own = self._named(name)
             held[own] = True
-            rows = np.flatnonzero(np.isin(self.documents.project, own))
-            self.side[rows] = side
-        self._decide(np.flatnonzero(held[self.documents.project]))
+            self.project_side[own] = side
+        rows = np.flatnonzero(held[self.documents.project])
+        self.side[rows] = self.project_side[self.documents.project[rows]]
+        self._decide(rows)
         return held
 
     def _named(self, name: str) -> list[int]:
@@ -238,8 +250,9 @@ class _Dividing:
         if len(free):
             chosen = self._whole_projects(group, held)
             for side, own in chosen.items():
-                self.side[free[np.isin(project[free], own)]] = side
+                self.project_side[own] = side
                 by[side] = "project"
+            self.side[free] = self.project_side[project[free]]
             missing = {side: asked for side, asked in _asked(self.split, total).items() if side not in by}
             for side in missing:
                 missing[side] -= int(size[rows[self.side[rows] == side]].sum())
@@ -248,8 +261,9 @@ class _Dividing:
                 self.side[own] = side
                 by[side] = "file"
                 del missing[side]
-            if missing and total >= LITTLE_BYTES:
-                gap = self._places(free[self.side[free] == 0], missing)
+            rest = free[(self.side[free] == 0) & (size[free] > 0)]
+            if missing and total >= LITTLE_BYTES and len(rest):
+                gap = self._places(rest, missing)
                 by |= dict.fromkeys(missing, "place")
             self._decide(free)
         if not len(free):
@@ -289,7 +303,6 @@ class _Dividing:
         """Cut documents, end to end, into sides; returns how many bytes are between these."""
         rows = self.in_place(rows)
         sizes = self.documents.size[rows]
-        rows, sizes = rows[sizes > 0], sizes[sizes > 0]
         ends = np.cumsum(sizes)
         regions = _regions(int(ends[-1]), missing, self.split)
         begins = np.array([begin for begin, _, _ in regions], np.int64)
@@ -401,22 +414,26 @@ def _by_whole(sizes: np.ndarray, asked: dict[int, float], there: dict[int, int] 
 
 
 def _taken(sizes: np.ndarray, room: float, asked: float) -> np.ndarray | None:
-    """Which things fill a room, one after the other; None if that is possible with none. Sizes below 0 don't count.
+    """Which things fill a room: one after the other if it fits, then one that brings it closer though it doesn't.
 
-    None either where some choice meets it: if those that were taken fall short, every other thing is larger than what
-    was asked for, so either one of them alone is small enough or nothing helps.
+    None if no choice of them meets the share: where those that were taken fall short, every other one is larger than
+    what was asked for, so either one of them alone is small enough or nothing helps. Sizes below 0 don't count.
     """
     taken = np.zeros(len(sizes), bool)
     full = room
-    left = np.flatnonzero((sizes >= 0) & (sizes < 2 * room))
+    left = np.flatnonzero((sizes >= 0) & (sizes <= room))
     while len(left):
-        own = sizes[left]
-        fits = own < 2 * (room - (np.cumsum(own) - own))
-        count = len(own) if fits.all() else int(np.argmin(fits))
+        filled = np.cumsum(sizes[left])
+        count = int(np.searchsorted(filled, room, side="right"))  # the first of all that are left always fits
         taken[left[:count]] = True
-        room -= int(own[:count].sum())
+        room -= int(filled[count - 1])
         left = left[count:]
-        left = left[sizes[left] < 2 * room]
+        left = left[sizes[left] <= room]
+    closer = np.flatnonzero(~taken & (sizes >= 0) & (sizes < 2 * room))
+    if len(closer):
+        last = closer[np.argmin(np.abs(sizes[closer] - room))]
+        taken[last] = True
+        room -= int(sizes[last])
     if room <= asked * (1 - 1 / WITHIN):
         return taken
     alone = np.flatnonzero(~taken & (sizes >= full - asked * (1 - 1 / WITHIN)) & (sizes <= full + asked * (WITHIN - 1)))

@@ -52,5 +52,8 @@ def held_out_documents(corpus: Sides, side: Side, most_bytes: int, document_byte
         if number in chosen
     }
     if not found:
-        raise InputError(f"the {side} side holds no text: use more projects or a larger share")
+        raise InputError(
+            f"the {side} side holds no text: look at `byteproxy corpus stats`, and prepare it again with "
+            f"a larger share (--{side}) or more text, or with --near-duplicates keep if that is where it went"
+        )
     return [found[number] for number in chosen]

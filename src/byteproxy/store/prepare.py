@@ -162,8 +162,8 @@ def _prepared(
         if finished is not None and _is_as_it_was(out, finished, key, stage):
             remove_staged(out)
             return finished
-        held_out = preparation.split.validation + preparation.split.test > 0
-        staging = Staging(out / STAGED, preparation.rules, held_out and preparation.near_duplicates != "keep")
+        signed = preparation.split.holds_out and preparation.near_duplicates != "keep"
+        staging = Staging(out / STAGED, preparation.rules, signed)
         make_folder(staging.folder)
         faults = Faults(out, staging.folder, preparation.most_faulty, listed=finished is None)
         with stage("read", "B") as progress:
