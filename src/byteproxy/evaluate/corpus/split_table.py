@@ -49,11 +49,10 @@ def split_notes(figures: Mapping[str, Any]) -> list[str]:
         asked, got = figures["split"]["asked"][side], figures["sides"].get(side, {}).get("bytes", 0)
         if groups and got < asked * figures["bytes"] / WITHIN:
             before = sum(group[f"{side}_bytes"] for group in groups)
-            dropped = f": {sized(before - got)} of it were near-duplicates and dropped" if got < before / WITHIN else ""
-            share = percent(got, figures["bytes"])
-            notes.append(
-                f"The {side} side holds {share} % of the text, and {100 * asked:.3g} % were asked for{dropped}."
-            )
+            share, why = percent(got, figures["bytes"]), ""
+            if got < before / WITHIN:
+                why = f": {sized(before - got)} more were near-duplicates (--near-duplicates keep leaves them in)"
+            notes.append(f"The {side} side holds {share} % of the text, and {100 * asked:.3g} % were asked for{why}.")
     return notes
 
 
