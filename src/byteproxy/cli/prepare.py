@@ -21,6 +21,10 @@ SOURCES = """What to read, with options behind a colon. Examples:
   ~/repositories
     a folder of source files; each folder in it is a
     project, which is held out as a whole or not at all
+    where there are enough of them
+  enwik8
+    one large text file: documents of 64 KiB, in three
+    stretches for the three sides
   "~/code:depth=2,languages=python|rust"
     projects two folders deep; files in these languages
   pile.jsonl.zst:text=contents,project=repo
@@ -77,7 +81,8 @@ def prepare(
         hold_out: A project, or SOURCE/PROJECT, to put on the test side on purpose, or with validation: before it on
             that side; may be given several times. It counts towards the shares.
         smallest: Bytes that a document has at least; smaller ones are rejected.
-        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected.
+        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
+            documents may have any size.
         invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
         near_duplicates: Of which side to drop documents that are much like one of the other; keep drops none.
         most_faulty: Share of all records that may be damaged; above it the preparation stops and names them.
