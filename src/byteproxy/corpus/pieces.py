@@ -2,12 +2,12 @@
 
 A piece has 64 KiB at most, and more than half of that where there is a line end to cut at; without one it ends after a
 blank, and without one of these between two characters. Its id is the file's name and the byte at which it begins,
-`enwik8@000065536`; its project is the file's. So pieces hold all of the file, in its order, and what becomes of them is
-what becomes of any documents: a near-duplicate of another piece is no better than one of another file.
+`enwik8@000000065536`; its project is the file's. So pieces hold all of the file, in its order, and what becomes of them
+is what becomes of any documents: a near-duplicate of another piece is no better than one of another file.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -17,6 +17,8 @@ from byteproxy.corpus.reading import UNREADABLE, Passed, Record, Rules, judged, 
 PIECE_BYTES = 1 << 16
 LARGE_FILE_BYTES = 1 << 24
 NEARLY_ALL = 0.9
+DIGITS = 12
+"""Of the byte at which a piece begins, in its id: pieces of a file below a terabyte are sorted by their ids."""
 _CONTINUES = 0b10
 """The top bits of a byte of UTF-8 that begins no character."""
 
@@ -48,6 +50,22 @@ def cut_before(text: bytes | memoryview, low: int, high: int) -> int:
     return high if at < len(text) and text[at] >> 6 == _CONTINUES else at
 
 
+def in_pieces(read: Callable[[int], bytes], most: int) -> Iterator[tuple[int, bytes]]:
+    """A text in pieces of `most` bytes at most, each with the byte at which it begins.
+
+    read: the next bytes of the text, so many at most; none at its end.
+    """
+    held, begin = b"", 0
+    while True:
+        while len(held) <= most and (more := read(PIECE_BYTES)):
+            held += more
+        if not held:
+            return
+        end = len(held) if len(held) <= most else cut_before(held, most // 2, most)
+        yield begin, held[:end]
+        held, begin = held[end:], begin + end
+
+
 @dataclass(frozen=True)
 class PiecesUnit:
     """One large file, as it was when it was listed.
@@ -73,22 +91,14 @@ class PiecesUnit:
         return blake2b(repr(read).encode(), digest_size=16).hexdigest()
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
-        place = begin = 0
         most = min(PIECE_BYTES, rules.largest or PIECE_BYTES)
+        place = 0
         try:
             with open(os.path.join(self.root, self.path), "rb", buffering=0) as file:
-                held = b""
-                while True:
-                    while len(held) <= most and (read := file.read(max(PIECE_BYTES, most))):
-                        held += read
-                    if not held:
-                        return
-                    end = len(held) if len(held) <= most else cut_before(held, most // 2, most)
-                    place += 1
+                for place, (begin, piece) in enumerate(in_pieces(file.read, most), 1):
                     if place > after:
-                        yield self._record(place, begin, held[:end], rules)
-                    held, begin = held[end:], begin + end
-                    passed(begin)
+                        yield self._record(place, begin, piece, rules)
+                    passed(begin + len(piece))
         except OSError as error:
             if place + 1 > after:
                 yield Record(place + 1, self.path, 0, None, UNREADABLE, error.strerror or str(error))
@@ -97,5 +107,5 @@ class PiecesUnit:
         text, reason, detail = judged(piece, rules)
         if text is None:
             return Record(place, self.path, 0, None, reason, f"from byte {begin}: {detail}")
-        name = f"{self.path}@{begin:0{len(str(self.size))}}"
+        name = f"{self.path}@{begin:0{DIGITS}}"
         return Record(place, self.path, 0, Document(name, text, self.source, self.project, self.language))
