@@ -194,8 +194,8 @@ def test_few_repositories_and_one_large_file_are_split_and_that_is_said(byteprox
     command = ("prepare", "few", "book", "--out", "c", "--workers", "1", "--near-duplicates", "keep")
     figures = last_object(result := byteproxy(*command, "--json"))
     said = result[2]
-    assert "few, python: 4 projects can't give the validation and the test side its share" in said
-    assert "book: too few files for the validation and the test side, so the text was cut by place" in said
+    assert "few, python: 4 projects can't give the validation and test sides their shares" in said
+    assert "book: too few files for the validation and test sides, so the text was cut by place" in said
     for part in figures["split"]["parts"]:
         total = sum(part[side]["bytes"] for side in ("train", "validation", "test"))
         assert part["validation"]["bytes"] / total == pytest.approx(0.05, abs=0.01)

@@ -1,6 +1,6 @@
 """What each side of the split holds of each source and language, beside what was asked for, and what that took."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from byteproxy.corpus.split import LITTLE_SHARE, SIDES, WITHIN
@@ -64,19 +64,24 @@ def _note(group: Mapping[str, Any], asked: Mapping[str, float], total: int) -> s
     projects = f"{group['projects']:,} project{'s' * (group['projects'] != 1)}"
     said = []
     if files := [side for side, what in by.items() if what == "file"]:
+        share = "its share" if len(files) == 1 else "their shares"
         said.append(
-            f"{projects} can't give the {' and the '.join(files)} side its share, so files were split one by one: "
-            "held-out text is of projects that are trained on"
+            f"{projects} can't give {_named(files)} {share}, so files were split one by one: held-out text is of "
+            "projects that are trained on"
         )
     if places := [side for side, what in by.items() if what == "place"]:
         said.append(
-            f"too few files for the {' and the '.join(places)} side, so the text was cut by place, with "
-            f"{sized(group['gap_bytes'])} between the sides that no side has"
+            f"too few files for {_named(places)}, so the text was cut by place, with {sized(group['gap_bytes'])} "
+            "between sides that none of them has"
         )
     nothing = [side for side, what in by.items() if not what]
     if nothing and group["bytes"] >= LITTLE_SHARE * total:
-        said.append(f"{sized(group['bytes'])} are too little to give the {' or the '.join(nothing)} side any")
+        said.append(f"{sized(group['bytes'])} are too little to give {_named(nothing)} any")
     return f"{name}: {'; '.join(said)}." if said else ""
+
+
+def _named(sides: Sequence[str]) -> str:
+    return f"the {' and '.join(sides)} side{'s' * (len(sides) > 1)}"
 
 
 def _by_source(parts: Iterable[Mapping[str, Any]]) -> list[tuple[str | None, list[Mapping[str, Any]]]]:
