@@ -1,6 +1,7 @@
 """`byteproxy prepare` as a user meets it: small sources in, a corpus out."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -181,6 +182,74 @@ def test_options_decide_the_corpus(byteproxy, sources):
     assert "c already holds a corpus of other" in refusal(byteproxy(*common, "c"))
 
 
+def test_few_repositories_and_one_large_file_are_split_and_that_is_said(byteproxy, tmp_path):
+    """Code is on all sides though there are four projects only; a text that is all there is, is cut by place."""
+    for project in range(4):
+        (tmp_path / "few" / f"repo{project}").mkdir(parents=True)
+        for number, document in enumerate(toy_documents(20, seed=project)):
+            (tmp_path / "few" / f"repo{project}" / f"f{number}.py").write_bytes(document.text)
+    words = [f"word{n}" for n in range(5000)]
+    dice = random.Random(1)
+    (tmp_path / "book").write_text("\n".join(" ".join(dice.choices(words, k=9)) for _ in range(3000)))
+    command = ("prepare", "few", "book", "--out", "c", "--workers", "1", "--near-duplicates", "keep")
+    figures = last_object(result := byteproxy(*command, "--json"))
+    said = result[2]
+    assert "few, python: 4 projects can't give the validation and test sides their shares" in said
+    assert "book: too few files for the validation and test sides, so the text was cut by place" in said
+    for part in figures["split"]["parts"]:
+        total = sum(part[side]["bytes"] for side in ("train", "validation", "test"))
+        assert part["validation"]["bytes"] / total == pytest.approx(0.05, abs=0.01)
+        assert part["test"]["bytes"] / total == pytest.approx(0.1, abs=0.01)
+    assert [(group["source"], group["validation"]) for group in figures["split"]["groups"]] == [
+        ("book", "place"),
+        ("few", "file"),
+    ]
+    rows = [line.split() for line in said.splitlines()]
+    assert next(row for row in rows if row[:2] == ["few,", "python"])[-1] == "file"
+    assert next(row for row in rows if row[:1] == ["book"] and row[-1] == "place")
+    status, shown, _ = byteproxy("corpus", "stats", "c")
+    assert status == 0
+    assert "cut by place" in shown
+    page = Path("runs/pages/corpus.html").read_text()
+    assert "<h2>Split</h2>" in page
+    assert "so files were split one by one" in page
+    store = Store.open(Path("c"))
+    assert all(list(store.documents(side)) for side in ("train", "validation", "test"))
+
+
+def test_projects_are_held_out_by_name(byteproxy, sources):
+    command = ("prepare", *sources, *COMMON, "--json", "--out")
+    figures = last_object(byteproxy(*command, "c", "--hold-out", "project3", "--hold-out", "validation:code/project4"))
+    store = Store.open(Path("c"))
+    assert "project3" in {one.project for one in store.documents("test")}
+    assert "project4" in {one.project for one in store.documents("validation")}
+    assert figures["split"]["hold_out"] == ["project3", "validation:code/project4"]
+    assert "c already holds a corpus of other" in refusal(byteproxy(*command, "c"))
+    said = refusal(byteproxy(*command, "d", "--hold-out", "projekt3"))
+    assert "there is no project 'projekt3' to hold out" in said
+    assert "project3" in said
+    assert last_object(byteproxy(*command, "d", "--hold-out", "project3"))["documents"] == figures["documents"]
+
+
+def test_somebody_elses_folder_is_refused_in_a_line(byteproxy, sources):
+    Path("c").mkdir()
+    Path("c/rejected.jsonl").write_text("mine\n")
+    assert "c holds files that no preparation of a corpus wrote (rejected.jsonl)" in refusal(
+        byteproxy("prepare", *sources, "--out", "c", *COMMON)
+    )
+    assert [path.name for path in Path("c").iterdir()] == ["rejected.jsonl"]
+    assert Path("c/rejected.jsonl").read_text() == "mine\n"
+
+
+def test_files_above_the_limit_are_the_reason_that_is_said(byteproxy, tmp_path):
+    (tmp_path / "two").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "two" / name).write_text("text\n" * 100)
+    said = refusal(byteproxy("prepare", "two", "--out", "c", "--largest", "100"))
+    assert "2 of 2 records that were read are rejected as too large" in said
+    assert "allow larger ones (--largest)" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -216,7 +285,7 @@ def test_help_teaches_sources_and_comes_at_once():
     ):
         assert example in text
     for option in (
-        *("--out", "--view", "--validation", "--test", "--salt", "--smallest", "--largest", "--invalid"),
+        *("--out", "--view", "--validation", "--test", "--salt", "--hold-out", "--smallest", "--largest", "--invalid"),
         *("--near-duplicates", "--most-faulty", "--workers", "--json"),
     ):
         assert explained(text, option), option

@@ -166,7 +166,8 @@ def test_what_cannot_be_a_document_is_rejected_with_its_reason(tmp_path: Path) -
 def test_a_file_above_the_limit_is_not_opened_for_its_bytes(tmp_path: Path) -> None:
     with (tmp_path / "a.py").open("wb") as file:
         file.truncate(1 << 43)  # sparse: reading it would end in a MemoryError
-    (record,) = FilesSource("s", str(tmp_path)).units()[0].read(Rules())
+    listed = folder.SourceFile("a.py", 1, 0, "p")  # small then, or beside much more text
+    (record,) = folder.FilesUnit("s", str(tmp_path), (listed,)).read(Rules())
     assert record.reason == TOO_LARGE
 
 

@@ -76,11 +76,10 @@ def test_results_are_whole_and_written(finished):
 def test_held_out_copies_of_training_text_are_dropped(tmp_path):
     """A training document with one line more, in a project that is held out."""
     documents = toy_documents()
-    side_of = STUDY.split.side_of
-    original = max((one for one in documents if side_of(one.project) == "train"), key=lambda one: len(one.text))
-    project = next(f"copy{n}" for n in range(1000) if side_of(f"copy{n}") == "test")
-    copy = Document("copy.py", original.text + b"\nlast = 1\n", "toy", project)
-    results = run_study(STUDY, lambda: [*documents, copy], tmp_path / "run")
+    original = max(documents, key=lambda one: len(one.text))
+    copy = Document("copy.py", original.text + b"\nlast = 1\n", "toy", "copies")
+    named = replace(STUDY, split=replace(STUDY.split, hold_out=("copies",)))
+    results = run_study(named, lambda: [*documents, copy], tmp_path / "run")
     assert results["corpus"]["rejected"]["near-duplicate"] >= 1
     kept = [one.id for one in Store.open(tmp_path / "run" / "corpus").documents("test")]
     assert kept

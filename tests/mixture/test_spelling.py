@@ -100,7 +100,7 @@ def test_pieces_of_a_segment_spell_its_passage(store: Store, views: tuple[View, 
     stream = stream_of(store, views, "switch", composed=composed, spelled=True)
     wanted, state = slow_passages(store, views, composed).texts, State()
     text, passage, done, cut = b"", -1, 0, set()
-    for _ in range(150):
+    for _ in range(170):
         plan, state = stream.plan(state)
         spelled = stream.rows(plan).spelled
         bounds = [0, *np.unique(spelled.segment_ends).tolist()]

@@ -3,13 +3,14 @@ import json
 import os
 import stat
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import Split, SplitGroup
 from byteproxy.errors import InputError
 from byteproxy.store import format
 from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SideInfo, SourceInfo, ViewInfo
@@ -211,3 +212,25 @@ def test_damaged_arrow_file_is_named(content: bytes, tmp_path: Path) -> None:
         format.read_batch(tmp_path / "shard")
     with pytest.raises(InputError, match="none is missing or damaged"):
         format.read_batch(tmp_path / "none")
+
+
+def test_a_manifest_of_format_3_is_read_and_keeps_its_fingerprint(tmp_path: Path) -> None:
+    """Its sides are what they were, and runs that were trained on it go on; the hash is of what was written then."""
+    older = replace(MANIFEST, groups=())
+    format.write_manifest(tmp_path, older)
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    assert written["version"] == 3
+    assert written.keys() == {
+        *("format", "version", "fingerprint", "split", "shard_bytes", "rules", "near_duplicates", "records", "sources"),
+        *("sides", "rejected", "rejected_file", "shards", "views"),
+    }
+    assert written["split"].keys() == {"validation", "test", "salt"}
+    content = {key: value for key, value in written.items() if key not in ("format", "version", "fingerprint")}
+    assert written["fingerprint"] == sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert format.read_manifest(tmp_path) == older
+    group = SplitGroup("a", None, 2, 5, 90, 3, "file", "project", 5, 10)
+    newer = replace(older, groups=(group,), split=replace(older.split, hold_out=("validation:p",)))
+    format.write_manifest(tmp_path, newer)
+    assert json.loads((tmp_path / "manifest.json").read_text())["version"] == 4
+    assert format.read_manifest(tmp_path) == newer
+    assert len({one.fingerprint for one in (older, newer, replace(newer, groups=(replace(group, test="file"),)))}) == 3

@@ -14,7 +14,7 @@ from tests.store.toys import a_document
 
 from byteproxy.corpus import near_duplicates
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SIDES, Side, Split
 from byteproxy.store import select, staging
 from byteproxy.store.prepare import Preparation, prepare, prepare_documents
 from byteproxy.store.store import Store
@@ -59,11 +59,18 @@ def some_documents(seed: int, count: int = 300) -> list[Document]:
     return [a_document(n, text, projects=40) for n, text in enumerate(texts)]
 
 
-def kept_by_loops(documents: list[Document], near: str) -> set[str]:
+def sides_of(documents: list[Document], folder: Path) -> dict[str, Side]:
+    """The side of each project, where nothing but copies is dropped."""
+    prepare_documents(documents, folder, SPLIT, near_duplicates="keep")
+    store = Store.open(folder)
+    return {document.project: side for side in SIDES for document in store.documents(side)}
+
+
+def kept_by_loops(documents: list[Document], near: str, sides: dict[str, Side]) -> set[str]:
     firsts = {document.text: document for document in reversed(documents)}
     left = [document for document in documents if firsts[document.text] is document]
     kind = {document.id: document.text.split(b"\n")[0] for document in left}
-    train = [document for document in left if SPLIT.side_of(document.project) == "train"]
+    train = [document for document in left if sides[document.project] == "train"]
     held_out: list[Document] = []
     for document in left:
         similar_to = held_out + (train if near == "held_out" else [])
@@ -83,20 +90,22 @@ def test_near_duplicates_are_those_of_plain_loops(
     monkeypatch.setattr(staging, "PART_RECORDS", 17)
     monkeypatch.setattr(select, "QUERIED_TOGETHER", 5)
     documents = some_documents(seed)
+    guessed = sides_of(documents, tmp_path / "guessed")
     # What is held out has some kinds of its own.
     for n, one in enumerate(documents[:90]):
-        text = b"%s %d\n%d" % (SPLIT.side_of(one.project).encode(), n % 8, n)
+        text = b"%s %d\n%d" % (guessed[one.project].encode(), n % 8, n)
         documents.append(replace(one, id=f"new-{n}", text=text))
     documents = [documents[n] for n in np.random.default_rng(seed).permutation(len(documents))]
-    manifest = prepare_documents(documents, tmp_path, SPLIT, near_duplicates=near)  # type: ignore[arg-type]
-    store = Store.open(tmp_path)
+    out = tmp_path / "out"
+    manifest = prepare_documents(documents, out, SPLIT, near_duplicates=near)  # type: ignore[arg-type]
+    store = Store.open(out)
     kept = {document.id for side in SIDES for document in store.documents(side)}
-    expected = kept_by_loops(documents, near)
+    expected = kept_by_loops(documents, near, sides_of(documents, tmp_path / "sides"))
     assert kept == expected
     copies = len(documents) - len({document.text for document in documents})
     dropped = len(documents) - copies - len(expected)
     assert manifest.rejected == {"exact duplicate": copies, "near-duplicate": dropped}
-    listed = (tmp_path / "rejected.jsonl").read_text()
+    listed = (out / "rejected.jsonl").read_text()
     assert listed.count('"near-duplicate"') == listed.count('"similar to ') == dropped
     assert ("similar to a train document" in listed) == (near == "held_out")
     assert ("similar to a held-out document" in listed) == (near == "train")
@@ -120,8 +129,7 @@ def test_edited_copies_are_found_through_all_of_it(workers: int, tmp_path: Path)
     def text(seed: int) -> bytes:
         return b" ".join(words[n] for n in np.random.default_rng(seed).integers(0, 500, 400))
 
-    by_side = {side: [f"p{n}" for n in range(99) if SPLIT.side_of(f"p{n}") == side] for side in SIDES}
-    train, validation, test = (by_side[side][0] for side in SIDES)
+    train, validation, test = "p", "q", "r"
     documents = [Document(str(n), text(n), "toy", train) for n in range(5)]
     documents += [
         Document("copy of train", text(3) + b" more", "toy", validation),
@@ -130,7 +138,7 @@ def test_edited_copies_are_found_through_all_of_it(workers: int, tmp_path: Path)
         Document("another", text(11), "toy", validation),
     ]
     source = a_source(tmp_path / "toy", [documents[:2], documents[2:]])
-    prepare([source], tmp_path / "out", Preparation(SPLIT), workers=workers)
+    prepare([source], tmp_path / "out", Preparation(Split(0, 0, hold_out=("validation:q", "r"))), workers=workers)
     store = Store.open(tmp_path / "out")
     assert [[document.id for document in store.documents(side)] for side in SIDES] == [
         ["0", "1", "2", "3", "4"],

@@ -16,7 +16,7 @@ from tests.store.toys import FIXED, SPLIT, StoppedError, a_document, contents, i
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.reading import Passed, Record, Rules, unheard
 from byteproxy.corpus.source import source
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.progress import quietly
 from byteproxy.store import staging
@@ -78,8 +78,10 @@ def test_what_is_kept_is_what_a_plain_loop_keeps(sources: list[ToySource], tmp_p
     assert set(manifest.rejected) == {"broken JSON", "exact duplicate", "too small"}
     assert manifest.records == len(records) == len(expected) + sum(side.documents for side in manifest.sides.values())
     store = Store.open(tmp_path)
-    for side in ("train", "validation", "test"):
-        assert list(store.documents(side)) == [d for d in kept.values() if SPLIT.side_of(d.project) == side]
+    by_side = {side: list(store.documents(side)) for side in SIDES}
+    sides = {document.project: side for side, found in by_side.items() for document in found}
+    for side in SIDES:
+        assert by_side[side] == [document for document in kept.values() if sides[document.project] == side] != []
     assert list(store.manifest.sources) == ["b", "a"]
     assert [source.weight for source in store.manifest.sources.values()] == [0.5, 1.0]
     assert manifest.sources["a"].documents == len(FIXED)

@@ -52,8 +52,12 @@ def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes:
         store = Store.open(Path(folder))
         store.verify()
         firsts = {document.text: document for document in reversed(documents)}
+        seen: set[str] = set()
         for side in SIDES:
-            expected = [d for d in documents if firsts[d.text] is d and SPLIT.side_of(d.project) == side]
+            own_ids = {document.id for document in store.documents(side)}
+            assert not own_ids & seen
+            seen |= own_ids
+            expected = [d for d in documents if firsts[d.text] is d and d.id in own_ids]
             assert list(store.documents(side)) == expected
             places = [(shard, row) for shard in store.shards(side) for row in range(len(store._shard(shard)))]
             for (shard, row), document in zip(places, expected, strict=True):
@@ -67,6 +71,7 @@ def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes:
                     own = anchors_of(np.frombuffer(document.text, dtype=np.uint8), encoded.span_bytes)
                     assert batch["anchor_bytes"][row].as_py() == own[0].tolist()
                     assert batch["anchor_symbols"][row].as_py() == own[1].tolist()
+        assert seen == {document.id for document in firsts.values()}
 
 
 def test_buffers_are_the_mapped_file_itself(folder: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.store.folder import LOCK, SOURCES, VERIFIED
+from byteproxy.store.folder import LOCK, MARKER, SOURCES, VERIFIED
 from byteproxy.views.base import Encoded
 
 SPLIT_SALT = "toys"
@@ -141,7 +141,7 @@ FIXED_TEXTS = [
 FIXED = [a_document(number, b"%d" % number * 3 + text) for number, text in enumerate(FIXED_TEXTS * 6)]
 
 
-BESIDE = {LOCK, SOURCES, VERIFIED}
+BESIDE = {LOCK, MARKER, SOURCES, VERIFIED}
 """Files in a corpus's folder that are no part of the corpus."""
 
 

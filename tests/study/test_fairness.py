@@ -1,10 +1,16 @@
 """Rules that need no run: tricks, and trials."""
 
+from dataclasses import replace
+
 import pytest
 from tests.study.toys import VALUES, recipe
 
+from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.study.fairness import check_budget, check_trials, check_tricks, open_once, openings
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
+from byteproxy.study.fairness import check_apart, check_budget, check_trials, check_tricks, open_once, openings
 
 PROXY = VALUES["arms"]["proxy"]
 BYTES = VALUES["arms"]["bytes"]
@@ -15,6 +21,17 @@ def with_arms(folder, own, byte_arms=({},), role="proxy"):
     arms = {f"bytes{n}": {**BYTES, "run": {**BYTES["run"], **run}} for n, run in enumerate(byte_arms)}
     arms["proxy"] = {"role": role, "run": {**PROXY["run"], **own}}
     return recipe(folder, arms=arms, claims=[])
+
+
+def test_projects_are_on_two_sides_only_where_the_split_says_so(tmp_path):
+    few = [Document(f"{n}.py", b"line %d\n" % n * 90, "toy", f"p{n % 2}") for n in range(60)]
+    prepare_documents(few, tmp_path / "few", Split(0.1, 0.2))
+    store = Store.open(tmp_path / "few")
+    assert [group.divides_projects for group in store.manifest.groups] == [True]
+    check_apart(store, tmp_path / "notes")
+    denied = replace(store.manifest, groups=(replace(store.manifest.groups[0], validation="project", test="project"),))
+    with pytest.raises(InputError, match="2 projects are on the train side and on a held-out one"):
+        check_apart(Store(store.path, denied), tmp_path / "others")
 
 
 TRICKS = [

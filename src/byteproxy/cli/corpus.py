@@ -32,6 +32,7 @@ def stats(
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.evaluate.corpus.split_table import split_notes
     from byteproxy.evaluate.corpus.stats_page import stats_page
     from byteproxy.evaluate.corpus.terminal import all_tables
     from byteproxy.page import write_page
@@ -41,6 +42,8 @@ def stats(
     write_page(stats_page(figures), out)
     people = console(json)
     people.print(*all_tables(figures), sep="\n")
+    for note in split_notes(figures):
+        people.print(note, markup=False, soft_wrap=True)
     if figures["rejected_file"]:
         people.print(f"Rejected records: {figures['rejected_file']}", markup=False, soft_wrap=True)
     people.print(f"Page: {out}", markup=False, soft_wrap=True)

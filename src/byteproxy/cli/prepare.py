@@ -21,6 +21,10 @@ SOURCES = """What to read, with options behind a colon. Examples:
   ~/repositories
     a folder of source files; each folder in it is a
     project, which is held out as a whole or not at all
+    where there are enough of them
+  enwik8
+    one large text file: documents of 64 KiB, in three
+    stretches for the three sides
   "~/code:depth=2,languages=python|rust"
     projects two folders deep; files in these languages
   pile.jsonl.zst:text=contents,project=repo
@@ -49,6 +53,7 @@ def prepare(
     validation: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.05,
     test: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.10,
     salt: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "",
+    hold_out: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PROJECT")] = (),
     smallest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 1,
     largest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 64 << 20,
     invalid: Literal["keep", "drop", "repair"] = "keep",
@@ -59,18 +64,25 @@ def prepare(
 ) -> None:
     """Make a corpus out of sources: documents split by project, without copies, and encoded by views.
 
+    Every source and language gives both held-out sides their share of its text: whole projects where they are enough,
+    files where they are too few, and a text that is all there is, such as enwik8, is cut by place. What was done is
+    said at the end. A file that is most of its source is read as documents of 64 KiB, whatever its size.
+
     Stopped at any moment, the same command goes on from there; run again, it does what is missing and no more. Other
     views can be added later in the same way.
 
     Args:
-        out: Folder of the corpus: new, empty, or the same corpus from before.
+        out: Folder of the corpus: new, empty, or the same corpus from before; any other is left as it is.
         views: A view to add, such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), or the file of a
             trained one; may be given several times. What needs training is trained on the train side of this corpus.
-        validation: Share of projects held out for choosing between settings.
-        test: Share of projects held out for what is reported.
+        validation: Share of the text held out for choosing between settings.
+        test: Share of the text held out for what is reported.
         salt: Any text; another one draws another split.
+        hold_out: A project, or SOURCE/PROJECT, to put on the test side on purpose, or with validation: before it on
+            that side; may be given several times. It counts towards the shares.
         smallest: Bytes that a document has at least; smaller ones are rejected.
-        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected.
+        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
+            documents may have any size.
         invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
         near_duplicates: Of which side to drop documents that are much like one of the other; keep drops none.
         most_faulty: Share of all records that may be damaged; above it the preparation stops and names them.
@@ -97,7 +109,7 @@ def prepare(
     begin = time.perf_counter()
     known = named(views)
     preparation = Preparation(
-        split=Split(validation, test, salt),
+        split=Split(validation, test, salt, hold_out),
         rules=Rules(smallest, largest, invalid),
         near_duplicates=near_duplicates,
         most_faulty=most_faulty,
@@ -119,10 +131,13 @@ def prepare(
 
 def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:
     """What there is now, and what to do with it."""
+    from byteproxy.evaluate.corpus.split_table import split_notes
     from byteproxy.evaluate.corpus.tables import sized
     from byteproxy.evaluate.corpus.terminal import summary_tables
 
     people.print(*summary_tables(figures), sep="\n")
+    for note in split_notes(figures):
+        people.print(note, markup=False, soft_wrap=True)
     folder = shlex.quote(str(out))
     lines = [f"{figures['documents']:,} documents with {sized(figures['bytes'])} of text in {out}"]
     if figures["rejected_file"]:

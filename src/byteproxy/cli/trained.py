@@ -41,6 +41,11 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
     kept = _kept(store.path, notes["views"].get(key))
     if kept is not None:
         return Built(kept, None)
+    if not store.manifest.sides["train"].bytes:
+        raise InputError(
+            f"the train side of {store.path} holds no text to train {spec} on: look at `byteproxy corpus stats`, and "
+            "prepare it again with smaller shares held out"
+        )
     begun = unfinished(store.path, spec, notes["corpus"])
     with stage(f"train {spec}", training_unit(spec)) as progress:
         built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress, begun)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from byteproxy.corpus.json_shape import JsonShape, json_shape
+from byteproxy.corpus.reading import BINARY, POINTER, WIDE
 from byteproxy.corpus.stream import COMPRESSIONS, Stream
 
 HEAD_BYTES = 8000
@@ -277,6 +278,12 @@ def look_into(stream: Stream) -> Content:
         content = replace(inner, compression=compression, remedy=remedy)
     shape = json_shape(stream, HEAD_BYTES) if content.kind == "text" else ""
     return replace(content, kind="json", shape=shape) if shape else content
+
+
+def refusal(content: Content) -> tuple[str, str]:
+    """The reason and the detail with which a file that is no text is rejected."""
+    reason = {"pointer": POINTER, "wide": WIDE}.get(content.kind, BINARY)
+    return reason, f"{content.said}; {content.remedy}" if content.remedy else content.said
 
 
 def _known(head: bytes, foreign: bool) -> Content | None:

@@ -6,7 +6,8 @@ Of a folder, files of a known language are taken, or those that a pattern names.
 rules out is not (those above it, and git's settings for a person or machine, don't count), nor hidden files, symbolic
 links, and what version control and Python keep for themselves.
 
-A unit is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
+A large file that is most of its source is text to be cut into documents (`pieces.py`) and a unit by itself; else a unit
+is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
 them in memory; reading is as fast as the disk.
 """
 
@@ -17,18 +18,16 @@ from hashlib import blake2b
 from io import FileIO
 from typing import NamedTuple
 
-from byteproxy.corpus.content import HEAD_BYTES, Content, compression_suffix, content_of, look_into
+from byteproxy.corpus.content import HEAD_BYTES, compression_suffix, content_of, look_into, refusal
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.ignored import Patterns
 from byteproxy.corpus.languages import language_of
 from byteproxy.corpus.left_out import LeftOutUnit
+from byteproxy.corpus.pieces import PiecesUnit, are_corpora
 from byteproxy.corpus.reading import (
     BAD_NAME,
-    BINARY,
-    POINTER,
     TOO_LARGE,
     UNREADABLE,
-    WIDE,
     Passed,
     Record,
     Rules,
@@ -106,9 +105,6 @@ class _NotRead(NamedTuple):
     detail: str
 
 
-_REASONS = {"pointer": POINTER, "wide": WIDE}
-
-
 def _text(file: FileIO, largest: int) -> bytes | _NotRead:
     """The text of a file, decompressed; largest: bytes that it has at most, 0 for no limit."""
     size = os.fstat(file.fileno()).st_size
@@ -119,13 +115,13 @@ def _text(file: FileIO, largest: int) -> bytes | _NotRead:
     if content.compression:
         file.seek(0)
         return _unpacked(Stream(file), largest)
-    return read if content.is_text else _refused(content)
+    return read if content.is_text else _NotRead(*refusal(content))
 
 
 def _unpacked(stream: Stream, largest: int) -> bytes | _NotRead:
     content = look_into(stream)
     if not content.is_text:
-        return _refused(content)
+        return _NotRead(*refusal(content))
     blocks: list[bytes] = []
     size = 0
     while block := stream.read():
@@ -136,11 +132,6 @@ def _unpacked(stream: Stream, largest: int) -> bytes | _NotRead:
     if stream.damage is not None:
         return _NotRead(UNREADABLE, stream.damage.detail)
     return b"".join(blocks)
-
-
-def _refused(content: Content) -> _NotRead:
-    detail = f"{content.said}; {content.remedy}" if content.remedy else content.said
-    return _NotRead(_REASONS.get(content.kind, BINARY), detail)
 
 
 def _language(path: str) -> str:
@@ -226,7 +217,7 @@ class FilesSource:
 
 
 def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Unit]:
-    """Units of about 64 MB of consecutive files.
+    """Units of about 64 MB of consecutive files, and one for each file that is cut into documents.
 
     root: the folder that paths are relative to.
     paths: of each file the path and the project, sorted by path.
@@ -234,14 +225,26 @@ def grouped(source: str, root: str, paths: Iterable[tuple[str, str]]) -> list[Un
     units: list[Unit] = []
     files: list[SourceFile] = []
     size = 0
-    for path, project in paths:
-        file = _found(root, path, project)
+
+    def close() -> None:
+        nonlocal size
+        if files:
+            units.append(FilesUnit(source, root, tuple(files)))
+        files.clear()
+        size = 0
+
+    found = [_found(root, path, project) for path, project in paths]
+    for file, is_corpus in zip(found, are_corpora([file.size for file in found]), strict=True):
+        if is_corpus and printable(file.path) == file.path:
+            close()
+            units.append(PiecesUnit(source, root, *file, language=_language(file.path)))
+            continue
         files.append(file)
         size += file.size
         if size >= UNIT_BYTES:
-            units.append(FilesUnit(source, root, tuple(files)))
-            files, size = [], 0
-    return units + ([FilesUnit(source, root, tuple(files))] if files else [])
+            close()
+    close()
+    return units
 
 
 def is_hidden(path: str) -> bool:

@@ -28,7 +28,8 @@ POINTER = "pointer to data elsewhere"
 OTHER_KIND = "another kind of content"
 EXACT_DUPLICATE = "exact duplicate"
 NEAR_DUPLICATE = "near-duplicate"
-UNWANTED = (TOO_SMALL, TOO_LARGE, BINARY, POINTER, OTHER_KIND, EXACT_DUPLICATE, NEAR_DUPLICATE)
+BETWEEN_SIDES = "between two sides"
+UNWANTED = (TOO_SMALL, TOO_LARGE, BINARY, POINTER, OTHER_KIND, EXACT_DUPLICATE, NEAR_DUPLICATE, BETWEEN_SIDES)
 
 USUAL_RECORD_BYTES = 1024
 """Bytes on disk of a record, where there is nothing to tell it by."""

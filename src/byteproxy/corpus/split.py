@@ -1,33 +1,68 @@
-"""Which side of the split a project is on: train, validation or test.
+"""Which side of the split each document is on: train, validation or test.
 
-The split is by project and not by document, so that held-out means new code. A project's side is a hash of its name
-and of the salt: it depends on no other project and on no order, so a corpus can grow without anything changing sides.
-The fractions are of projects; in bytes they come out as large as the projects are.
+The asked shares are met within every *group*, the text of one source in one language, so that a held-out side holds a
+bit of all that is trained on. Languages with little text of a source (under 1 % of it, or 32 KiB) form one group. A
+project counts for the group that most of its text is in, and goes whole to one side, whatever else it holds: held-out
+means new code. Within a group, projects stand in the order of a hash of salt and name, and one after the other goes to
+the side that is being filled, if there is room for it; at the end one may go that is larger than the room, if that
+brings the share closer to what was asked. So a share is off by half a project at most.
+
+A share is *met* between half and twice what was asked. Where no choice of whole projects meets it, files are chosen in
+the same way instead, by a hash of their text, so a project is on two sides; and where no file is small enough, the
+group's text is cut in places: train first, then validation, then test, as is the custom with enwik8, with stretches
+between that are shown to nobody. Another salt moves the place. What is said of each group is in `SplitGroup`.
+
+All of this is a pure function of the documents as a set (each with its names and text) and of the `Split`. The price of
+meeting shares is that sides depend on the other documents: when a corpus grows, thresholds move a little, and some
+projects near them change sides; hashes stay, so most do not. Cost: a few sorts of all documents, about 60 bytes for
+each, and one hash for each project.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from itertools import pairwise
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
 
 from byteproxy.errors import InputError
 
 Side: TypeAlias = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
+By: TypeAlias = Literal["project", "file", "place", ""]
+"""What goes to a side as a whole; empty where nothing does: not asked for, or too little text."""
+
+GAP = -1
+"""Of a document in a stretch between two sides: it is on none."""
+WITHIN = 2.0
+"""A share is met from 1/2 of what was asked to 2 times that."""
+LITTLE_SHARE, LITTLE_BYTES = 0.01, 32 << 10
+"""Languages with less of a source's text form one group; a group with less than these bytes isn't cut."""
+GAP_BYTES, GAP_SHARE = 4096, 0.01
+"""The stretch between two sides that were cut apart: so many bytes, but at most this share of the text."""
+NAMES_COMPARED, NAMES_SHOWN = 100_000, 3
+
+_HELD_OUT = (SIDES.index("test"), SIDES.index("validation"))
 
 
 @dataclass(frozen=True)
 class Split:
-    """The fractions of projects that are held out, and a salt that draws another split.
+    """The shares that are held out, a salt that draws another split, and projects that are held out on purpose.
 
-    validation: fraction of projects in [0, 1), for choosing between settings.
-    test: fraction of projects in [0, 1), for what is reported.
-    salt: any text; another one gives another split of the same fractions.
+    validation: share of the bytes of text in [0, 1), for choosing between settings.
+    test: share of the bytes of text in [0, 1), for what is reported.
+    salt: any text; another one gives another split of the same shares.
+    hold_out: projects, each as NAME or SOURCE/NAME, on the test side, or with "validation:" before it on that. They
+        count towards the shares.
     """
 
     validation: float = 0.05
     test: float = 0.10
     salt: str = ""
+    hold_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("validation", "test"):
@@ -39,11 +74,393 @@ class Split:
                 f"split.validation {self.validation} and split.test {self.test} leave nothing to train on: "
                 "give fractions that sum to less than 1"
             )
+        sides: dict[str, int] = {}
+        for side, name in self.named:
+            if not name:
+                raise InputError("split.hold_out has no name of a project in it: give NAME, or validation:NAME")
+            if sides.setdefault(name, side) != side:
+                raise InputError(f"split.hold_out puts {name} on both held-out sides: name it once")
 
-    def side_of(self, project: str) -> Side:
-        """The side that a project and all its documents are on: a pure function of salt and name."""
-        key = f"{len(self.salt)}:{self.salt}{project}".encode("utf-8", "surrogatepass")
-        draw = int.from_bytes(blake2b(key, digest_size=8).digest(), "big") / 2**64
-        if draw < self.test:
-            return "test"
-        return "validation" if draw < self.test + self.validation else "train"
+    @property
+    def holds_out(self) -> bool:
+        """Whether anything is asked for on a held-out side."""
+        return self.validation + self.test > 0 or bool(self.hold_out)
+
+    @property
+    def named(self) -> list[tuple[int, str]]:
+        """Side, as a number, and name of each project that is held out on purpose."""
+        found = []
+        for entry in self.hold_out:
+            side, colon, name = entry.partition(":")
+            known = bool(colon) and side in ("validation", "test")
+            found.append((SIDES.index(side), name) if known else (SIDES.index("test"), entry))
+        return found
+
+    def draw(self, name: str) -> int:
+        """64 random bits that depend on nothing but the salt and a name."""
+        key = f"{len(self.salt)}:{self.salt}{name}".encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
+
+
+@dataclass(frozen=True)
+class SplitGroup:
+    """How the text of one source in one language was split, or that of all its languages with little text together.
+
+    language: None for those together, of which there are `languages`.
+    documents, bytes, projects: of the projects that count for this group, before near-duplicates were dropped.
+    validation, test: what went to these sides as a whole. validation_bytes, test_bytes: of text, as far as they came.
+    gap_bytes: of text between sides, shown to nobody.
+    """
+
+    source: str
+    language: str | None
+    languages: int
+    documents: int
+    bytes: int
+    projects: int
+    validation: By
+    test: By
+    validation_bytes: int
+    test_bytes: int
+    gap_bytes: int = 0
+
+    @property
+    def divides_projects(self) -> bool:
+        """Whether a project of this group may be on two sides."""
+        return not {self.validation, self.test} <= {"project", ""}
+
+
+class Documents(NamedTuple):
+    """N documents to split, as columns.
+
+    project, group: int [N], into the names below. size: int64 [N], bytes of text.
+    file: int64 [N], equal for pieces of one file. draw: uint64 [N], a hash of the text, different for each.
+    projects: their names. groups: source and language of each.
+    """
+
+    project: np.ndarray
+    group: np.ndarray
+    size: np.ndarray
+    file: np.ndarray
+    draw: np.ndarray
+    projects: Sequence[str]
+    groups: Sequence[tuple[str, str]]
+
+
+class Cut(NamedTuple):
+    """A document that is on several sides: (begin, end, side) in bytes, a side being GAP between two others."""
+
+    document: int
+    parts: list[tuple[int, int, int]]
+
+
+class Division(NamedTuple):
+    """side: int8 [N], the number of each document's side, or GAP; of a cut one, that of its first part."""
+
+    side: np.ndarray
+    cuts: list[Cut]
+    groups: tuple[SplitGroup, ...]
+
+
+def divide(documents: Documents, split: Split, in_place: Callable[[np.ndarray], np.ndarray]) -> Division:
+    """The side of each document.
+
+    in_place: brings documents, int64, into the order of their source, file, and place in it.
+    Raises InputError, with names that are alike, where a project to hold out isn't there.
+    """
+    return _Dividing(documents, split, in_place).divided()
+
+
+def sides_of_projects(sizes: dict[str, int], split: Split) -> dict[str, Side]:
+    """The side of each project of one group, by its bytes of text; projects are never cut."""
+    names = sorted(sizes, key=split.draw)
+    chosen = _by_whole(np.array([sizes[name] for name in names], np.int64), _asked(split, sum(sizes.values())))
+    sides: dict[str, Side] = dict.fromkeys(names, "train")
+    for side, own in chosen.items():
+        sides |= {names[number]: SIDES[side] for number in np.flatnonzero(own)}
+    return sides
+
+
+class _Dividing:
+    """The division of documents, group after group, the one with most text first."""
+
+    def __init__(self, documents: Documents, split: Split, in_place: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.documents, self.split, self.in_place = documents, split, in_place
+        self.names, self.group = _groups(documents)
+        self.side = np.zeros(len(documents.size), np.int8)
+        self.project_side = np.zeros(len(documents.projects), np.int8)
+        self.amounts = np.zeros((len(self.names), len(SIDES)), np.int64)  # bytes that are decided on, of each group
+        self.projects, self.project_group, self.project_bytes = _amounts(documents.project, self.group, documents.size)
+        self.main = _main_groups(self.projects, self.project_group, self.project_bytes, len(documents.projects))
+        self.draws = np.array([split.draw(name) for name in documents.projects], np.uint64)
+        self.cuts: list[Cut] = []
+        self.told: dict[int, SplitGroup] = {}
+
+    def divided(self) -> Division:
+        held = self._hold_out()
+        by_main = np.argsort(self.main[self.documents.project], kind="stable")
+        bounds = np.searchsorted(self.main[self.documents.project][by_main], np.arange(len(self.names) + 1))
+        members = [by_main[first:last] for first, last in pairwise(bounds)]
+        largest_first = sorted(range(len(members)), key=lambda g: (-int(self.documents.size[members[g]].sum()), g))
+        for group in largest_first:
+            if len(members[group]):
+                self._divide(group, members[group], held)
+        return Division(self.side, self.cuts, tuple(self.told[group] for group in sorted(self.told)))
+
+    def _hold_out(self) -> np.ndarray:
+        """Put the named projects on their sides, and return which those are: bool [projects]."""
+        held = np.zeros(len(self.documents.projects), bool)
+        for side, name in self.split.named:
+            own = self._named(name)
+            held[own] = True
+            self.project_side[own] = side
+        rows = np.flatnonzero(held[self.documents.project])
+        self.side[rows] = self.project_side[self.documents.project[rows]]
+        self._decide(rows)
+        return held
+
+    def _named(self, name: str) -> list[int]:
+        there = self.documents.projects
+        found = [number for number, own in enumerate(there) if own == name]
+        if found:
+            return found
+        for source in sorted({source for source, _ in self.documents.groups}):
+            if name.startswith(f"{source}/"):
+                own = [number for number, one in enumerate(there) if one == name[len(source) + 1 :]]
+                cells = [number for number, cell in enumerate(self.documents.groups) if cell[0] == source]
+                if own and np.any(np.isin(self.documents.group, cells) & (self.documents.project == own[0])):
+                    return own
+        inside = [one for one in there if name.casefold() in one.casefold()]
+        alike = inside[:NAMES_SHOWN] or get_close_matches(name, there[:NAMES_COMPARED], NAMES_SHOWN)
+        names = f"are you looking for {' or '.join(alike)}?" if alike else f"there are {', '.join(there[:NAMES_SHOWN])}"
+        raise InputError(f"there is no project {name!r} to hold out among {len(there):,}: {names}")
+
+    def _decide(self, rows: np.ndarray) -> None:
+        """Count documents, whose sides are set, as decided on."""
+        rows = rows[self.side[rows] != GAP]
+        np.add.at(self.amounts, (self.group[rows], self.side[rows]), self.documents.size[rows])
+
+    def _divide(self, group: int, rows: np.ndarray, held: np.ndarray) -> None:
+        """Split the documents `rows` of the projects that count for a group."""
+        size, project = self.documents.size, self.documents.project
+        free = rows[~held[project[rows]]]
+        total = int(size[rows].sum())
+        by: dict[int, By] = {}
+        gap = 0
+        if len(free):
+            chosen = self._whole_projects(group, held)
+            for side, own in chosen.items():
+                self.project_side[own] = side
+                by[side] = "project"
+            self.side[free] = self.project_side[project[free]]
+            missing = {side: asked for side, asked in _asked(self.split, total).items() if side not in by}
+            for side in missing:
+                missing[side] -= int(size[rows[self.side[rows] == side]].sum())
+            missing = {side: room for side, room in missing.items() if room > 0}
+            for side, own in self._whole_files(free, missing).items():
+                self.side[own] = side
+                by[side] = "file"
+                del missing[side]
+            rest = free[(self.side[free] == 0) & (size[free] > 0)]
+            if missing and total >= LITTLE_BYTES and len(rest):
+                gap = self._places(rest, missing)
+                by |= dict.fromkeys(missing, "place")
+            self._decide(free)
+        if not len(free):
+            by = {side: "project" for side in _HELD_OUT if (self.side[rows] == side).any()}
+        self.told[group] = self._told(group, rows, by, gap)
+
+    def _whole_projects(self, group: int, held: np.ndarray) -> dict[int, np.ndarray]:
+        """The projects for each side whose share of the group whole projects meet."""
+        own = np.flatnonzero((self.project_group == group) & (self.main[self.projects] == group))
+        own = own[~held[self.projects[own]]]
+        own = own[np.argsort(self.draws[self.projects[own]], kind="stable")]
+        sizes = self.project_bytes[own]
+        decided = self.amounts[group]
+        asked = _asked(self.split, int(sizes.sum() + decided.sum()))
+        chosen = _by_whole(sizes, asked, {side: int(decided[side]) for side in asked})
+        return {side: self.projects[own[taken]] for side, taken in chosen.items()}
+
+    def _whole_files(self, rows: np.ndarray, missing: dict[int, float]) -> dict[int, np.ndarray]:
+        """The documents for each missing side whose share whole files meet."""
+        rows = rows[self.side[rows] == 0]
+        if not missing or not len(rows):
+            return {}
+        _, file = np.unique(self.documents.file[rows], return_inverse=True)
+        sizes = np.zeros(file.max() + 1, np.int64)
+        np.add.at(sizes, file, self.documents.size[rows])
+        draws = np.full(len(sizes), np.iinfo(np.uint64).max, np.uint64)
+        np.minimum.at(draws, file, self.documents.draw[rows])
+        order = np.argsort(draws, kind="stable")
+        found = {}
+        for side, taken in _by_whole(sizes[order], missing).items():
+            own = np.zeros(len(sizes), bool)
+            own[order[taken]] = True
+            found[side] = rows[own[file]]
+        return found
+
+    def _places(self, rows: np.ndarray, missing: dict[int, float]) -> int:
+        """Cut documents, end to end, into sides; returns how many bytes are between these."""
+        rows = self.in_place(rows)
+        sizes = self.documents.size[rows]
+        ends = np.cumsum(sizes)
+        regions = _regions(int(ends[-1]), missing, self.split)
+        begins = np.array([begin for begin, _, _ in regions], np.int64)
+        first = np.searchsorted(begins, ends - sizes, side="right") - 1
+        last = np.searchsorted(begins, ends - 1, side="right") - 1
+        self.side[rows] = np.array([side for _, _, side in regions], np.int8)[first]
+        for number in np.flatnonzero(first != last).tolist():
+            begin, end = int(ends[number] - sizes[number]), int(ends[number])
+            parts = [
+                (max(low, begin) - begin, min(high, end) - begin, side)
+                for low, high, side in regions[first[number] : last[number] + 1]
+            ]
+            self.cuts.append(Cut(int(rows[number]), parts))
+        return sum(high - low for low, high, side in regions if side == GAP)
+
+    def _told(self, group: int, rows: np.ndarray, by: dict[int, By], gap: int) -> SplitGroup:
+        side, size = self.side[rows], self.documents.size[rows]
+        got = {number: int(size[side == number].sum()) for number in _HELD_OUT}
+        cut = {cut.document: cut.parts for cut in self.cuts}
+        for row in rows[np.isin(rows, list(cut))].tolist() if gap else ():
+            before = int(self.side[row])
+            got |= {before: got[before] - int(self.documents.size[row])} if before in got else {}
+            for begin, end, number in cut[row]:
+                got |= {number: got[number] + end - begin} if number in got else {}
+        source, language, languages = self.names[group]
+        test, validation = _HELD_OUT
+        return SplitGroup(
+            source=source,
+            language=language,
+            languages=languages,
+            documents=len(rows),
+            bytes=int(size.sum()),
+            projects=len(np.unique(self.documents.project[rows])),
+            validation=by.get(validation, ""),
+            test=by.get(test, ""),
+            validation_bytes=got[validation],
+            test_bytes=got[test],
+            gap_bytes=gap,
+        )
+
+
+def _groups(documents: Documents) -> tuple[list[tuple[str, str | None, int]], np.ndarray]:
+    """Source, language and number of languages of each group, sorted, and the group of each document, int64 [N]."""
+    cells = documents.groups
+    sizes = np.bincount(documents.group, weights=documents.size, minlength=len(cells))
+    of_source: dict[str, float] = {}
+    for (source, _), size in zip(cells, sizes.tolist(), strict=True):
+        of_source[source] = of_source.get(source, 0.0) + size
+    small: dict[str, list[str]] = {}
+    for (source, language), size in zip(cells, sizes.tolist(), strict=True):
+        if size < max(LITTLE_SHARE * of_source[source], LITTLE_BYTES):
+            small.setdefault(source, []).append(language)
+    named: dict[tuple[str, str], tuple[str, str | None, int]] = {
+        (source, language): (source, None, len(small[source]))
+        if language in small.get(source, ()) and len(small[source]) > 1
+        else (source, language, 1)
+        for source, language in cells
+    }
+    names = sorted(set(named.values()), key=lambda name: (name[0], name[1] is None, name[1] or ""))
+    numbers = {name: number for number, name in enumerate(names)}
+    return names, np.array([numbers[named[cell]] for cell in cells], np.int64)[documents.group]
+
+
+def _amounts(project: np.ndarray, group: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Project, group and bytes of text for each pair of project and group that there is."""
+    groups = int(group.max(initial=0)) + 1
+    pair = project.astype(np.int64) * groups + group
+    order = np.argsort(pair, kind="stable")
+    pair = pair[order]
+    starts = np.flatnonzero(np.diff(pair, prepend=-1))
+    found = pair[starts]
+    total = np.add.reduceat(size[order], starts) if len(starts) else np.empty(0, np.int64)
+    return found // groups, found % groups, total
+
+
+def _main_groups(projects: np.ndarray, groups: np.ndarray, sizes: np.ndarray, count: int) -> np.ndarray:
+    """The group with most text of each project, of several the first: int64 [count]."""
+    main = np.zeros(count, np.int64)
+    order = np.lexsort((-groups, sizes))  # what is written last stays
+    main[projects[order]] = groups[order]
+    return main
+
+
+def _asked(split: Split, total: int) -> dict[int, float]:
+    """The bytes that are asked for on each held-out side, where any are, out of a total."""
+    shares = {SIDES.index("test"): split.test, SIDES.index("validation"): split.validation}
+    return {side: share * total for side, share in shares.items() if share * total > 0}
+
+
+def _by_whole(sizes: np.ndarray, asked: dict[int, float], there: dict[int, int] | None = None) -> dict[int, np.ndarray]:
+    """Which of some things, int64 [things] in their order, go to each side whose share they meet: bool [things] each.
+
+    asked: bytes for each side. there: bytes that it has already.
+    A side that can't be met has no entry; if one of two can't, the earlier one is met alone, or else the later one.
+    """
+    there = there or {}
+    best: dict[int, np.ndarray] = {}
+    for order in (list(asked), list(asked)[::-1]):
+        found: dict[int, np.ndarray] = {}
+        free = np.ones(len(sizes), bool)
+        for side in order:
+            taken = _taken(np.where(free, sizes, -1), asked[side] - there.get(side, 0), asked[side])
+            if taken is not None:
+                found[side] = taken
+                free &= ~taken
+        if len(found) > len(best):
+            best = found
+    return best
+
+
+def _taken(sizes: np.ndarray, room: float, asked: float) -> np.ndarray | None:
+    """Which things fill a room: one after the other if it fits, then one that brings it closer though it doesn't.
+
+    None if no choice of them meets the share: where those that were taken fall short, every other one is larger than
+    what was asked for, so either one of them alone is small enough or nothing helps. Sizes below 0 don't count.
+    """
+    taken = np.zeros(len(sizes), bool)
+    full = room
+    left = np.flatnonzero((sizes >= 0) & (sizes <= room))
+    while len(left):
+        filled = np.cumsum(sizes[left])
+        count = int(np.searchsorted(filled, room, side="right"))  # the first of all that are left always fits
+        taken[left[:count]] = True
+        room -= int(filled[count - 1])
+        left = left[count:]
+        left = left[sizes[left] <= room]
+    closer = np.flatnonzero(~taken & (sizes >= 0) & (sizes < 2 * room))
+    if len(closer):
+        last = closer[np.argmin(np.abs(sizes[closer] - room))]
+        taken[last] = True
+        room -= int(sizes[last])
+    if room <= asked * (1 - 1 / WITHIN):
+        return taken
+    alone = np.flatnonzero(~taken & (sizes >= full - asked * (1 - 1 / WITHIN)) & (sizes <= full + asked * (WITHIN - 1)))
+    if not len(alone):
+        return None
+    taken[:] = False
+    taken[alone[np.argmin(np.abs(sizes[alone] - full))]] = True
+    return taken
+
+
+def _regions(total: int, missing: dict[int, float], split: Split) -> list[tuple[int, int, int]]:
+    """Begin, end and side of each stretch of a text, GAP between sides; without a salt the held-out ones are last."""
+    gap = min(GAP_BYTES, int(total * GAP_SHARE))
+    sides = [side for side in sorted(missing) if missing[side] >= 1]
+    block = sum(int(missing[side]) for side in sides) + gap * (len(sides) + bool(split.salt))
+    train = max(total - block, 0)
+    before = train if not split.salt else train * split.draw("place") >> 64
+    lengths: list[tuple[int, int]] = [(before, 0)]
+    for side in sides:
+        lengths += [(gap, GAP), (int(missing[side]), side)]
+    if split.salt:
+        lengths += [(gap, GAP), (train - before, 0)]
+    regions, begin = [], 0
+    for length, side in lengths:
+        end = min(begin + length, total)
+        if end > begin:
+            regions.append((begin, end, side))
+        begin = end
+    last = regions[-1]
+    return [*regions[:-1], (last[0], total, last[2])]

@@ -49,7 +49,10 @@ def held_out_documents(corpus: Sides, side: Side, most_bytes: int, document_byte
         raise InputError(f"{most_bytes} bytes of text, {document_bytes} of a document: give at least 1 of each")
     numbers, sizes = _in_turns(corpus.documents(side))
     if not numbers:
-        raise InputError(f"the {side} side holds no text: use more projects or a larger share")
+        raise InputError(
+            f"the {side} side holds no text: look at `byteproxy corpus stats`, and prepare it again with "
+            f"a larger share (--{side}) or more text, or with --near-duplicates keep if that is where it went"
+        )
     given = _given(np.array(sizes, np.int64), most_bytes, document_bytes)
     chosen = {number: size for number, size in zip(numbers, given.tolist(), strict=True) if size}
     found = {

@@ -1,4 +1,8 @@
-"""The folder of a corpus: held by one run at a time, and cleared of what a killed one was in the middle of.
+"""The folder of a corpus: claimed before anything else is written, held by one run at a time, cleared of a killed one.
+
+A folder is a corpus's own if it holds the marker, which is written first and whole, or a manifest of ours (before the
+marker, that was all there was). What a preparation writes has names of its own, so in such a folder these are its
+files. Any other folder that holds something is somebody's, and is left as it is.
 
 The hold is an advisory lock (flock) on a file in the folder, which the kernel lets go when its holder is gone.
 Processes that read for a run share its lock (`workers.py`), so the folder stays held until the last of them has
@@ -6,6 +10,7 @@ stopped writing, even if the run itself was killed.
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -16,7 +21,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from byteproxy.errors import InputError
-from byteproxy.store.format import MANIFEST, SHARD_FILES, Manifest
+from byteproxy.files import write_aside
+from byteproxy.store.format import FORMAT, MANIFEST, MANIFEST_VERSION, SHARD_FILES, Manifest
 
 LOCK = ".byteproxy-store.lock"
 STAGED = ".staged"
@@ -26,18 +32,38 @@ ENCODED = ".byteproxy-encoded-{view}.jsonl"
 PARTIAL_FILES = re.compile(
     r"\.(shard-\d{5,}.*\.arrow|view-.*|manifest\.json|rejected\.jsonl|\.byteproxy-\w+\.json|\d+-\d+\.arrow)\.\d+\.partial"
 )
+MARKER = ".byteproxy-corpus.json"
+BEFORE_MARKER = re.compile(rf"{re.escape(LOCK)}|\.{re.escape(MARKER)}\.\d+\.partial")
+"""What a run that was killed before it wrote the marker leaves."""
+OPENING_BYTES = 256
+OUR_OPENING = re.compile(rb'\s*\{\s*"format"\s*:\s*"%s"' % FORMAT.encode())
+"""How the marker and a manifest begin; a manifest may be large, and damaged further down."""
+NAMES_SHOWN = 3
 ORPHAN_SECONDS = 10.0  # processes that read for a killed run end within a second, but a machine may be busy
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a corpus; InputError where that can't be, or where the folder is somebody else's."""
+    """Make a folder; InputError where that can't be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder} ({error.strerror}): use another") from error
-    ours = (folder / LOCK).exists() or (folder / MANIFEST).exists()
-    if not ours and any(SHARD_FILES.fullmatch(path.name) for path in folder.iterdir()):
-        raise InputError(f"{folder} holds shards that byteproxy didn't write: use an empty folder")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Make the folder of a corpus, or go on with one, and hold it as `locked` does.
+
+    Raises InputError, and has written nothing, where the folder is somebody else's or another run holds it.
+    """
+    make_folder(folder)
+    _check_ours(folder)
+    with locked(folder) as lock:
+        _check_ours(folder)  # somebody may have written there before the lock was taken
+        if not (folder / MARKER).exists():
+            content = {"format": FORMAT, "version": MANIFEST_VERSION}
+            write_aside(folder / MARKER, json.dumps(content).encode())
+        yield lock
 
 
 @contextmanager
@@ -70,6 +96,31 @@ def remove_other_shards(folder: Path, manifest: Manifest) -> None:
     for path in folder.iterdir():
         if SHARD_FILES.fullmatch(path.name) and path.name not in kept:
             path.unlink()
+
+
+def _check_ours(folder: Path) -> None:
+    """InputError, naming what is there, where a folder holds files and none says that a preparation wrote them."""
+    try:
+        if _says_ours(folder / MARKER) or _says_ours(folder / MANIFEST):
+            return
+        others = sorted(path.name for path in folder.iterdir() if not BEFORE_MARKER.fullmatch(path.name))
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder} ({error.strerror}): use another") from error
+    if others:
+        more = f" and {len(others) - NAMES_SHOWN:,} more" if len(others) > NAMES_SHOWN else ""
+        raise InputError(
+            f"{folder} holds files that no preparation of a corpus wrote ({', '.join(others[:NAMES_SHOWN])}{more}): "
+            "use a new or an empty folder"
+        )
+
+
+def _says_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            begin = file.read(OPENING_BYTES)
+    except OSError:
+        return False
+    return re.match(OUR_OPENING, begin) is not None
 
 
 def _hold(lock: BinaryIO, folder: Path) -> None:

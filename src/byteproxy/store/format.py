@@ -26,14 +26,14 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 
 from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import SIDES, Side, Split
+from byteproxy.corpus.split import SIDES, Side, Split, SplitGroup
 from byteproxy.errors import InputError
 from byteproxy.files import inside, open_inside, sync_folder
 from byteproxy.parsing import read_json
 
 FORMAT = "byteproxy-store"
 VERSION = 3
-"""Of shards and views, and of manifests of which nothing newer has to be said."""
+"""Of shards and views, and of manifests that say neither how groups were split nor that anything was lost."""
 MANIFEST_VERSION = 4
 MANIFEST = "manifest.json"
 REJECTED_FILE = "rejected.jsonl"
@@ -122,7 +122,8 @@ class Manifest:
 
     records: all that were read; each is a document of a side or rejected.
     sources: in the order in which they were read. rejected: how many for each reason that occurred; `rejected_file`
-        lists them. views: in the order in which they were added.
+        lists them. views: in the order in which they were added. groups: how the text of each source and language was
+        split; empty of a corpus of format 3, whose projects' hashes alone decided.
     lost_records, lost_bytes: of the rejected, about how many could not be read, and their bytes on disk.
     """
 
@@ -137,6 +138,7 @@ class Manifest:
     rejected_file: FileInfo | None
     shards: tuple[ShardInfo, ...]
     views: tuple[ViewInfo, ...] = ()
+    groups: tuple[SplitGroup, ...] = ()
     lost_records: int = 0
     lost_bytes: int = 0
 
@@ -199,7 +201,7 @@ def view_schema(symbol_type: pa.DataType, span_type: pa.DataType | None, metadat
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, readable and the same for the same corpus."""
-    version = MANIFEST_VERSION if manifest.lost_records else VERSION
+    version = MANIFEST_VERSION if manifest.groups or manifest.lost_records else VERSION
     content = {"format": FORMAT, "version": version, "fingerprint": manifest.fingerprint, **_content(manifest)}
     text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
@@ -348,17 +350,20 @@ def _list_of(value_type: pa.DataType) -> pa.DataType:
 
 
 def _content(manifest: Manifest) -> dict[str, Any]:
-    """What a manifest says; one of which nothing was lost says it as in format 3, and keeps its fingerprint."""
+    """What a manifest says; one of format 3 as it was written then, so that it keeps its fingerprint."""
     content = asdict(manifest)
     if not manifest.lost_records:
         del content["lost_records"], content["lost_bytes"]
+    if not manifest.groups:
+        del content["groups"], content["split"]["hold_out"]
     return content
 
 
 def _manifest_from(content: dict[str, Any]) -> Manifest:
-    rejected_file = content.pop("rejected_file")
+    rejected_file, split = content.pop("rejected_file"), content.pop("split")
     return Manifest(
-        split=Split(**content.pop("split")),
+        split=Split(**{**split, "hold_out": tuple(split.get("hold_out", ()))}),
+        groups=tuple(SplitGroup(**group) for group in content.pop("groups", ())),
         rules=Rules(**content.pop("rules")),
         sources={name: SourceInfo(**source) for name, source in content.pop("sources").items()},
         sides={name: SideInfo(**side) for name, side in content.pop("sides").items()},

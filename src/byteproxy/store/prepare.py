@@ -1,9 +1,10 @@
 """Filling a store: sources of any size into shards, in several processes, and restartable at any moment.
 
-Three phases. *Read*: every unit of every source becomes staged parts (`staging.py`); damaged records are counted, and
-too many of them end it. *Select*: which records are kept, on which side (`select.py`). *Write*: shards, the list of
-what was rejected, then the manifest. Whatever is finished and still what it should be is kept, the rest is made anew,
-and the files come out the same bytes as in one undisturbed run, with any number of workers.
+Before anything is written, the folder is claimed (`folder.py`). Then three phases. *Read*: every unit of every source
+becomes staged parts (`staging.py`); damaged records are counted, and too many of them end it. *Select*: which records
+are kept, on which side (`select.py`). *Write*: shards, the list of what was rejected, then the manifest. Whatever is
+finished and still what it should be is kept, the rest is made anew, and the files come out the same bytes as in one
+undisturbed run, with any number of workers.
 
 Memory: a shard twice, a part twice for each worker, and what `select.py` says. Disk: the text twice until it is done.
 """
@@ -24,7 +25,7 @@ from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.store.folder import SOURCES, STAGED, locked, make_folder, remove_other_shards, remove_staged
+from byteproxy.store.folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
 from byteproxy.store.format import (
     MANIFEST,
     FileInfo,
@@ -147,18 +148,22 @@ def _prepared(
     workers: int,
     stage: Stage,
 ) -> Manifest:
-    make_folder(out)
-    with locked(out) as lock:
+    units = [unit for source in sources for unit in source.units()]
+    with claimed(out) as lock:
         finished = read_manifest(out) if (out / MANIFEST).exists() else None
         if finished is not None and not _same_settings(finished, preparation):
             raise OtherCorpusError(out)
-        units = [unit for source in sources for unit in source.units()]
+        if finished is not None and not finished.groups:
+            raise InputError(
+                f"{out} holds a corpus that an earlier version split by another rule, so its documents would change "
+                "sides: go on using it as it is, or prepare into another folder"
+            )
         key = _key(units, weights, preparation)
         if finished is not None and _is_as_it_was(out, finished, key, stage):
             remove_staged(out)
             return finished
-        held_out = preparation.split.validation + preparation.split.test > 0
-        staging = Staging(out / STAGED, preparation.rules, held_out and preparation.near_duplicates != "keep")
+        signed = preparation.split.holds_out and preparation.near_duplicates != "keep"
+        staging = Staging(out / STAGED, preparation.rules, signed)
         make_folder(staging.folder)
         faults = Faults(out, staging.folder, preparation.most_faulty, listed=finished is None)
         with stage("read", "B") as progress:
@@ -203,6 +208,7 @@ def _filled(
         rejected=count_rejected(faults.units, selection),
         rejected_file=write_rejected(out, parts, selection, finished),
         shards=tuple(shards),
+        groups=selection.groups,
         lost_records=faults.lost_records,
         lost_bytes=faults.lost_bytes,
     )

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from byteproxy.corpus.reading import EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
+from byteproxy.corpus.reading import BETWEEN_SIDES, EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
 from byteproxy.errors import InputError
 from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, Manifest, file_info, write_whole
 from byteproxy.store.select import (
+    BETWEEN,
     DUPLICATE,
     LIKE_EARLIER,
     LIKE_HELD_OUT,
@@ -125,7 +126,7 @@ def write_rejected(out: Path, parts: Parts, selection: Selection, finished: Mani
     finished: the corpus that the folder holds; nothing is written that isn't its own.
     """
     path = out / REJECTED_FILE
-    if not (selection.fate < 0).any():
+    if not len(selection.rejected):
         if finished is None:
             path.unlink(missing_ok=True)
         return None
@@ -147,12 +148,12 @@ def count_rejected(units: list[Staged], selection: Selection) -> dict[str, int]:
         counts.update(unit.reasons)
     counts[EXACT_DUPLICATE] += len(selection.copies)
     counts[NEAR_DUPLICATE] += int(np.isin(selection.fate, list(_SIMILAR)).sum())
+    counts[BETWEEN_SIDES] += int((selection.fate == BETWEEN).sum())
     return {reason: count for reason, count in sorted(counts.items()) if count}
 
 
 def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
-    rejected = np.flatnonzero(selection.fate < 0)
-    for part, rows in by_part(selection.starts, rejected):
+    for part, rows in by_part(selection.starts, selection.rejected):
         fates = selection.fate[rows]
         found = parts[part].select(["source", "file", "line", "reason", "detail", "records", "lost_bytes"])
         told = found.take(pa.array(rows - selection.starts[part])).to_pylist()
@@ -160,6 +161,8 @@ def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
         for line, fate in zip(told, fates.tolist(), strict=True):
             if fate == DUPLICATE:
                 line |= {"reason": EXACT_DUPLICATE, "detail": next(kept)}
+            elif fate == BETWEEN:
+                line |= {"reason": BETWEEN_SIDES}
             elif fate != REJECTED:
                 line |= {"reason": NEAR_DUPLICATE, "detail": _SIMILAR[fate]}
             if line["records"] == 1 and not line["lost_bytes"]:

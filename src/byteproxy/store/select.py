@@ -4,27 +4,31 @@ Exact duplicates are found by sorting the first 16 bytes of the texts' SHA-256 (
 not to be expected); of equal texts the first stays. Near-duplicates are compared by their signatures: those of the
 held-out documents are in memory, those of the train side pass by.
 
-Memory: about 80 bytes a record at its peak, and 512 bytes and an index entry for each held-out document.
+A document that is cut by place becomes several: these are staged as further records, which stand after all others, and
+its own record is none any more.
+
+Memory: about 100 bytes a record at its peak, and 512 bytes and an index entry for each held-out document.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from byteproxy.corpus import near_duplicates
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import GAP, SIDES, Cut, Documents, Split, SplitGroup, divide
 from byteproxy.progress import Stage
+from byteproxy.store.cut import add_pieces
 from byteproxy.store.format import NearDuplicates, SourceInfo
-from byteproxy.store.staging import SIGNATURE_BYTES, Parts, are_documents, fixed_bytes, text_offsets
+from byteproxy.store.staging import PART_BYTES, SIGNATURE_BYTES, Parts, are_documents, fixed_bytes, text_offsets
 
 TRAIN = SIDES.index("train")
 # The fate of a record that is no document of a side; that of one that is, is the side's number.
-REJECTED, DUPLICATE, LIKE_TRAIN, LIKE_EARLIER, LIKE_HELD_OUT = -1, -2, -3, -4, -5
+REJECTED, DUPLICATE, LIKE_TRAIN, LIKE_EARLIER, LIKE_HELD_OUT, BETWEEN, IN_PIECES = -1, -2, -3, -4, -5, -6, -7
 QUERIED_TOGETHER = 1 << 16  # signatures of train documents, 32 MB
 
 
@@ -36,6 +40,7 @@ class Selection:
     fate: int8 [R], a side's number or one of the negative constants above.
     sizes: int64 [R], bytes of text.
     copies, originals: int64 [exact duplicates], which records they are, ascending, and which each repeats.
+    groups: how each part of the text was split.
     """
 
     starts: np.ndarray
@@ -44,6 +49,12 @@ class Selection:
     copies: np.ndarray
     originals: np.ndarray
     sources: dict[str, SourceInfo]
+    groups: tuple[SplitGroup, ...]
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """The numbers of the records that became no document, ascending; those in pieces became several."""
+        return np.flatnonzero((self.fate < 0) & (self.fate != IN_PIECES))
 
 
 def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, float], stage: Stage) -> Selection:
@@ -51,12 +62,12 @@ def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, 
 
     weights: of the sources, in their order.
     """
-    survey = _survey(parts, split, weights)
-    fate = survey.fate
-    copies, originals = _repeated(survey.keys, np.flatnonzero(fate != REJECTED))
-    survey.keys = np.empty((0, 2), dtype=np.uint64)  # the largest array, and of no more use
-    fate[copies] = DUPLICATE
-    starts = np.cumsum([0, *survey.rows], dtype=np.int64)
+    survey = _survey(parts, weights)
+    copies, originals = _repeated(survey.keys, np.flatnonzero(survey.fate != REJECTED))
+    survey.fate[copies] = DUPLICATE
+    survey.keys = np.ascontiguousarray(survey.keys[:, 0])  # half of the largest array, the rest of which is done with
+    groups = _split(parts, survey, split)
+    fate, starts = survey.fate, np.cumsum([0, *survey.rows], dtype=np.int64)
     if near != "keep" and (fate > TRAIN).any():
         with stage("compare", "documents") as progress:
             compared, total = 0, int((fate == TRAIN).sum())
@@ -64,7 +75,7 @@ def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, 
                 compared += done
                 progress(compared, total)
     sources = {name: source.info(weights.get(name, 1.0)) for name, source in survey.sources.items()}
-    return Selection(starts, fate, survey.sizes, copies, originals, sources)
+    return Selection(starts, fate, survey.sizes, copies, originals, sources, groups)
 
 
 def as_read(parts: Parts) -> Selection:
@@ -73,43 +84,151 @@ def as_read(parts: Parts) -> Selection:
     starts = np.cumsum([0, *map(len, documents)], dtype=np.int64)
     fate = np.where(np.concatenate([*documents, np.empty(0, dtype=bool)]), np.int8(TRAIN), np.int8(REJECTED))
     none = np.empty(0, dtype=np.int64)
-    return Selection(starts, fate, none, none, none, {})
+    return Selection(starts, fate, none, none, none, {}, ())
 
 
 @dataclass
 class _Survey:
-    """What one pass over all parts gives: columns over all records, and a digest of each source."""
+    """What one pass over all parts gives: columns over all records, and a digest of each source.
+
+    keys: uint64 [records, 2], and later the first of each. project, group: int32, into the names, which are numbered as
+    they come up. file: int64, the same for what comes out of one file in pieces.
+    """
 
     rows: list[int]
     fate: np.ndarray
     sizes: np.ndarray
     keys: np.ndarray
+    project: np.ndarray
+    group: np.ndarray
+    file: np.ndarray
+    projects: list[str]
+    groups: list[tuple[str, str]]
     sources: dict[str, "_Source"]
 
 
-def _survey(parts: Parts, split: Split, weights: dict[str, float]) -> _Survey:
+def _survey(parts: Parts, weights: dict[str, float]) -> _Survey:
     sources = {name: _Source() for name in weights}
-    sides: dict[str, int] = {}
-    rows, fates, sizes, keys = [], [], [], []
+    projects, groups = _Names[str](), _Names[tuple[str, str]]()
+    begins = _Files()
+    columns: list[list[np.ndarray]] = [[], [], [], [], [], []]
+    rows = []
     for batch in parts:
         documents = are_documents(batch)
         rows.append(len(documents))
-        fates.append(np.where(documents, _sides(batch, split, sides), np.int8(REJECTED)))
-        sizes.append(np.diff(text_offsets(batch.column("text"))))
-        keys.append(np.ascontiguousarray(fixed_bytes(batch.column("digest"))[:, :16]).view(np.uint64))
+        source, language = (_numbered(batch, name) for name in ("source", "language"))
+        for column, found in zip(
+            columns,
+            (
+                np.where(documents, np.int8(TRAIN), np.int8(REJECTED)),
+                np.diff(text_offsets(batch.column("text"))).astype(np.int64, copy=False),
+                np.ascontiguousarray(fixed_bytes(batch.column("digest"))[:, :16]).view(np.uint64),
+                projects.of(*_numbered(batch, "project")),
+                _pairs(groups, source, language),
+                begins.of(batch),
+            ),
+            strict=True,
+        ):
+            column.append(found)
         _count(batch, documents, sources)
-    return _Survey(rows, np.concatenate(fates), np.concatenate(sizes), np.concatenate(keys), sources)
+    fate, sizes, keys, project, group, begin = (np.concatenate(column) for column in columns)
+    return _Survey(rows, fate, sizes, keys, project, group, np.cumsum(begin), list(projects), list(groups), sources)
 
 
-def _sides(batch: pa.RecordBatch, split: Split, known: dict[str, int]) -> np.ndarray:
-    """The number of the side of each record's project: int8 [records]."""
-    projects = batch.column("project").dictionary_encode()
-    names = projects.dictionary.to_pylist()
-    for name in names:
-        if name not in known:
-            known[name] = SIDES.index(split.side_of(name))
-    numbers = np.array([known[name] for name in names], dtype=np.int8)
-    return numbers[projects.indices.to_numpy()]
+_Name = TypeVar("_Name")
+
+
+class _Names(dict[_Name, int], Generic[_Name]):
+    """Numbers for names, in the order in which they come up."""
+
+    def of(self, names: Sequence[_Name], numbers: np.ndarray) -> np.ndarray:
+        """The numbers of names that a part numbers in its own way: int32 [records]."""
+        return np.array([self.setdefault(name, len(self)) for name in names], np.int32)[numbers]
+
+
+def _numbered(batch: pa.RecordBatch, name: str) -> tuple[list[str], np.ndarray]:
+    column = batch.column(name).dictionary_encode()
+    return column.dictionary.to_pylist(), column.indices.to_numpy()
+
+
+def _pairs(
+    groups: _Names[tuple[str, str]], source: tuple[list[str], np.ndarray], language: tuple[list[str], np.ndarray]
+) -> np.ndarray:
+    """The number of each record's source and language: int32 [records]."""
+    width = len(language[0])
+    found, numbers = np.unique(source[1].astype(np.int64) * width + language[1], return_inverse=True)
+    return groups.of([(source[0][pair // width], language[0][pair % width]) for pair in found.tolist()], numbers)
+
+
+class _Files:
+    """Tells where another file begins. Records of line 0 are files, or pieces of one, which follow each other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, ...] = ()
+
+    def of(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Which records are no further piece of the file of the record before: bool [records]."""
+        begins = np.ones(len(batch), bool)
+        if not len(batch):
+            return begins
+        begins[1:] = batch.column("line").to_numpy()[1:] != 0
+        for name in ("source", "file"):
+            column = batch.column(name)
+            begins[1:] |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+        first, last = ([batch.column(name)[row].as_py() for name in ("source", "file", "line")] for row in (0, -1))
+        begins[0] = first[2] != 0 or tuple(first) != self._last
+        self._last = tuple(last)
+        return begins
+
+
+def _split(parts: Parts, survey: _Survey, split: Split) -> tuple[SplitGroup, ...]:
+    """Give every document the number of its side as its fate, and add the pieces of those that are cut to all."""
+    rows = np.flatnonzero(survey.fate == TRAIN)
+    documents = Documents(
+        project=survey.project[rows],
+        group=survey.group[rows],
+        size=survey.sizes[rows],
+        file=survey.file[rows],
+        draw=(survey.keys[rows] ^ np.uint64(split.draw("files"))) * np.uint64(0x9E3779B97F4A7C15),
+        projects=survey.projects,
+        groups=survey.groups,
+    )
+
+    def in_place(among: np.ndarray) -> np.ndarray:
+        return among[_in_place(parts, np.cumsum([0, *survey.rows], dtype=np.int64), rows[among])]
+
+    division = divide(documents, split, in_place)
+    survey.fate[rows] = np.where(division.side == GAP, np.int8(BETWEEN), division.side)
+    for cuts in _by_bytes(division.cuts, survey.sizes[rows]):
+        number = [int(rows[cut.document]) for cut in cuts]
+        survey.fate[number] = IN_PIECES
+        sides, sizes = add_pieces(parts, np.cumsum([0, *survey.rows]), number, [cut.parts for cut in cuts])
+        survey.fate = np.append(survey.fate, sides)
+        survey.sizes = np.append(survey.sizes, sizes)
+        survey.rows.append(len(sides))
+    return division.groups
+
+
+def _by_bytes(cuts: list[Cut], sizes: np.ndarray) -> Iterator[list[Cut]]:
+    """Documents to cut, in the order of their records, in lists of PART_BYTES at most where they are smaller."""
+    held: list[Cut] = []
+    size = 0
+    for cut in sorted(cuts, key=lambda cut: cut.document):
+        if held and size + int(sizes[cut.document]) > PART_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(cut)
+        size += int(sizes[cut.document])
+    if held:
+        yield held
+
+
+def _in_place(parts: Parts, starts: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The order of records, ascending, by their source, file and place in it: int64 [records]."""
+    names = ["source", "file", "line", "place"]
+    found = [parts[part].select(names).take(pa.array(own - starts[part])) for part, own in by_part(starts, rows)]
+    keys = [(name, "ascending") for name in names]
+    return pc.sort_indices(pa.Table.from_batches(found), sort_keys=keys).to_numpy().astype(np.int64)
 
 
 def _count(batch: pa.RecordBatch, documents: np.ndarray, sources: dict[str, "_Source"]) -> None:

@@ -8,9 +8,9 @@ on disk, 512 bytes a document for signatures, and in memory twice a part.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -69,10 +69,12 @@ class Staged(NamedTuple):
 class Parts:
     """The staged parts of several units, in their global order; each is mapped when it is asked for."""
 
-    def __init__(self, folder: Path, units: Iterable[Staged]) -> None:
+    def __init__(self, folder: Path, units: Sequence[Staged]) -> None:
         self._paths = [
             _part_path(folder, number, part) for number, unit in enumerate(units) for part in range(unit.parts)
         ]
+        self._next = partial(_part_path, folder, len(units))
+        self._added = 0
         self._batch = lru_cache(MAPPED_PARTS)(read_batch)
 
     def __len__(self) -> int:
@@ -83,6 +85,16 @@ class Parts:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return (self[part] for part in range(len(self)))
+
+    def add(self, records: list[Record]) -> None:
+        """Stage further records as a part after all others; it is no unit's, so no later run takes it for one."""
+        signed = _SIGNATURE.name in self[0].schema.names
+        batch, _ = _batch(records, "", signed)
+        path = self._next(self._added)
+        with whole(path, synced=False) as file:
+            write_batch(file, batch)
+        self._paths.append(path)
+        self._added += 1
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,19 @@ def check_budget(what: str, asked: float, flops: float) -> None:
 
 
 def check_apart(store: Store, out: Path) -> None:
-    """No project is on the train side and on a held-out one; read from every shard, once for each corpus."""
+    """No project is on the train side and on a held-out one, but those that the split had to divide.
+
+    These are the projects of the groups whose files were split, as `corpus stats` and the manifest say. Read from every
+    shard, once for each corpus.
+    """
     notes, fingerprint = Notes(out, "sides"), store.manifest.fingerprint
     both = notes.get(fingerprint)
     if both is None:
         trained, *others = (_projects(store, side) for side in SIDES)
         both = sorted(trained & set().union(*others))
         notes.put(fingerprint, both)
-    if both:
+    divided = sum(group.projects for group in store.manifest.groups if group.divides_projects)
+    if len(both) > divided:
         raise InputError(
             f"{store.path}: {len(both)} projects are on the train side and on a held-out one ({', '.join(both[:3])}), "
             "so arms would be scored on what they trained on: prepare the corpus again into another folder"

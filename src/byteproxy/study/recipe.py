@@ -31,7 +31,7 @@ class Corpus:
     """The text of a study.
 
     sources, views: as `byteproxy prepare` takes them; prepared into the study's own folder where that isn't done yet.
-    validation, test: shares of projects that are held out. salt: any text; another one draws another split.
+    validation, test: shares of the text that are held out. salt: any text; another one draws another split.
     path: of a corpus that is there already, in place of all these.
     """
 

@@ -10,11 +10,12 @@ from byteproxy.store.prepare import prepare_documents
 
 def copies(folder):
     """A corpus in which one held-out document is a copy of training text, and another a copy of a third."""
-    split = Split(0.3, 0.3)
-    sides = {side: [] for side in ("train", "validation", "test")}
     documents = toy_documents(40)
-    for document in documents:
-        sides[split.side_of(document.project)].append(document)
+    split = Split(
+        0, 0, hold_out=(*(f"validation:project{n}" for n in range(6)), *(f"project{n}" for n in range(6, 12)))
+    )
+    numbers = {"train": range(24, 40), "validation": range(12), "test": range(12, 24)}
+    sides = {side: [documents[n] for n in own] for side, own in numbers.items()}
     victim, other = sides["validation"][:2]
     long = {side: b"\n".join(b"a line of %s, number %d" % (side.encode(), n) for n in range(9)) for side in sides}
     more = [
@@ -57,5 +58,8 @@ def test_what_is_no_corpus_is_said(tmp_path):
 def test_the_standard_library_is_split_by_project():
     corpus = open_corpus("stdlib")
     held_out = {document.project for document in corpus.documents("validation")}
-    assert held_out == {project for project in held_out if Split().side_of(project) == "validation"} != set()
-    assert Split().side_of(next(corpus.documents("train")).project) == "train"
+    train = list(corpus.documents("train"))
+    assert held_out
+    assert not held_out & {document.project for document in train}
+    sizes = [sum(len(one.text) for one in documents) for documents in (train, corpus.documents("validation"))]
+    assert sizes[1] / sizes[0] == pytest.approx(0.05 / 0.85, abs=0.003)

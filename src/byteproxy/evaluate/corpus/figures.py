@@ -5,6 +5,7 @@ the columns of source, language and project, and 8 bytes of memory a document.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ PERCENTILES = (10, 25, 50, 75, 90, 99)
 def corpus_figures(store: Store) -> dict[str, Any]:
     """All there is to say about a corpus, as JSON takes it.
 
+    split: what was asked for, how each group was split (`SplitGroup`), and in `parts` what each side holds of each
+        source and language, the largest first.
     sources: documents, bytes and projects are what is kept, `read` is what there was before anything was dropped of
     what could be read, `without` how many of those kept named no project (each is one of its own) and no language.
     lengths: by side, and of all. histogram: one entry for each power of two, see `histogram`.
@@ -41,6 +44,7 @@ def corpus_figures(store: Store) -> dict[str, Any]:
             side: {"documents": info.documents, "bytes": info.bytes, "projects": info.projects}
             for side, info in manifest.sides.items()
         },
+        "split": _split_figures(store, batches),
         "sources": {
             name: {
                 **kept.get(name, {"documents": 0, "bytes": 0, "projects": 0}),
@@ -124,6 +128,36 @@ def _without(batches: list[pa.RecordBatch]) -> dict[str, dict[str, int]]:
                 counts = found.setdefault(row["values"], {"project": 0, "language": 0})
                 counts[part] += row["counts"]
     return found
+
+
+def _split_figures(store: Store, batches: list[pa.RecordBatch]) -> dict[str, Any]:
+    manifest, parts = store.manifest, dict[tuple[str, str], dict[str, dict[str, int]]]()
+    for side in SIDES:
+        for (source, language), amounts in _amounts([batches[shard] for shard in store.shards(side)]).items():
+            nothing: dict[str, dict[str, int]] = {one: {"documents": 0, "bytes": 0} for one in SIDES}
+            parts.setdefault((source, language), nothing)[side] = amounts
+    total = {key: sum(one["bytes"] for one in sides.values()) for key, sides in parts.items()}
+    return {
+        "asked": {"validation": manifest.split.validation, "test": manifest.split.test},
+        "salt": manifest.split.salt,
+        "hold_out": list(manifest.split.hold_out),
+        "groups": [asdict(group) for group in manifest.groups],
+        "parts": [
+            {"source": source, "language": language, **parts[source, language]}
+            for source, language in sorted(parts, key=lambda key: (-total[key], key))
+        ],
+    }
+
+
+def _amounts(batches: list[pa.RecordBatch]) -> dict[tuple[str, str], dict[str, int]]:
+    """Documents and bytes of each source and language."""
+    if not batches:
+        return {}
+    found = pa.Table.from_batches(batches).group_by(["source", "language"], use_threads=False)
+    rows = found.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist()
+    return {
+        (row["source"], row["language"]): {"documents": row["bytes_count"], "bytes": row["bytes_sum"]} for row in rows
+    }
 
 
 def _largest_first(groups: Mapping[str, dict[str, int]]) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ from typing import Any
 import byteproxy
 from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.bars import length_plot
+from byteproxy.evaluate.corpus.split_table import by_split, split_notes
 from byteproxy.evaluate.corpus.tables import Figures, sized
 from byteproxy.page import figure, framed, json_details, table, text
 
@@ -13,7 +14,6 @@ from byteproxy.page import figure, framed, json_details, table, text
 def stats_page(figures: Mapping[str, Any]) -> str:
     """The page about what `corpus_figures` returned, as HTML."""
     parts = (
-        tables.by_side,
         tables.by_source,
         tables.by_field,
         tables.by_language,
@@ -34,6 +34,9 @@ def stats_page(figures: Mapping[str, Any]) -> str:
             + figure("", length_plot(figures["histogram"]), "document lengths", _COLUMNS, _rows(figures["histogram"]))
             + "</div><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
             " Hover over a bar for its numbers.</p></section>",
+            _section(tables.by_side(figures)),
+            _section(by_split(figures)),
+            *(f"<p class=note>{text(note)}</p>" for note in split_notes(figures)),
             *(_section(shown) for part in parts if (shown := part(figures)).rows),
             listed,
             json_details(figures),

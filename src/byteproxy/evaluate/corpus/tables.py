@@ -82,7 +82,7 @@ def by_length(figures: Mapping[str, Any]) -> Figures:
 def by_reason(figures: Mapping[str, Any]) -> Figures:
     """Records that became no document; damaged ones before those that weren't wanted."""
     rows = [
-        (reason, [kind, f"{count:,}", _percent(count, figures["records"])])
+        (reason, [kind, f"{count:,}", percent(count, figures["records"])])
         for kind in ("faulty", "unwanted")
         for reason, count in sorted(figures[kind].items(), key=lambda item: -item[1])
     ]
@@ -120,10 +120,11 @@ _AMOUNTS = (("documents", ""), ("text", ""), ("of all", "%"), ("projects", ""))
 
 def _amounts(found: Mapping[str, Any], all_bytes: int) -> list[str]:
     projects = DASH if found["projects"] is None else f"{found['projects']:,}"
-    return [f"{found['documents']:,}", sized(found["bytes"]), _percent(found["bytes"], all_bytes), projects]
+    return [f"{found['documents']:,}", sized(found["bytes"]), percent(found["bytes"], all_bytes), projects]
 
 
-def _percent(part: float, whole: float) -> str:
+def percent(part: float, whole: float) -> str:
+    """A share in percent, without the sign."""
     return f"{100 * part / whole:.1f}" if whole else DASH
 
 

@@ -11,24 +11,22 @@ from rich.text import Text
 from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.document import Seen
 from byteproxy.evaluate.corpus.document_page import agreement
+from byteproxy.evaluate.corpus.split_table import by_split
 from byteproxy.evaluate.corpus.tables import Figures, length_range, sized
 from byteproxy.evaluate.views.inspect_page import rest, summary
 from byteproxy.evaluate.views.symbols_text import visible
 from byteproxy.evaluate.views.terminal import symbols_text
 
 BAR = 15
+MANY_COLUMNS = 9
+"""From so many on, columns stand as close as possible, so that 80 characters hold them."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def summary_tables(figures: Mapping[str, Any]) -> list[Table]:
     """What there is to know right after a preparation."""
-    found = (
-        tables.by_source(figures),
-        tables.by_field(figures),
-        tables.by_side(figures),
-        tables.by_reason(figures),
-        tables.by_view(figures),
-    )
+    before = (tables.by_source(figures), tables.by_field(figures), tables.by_side(figures), by_split(figures))
+    found = (*before, tables.by_reason(figures), tables.by_view(figures))
     return [lined_up(one) for one in found if one.rows]
 
 
@@ -36,6 +34,7 @@ def all_tables(figures: Mapping[str, Any]) -> list[Table]:
     """All that `corpus stats` shows."""
     found = (
         tables.by_side(figures),
+        by_split(figures),
         tables.by_source(figures),
         tables.by_field(figures),
         tables.by_language(figures),
@@ -51,7 +50,8 @@ def all_tables(figures: Mapping[str, Any]) -> list[Table]:
 
 def lined_up(figures: Figures) -> Table:
     """A table whose numbers stand below each other."""
-    table = Table(box=box.SIMPLE_HEAD, title=figures.title, title_justify="left", padding=(0, 1, 0, 0))
+    between = 1 if len(figures.columns) < MANY_COLUMNS else 0
+    table = Table(box=box.SIMPLE_HEAD, title=figures.title, title_justify="left", padding=(0, between, 0, 0))
     table.add_column(figures.first, overflow="fold", vertical="bottom", min_width=12)
     for heading, unit in figures.columns:
         table.add_column(f"{heading}\n{unit}" if unit else heading, justify="right", no_wrap=True, vertical="bottom")

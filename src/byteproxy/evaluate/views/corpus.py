@@ -1,12 +1,14 @@
 """The text that views are trained on and judged by: what `--corpus` names, and a fair sample of its held-out side."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.near_duplicates import near_duplicates
-from byteproxy.corpus.split import Side, Split
+from byteproxy.corpus.split import Side, Split, sides_of_projects
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
@@ -48,14 +50,23 @@ def open_corpus(name: str) -> Corpus:
     Raises InputError where it is neither.
     """
     if name == STDLIB:
-        split = Split()
-        return Corpus(name, lambda side: (text for text in read_stdlib() if split.side_of(text.project) == side))
+        sides = _stdlib_sides()
+        return Corpus(name, lambda side: (text for text in read_stdlib() if sides[text.project] == side))
     if not (Path(name) / MANIFEST).is_file():
         raise InputError(
             f"{name} is no prepared corpus, which is a folder with a {MANIFEST}: name one, or say {STDLIB} for the "
             "standard library of this Python"
         )
     return Corpus(name, Store.open(Path(name)).documents)
+
+
+@lru_cache(1)
+def _stdlib_sides() -> dict[str, Side]:
+    """The side of each project of the standard library, by the usual shares."""
+    sizes: Counter[str] = Counter()
+    for document in read_stdlib():
+        sizes[document.project] += len(document.text)
+    return sides_of_projects(sizes, Split())
 
 
 def held_out_sample(corpus: Corpus, side: Side, most_bytes: int, progress: Progress = silent) -> Sample:
