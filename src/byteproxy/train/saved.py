@@ -4,7 +4,6 @@ The run's folder is enough: how many symbols the model has is read from the chec
 any more, and nothing has to be known of the views.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
 from byteproxy.train import checkpoint
-from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.config import DTYPES, TrainConfig, differences
 
 CONFIG = "config.toml"
 
@@ -54,12 +53,8 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
 
 
 def ensure_agreement(folder: Path, config: TrainConfig, state: dict[str, Any]) -> None:
-    """InputError unless a run's configuration is that of its checkpoint; fields that came later don't count."""
-    if not _within(tomllib.loads(state["config"]), tomllib.loads(config.identity)):
-        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
-
-
-def _within(then: Any, now: Any) -> bool:
-    if isinstance(then, dict) and isinstance(now, dict):
-        return all(name in now and _within(value, now[name]) for name, value in then.items())
-    return bool(then == now)
+    """InputError unless a run's configuration is that of its checkpoint; it may have been made longer since."""
+    if found := [one for one in differences(state["config"], config.identity) if one.field != "stop"]:
+        raise InputError(
+            f"the config.toml of {folder} is not that of its checkpoint ({found[0]}): copy both of them again"
+        )
