@@ -1,6 +1,6 @@
 """Which numbers a field of a configuration takes: said where the field is declared, checked in one place.
 
-    rows: int = number(2, 1, 1 << 24)
+    rows: int = ranged(2, 1, 1 << 24)
 
 Every range is finite at both ends, so NaN, infinity and numbers that no machine could follow are refused for each field
 alike. The tests go over all configurations and refuse a numeric field that declares no range.
@@ -46,18 +46,18 @@ class Range:
         return f"{zero}a {'whole ' if self.whole else ''}number {low} {high}"
 
 
-def number(default: Any, least: float, most: float, **options: bool) -> Any:
-    """A dataclass's field that holds numbers of a range: one, None, or those of a tuple or of a dict's values.
+def bounds(least: float, most: float, **options: bool) -> dict[str, Range]:
+    """The metadata of a dataclass's field that holds numbers of a range: one, None, or those of a tuple or dict.
 
-    default: its value; `...` where it has none. options: those of `Range`; `whole` is inferred from integer ends.
+    options: those of `Range`; `whole` follows from ends that are integers.
     """
     options.setdefault("whole", isinstance(least, int) and isinstance(most, int))
-    told = {_KEY: Range(least, most, **options)}
-    if default is ...:
-        return dataclasses.field(metadata=told)
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata=told)
-    return dataclasses.field(default=default, metadata=told)
+    return {_KEY: Range(least, most, **options)}
+
+
+def ranged(default: Any, least: float, most: float, **options: bool) -> Any:
+    """A dataclass's field with `bounds` and a default."""
+    return dataclasses.field(default=default, metadata=bounds(least, most, **options))
 
 
 def range_of(field: "dataclasses.Field[Any]") -> Range | None:
@@ -72,7 +72,9 @@ def ensure_in_range(config: Any, where: str = "") -> None:
     """
     for field in dataclasses.fields(config):
         allowed = range_of(field)
-        for name, value in _numbers(f"{where}{field.name}", getattr(config, field.name)) if allowed else ():
+        if allowed is None:
+            continue
+        for name, value in _numbers(f"{where}{field.name}", getattr(config, field.name)):
             if value is not None and not allowed.holds(value):
                 raise InputError(f"{name} is {_shown(value)}: give {allowed}")
 

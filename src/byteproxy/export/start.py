@@ -87,7 +87,8 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
     folder = Path(start.path)
     if not folder.is_dir():
         raise InputError(
-            f"{folder}, the model that the run begins with, is not there: bring it back, or say where it is with --from DIR"
+            f"{folder}, the model that the run begins with, is not there: bring it back, or say where it is with "
+            "--from DIR"
         )
     if recorded(folder) != start:
         raise InputError(

@@ -25,7 +25,7 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.mixture.spelling import Spelled, spell
 from byteproxy.mixture.stretches import stretches_of, unit_symbols
 from byteproxy.progress import Progress, silent
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.store.store import Store
 from byteproxy.store.table import length_column
 from byteproxy.vocab import EOS, PAD, Vocab, closing
@@ -60,9 +60,9 @@ class Shape:
     passage_bytes: longest passage; it bounds what one draw takes of a step, and is the context in bytes of text.
     """
 
-    rows: int = number(2, 1, 1 << 24)
-    length: int = number(2048, 8, 1 << 24)
-    passage_bytes: int = number(512, 1, 1 << 30)
+    rows: int = ranged(2, 1, 1 << 24)
+    length: int = ranged(2048, 8, 1 << 24)
+    passage_bytes: int = ranged(512, 1, 1 << 30)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "shape.")

@@ -17,12 +17,12 @@ are ours. How a rate becomes the odds of a draw is in `odds`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 from byteproxy.errors import InputError
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import bounds, ensure_in_range, ranged
 
 Mode = Literal["one", "pairs", "parallel", "switch", "plain"]
 Order = Literal["random", "raw_first", "compressed_first"]
@@ -50,10 +50,10 @@ class Phase:
     view: the one compressed view that it shows, by name; empty: all, by the mixture's `view_weights`.
     """
 
-    share: float = number(1.0, 0.0, 1.0)
+    share: float = ranged(1.0, 0.0, 1.0)
     mode: Mode = "one"
-    rate: float = number(0.9, 0.0, 1.0)
-    rate_end: float | None = number(None, 0.0, 1.0)
+    rate: float = ranged(0.9, 0.0, 1.0)
+    rate_end: float | None = ranged(None, 0.0, 1.0)
     curve: Curve = "linear"
     order: Order = "random"
     view: str = ""
@@ -99,9 +99,9 @@ class Mixture:
     preset: str = ""
     phases: tuple[Phase, ...] = ()
     count: Count = "segments"
-    passages: int = number(4, 1, 1 << 20)
-    view_weights: dict[str, float] = number({}, 1e-9, 1e9, or_zero=True)
-    source_weights: dict[str, float] = number({}, 1e-9, 1e9, or_zero=True)
+    passages: int = ranged(4, 1, 1 << 20)
+    view_weights: dict[str, float] = field(default_factory=dict, metadata=bounds(1e-9, 1e9, or_zero=True))
+    source_weights: dict[str, float] = field(default_factory=dict, metadata=bounds(1e-9, 1e9, or_zero=True))
     packing: Packing = "fill"
 
     def __post_init__(self) -> None:

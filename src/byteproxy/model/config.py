@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from byteproxy.errors import InputError
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.vocab import FIRST_SYMBOL
 
 Inputs = Literal["symbols", "mean", "positions", "last"]
@@ -47,26 +47,26 @@ class ModelConfig:
     symbol_heads: symbols predicted at each compressed position, the next one included.
     """
 
-    width: int = number(192, 1, 1 << 20)
-    layers: int = number(4, 1, 4096)
-    heads: int = number(3, 1, 1 << 16)
-    key_value_heads: int | None = number(None, 1, 1 << 16)
-    ffn: int = number(512, 1, 1 << 22)
-    rope_theta: float = number(10_000.0, 1.0, 1e12)
-    norm_epsilon: float = number(1e-5, 1e-30, 1.0)
+    width: int = ranged(192, 1, 1 << 20)
+    layers: int = ranged(4, 1, 4096)
+    heads: int = ranged(3, 1, 1 << 16)
+    key_value_heads: int | None = ranged(None, 1, 1 << 16)
+    ffn: int = ranged(512, 1, 1 << 22)
+    rope_theta: float = ranged(10_000.0, 1.0, 1e12)
+    norm_epsilon: float = ranged(1e-5, 1e-30, 1.0)
     qk_norm: bool = False
-    soft_cap: float = number(0.0, 1e-3, 1e6, or_zero=True)
+    soft_cap: float = ranged(0.0, 1e-3, 1e6, or_zero=True)
     value_embeddings: bool = False
-    ngrams: tuple[int, ...] = number((), 2, 256)
-    ngram_rows: int = number(4096, 1, (1 << 31) - 1)
+    ngrams: tuple[int, ...] = ranged((), 2, 256)
+    ngram_rows: int = ranged(4096, 1, (1 << 31) - 1)
     ngram_outputs: bool = False
     places: Places = "positions"
     inputs: Inputs = "symbols"
-    hashed_rows: int = number(0, 0, (1 << 31) - 1)
+    hashed_rows: int = ranged(0, 0, (1 << 31) - 1)
     softmax: Softmax = "typed"
-    byte_heads: int = number(1, 1, 256)
-    byte_head_ngrams: tuple[int, ...] = number((), 2, 256)
-    symbol_heads: int = number(1, 1, 256)
+    byte_heads: int = ranged(1, 1, 256)
+    byte_head_ngrams: tuple[int, ...] = ranged((), 2, 256)
+    symbol_heads: int = ranged(1, 1, 256)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "model.")

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from byteproxy.errors import InputError
 from byteproxy.model.config import ModelConfig
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]
 
@@ -33,16 +33,16 @@ class Objective:
     the next symbol's, also names the sentinel that opens the next segment of its document.
     """
 
-    symbols: float = number(1.0, 0.0, 1e6)
-    bag: float = number(0.0, 0.0, 1e6)
-    bytes: float = number(0.0, 0.0, 1e6)
-    spell: float = number(0.0, 0.0, 1e6)
+    symbols: float = ranged(1.0, 0.0, 1e6)
+    bag: float = ranged(0.0, 0.0, 1e6)
+    bytes: float = ranged(0.0, 0.0, 1e6)
+    spell: float = ranged(0.0, 0.0, 1e6)
     reach: Reach = "text"
-    raw_weight: float = number(1.0, 0.0, 1e6)
-    compressed_weight: float = number(1.0, 0.0, 1e6)
-    head_decay: float = number(0.75, 0.0, 1e6)
-    heads_weight: float = number(1.0, 0.0, 1e6)
-    heads_weight_end: float | None = number(None, 0.0, 1e6)
+    raw_weight: float = ranged(1.0, 0.0, 1e6)
+    compressed_weight: float = ranged(1.0, 0.0, 1e6)
+    head_decay: float = ranged(0.75, 0.0, 1e6)
+    heads_weight: float = ranged(1.0, 0.0, 1e6)
+    heads_weight_end: float | None = ranged(None, 0.0, 1e6)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "objective.")

@@ -39,7 +39,7 @@ from byteproxy.files import sync_folder
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.verified import verify
-from byteproxy.train.parallel import any_rank, from_rank_zero, world
+from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
 from byteproxy.train.unpickled import Reader
 
 _STATE = "state.json"
@@ -70,6 +70,7 @@ def save(
         except (OSError, CheckpointException) as error:
             shutil.rmtree(folder / f".step-{step:06d}.new", ignore_errors=True)
             said, cause = _unwritable(folder, error), error
+    wait_for_rank_zero()
     said = from_rank_zero(said)
     if said is not None:
         raise InputError(said) from cause

@@ -14,7 +14,7 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention import Backend
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective, check_fit
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.optim import OptimConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -33,9 +33,9 @@ class Validation:
     stride: bytes by which windows of raw text move on, 0 for half of one; a window is as long as a passage.
     """
 
-    bytes: int = number(30_000, 0, 1 << 50)
-    document_bytes: int = number(20_000, 1, 1 << 50)
-    stride: int = number(0, 0, 1 << 30)
+    bytes: int = ranged(30_000, 0, 1 << 50)
+    document_bytes: int = ranged(20_000, 1, 1 << 50)
+    stride: int = ranged(0, 0, 1 << 30)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "validation.")
@@ -88,7 +88,7 @@ class TrainConfig:
 
     stop: str = "1000 steps"
     corpus: str = ""
-    seed: int = number(0, 0, (1 << 63) - 1)
+    seed: int = ranged(0, 0, (1 << 63) - 1)
     views: tuple[str, ...] = ()
     dtype: str = "float32"
     device: str = "auto"
@@ -102,12 +102,12 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     start: Start = field(default_factory=Start)
     validation: Validation = field(default_factory=Validation)
-    micro_rows: int = number(0, 0, 1 << 24)
-    log_every: int = number(10, 1, 1 << 40)
-    validate_every: int = number(0, 0, 1 << 40)
-    checkpoint_seconds: float = number(60.0, 0.0, 1e10)
-    keep: int = number(2, 1, 1 << 40)
-    rank_timeout_seconds: float = number(1800.0, 1.0, 1e7)
+    micro_rows: int = ranged(0, 0, 1 << 24)
+    log_every: int = ranged(10, 1, 1 << 40)
+    validate_every: int = ranged(0, 0, 1 << 40)
+    checkpoint_seconds: float = ranged(60.0, 0.0, 1e10)
+    keep: int = ranged(2, 1, 1 << 40)
+    rank_timeout_seconds: float = ranged(1800.0, 1.0, 1e7)
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -162,10 +162,14 @@ class TrainConfig:
     @property
     def identity(self) -> str:
         """What a checkpoint must agree with to be continued: all but what changes no weight."""
-        usual = TrainConfig()
-        aside = {name: getattr(usual, name) for name in CHANGES_NO_WEIGHT}
         start = replace(self.start, path=_SOMEWHERE) if self.start.path else self.start
-        return to_toml(replace(self, **aside, start=start))
+        return replace(self, start=start).request
+
+    @property
+    def request(self) -> str:
+        """What two commands must agree in to ask for the same run: as `identity`, and where its start lies."""
+        usual = TrainConfig()
+        return to_toml(replace(self, **{name: getattr(usual, name) for name in CHANGES_NO_WEIGHT}))
 
 
 class Difference(NamedTuple):

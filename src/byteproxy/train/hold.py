@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from byteproxy.errors import InputError
 from byteproxy.train import parallel
@@ -32,6 +32,14 @@ class Hold:
             )
 
 
+class _Lock(NamedTuple):
+    """A lock, the folders that were made for it, and what was in the folder before; None: a lock file as well."""
+
+    file: BinaryIO
+    made: list[Path]
+    before: set[str] | None
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[Hold]:
     """Hold a folder while entered; rank 0 makes it if need be and locks it for all.
@@ -39,66 +47,65 @@ def held(folder: Path) -> Iterator[Hold]:
     A folder in which nothing was written meanwhile is left as it was found.
     Raises InputError on all ranks where another run holds it, or no file can be written there.
     """
-    lock, made, said = None, [], None
+    lock, said = None, None
     if parallel.world().rank == 0:
         try:
-            lock, made = _locked(folder)
-            said = (
-                None if lock is not None else f"{folder} is in use by another run: wait for it, or give another folder"
-            )
+            lock = _locked(folder)
+            if lock is None:
+                said = f"{folder} is in use by another run: wait for it, or give another folder"
         except OSError as error:
             said = f"cannot write into {folder} ({error.strerror}): give another folder"
     try:
         said = parallel.from_rank_zero(said)
         if said is not None:
             raise InputError(said)
-        yield Hold(folder, lock)
+        yield Hold(folder, None if lock is None else lock.file)
     finally:
         if lock is not None:
-            _let_go(lock, folder, made)
+            _let_go(folder, lock)
 
 
-def _locked(folder: Path) -> tuple[BinaryIO | None, list[Path]]:
-    """The lock of a folder, None where another process has it; and the folders that were made for it."""
+def _locked(folder: Path) -> _Lock | None:
+    """The lock of a folder; None where another process has it."""
     made: list[Path] = []
     for _ in range(_TRIES):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         made += [path for path in missing if path not in made]
-        is_new = not (folder / LOCK).exists()
         try:
-            lock = (folder / LOCK).open("ab")
+            names = {path.name for path in folder.iterdir()}
+            file = (folder / LOCK).open("ab")
         except FileNotFoundError:
             continue
+        lock = _Lock(file, sorted(made, key=lambda path: len(path.parts)), None if LOCK in names else names)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
-            return None, []
-        except OSError:
-            lock.close()
-            if is_new:
-                (folder / LOCK).unlink()
+            file.close()
+            return None
+        except OSError:  # a file system without locks
+            _let_go(folder, lock)
             raise
-        if _is_at(lock, folder / LOCK):
-            return lock, sorted(made, key=lambda path: len(path.parts))
-        lock.close()  # of a file that its last holder has removed
-    return None, []
+        if _is_at(file, folder / LOCK):
+            return lock
+        file.close()  # its last holder has removed it
+    return None
 
 
-def _is_at(lock: BinaryIO, path: Path) -> bool:
+def _is_at(file: BinaryIO, path: Path) -> bool:
     try:
         found = path.stat()
     except OSError:
         return False
-    mine = os.fstat(lock.fileno())
+    mine = os.fstat(file.fileno())
     return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
 
-def _let_go(lock: BinaryIO, folder: Path, made: list[Path]) -> None:
+def _let_go(folder: Path, lock: _Lock) -> None:
     with suppress(OSError):
-        if _is_at(lock, folder / LOCK) and [path.name for path in folder.iterdir()] == [LOCK]:
+        names = {path.name for path in folder.iterdir()}
+        if lock.before is not None and names == {LOCK, *lock.before} and _is_at(lock.file, folder / LOCK):
             (folder / LOCK).unlink()
-            for path in reversed(made):
+            for path in reversed(lock.made):
                 path.rmdir()  # fails where somebody else has written, which is right
-    lock.close()
+    lock.file.close()

@@ -10,22 +10,19 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
-AFTER_THIS_STEP = "stopping after this step, which is saved then; once more to stop now"
+_ANSWERS = "stopping after this step; again to stop now", "stopping now"
 _STOPPED = 128 + signal.SIGINT
 
 
 class Interrupt:
     """While entered, the first signal only sets `wanted`; a second one acts as it always did; a third ends the process.
 
-    With `at_once` nothing is to be finished first: the first signal acts as it always did, a second one ends the process.
     A signal that was ignored when it is entered stays so, as for whoever started the process with nohup or in the
     background. Outside the main thread, where Python allows no handlers, it does nothing.
     """
 
-    def __init__(self, at_once: bool = False) -> None:
+    def __init__(self) -> None:
         self.wanted = False
-        self._at_once = at_once
-        self._answers = ["stopping now"] if at_once else [AFTER_THIS_STEP, "stopping now"]
         self._before: dict[int, object] = {}
         self._pipe: tuple[int, int] | None = None
         self._listener: threading.Thread | None = None
@@ -63,18 +60,17 @@ class Interrupt:
         heard = 0
         while received := os.read(reads, 64):
             for _ in range(sum(number in numbers for number in received)):
-                if heard < len(self._answers):
-                    _say(self._answers[heard])
+                if heard < len(_ANSWERS):
+                    _say(_ANSWERS[heard])
                 else:  # even inside a call that takes minutes; it is as safe as a kill
                     _say("stopped")
                     os._exit(_STOPPED)
                 heard += 1
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if not self.wanted and not self._at_once:
+        if not self.wanted:
             self.wanted = True
             return
-        self.wanted = True
         before = self._before.get(number)
         if callable(before):
             before(number, frame)  # Python's own for Ctrl-C raises KeyboardInterrupt

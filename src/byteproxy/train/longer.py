@@ -43,9 +43,9 @@ def _difference(then: TrainConfig, now: TrainConfig, step: int) -> str | None:
             )
         if step < max(optim.warmup(steps), optim.warmup(now.steps)) and optim.warmup_steps is None:
             return (
-                f"step {step + 1} would have had another learning rate, as its warm-up is a share of all steps; begin a "
-                "new run of that length, with optim.warmup_steps in place of optim.warmup_share if it may become longer "
-                "still"
+                f"step {step + 1} would have had another learning rate, as its warm-up is a share of all steps; begin "
+                "a new run of that length, with optim.warmup_steps in place of optim.warmup_share if it may become "
+                "longer still"
             )
         return (
             f"its learning rate has been falling since step {step + 1} of {steps}; go on from a checkpoint of before "

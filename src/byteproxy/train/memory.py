@@ -41,10 +41,20 @@ def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
         if needed > there:
             ranks = f" for {here} processes" if here > 1 and what == "this machine" else ""
             raise InputError(
-                f"the run needs about {_amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} positions "
-                f"in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or shape.rows, or set "
-                "micro_rows"
+                f"the run needs about {_amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
+                f"positions in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or shape.rows, "
+                "or set micro_rows"
             )
+
+
+def ensure_plannable(config: TrainConfig) -> None:
+    """InputError where the plan of a single step of a run needs more memory than this machine has."""
+    needed = _PLAN_BYTES * config.shape.positions
+    if needed > machine_bytes():
+        raise InputError(
+            f"shape.rows {config.shape.rows:,} times shape.length {config.shape.length:,} makes steps of "
+            f"{config.shape.positions:,} positions, whose plan alone takes {_amount(needed)}: lower one of them"
+        )
 
 
 def fewest_parameters(config: TrainConfig, rows: int) -> int:

@@ -2,8 +2,8 @@
 
 `metrics.jsonl`: one JSON object a line, always written; a resumed run continues it where its checkpoint stands. Each
 line ends with a checksum of what stands before it, `"crc32"`, so that a damaged one is noticed: reading leaves it out,
-counts it and says so, and no line but those of later steps is ever removed. Beside it, if asked for, TensorBoard's event
-files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be written never stops a run.
+counts it and says so, and no line but those of later steps is ever removed. Beside it, if asked for, TensorBoard's
+event files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be written never stops a run.
 """
 
 import json

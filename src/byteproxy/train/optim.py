@@ -15,7 +15,7 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
-from byteproxy.ranges import ensure_in_range, number
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.muon import Muon
 
 OPTIMIZERS = ("adamw", "muon")
@@ -43,21 +43,21 @@ class OptimConfig:
     """
 
     optimizer: str = "muon"
-    learning_rate: float = number(3e-3, 0.0, 100.0, above=True)
-    warmup_share: float = number(0.02, 0.0, 1.0)
-    warmup_steps: int | None = number(None, 0, 1 << 40)
-    decay_share: float = number(0.4, 0.0, 1.0)
-    weight_decay: float = number(0.1, 0.0, 100.0)
-    clip: float = number(1.0, 0.0, 1e12, above=True)
+    learning_rate: float = ranged(3e-3, 0.0, 100.0, above=True)
+    warmup_share: float = ranged(0.02, 0.0, 1.0)
+    warmup_steps: int | None = ranged(None, 0, 1 << 40)
+    decay_share: float = ranged(0.4, 0.0, 1.0)
+    weight_decay: float = ranged(0.1, 0.0, 100.0)
+    clip: float = ranged(1.0, 0.0, 1e12, above=True)
     curve: Curve = "wsd"
-    final_share: float = number(0.0, 0.0, 1.0)
-    beta1: float = number(0.9, 0.0, 1.0, below=True)
-    beta2: float = number(0.95, 0.0, 1.0, below=True)
-    epsilon: float = number(1e-10, 1e-30, 1.0)
-    momentum: float = number(0.95, 0.0, 1.0, below=True)
+    final_share: float = ranged(0.0, 0.0, 1.0)
+    beta1: float = ranged(0.9, 0.0, 1.0, below=True)
+    beta2: float = ranged(0.95, 0.0, 1.0, below=True)
+    epsilon: float = ranged(1e-10, 1e-30, 1.0)
+    momentum: float = ranged(0.95, 0.0, 1.0, below=True)
     decay_all: bool = False
-    spike: float = number(10.0, 1.0, 1e9, above=True, or_zero=True)
-    most_skips: int = number(20, 0, (1 << 31) - 1)
+    spike: float = ranged(10.0, 1.0, 1e9, above=True, or_zero=True)
+    most_skips: int = ranged(20, 0, (1 << 31) - 1)
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OPTIMIZERS), ("curve", get_args(Curve))):

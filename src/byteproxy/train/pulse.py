@@ -39,9 +39,10 @@ class Pulse:
     def __init__(self, store: dist.Store, rank: int, ranks: int, patience: float = MOST_SILENT_SECONDS) -> None:
         """patience: seconds after which a silent process ends the run."""
         self._rank, self._ranks, self._patience = rank, ranks, patience
-        self._store = store.clone()
+        self._store = store.clone()  # type: ignore[attr-defined]
         self._store.set_timeout(timedelta(seconds=max(1.0, patience / 2)))
-        self._waiting = store.clone()  # a request that waits keeps all others of its connection waiting
+        # A request that waits keeps all others of its connection waiting.
+        self._waiting = store.clone()  # type: ignore[attr-defined]
         self._waits = 0
         self._count = 0
         self._stop = threading.Event()
@@ -88,8 +89,8 @@ class Pulse:
         gone = [rank for rank in self._others() if self._ended(rank) or now - self._heard[rank] > 2.5 * SECONDS_APART]
         if not gone:
             return RankLostError(
-                f"the processes lost each other ({(str(error).splitlines() or ['no reason'])[0]}): go on from the newest "
-                "checkpoint with --resume",
+                f"the processes lost each other ({(str(error).splitlines() or ['no reason'])[0]}): go on from the "
+                "newest checkpoint with --resume",
                 self._rank == 0,
             )
         return RankLostError(self._told(gone, "ended"), self._rank == min(set(range(self._ranks)) - set(gone)))

@@ -11,8 +11,8 @@ Lines of the metrics: see `Averages.line` for what is averaged since the last on
 what there is to know about it in `skipped/`. All ranks train; rank 0 writes.
 
 A run is killed at any moment and goes on as if it had not been, as nothing is written that promises what is not there:
-the folder's lock is taken first, then `config.toml` appears, which names a start with its checksums, then the checkpoint
-of step 0 if there is a start, then the log. Without a checkpoint a run begins again, from its seed or its start.
+the folder's lock is taken first, then `config.toml` appears, which names a start with its checksums, then the
+checkpoint of step 0 if there is a start, then the log. Without a checkpoint a run begins again, from its seed or start.
 """
 
 import json
@@ -30,6 +30,7 @@ import torch
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
+from byteproxy.files import write_aside
 from byteproxy.mixture.batches import Part
 from byteproxy.mixture.loader import Rows, Stream
 from byteproxy.mixture.planner import Plan, State
@@ -39,7 +40,6 @@ from byteproxy.model.embedding import Spelling
 from byteproxy.model.targets import Losses, Positions, columns, losses
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.files import write_aside
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
 from byteproxy.train.config import DTYPES, Start, TrainConfig, differences
@@ -157,7 +157,7 @@ class Trainer:
         self.guard.take_up(saved["guard"])
 
     def save(self) -> None:
-        """Write a checkpoint of the steps done so far, and `config.toml` before it; InputError if that can't be done."""
+        """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
         self._write_config()
         state = {
             **self._identity,
