@@ -20,6 +20,7 @@ from byteproxy.train.optim import OptimConfig
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
 MOST_STEPS = 10**9
+MOST_SEED = (1 << 63) - 1
 _SOMEWHERE = "somewhere"  # where a start lies decides no weight: its checksums do
 CHANGES_NO_WEIGHT = ("corpus", "checkpoint_seconds", "keep", "rank_timeout_seconds", "tensorboard")
 """Fields that a run may have otherwise when it goes on."""
@@ -88,7 +89,7 @@ class TrainConfig:
 
     stop: str = "1000 steps"
     corpus: str = ""
-    seed: int = ranged(0, 0, (1 << 63) - 1)
+    seed: int = ranged(0, 0, MOST_SEED)
     views: tuple[str, ...] = ()
     dtype: str = "float32"
     device: str = "auto"

@@ -6,6 +6,8 @@ mixture shows, and the weights of heads. With the curve "wsd" and `optim.warmup_
 fall begins, with a mixture of one phase at a constant rate what is shown is the same for ever.
 """
 
+from collections.abc import Iterator
+
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import at
 from byteproxy.train.config import TrainConfig
@@ -27,40 +29,42 @@ def ensure_same_so_far(then: TrainConfig, now: TrainConfig, done: int) -> None:
             f"stop is {now.stop!r}, and the run has {then.steps} steps: a run can be made longer, not shorter; begin "
             "another in a new folder"
         )
+    found: dict[str, str] = {}
     for step in range(done):
-        if (why := _difference(then, now, step)) is not None:
-            raise InputError(f"the run can't go on to {now.stop}: {why}")
+        for kind, why in _differences(then, now, step):
+            found.setdefault(kind, why)
+    if not found:
+        return
+    instead = "begin a new run of that length"
+    if set(found) == {"decay"}:
+        instead = (
+            f"go on from a checkpoint of before its decay, if one is kept, by moving later ones away, or {instead}"
+        )
+    raise InputError(
+        f"the run can't go on to {now.stop}, as its {done} steps so far would have been others: "
+        f"{'; '.join(found.values())}. What can be done: {instead}. {_MAY_BECOME_LONGER}"
+    )
 
 
-def _difference(then: TrainConfig, now: TrainConfig, step: int) -> str | None:
-    """Why a step (from 0) would have been another one; None if it would not."""
+_MAY_BECOME_LONGER = (
+    'A run can be made longer before its decay if it has optim.curve "wsd", optim.warmup_steps, a mixture of one phase '
+    "at a constant rate, and no objective.heads_weight_end."
+)
+
+
+def _differences(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tuple[str, str]]:
+    """In what a step (from 0) would have been another one: a kind, and what there is to say of it."""
     optim, steps = then.optim, then.steps
     if learning_rate(optim, step, steps) != learning_rate(optim, step, now.steps):
         if optim.curve == "cosine":
-            return (
-                f"its learning rate has followed a cosine over {steps} steps since step {step + 1}; begin a new run of "
-                'that length, with optim.curve "wsd" and optim.warmup_steps if it may become longer still'
-            )
-        if step < max(optim.warmup(steps), optim.warmup(now.steps)) and optim.warmup_steps is None:
-            return (
-                f"step {step + 1} would have had another learning rate, as its warm-up is a share of all steps; begin "
-                "a new run of that length, with optim.warmup_steps in place of optim.warmup_share if it may become "
-                "longer still"
-            )
-        return (
-            f"its learning rate has been falling since step {step + 1} of {steps}; go on from a checkpoint of before "
-            f"that step, if one is kept, by moving the later ones away, or begin a new run of that length"
-        )
+            yield "decay", f"its learning rate has followed a cosine over {steps} steps since step {step + 1}"
+        elif step < max(optim.warmup(steps), optim.warmup(now.steps)):
+            yield "warm-up", f"the learning rate of step {step + 1}, as its warm-up is a share of all steps"
+        else:
+            yield "decay", f"its learning rate has been decaying since step {step + 1} of {steps}"
     if at(then.mixture, step, steps) != at(now.mixture, step, now.steps):
-        return (
-            f"the mixture would have shown something else at step {step + 1}, as its phases are shares of all steps; "
-            "begin a new run of that length (a mixture of one phase with a constant rate can be made longer)"
-        )
+        yield "mixture", f"what the mixture shows at step {step + 1}, as its phases are shares of all steps"
     if then.model.byte_heads > 1 or then.model.symbol_heads > 1:
         weights = [one.objective.head_weight(2, step / one.steps) for one in (then, now)]
         if weights[0] != weights[1]:
-            return (
-                f"objective.heads_weight goes to objective.heads_weight_end over all steps, so that step {step + 1} "
-                "would have weighed otherwise; begin a new run of that length"
-            )
-    return None
+            yield "heads", f"the weight of heads at step {step + 1}, which moves over all steps"
