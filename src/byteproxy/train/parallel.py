@@ -66,6 +66,8 @@ def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Ite
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store, _, _ = next(dist.rendezvous("env://", rank, ranks, timeout=min(timeout, _MEETING)))
+        # torchrun keeps its store when it starts the processes anew: what those before left there must not be read.
+        store = dist.PrefixStore(f"attempt/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         pulse = Pulse(store, rank, ranks, min(timeout_seconds, MOST_SILENT_SECONDS))
         dist.init_process_group(backend, store=store, timeout=timeout, rank=rank, world_size=ranks, device_id=own)
     except (dist.DistError, RuntimeError) as error:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 
 from byteproxy.errors import InputError
 
-SECONDS_APART = 1.0
+SECONDS_APART = 0.5
 """Between two signs of a process."""
 MOST_SILENT_SECONDS = 60.0
 """After which a process counts as gone, where its machine is merely busy it is heard of long before."""
@@ -84,9 +84,9 @@ class Pulse:
 
     def lost(self, error: BaseException) -> RankLostError:
         """What to raise where a collective call failed: names who is gone, which a few seconds tell."""
-        time.sleep(3 * SECONDS_APART)
+        time.sleep(6 * SECONDS_APART)
         now = time.monotonic()
-        gone = [rank for rank in self._others() if self._ended(rank) or now - self._heard[rank] > 2.5 * SECONDS_APART]
+        gone = [rank for rank in self._others() if self._ended(rank) or now - self._heard[rank] > 4 * SECONDS_APART]
         if not gone:
             return RankLostError(
                 f"the processes lost each other ({(str(error).splitlines() or ['no reason'])[0]}): go on from the "
