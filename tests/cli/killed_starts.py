@@ -1,8 +1,8 @@
-"""How runs begin, in processes of their own: `killed_starts.py FOLDER`, where a corpus `c`, a `llama` and `tiny.toml` are.
+"""How runs begin, in processes of their own: `killed_starts.py FOLDER`, which holds `c`, `llama` and `tiny.toml`.
 
-One process forks a run for each moment, killed before each call that changes what is on disk, until the first checkpoint
-is whole, in `killed-1` and on; and then two runs in one folder at a time, `both`. Prints, as JSON, how many moments there
-were, and how the two ended.
+One process forks a run for each moment, killed before each call that changes what is on disk, until the first
+checkpoint is whole, in `killed-1` and on; and then two runs in one folder at a time, `both`. Prints, as JSON, how many
+moments there were, and how the two ended.
 """
 
 import contextlib

@@ -285,23 +285,3 @@ def test_a_plan_is_a_table_and_trains_nothing(byteproxy, folder):
     assert "views of" not in stdout, "the corpus says these"
     assert [line.split()[-1] for line in stdout.splitlines() if "parameters  " in line] == ["60,320"]
     assert not (folder / "runs/planned").exists()
-
-
-def test_two_processes_train_one_run(whole, folder):
-    """As torchrun starts them; only the first has something to say."""
-    torchrun = [PYTHON.parent / "torchrun", "--nproc-per-node", "2", "-m", "byteproxy.cli.main"]
-    done = subprocess.run(
-        [*torchrun, "train", "tiny.toml", "--out", "runs/two", "--json"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
-    figures = json.loads(line)
-    assert figures["processes"] == 2
-    assert figures["loss"] == pytest.approx(whole["loss"], rel=1e-4)
-    assert (figures["flops"], figures["text_bytes"]) == (whole["flops"], whole["text_bytes"])
-    assert done.stderr.count("train: ") == 1

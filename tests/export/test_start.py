@@ -104,7 +104,7 @@ def test_bytes_begin_as_the_tokens_of_one_byte(made):
 
 def test_training_teaches_it_bytes(made, tmp_path):
     """And what `--resume` would begin with is what was imported."""
-    folder, store, _ = made
+    _, store, _ = made
     texts = [document.text for document in store.documents("validation")]
     before, _ = begun(made)
     config = config_of(made)
