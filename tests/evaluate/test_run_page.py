@@ -13,8 +13,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.metrics import read
-from byteproxy.train.metrics import Metrics
+from byteproxy.train.metrics import Metrics, read
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
