@@ -24,7 +24,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.metrics import read
+from byteproxy.train.metrics import Metrics, read
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -80,7 +80,9 @@ def test_figures_are_those_of_counters_and_metrics(trained):
 def test_skipped_steps_stand_on_the_page(trained):
     metrics = trained.folder / "metrics.jsonl"
     kept = metrics.read_text()
-    metrics.write_text(kept + '{"step": 6, "skipped": "the loss is <nan>"}\n')
+    log = Metrics(metrics, 6)
+    log.write({"step": 6, "skipped": "the loss is <nan>"})
+    log.close()
     page = run_page(trained, run_figures(trained))
     metrics.write_text(kept)
     assert "the loss is &lt;nan&gt;" in page

@@ -68,7 +68,7 @@ def config_of(made):
 def begun(made):
     config = config_of(made)
     model = model_of(config, stream := stream_of(config, made[1]))
-    start_from(model, stream.vocab, made[0] / "llama")
+    start_from(model, stream.vocab, config.start)
     return model.eval(), stream
 
 
@@ -104,12 +104,11 @@ def test_bytes_begin_as_the_tokens_of_one_byte(made):
 
 def test_training_teaches_it_bytes(made, tmp_path):
     """And what `--resume` would begin with is what was imported."""
-    folder, store, _ = made
+    _, store, _ = made
     texts = [document.text for document in store.documents("validation")]
     before, _ = begun(made)
     config = config_of(made)
-    trainer = Trainer(config, store, tmp_path / "run")
-    start_from(trainer.model, trainer.stream.vocab, folder / "llama")
+    trainer = Trainer(config, store, tmp_path / "run", start_from=start_from)
     trainer.save()
     kept = read_run(tmp_path / "run").model.state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in before.state_dict().items())
@@ -157,4 +156,4 @@ def test_what_does_not_belong_together_is_refused(made, tmp_path):
     config = fitted(replace(RUN, corpus=str(folder / "c")), store, tmp_path)
     stream = stream_of(config, store)
     with pytest.raises(InputError, match="290 tokens, its tokenizer 300"):
-        start_from(model_of(config, stream), stream.vocab, tmp_path)
+        start_from(model_of(config, stream), stream.vocab, config.start)

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import sys
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from byteproxy.errors import InputError
-from byteproxy.train.metrics import Sinks, _scalars, read
+from byteproxy.train import metrics as metrics_module
+from byteproxy.train.metrics import Sinks, _scalars, read, read_log
 
 
 def drawn(folder):
@@ -107,3 +109,110 @@ def test_numbers_are_found_by_their_way(tree):
 
     walk(tree, ())
     assert len(found) == leaves
+
+
+LINES = [line(step) | ({"raw_bpb": 2.5 / step} if step % 3 == 0 else {}) for step in range(1, 13)]
+
+
+def logged(folder, lines=LINES):
+    sinks = Sinks(folder, 0)
+    for one in lines:
+        sinks.write(one)
+    sinks.close()
+    return folder / "metrics.jsonl"
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return logged(tmp_path_factory.mktemp("log")).read_bytes()
+
+
+def damages(content):
+    """Bits flipped, bytes replaced, stretches cut out or doubled or overwritten: anywhere."""
+    at = st.integers(0, len(content) - 1)
+    bit = st.integers(0, 7)
+    flipped = st.builds(lambda i, n: content[:i] + bytes([content[i] ^ 1 << n]) + content[i + 1 :], at, bit)
+    stretch = st.binary(min_size=1, max_size=60)
+    written = st.builds(lambda i, what: content[:i] + what + content[i + len(what) :], at, stretch)
+    cut = st.builds(lambda i, n: content[:i] + content[i + n :], at, st.integers(1, 60))
+    digits = st.builds(
+        lambda i, digit: content[:i] + digit + content[i + 1 :],
+        st.sampled_from([i for i, byte in enumerate(content) if chr(byte).isdigit()]),
+        st.sampled_from([b"%d" % digit for digit in range(10)]),
+    )
+    return st.one_of(flipped, written, cut, digits)
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_no_damage_changes_a_figure_and_none_takes_a_sound_line_away(data, content, tmp_path_factory):
+    """Each line read is one that was written; each that stands there unaltered is read, before and after a resume."""
+    damaged = data.draw(damages(content))
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / "metrics.jsonl"
+    path.write_bytes(damaged)
+    whole = [values for raw, values in zip(content.splitlines(), LINES, strict=True) if raw in damaged.split(b"\n")]
+    log = read_log(path)
+    assert all(one in LINES for one in log.lines)
+    assert [one for one in LINES if one in log.lines] == log.lines
+    assert all(one in log.lines for one in whole)
+    if len(log.lines) < len(LINES) - 1 and len(damaged) == len(content):
+        assert log.damaged
+    step = data.draw(st.integers(0, 13))
+    sinks = Sinks(folder, step)
+    sinks.write({"step": 13})
+    sinks.close()
+    assert read_log(path).lines == [*(one for one in log.lines if one["step"] <= step), {"step": 13}]
+
+
+def test_damaged_lines_are_said_once_and_stay_where_they_are(tmp_path, capsys):
+    path = logged(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1], lines[4] = b"{\n", lines[4].replace(b"0.03125", b"0.03126")
+    path.write_bytes(b"".join(lines))
+    expected = [one for one in LINES if one["step"] not in (2, 5)]
+    assert read(path) == read(path) == expected
+    assert capsys.readouterr().err == f"{path}: 2 lines are damaged and left out (2, 5)\n"
+    Sinks(tmp_path, 6).close()
+    assert path.read_bytes() == b"".join(lines[:6])
+    assert [line["step"] for line in read(path)] == [1, 3, 4, 6]
+
+
+def test_lines_of_versions_before_are_read_until_one_has_a_checksum(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(LINES[0]) + "\n" + json.dumps({"step": 2, "skipped": "the loss is nan"}) + "\n")
+    sinks = Sinks(tmp_path, 2)
+    sinks.write(LINES[2])
+    sinks.close()
+    path.write_text(path.read_text() + json.dumps(LINES[3]) + "\n")
+    assert read_log(path) == ([LINES[0], {"step": 2, "skipped": "the loss is nan"}, LINES[2]], [4])
+
+
+def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatch):
+    sinks = Sinks(tmp_path, 0)
+    sinks.write(LINES[0])
+    write = os.write
+    room = 30
+
+    def full(file, content):
+        nonlocal room
+        if room == 0:
+            raise OSError(28, "No space left on device")
+        written, room = write(file, content[:room]), 0
+        return written
+
+    monkeypatch.setattr(metrics_module.os, "write", full)
+    with pytest.raises(InputError, match=r"cannot write .*metrics.jsonl \(No space left on device\)"):
+        sinks.write(LINES[1])
+    monkeypatch.undo()
+    sinks.write(LINES[2])
+    sinks.close()
+    assert read_log(tmp_path / "metrics.jsonl") == ([LINES[0], LINES[2]], [])
+
+
+def test_what_is_no_file_is_no_log(tmp_path):
+    assert read(tmp_path / "metrics.jsonl") == []
+    (tmp_path / "metrics.jsonl").mkdir()
+    assert read(tmp_path / "metrics.jsonl") == []
+    with pytest.raises(InputError, match="cannot write"):
+        Sinks(tmp_path, 0)

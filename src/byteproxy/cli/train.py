@@ -22,6 +22,7 @@ from byteproxy.errors import InputError
 if TYPE_CHECKING:
     from byteproxy.store.store import Store
     from byteproxy.train.config import TrainConfig
+    from byteproxy.train.hold import Hold
 
 RUNS = Path("runs")
 _FLAGS = ("--plan", "--json", "-h", "--help")  # what may stand in front of the recipe, as no value follows
@@ -31,6 +32,8 @@ _ABOUT = """Train a model. The recipe comes first, then whatever is to differ fr
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
   byteproxy train --plan 3m                               train nothing: parameters, memory, FLOPs, text, time
   byteproxy train --resume runs/3m                        go on with a run, after Ctrl-C or a crash
+  byteproxy train --resume runs/3m --stop "8000 steps"    make it longer, where that changes no step so far
+  byteproxy train 3m --resume-if-exists                   start it, or go on with it
   byteproxy train 3m --from DIR                           let the Llama or Qwen3 in DIR, with its tokenizer, learn bytes
   torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
 
@@ -40,15 +43,18 @@ A TOML file with the fields below is a recipe too; lists of phases can be given 
 
 
 class Asked(NamedTuple):
-    """What a command line asks for."""
+    """What a command line asks for.
+
+    goes_on: with a run that is in the folder already. known: that run's configuration, where one is named by --resume.
+    """
 
     config: "TrainConfig"
     out: Path
     plan: bool
     rate: float | None
     json: bool
-    resumes: bool = False
-    start: Path | None = None
+    goes_on: bool = False
+    known: "TrainConfig | None" = None
 
 
 def train() -> None:
@@ -62,10 +68,17 @@ def command(arguments: Sequence[str]) -> None:
         asked = _resumed(arguments) if _names(arguments, "--resume") else _asked(arguments)
         if asked.plan:
             _plan(asked)
-        else:
+            return
+        try:
             _train(asked)
+        except KeyboardInterrupt as stop:
+            if _rank() == 0:
+                print(f"byteproxy: {_how_to_go_on(str(stop), asked)}", file=sys.stderr)
+            sys.exit(130)
     except InputError as error:
-        if _rank() == 0:
+        if not getattr(error, "speaks", True):  # another process says the same
+            sys.exit(2)
+        if _rank() == 0 or hasattr(error, "speaks"):
             raise
         # Rank 0 mostly has the same to say; torchrun then ends this process while it waits.
         time.sleep(3)
@@ -76,7 +89,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
     from byteproxy.cli.overrides import made, registry
     from byteproxy.cli.recipes import run_named, run_recipes
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.config import Start, TrainConfig
 
     name = next((one for one in arguments if one not in _FLAGS), None)
     if name is not None and name.startswith("-"):
@@ -93,6 +106,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
         plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         rate: Annotated[float | None, tyro.conf.arg(metavar="FLOPS")] = None,
         start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
+        resume_if_exists: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         json: Json = False,
     ) -> tuple[Any, ...]:
         """Read.
@@ -105,17 +119,22 @@ def _asked(arguments: Sequence[str]) -> Asked:
             rate: With --plan: FLOPs per second that training reaches; None measures this machine.
             start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
                 recipe's, and the corpus has to have that tokenizer as a view.
+            resume_if_exists: If the folder holds this very run, go on with it: so the same command starts it and, after
+                a crash, goes on (torchrun --max-restarts, a queue of jobs). A run of another configuration is refused.
             json: End the output with all figures as one JSON object on one line.
         """
-        return run, out, plan, rate, start, json
+        return run, out, plan, rate, start, resume_if_exists, json
 
     lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
     about = _ABOUT.format(recipes=lines)
     given = tyro.cli(read, prog="byteproxy train", description=about, args=arguments, registry=registry())
-    run, out, plan, rate, start, json = given
+    run, out, plan, rate, start, goes_on, json = given
     if rate is not None and not (plan and 0 < rate < float("inf")):
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
-    return Asked(made(run), out, plan, rate, json, start=start)
+    config = made(run)
+    if start is not None:
+        config = replace(config, start=Start(str(start)))
+    return Asked(config, out, plan, rate, json, goes_on)
 
 
 def _resumed(arguments: Sequence[str]) -> Asked:
@@ -128,30 +147,66 @@ def _resumed(arguments: Sequence[str]) -> Asked:
     if not told.is_file():
         raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m, after --resume")
     known = from_toml(told, TrainConfig)
+    _ensure_nothing_decides(arguments, folder)
 
     def read(
         resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
+        stop: str = known.stop,
+        start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
         corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = known.corpus,
         checkpoint_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.checkpoint_seconds,
         keep: Annotated[int, tyro.conf.arg(metavar="N")] = known.keep,
+        rank_timeout_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.rank_timeout_seconds,
         tensorboard: bool = known.tensorboard,
         json: Json = False,
-    ) -> tuple[dict[str, Any], bool]:
-        """Go on with a run from its newest checkpoint. Only what changes no weight can be given.
+    ) -> tuple[dict[str, Any], Path | None, bool]:
+        """Go on with a run from its newest checkpoint. Only what changes no weight so far can be given.
 
         Args:
             resume: Folder of the run.
+            stop: A longer run: how long it is to be all in all, such as "4000 steps". Taken where all steps so far
+                would have been the same ones; else it is said why not.
+            start: Where the model that it began with is now, which is read where there is no checkpoint yet.
             corpus: Where its corpus is now.
             checkpoint_seconds: Training time between two checkpoints.
             keep: How many checkpoints stay.
+            rank_timeout_seconds: How long one of several processes waits for the others in a step.
             tensorboard: Write the metrics for TensorBoard as well.
             json: End the output with all figures as one JSON object on one line.
         """
-        changed = {"corpus": corpus, "checkpoint_seconds": checkpoint_seconds, "keep": keep, "tensorboard": tensorboard}
-        return changed, json
+        changed = {
+            "stop": stop,
+            "corpus": corpus,
+            "checkpoint_seconds": checkpoint_seconds,
+            "keep": keep,
+            "rank_timeout_seconds": rank_timeout_seconds,
+            "tensorboard": tensorboard,
+        }
+        return changed, start, json
 
-    changed, json = tyro.cli(read, prog="byteproxy train", args=arguments)
-    return Asked(replace(known, **changed), folder, False, None, json, resumes=True)
+    changed, start, json = tyro.cli(read, prog="byteproxy train", args=arguments)
+    config = replace(known, **changed)
+    if start is not None:
+        if not known.start.path:
+            raise InputError(f"{folder} began with no model, so --from has nothing to say: leave it out")
+        config = replace(config, start=replace(known.start, path=str(start)))
+    return Asked(config, folder, False, None, json, goes_on=True, known=known)
+
+
+def _ensure_nothing_decides(arguments: Sequence[str], folder: Path) -> None:
+    """InputError where an option of a run that goes on would decide its weights."""
+    from dataclasses import fields
+
+    from byteproxy.train.config import CHANGES_NO_WEIGHT, TrainConfig
+
+    deciding = {field.name for field in fields(TrainConfig)} - {"stop", *CHANGES_NO_WEIGHT}
+    for one in arguments:
+        name = one.removeprefix("--").partition("=")[0].replace("-", "_")
+        top = name.removeprefix("no_").partition(".")[0]
+        if one.startswith("--") and top in deciding:
+            raise InputError(
+                f"{name} decides the weights, so {folder} can't go on with another: leave it out, or begin a new run"
+            )
 
 
 def _names(arguments: Sequence[str], option: str) -> bool:
@@ -181,7 +236,7 @@ def _plan(asked: Asked) -> None:
     store = None
     if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
         store = Store.open(Path(config.corpus))
-        config = _fitted(config, store, asked.start, people)
+        config = _fitted(config, store, people)
     plan = plan_run(config, store, asked.rate)
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
@@ -198,34 +253,28 @@ def _train(asked: Asked) -> None:
     from byteproxy.store.store import Store
     from byteproxy.train import parallel
     from byteproxy.train.compiler import device_of
+    from byteproxy.train.hold import held
 
     config = asked.config
     device_of(config.device)
-    if not asked.resumes:
-        _ensure_free(asked.out)
+    if asked.out.exists() and not asked.out.is_dir():
+        raise InputError(f"{asked.out} is a file: give a folder as --out")
     if not config.corpus:
         raise InputError("corpus is empty: name the folder that `byteproxy prepare` wrote, with --corpus DIR")
     store = Store.open(Path(config.corpus))
     on_cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-    with parallel.joined("cuda" if on_cuda else "cpu") as world:
+    with parallel.joined("cuda" if on_cuda else "cpu", config.rank_timeout_seconds) as world:
         people = console(asked.json) if world.rank == 0 else None
-        config = _fitted(config, store, asked.start, people)
-        try:
-            results, shown = _run(config, store, asked.out, world.rank == 0, asked.start)
-        except KeyboardInterrupt as stop:
-            if world.rank == 0:
-                print(f"byteproxy: {_how_to_go_on(str(stop), asked.out)}", file=sys.stderr)
-            sys.exit(130)
+        with held(asked.out) as hold:
+            results, shown = _run(asked, store, hold, people)
         if people is not None:
             people.print(shown)
             people.print(f"Page: {results['page']}", markup=False, soft_wrap=True)
             end(asked.json, results)
 
 
-def _run(
-    config: "TrainConfig", store: "Store", folder: Path, first: bool, start: Path | None
-) -> tuple[dict[str, Any], Any]:
-    """Train to the last step; gives all figures, and a table of them. start: a model to begin with."""
+def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[str, Any], Any]:
+    """Train to the last step; gives all figures, and a table of them. people: of rank 0 only."""
     from byteproxy.cli.plan_table import run_table
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.run_page import PAGE, keeping_page, run_figures, run_page
@@ -234,19 +283,26 @@ def _run(
     from byteproxy.page import write_page
     from byteproxy.progress import quietly
     from byteproxy.train.budget import resolved
+    from byteproxy.train.longer import ensure_same_so_far
+    from byteproxy.train.run_folder import remember_asked
     from byteproxy.train.trainer import Trainer
 
-    show = stage if first else quietly
-    config = resolved(config, store, show)
+    show, folder = quietly if people is None else stage, asked.out
+    config, goes_on = _begun(asked)
+    config = resolved(config if goes_on else _fitted(config, store, people), store, show)
+    if asked.known is not None:
+        ensure_same_so_far(asked.known, config, 0)
     validate = validate_with(config, store)
-    trainer = Trainer(config, store, folder, show)
-    if start is not None:
-        start_from(trainer.model, trainer.stream.vocab, start)
-        trainer.save()  # so that --resume begins with the same weights, whenever this one is stopped
+    trainer = Trainer(config, store, folder, show, start_from)
     if trainer.state.step < config.steps:
+        if people is not None and not goes_on:
+            remember_asked(folder, asked.config)
         with show("train", "steps") as progress:
-            trainer.run(validate, keeping_page(trainer, progress) if first else progress, show)
-    if not first:
+            keeping = progress if people is None else keeping_page(trainer, progress)
+            trainer.run_held(hold, validate, keeping, show)
+    elif people is not None:
+        people.print(f"{folder} is finished: its {config.steps:,} steps are done.", markup=False, soft_wrap=True)
+    if people is None:
         return {}, None
     page = folder / PAGE
     figures = run_figures(trainer)
@@ -254,24 +310,44 @@ def _run(
     return {**figures, "page": str(page)}, run_table(figures)
 
 
-def _ensure_free(out: Path) -> None:
-    """InputError where a run can't begin in a folder; all processes look before any of them writes."""
-    if (out / "config.toml").exists():
-        raise InputError(
-            f"{out} holds a run already: go on with it by `byteproxy train --resume {shlex.quote(str(out))}`, delete "
-            "it, or give another --out"
-        )
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: give a folder as --out")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
+def _begun(asked: Asked) -> "tuple[TrainConfig, bool]":
+    """The configuration of the run in the folder, and True, if it is to go on; else the one that is asked for.
+
+    Rank 0 looks for all. Raises InputError where neither can be.
+    """
+    from byteproxy.config import from_toml
+    from byteproxy.train import parallel
+    from byteproxy.train.config import CHANGES_NO_WEIGHT, TrainConfig
+    from byteproxy.train.run_folder import ensure_asked_for, ensure_free
+    from byteproxy.train.saved import CONFIG
+
+    if asked.known is not None:
+        return asked.config, True
+    said, found = None, None
+    if parallel.world().rank == 0:
+        try:
+            if asked.goes_on and (asked.out / CONFIG).is_file():
+                ensure_asked_for(asked.out, asked.config)
+                found = from_toml(asked.out / CONFIG, TrainConfig)
+            else:
+                ensure_free(asked.out)
+        except InputError as error:
+            said = str(error)
+    said, found = parallel.from_rank_zero((said, found))
+    if said is not None:
+        raise InputError(said)
+    if found is None:
+        return asked.config, False
+    return replace(found, **{name: getattr(asked.config, name) for name in CHANGES_NO_WEIGHT}), True
 
 
-def _fitted(config: "TrainConfig", store: "Store", start: Path | None, people: Any) -> "TrainConfig":
+def _fitted(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
     """The same with its views, and with the shape of the model that it begins with, if there is one."""
     from byteproxy.export.start import fitted
 
-    return _with_views(config if start is None else fitted(config, store, start), store, people)
+    if config.start.path:
+        config = fitted(config, store, Path(config.start.path))
+    return _with_views(config, store, people)
 
 
 def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
@@ -288,7 +364,9 @@ def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainCon
     return replace(config, views=views)
 
 
-def _how_to_go_on(stopped: str, out: Path) -> str:
-    if not (out / "config.toml").exists():
+def _how_to_go_on(stopped: str, asked: Asked) -> str:
+    if not (asked.out / "config.toml").exists():
         return "stopped before the first step; the same command starts again"
-    return f"{stopped or 'stopped'}; go on with: byteproxy train --resume {shlex.quote(str(out))}"
+    if asked.goes_on:
+        return f"{stopped or 'stopped'}; the same command goes on"
+    return f"{stopped or 'stopped'}; go on with: byteproxy train --resume {shlex.quote(str(asked.out))}"

@@ -1,6 +1,5 @@
 """What a study is: one corpus, one view, one model, several arms at equal training FLOPs."""
 
-import math
 from dataclasses import dataclass, field
 
 from byteproxy.corpus.split import Split
@@ -8,7 +7,8 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.config import ModelConfig
-from byteproxy.train.config import DTYPES
+from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.train.config import DTYPES, MOST_SEED
 from byteproxy.train.optim import OptimConfig
 
 
@@ -21,8 +21,11 @@ class Sample:
 
     arm: str
     prompt: str = "def "
-    most_bytes: int = 300
-    temperature: float = 0.6
+    most_bytes: int = ranged(300, 1, 1 << 30)
+    temperature: float = ranged(0.6, 0.0, 1e6)
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self, "sample.")
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,14 @@ class Scoring:
     stride: bytes by which windows move on; a window is as long as a passage.
     """
 
-    validation_bytes: int = 40_000
-    test_bytes: int = 500_000
-    document_bytes: int = 20_000
-    validations: int = 8
-    stride: int = 256
+    validation_bytes: int = ranged(40_000, 1, 1 << 50)
+    test_bytes: int = ranged(500_000, 1, 1 << 50)
+    document_bytes: int = ranged(20_000, 1, 1 << 50)
+    validations: int = ranged(8, 1, 1 << 40)
+    stride: int = ranged(256, 1, 1 << 30)
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self, "scoring.")
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,9 @@ class Study:
 
     arms: dict[str, Mixture]
     sample: Sample
-    minutes: float = 6.0
-    seed: int = 0
-    alphabet: int = 4096
+    minutes: float = ranged(6.0, 0.0, 1e7, above=True)
+    seed: int = ranged(0, 0, MOST_SEED)
+    alphabet: int = ranged(4096, 257, 1 << 20)
     dtype: str = "auto"
     split: Split = field(default_factory=Split)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -66,10 +72,7 @@ class Study:
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self) -> None:
-        if not 0 < self.minutes < math.inf:
-            raise InputError(f"minutes is {self.minutes}: give a positive number")
-        if not 0 <= self.seed < 1 << 63:
-            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        ensure_in_range(self)
         if self.dtype not in ("auto", *DTYPES):
             raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if not self.arms:

@@ -51,7 +51,7 @@ def keeping_page(trainer: Trainer, progress: Progress) -> Progress:
         progress(done, total, note)
         due = done == last or (every and done % every == 0)
         begin = time.monotonic()
-        if broken or not due or begin < next_at:
+        if broken or not due or begin < next_at or not trainer.folder.is_dir():
             return
         try:
             write_page(run_page(trainer, run_figures(trainer)), trainer.folder / PAGE)

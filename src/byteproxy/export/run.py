@@ -45,7 +45,9 @@ def _figures(run: SavedRun, context: int) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     heads = sum(one.numel() for one in (model.byte_heads, model.byte_head_ngrams) if one is not None)
     stock = run.config.model.raw_parameters()
-    measured = [line for line in _metrics(run.folder) if line["step"] <= step and "raw_bpb" in line]
+    measured = [
+        line for line in read_metrics(run.folder / "metrics.jsonl") if line["step"] <= step and "raw_bpb" in line
+    ]
     return {
         "run": run.folder.resolve().name,
         "architecture": "Qwen3ForCausalLM" if run.config.model.qk_norm else "LlamaForCausalLM",
@@ -61,11 +63,6 @@ def _figures(run: SavedRun, context: int) -> dict[str, Any]:
         "raw_bpb": measured[-1]["raw_bpb"] if measured else None,
         "raw_bpb_step": measured[-1]["step"] if measured else None,
     }
-
-
-def _metrics(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    return list(read_metrics(path)) if path.exists() else []
 
 
 def _generation() -> bytes:

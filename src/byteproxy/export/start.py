@@ -8,6 +8,7 @@ Embeddings for Pretrained Language Models", 2021). Tables that a stock model has
 in any run, at zero.
 """
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.export.llama import load_llama
-from byteproxy.export.stock import CONFIG, MOST_CONFIG, stock_config
+from byteproxy.export.stock import CONFIG, MOST_CONFIG, stock_config, weight_files
 from byteproxy.export.tokenizer import TOKENIZER
 from byteproxy.model.transformer import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.config import Start, TrainConfig
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
 
@@ -30,6 +31,7 @@ _SHAPE = ("width", "layers", "heads", "key_value_heads", "ffn", "rope_theta", "n
 def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
     """A run's configuration with the shape of the model in a folder, and with the view that is its tokenizer first.
 
+    It names the model as its start, with checksums.
     Raises InputError if the corpus has no such view, or the configuration asks for what would not be that model.
     """
     view = _view(folder)
@@ -52,15 +54,47 @@ def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
         raise InputError(f"{folder} holds no model that can be read: {error}") from error
     others = tuple(name for name in config.views if name != found[0])
     model = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
-    return replace(config, views=(found[0], *others), model=model)
+    return replace(config, views=(found[0], *others), model=model, start=recorded(folder))
+
+
+def recorded(folder: Path) -> Start:
+    """The model in a folder as a run's configuration records it; InputError where a file of it can't be read."""
+    try:
+        files = [CONFIG, *weight_files(folder)]
+        return Start(str(folder), _checksum(folder, files), _checksum(folder, [TOKENIZER]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG}, weights as safetensors "
+            f"and {TOKENIZER}"
+        ) from error
+
+
+def _checksum(folder: Path, names: list[str]) -> str:
+    """SHA-256 of files, their names and contents in order."""
+    found = hashlib.sha256()
+    for name in names:
+        with (folder / name).open("rb") as file:
+            found.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 @torch.no_grad()
-def start_from(model: Transformer, vocab: Vocab, folder: Path) -> None:
-    """Give a run's model, whose first view is the tokenizer, the weights of the model in a folder.
+def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
+    """Give a run's model, whose first view is the tokenizer, the weights of the model that it begins with.
 
-    Raises InputError if they are not of its shape; see `fitted`.
+    Raises InputError if they are not of its shape, or not those that were recorded; see `fitted`.
     """
+    folder = Path(start.path)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}, the model that the run begins with, is not there: bring it back, or say where it is with "
+            "--from DIR"
+        )
+    if recorded(folder) != start:
+        raise InputError(
+            f"the model in {folder} is not the one that the run was begun with (its weights, config.json or tokenizer "
+            "differ): say where that one is with --from DIR, or begin a new run"
+        )
     view = _view(folder)
     stock, _ = load_llama(folder)
     tokens, symbols = len(stock.embed_tokens.weight), vocab.symbol_ids(1)

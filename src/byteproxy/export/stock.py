@@ -128,7 +128,7 @@ def stock_weights(folder: Path, stock: Stock, shapes: dict[str, torch.Size]) -> 
     Raises InputError naming the tensors that are missing, of another shape, not of floating point, or too many.
     """
     tensors: dict[str, torch.Tensor] = {}
-    for name in _files(folder):
+    for name in weight_files(folder):
         # Old files keep the frequencies of the rotation, which follow from rope_theta.
         found = tensors_in(folder, name)
         tensors |= {key: x for key, x in found.items() if not key.endswith(".rotary_emb.inv_freq")}
@@ -150,7 +150,7 @@ def stock_weights(folder: Path, stock: Stock, shapes: dict[str, torch.Size]) -> 
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
-def _files(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
     """Where the weights are: one file, or the shards that an index lists."""
     if (folder / WEIGHTS).exists() or not (folder / SHARDS).exists():
         return [WEIGHTS]

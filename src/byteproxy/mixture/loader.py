@@ -25,6 +25,7 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.mixture.spelling import Spelled, spell
 from byteproxy.mixture.stretches import stretches_of, unit_symbols
 from byteproxy.progress import Progress, silent
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.store.store import Store
 from byteproxy.store.table import length_column
 from byteproxy.vocab import EOS, PAD, Vocab, closing
@@ -59,16 +60,12 @@ class Shape:
     passage_bytes: longest passage; it bounds what one draw takes of a step, and is the context in bytes of text.
     """
 
-    rows: int = 2
-    length: int = 2048
-    passage_bytes: int = 512
+    rows: int = ranged(2, 1, 1 << 24)
+    length: int = ranged(2048, 8, 1 << 24)
+    passage_bytes: int = ranged(512, 1, 1 << 30)
 
     def __post_init__(self) -> None:
-        for name in ("rows", "length", "passage_bytes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"shape.{name} is {getattr(self, name)}: give at least 1")
-        if self.length < 8:
-            raise InputError(f"shape.length is {self.length}: give at least 8 positions")
+        ensure_in_range(self, "shape.")
 
     @property
     def positions(self) -> int:

@@ -22,6 +22,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 from byteproxy.errors import InputError
+from byteproxy.ranges import bounds, ensure_in_range, ranged
 
 Mode = Literal["one", "pairs", "parallel", "switch", "plain"]
 Order = Literal["random", "raw_first", "compressed_first"]
@@ -49,18 +50,16 @@ class Phase:
     view: the one compressed view that it shows, by name; empty: all, by the mixture's `view_weights`.
     """
 
-    share: float = 1.0
+    share: float = ranged(1.0, 0.0, 1.0)
     mode: Mode = "one"
-    rate: float = 0.9
-    rate_end: float | None = None
+    rate: float = ranged(0.9, 0.0, 1.0)
+    rate_end: float | None = ranged(None, 0.0, 1.0)
     curve: Curve = "linear"
     order: Order = "random"
     view: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (("share", self.share), ("rate", self.rate), ("rate_end", self.rate_end)):
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"mixture.phases: {name} is {value}: give a share between 0 and 1")
+        ensure_in_range(self, "mixture.phases: ")
         for name, kind in (("mode", Mode), ("order", Order), ("curve", Curve)):
             _one_of(f"mixture.phases: {name}", getattr(self, name), get_args(kind))
 
@@ -100,9 +99,9 @@ class Mixture:
     preset: str = ""
     phases: tuple[Phase, ...] = ()
     count: Count = "segments"
-    passages: int = 4
-    view_weights: dict[str, float] = field(default_factory=dict)
-    source_weights: dict[str, float] = field(default_factory=dict)
+    passages: int = ranged(4, 1, 1 << 20)
+    view_weights: dict[str, float] = field(default_factory=dict, metadata=bounds(1e-9, 1e9, or_zero=True))
+    source_weights: dict[str, float] = field(default_factory=dict, metadata=bounds(1e-9, 1e9, or_zero=True))
     packing: Packing = "fill"
 
     def __post_init__(self) -> None:
@@ -115,12 +114,7 @@ class Mixture:
             raise InputError(f"mixture.phases: the shares sum to {total:g}: let them sum to 1")
         _one_of("mixture.count", self.count, get_args(Count))
         _one_of("mixture.packing", self.packing, get_args(Packing))
-        if self.passages < 1:
-            raise InputError(f"mixture.passages is {self.passages}: give at least 1")
-        for name, weights in (("view_weights", self.view_weights), ("source_weights", self.source_weights)):
-            for key, weight in weights.items():
-                if not 0 <= weight < math.inf:
-                    raise InputError(f"mixture.{name}.{key} is {weight}: give a number of at least 0")
+        ensure_in_range(self, "mixture.")
 
     @property
     def schedule(self) -> tuple[Phase, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from byteproxy.errors import InputError
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.vocab import FIRST_SYMBOL
 
 Inputs = Literal["symbols", "mean", "positions", "last"]
@@ -46,34 +47,29 @@ class ModelConfig:
     symbol_heads: symbols predicted at each compressed position, the next one included.
     """
 
-    width: int = 192
-    layers: int = 4
-    heads: int = 3
-    key_value_heads: int | None = None
-    ffn: int = 512
-    rope_theta: float = 10_000.0
-    norm_epsilon: float = 1e-5
+    width: int = ranged(192, 1, 1 << 20)
+    layers: int = ranged(4, 1, 4096)
+    heads: int = ranged(3, 1, 1 << 16)
+    key_value_heads: int | None = ranged(None, 1, 1 << 16)
+    ffn: int = ranged(512, 1, 1 << 22)
+    rope_theta: float = ranged(10_000.0, 1.0, 1e12)
+    norm_epsilon: float = ranged(1e-5, 1e-30, 1.0)
     qk_norm: bool = False
-    soft_cap: float = 0.0
+    soft_cap: float = ranged(0.0, 1e-3, 1e6, or_zero=True)
     value_embeddings: bool = False
-    ngrams: tuple[int, ...] = ()
-    ngram_rows: int = 4096
+    ngrams: tuple[int, ...] = ranged((), 2, 256)
+    ngram_rows: int = ranged(4096, 1, (1 << 31) - 1)
     ngram_outputs: bool = False
     places: Places = "positions"
     inputs: Inputs = "symbols"
-    hashed_rows: int = 0
+    hashed_rows: int = ranged(0, 0, (1 << 31) - 1)
     softmax: Softmax = "typed"
-    byte_heads: int = 1
-    byte_head_ngrams: tuple[int, ...] = ()
-    symbol_heads: int = 1
+    byte_heads: int = ranged(1, 1, 256)
+    byte_head_ngrams: tuple[int, ...] = ranged((), 2, 256)
+    symbol_heads: int = ranged(1, 1, 256)
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "ffn", "ngram_rows", "byte_heads", "symbol_heads"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}: give at least 1")
-        for name in ("soft_cap", "hashed_rows"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"model.{name} is {getattr(self, name)}: give 0 for none, or a positive number")
+        ensure_in_range(self, "model.")
         for name, kind in (("inputs", Inputs), ("softmax", Softmax), ("places", Places)):
             if getattr(self, name) not in get_args(kind):
                 raise InputError(f"model.{name} is {getattr(self, name)!r}: give one of {', '.join(get_args(kind))}")
@@ -82,14 +78,14 @@ class ModelConfig:
                 f"model.width {self.width} does not split into {self.heads} heads of an even width: "
                 f"change model.width or model.heads"
             )
-        if self.kv_heads < 1 or self.heads % self.kv_heads:
+        if self.heads % self.kv_heads:
             raise InputError(
                 f"model.key_value_heads {self.kv_heads} does not divide model.heads {self.heads}: give a divisor"
             )
         for name in ("ngrams", "byte_head_ngrams"):
             lengths = getattr(self, name)
-            if any(length < 2 for length in lengths) or len(set(lengths)) < len(lengths):
-                raise InputError(f"model.{name} is {list(lengths)}: give different lengths of at least 2")
+            if len(set(lengths)) < len(lengths):
+                raise InputError(f"model.{name} is {list(lengths)}: give different lengths")
         if self.byte_head_ngrams and self.byte_heads == 1:
             raise InputError(
                 "model.byte_head_ngrams is read by further byte heads only: let model.byte_heads be above 1, or leave "

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from byteproxy.errors import InputError
 from byteproxy.model.config import ModelConfig
+from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]
 
@@ -32,24 +33,19 @@ class Objective:
     the next symbol's, also names the sentinel that opens the next segment of its document.
     """
 
-    symbols: float = 1.0
-    bag: float = 0.0
-    bytes: float = 0.0
-    spell: float = 0.0
+    symbols: float = ranged(1.0, 0.0, 1e6)
+    bag: float = ranged(0.0, 0.0, 1e6)
+    bytes: float = ranged(0.0, 0.0, 1e6)
+    spell: float = ranged(0.0, 0.0, 1e6)
     reach: Reach = "text"
-    raw_weight: float = 1.0
-    compressed_weight: float = 1.0
-    head_decay: float = 0.75
-    heads_weight: float = 1.0
-    heads_weight_end: float | None = None
+    raw_weight: float = ranged(1.0, 0.0, 1e6)
+    compressed_weight: float = ranged(1.0, 0.0, 1e6)
+    head_decay: float = ranged(0.75, 0.0, 1e6)
+    heads_weight: float = ranged(1.0, 0.0, 1e6)
+    heads_weight_end: float | None = ranged(None, 0.0, 1e6)
 
     def __post_init__(self) -> None:
-        targets, weights = ("symbols", "bag", "bytes", "spell"), ("raw_weight", "compressed_weight")
-        for name in (*targets, *weights, "head_decay", "heads_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"objective.{name} is {getattr(self, name)}: give a number of at least 0")
-        if self.heads_weight_end is not None and not 0 <= self.heads_weight_end < float("inf"):
-            raise InputError(f"objective.heads_weight_end is {self.heads_weight_end}: give a number of at least 0")
+        ensure_in_range(self, "objective.")
         if self.reach not in get_args(Reach):
             raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
         if not self.symbols + self.bag + self.bytes + self.spell:

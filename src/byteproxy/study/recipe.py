@@ -5,7 +5,6 @@ then by what its arm says (`StudyRecipe.config`): fields of a run's configuratio
 names those that it sets. Lists replace lists; in a mixture, a preset and phases replace each other.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +16,14 @@ import dacite
 from byteproxy.config import from_toml
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.train.config import TrainConfig
+from byteproxy.ranges import bounds, ensure_in_range, ranged
+from byteproxy.train.config import MOST_SEED, TrainConfig
 
 Role = Literal["bytes", "control", "proxy", "tokenizer"]
 SET_BY_THE_STUDY = ("stop", "seed", "corpus", "validate_every", "validation")
 """Fields of a run that a recipe can't set."""
 _SHOWN = {"preset", "phases"}
+_FLOPS = bounds(1.0, 1e30)
 _NAME = re.compile(r"[A-Za-z0-9][\w.]*")
 
 
@@ -37,8 +38,8 @@ class Corpus:
 
     sources: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
-    validation: float = 0.08
-    test: float = 0.12
+    validation: float = ranged(0.08, 0.0, 1.0, above=True, below=True)
+    test: float = ranged(0.12, 0.0, 1.0, above=True, below=True)
     salt: str = ""
     path: str = ""
 
@@ -50,9 +51,7 @@ class Corpus:
                 "corpus.views are added to a corpus of the study's own: add them to an existing one by "
                 "`byteproxy prepare`, and leave corpus.views out"
             )
-        for name in ("validation", "test"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"corpus.{name} is {getattr(self, name)}: give a share above 0 and below 1")
+        ensure_in_range(self, "corpus.")
         Split(self.validation, self.test, self.salt)
 
 
@@ -64,20 +63,15 @@ class Trials:
     seed: of all trials; never one of the study's seeds.
     """
 
-    learning_rates: tuple[float, ...]
-    flops: float
-    rows: tuple[int, ...] = ()
-    seed: int = 1000
+    learning_rates: tuple[float, ...] = field(metadata=bounds(0.0, 100.0, above=True))
+    flops: float = field(metadata=_FLOPS)
+    rows: tuple[int, ...] = ranged((), 1, 1 << 24)
+    seed: int = ranged(1000, 0, MOST_SEED)
 
     def __post_init__(self) -> None:
-        if not self.learning_rates or not all(0 < rate < math.inf for rate in self.learning_rates):
+        if not self.learning_rates:
             raise InputError("trials.learning_rates holds positive numbers, at least one")
-        if not all(rows >= 1 for rows in self.rows):
-            raise InputError(f"trials.rows is {list(self.rows)}: give whole numbers of at least 1")
-        if not 0 < self.flops < math.inf:
-            raise InputError(f"trials.flops is {self.flops}: give a positive number, such as 2e12")
-        if not 0 <= self.seed < 1 << 63:
-            raise InputError(f"trials.seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        ensure_in_range(self, "trials.")
         _differ("trials.learning_rates", [short(rate) for rate in self.learning_rates])
         _differ("trials.rows", list(self.rows))
 
@@ -93,21 +87,17 @@ class Scoring:
     viewer_documents, viewer_bytes: excerpts of validation text that are shown byte by byte, and how long they are.
     """
 
-    validation_bytes: int = 300_000
-    test_bytes: int = 1_000_000
-    document_bytes: int = 20_000
-    stride: int = 256
-    curve: int = 12
-    curve_bytes: int = 40_000
-    viewer_documents: int = 3
-    viewer_bytes: int = 1200
+    validation_bytes: int = ranged(300_000, 1, 1 << 50)
+    test_bytes: int = ranged(1_000_000, 1, 1 << 50)
+    document_bytes: int = ranged(20_000, 1, 1 << 50)
+    stride: int = ranged(256, 1, 1 << 30)
+    curve: int = ranged(12, 1, 1 << 40)
+    curve_bytes: int = ranged(40_000, 1, 1 << 50)
+    viewer_documents: int = ranged(3, 0, 10_000)
+    viewer_bytes: int = ranged(1200, 1, 1500)
 
     def __post_init__(self) -> None:
-        for name in ("validation_bytes", "test_bytes", "document_bytes", "stride", "curve", "curve_bytes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"scoring.{name} is {getattr(self, name)}: give at least 1")
-        if self.viewer_documents < 0 or not 1 <= self.viewer_bytes <= 1500:
-            raise InputError("scoring.viewer_documents is at least 0, and scoring.viewer_bytes from 1 to 1,500")
+        ensure_in_range(self, "scoring.")
 
 
 @dataclass(frozen=True)
@@ -124,10 +114,11 @@ class Arm:
     about: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     sizes: tuple[str, ...] = ()
-    flops: tuple[float, ...] = ()
-    seeds: tuple[int, ...] = ()
+    flops: tuple[float, ...] = field(default=(), metadata=_FLOPS)
+    seeds: tuple[int, ...] = ranged((), 0, MOST_SEED)
 
     def __post_init__(self) -> None:
+        ensure_in_range(self)
         if self.role not in get_args(Role):
             raise InputError(f"role is {self.role!r}: give one of {', '.join(get_args(Role))}")
 
@@ -161,8 +152,8 @@ class StudyRecipe:
     sizes: by name, what each changes in `run`. trials: None trains every arm with its own learning rate.
     """
 
-    seeds: tuple[int, ...]
-    flops: tuple[float, ...]
+    seeds: tuple[int, ...] = field(metadata=bounds(0, MOST_SEED))
+    flops: tuple[float, ...] = field(metadata=_FLOPS)
     corpus: Corpus
     sizes: dict[str, dict[str, Any]]
     arms: dict[str, Arm]
@@ -173,10 +164,11 @@ class StudyRecipe:
     claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.seeds or not all(0 <= seed < 1 << 63 for seed in self.seeds):
+        if not self.seeds:
             raise InputError("seeds holds whole numbers from 0 to 2^63 - 1, at least one")
-        if not self.flops or not all(0 < flops < math.inf for flops in self.flops):
+        if not self.flops:
             raise InputError("flops holds positive numbers, at least one, such as 4e12")
+        ensure_in_range(self)
         _differ("seeds", list(self.seeds))
         _differ("flops", [short(flops) for flops in self.flops])
         for what, names in (("sizes", self.sizes), ("arms", self.arms)):

@@ -7,7 +7,6 @@ nothing stays but its figures; of a final run its newest checkpoint, for the tes
 import hashlib
 import json
 import shutil
-import signal
 import time
 from hashlib import blake2b
 from typing import Any
@@ -101,7 +100,7 @@ def _train(job: Job, trainer: Trainer, store: Store, until: float | None, progre
         progress(done, total, note)
         if until is not None and not late and time.time() > until and done < total:
             late = True
-            signal.raise_signal(signal.SIGTERM)  # heard by the trainer between two steps, which saves and stops
+            trainer.stop_after_this_step()
 
     try:
         trainer.run(_looks(job, trainer, store), timed)

@@ -1,40 +1,47 @@
 """How many steps a run has: of any budget, counted from plans before anything is trained.
 
 Plans are cheap and exact (they need lengths only), so the FLOPs or the text of a run are counted before it starts; as
-its schedule is relative to its number of steps, the number is searched for. A run ends within a step of its budget.
+its schedule is relative to its number of steps, the number is searched for. A run ends within a step of its budget; one
+of more than `EXACT_STEPS`, which would take long to plan, near it, by a sample of its steps.
 Minutes become FLOPs by a few steps that are thrown away: the run then takes about as long, and stays reproducible.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Stream
-from byteproxy.mixture.planner import Plan
+from byteproxy.mixture.planner import Plan, State
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import TrainConfig, steps
+from byteproxy.train.config import MOST_STEPS, Start, TrainConfig, steps
 from byteproxy.train.flops import step_flops
+from byteproxy.train.memory import ensure_fits
 from byteproxy.train.trainer import Trainer, stream_of
 
+EXACT_STEPS = 20_000
+_SAMPLED_STEPS = 2_000
+_MOST_TRIES = 20  # each comes nearer, unless the schedule makes the count jump back and forth
 _WARM_UP, _MEASURED = 3, 8
 
 
 def resolved(config: TrainConfig, store: Store, stage: Stage = quietly) -> TrainConfig:
     """The same run with its number of steps and its dtype said; of what is measured for that, rank 0's counts.
 
-    Raises InputError where the configuration and the store don't fit together.
+    Raises InputError where the configuration and the store don't fit together, or the run is too large or too long.
     """
+    ensure_fits(config, store.manifest)
     if config.dtype == "auto":
         config = replace(config, dtype=parallel.from_rank_zero(fastest_dtype(config.device)))
     amount, unit = config.length
     if unit == "steps":
         return config
     if unit == "positions":
-        return replace(config, stop=steps(max(1, round(amount / config.shape.positions))))
+        return replace(config, stop=steps(ensured_steps(amount / config.shape.positions, config)))
     if unit == "minutes":
         with stage("measure this machine", "steps") as progress:
             progress(0, _WARM_UP + _MEASURED)
@@ -57,18 +64,44 @@ def steps_for_flops(budget: float, config: TrainConfig, store: Store, fewest: in
 def _steps_for(
     budget: float, config: TrainConfig, store: Store, of: Callable[[Stream, Plan], int], fewest: int = 1
 ) -> int:
-    counted: dict[int, int] = {}
+    counted: dict[int, float] = {}
     count = max(fewest, 20)
-    while count not in counted:
+    while count not in counted and len(counted) < _MOST_TRIES:
         stream = stream_of(replace(config, stop=steps(count)), store)
-        counted[count] = sum(of(stream, plan) for plan in stream.plans())
-        count = max(fewest, round(budget * count / max(1, counted[count])))
+        plans = list(_costs(stream, count, of))
+        counted[count] = sum(plans) * count / len(plans)
+        count = max(fewest, ensured_steps(budget / max(1, counted[count]) * count, config))
     return min((n for n in counted if n >= fewest), key=lambda n: abs(counted[n] - budget))
+
+
+def _costs(stream: Stream, count: int, of: Callable[[Stream, Plan], int]) -> Iterator[int]:
+    """What each step of a run costs, or of a sample of a long one."""
+    plans = stream.plans() if count <= EXACT_STEPS else sampled_plans(stream, count, _SAMPLED_STEPS)
+    return (of(stream, plan) for plan in plans)
+
+
+def sampled_plans(stream: Stream, count: int, sample: int) -> Iterator[Plan]:
+    """Plans of so many of a run's steps, evenly spaced, as the mixture changes on the way."""
+    first, after = stream.plan(State())
+    yield first
+    for number in range(1, sample):
+        step = number * count // sample
+        # As if every step before had drawn as much as the first: another stretch of the corpus each time.
+        yield stream.plan(State(step, draw=step * after.draw, drawn=tuple(step * one for one in after.drawn)))[0]
+
+
+def ensured_steps(count: float, config: TrainConfig) -> int:
+    """A number of steps as a whole one, at least 1; InputError where it is more than a run can have."""
+    if not count <= MOST_STEPS:
+        raise InputError(
+            f"stop is {config.stop!r}, which is about {count:.0e} steps: give a length of at most {MOST_STEPS:,} steps"
+        )
+    return max(1, round(count))
 
 
 def training_rate(config: TrainConfig, store: Store) -> float:
     """FLOPs per second, by the formula, that this machine trains this configuration at: a few steps, thrown away."""
-    config = replace(config, stop=steps(_WARM_UP + _MEASURED), tensorboard=False)
+    config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), tensorboard=False)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, store, Path(folder))
         for _ in range(_WARM_UP):

@@ -41,7 +41,7 @@ from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.verified import verify
-from byteproxy.train.parallel import any_rank, from_rank_zero, world
+from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
 from byteproxy.train.unpickled import METADATA, Reader
 
 _STATE = "state.json"
@@ -74,6 +74,7 @@ def save(
             shutil.rmtree(folder / f".step-{step:06d}.new", ignore_errors=True)
             stopped = any(isinstance(one, KeyboardInterrupt) for one in _causes(error))
             said, cause = _unwritable(folder, error, _size(tensors)), error
+    wait_for_rank_zero()
     said, stopped = from_rank_zero((said, stopped))
     if stopped:
         raise KeyboardInterrupt(f"stopped while the checkpoint of step {step} was written") from cause

@@ -1,6 +1,8 @@
 """All that decides a training run, except the text."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,10 +13,17 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention import Backend
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective, check_fit
+from byteproxy.parsing import parse_toml
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.optim import OptimConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
+MOST_STEPS = 10**9
+MOST_SEED = (1 << 63) - 1
+_SOMEWHERE = "somewhere"  # where a start lies decides no weight: its checksums do
+CHANGES_NO_WEIGHT = ("corpus", "checkpoint_seconds", "keep", "rank_timeout_seconds", "tensorboard")
+"""Fields that a run may have otherwise when it goes on."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +34,29 @@ class Validation:
     stride: bytes by which windows of raw text move on, 0 for half of one; a window is as long as a passage.
     """
 
-    bytes: int = 30_000
-    document_bytes: int = 20_000
-    stride: int = 0
+    bytes: int = ranged(30_000, 0, 1 << 50)
+    document_bytes: int = ranged(20_000, 1, 1 << 50)
+    stride: int = ranged(0, 0, 1 << 30)
 
     def __post_init__(self) -> None:
-        if self.bytes < 0:
-            raise InputError(f"validation.bytes is {self.bytes}: give 0 for none, or a positive number")
-        if self.document_bytes < 1 or self.stride < 0:
-            raise InputError("validation.document_bytes is at least 1, and validation.stride at least 0")
+        ensure_in_range(self, "validation.")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model that a run begins with, in place of random weights.
+
+    path: its folder; empty: none. weights, tokenizer: SHA-256 of its weights with their config.json, and of its
+        tokenizer, filled in when the run begins: no other model is taken when it goes on.
+    """
+
+    path: str = ""
+    weights: str = ""
+    tokenizer: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.path and (self.weights or self.tokenizer):
+            raise InputError("start has checksums and no path: name the folder of the model, or leave start out")
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,7 @@ class TrainConfig:
         "1000 steps" or "1e15 flops". All but steps are turned into steps before anything starts.
     corpus: folder of the prepared corpus.
     seed: of the weights and the mixture.
+    start: a model to begin with.
     views: names of the compressed views in the store, where the mixture shows any.
     dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
         Weights and optimizer states are float32.
@@ -57,12 +81,15 @@ class TrainConfig:
     log_every: steps between two lines of the metrics. validate_every: steps between two looks at the validation text;
         0 means only one at the end.
     checkpoint_seconds: training time between two checkpoints. keep: how many of them stay.
+    rank_timeout_seconds: how long one of several processes waits for the others in a step before the run ends; one that
+        ended or was stopped is noticed within a minute, and rank 0 may take as long as it likes for validation and
+        checkpoints.
     tensorboard: write the metrics for TensorBoard as well.
     """
 
     stop: str = "1000 steps"
     corpus: str = ""
-    seed: int = 0
+    seed: int = ranged(0, 0, MOST_SEED)
     views: tuple[str, ...] = ()
     dtype: str = "float32"
     device: str = "auto"
@@ -74,32 +101,29 @@ class TrainConfig:
     mixture: Mixture = field(default_factory=Mixture)
     shape: Shape = field(default_factory=Shape)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    start: Start = field(default_factory=Start)
     validation: Validation = field(default_factory=Validation)
-    micro_rows: int = 0
-    log_every: int = 10
-    validate_every: int = 0
-    checkpoint_seconds: float = 60.0
-    keep: int = 2
+    micro_rows: int = ranged(0, 0, 1 << 24)
+    log_every: int = ranged(10, 1, 1 << 40)
+    validate_every: int = ranged(0, 0, 1 << 40)
+    checkpoint_seconds: float = ranged(60.0, 0.0, 1e10)
+    keep: int = ranged(2, 1, 1 << 40)
+    rank_timeout_seconds: float = ranged(1800.0, 1.0, 1e7)
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        ensure_in_range(self)
         amount, unit = self.length
-        if unit == "steps" and amount != int(amount):
-            raise InputError(f"stop is {self.stop!r}: give whole steps")
-        if not 0 <= self.seed < 1 << 63:
-            raise InputError(f"seed is {self.seed}: give a whole number from 0 to 2^63 - 1")
+        if unit == "steps" and (amount != int(amount) or amount > MOST_STEPS):
+            raise InputError(f"stop is {self.stop!r}: give whole steps, at most {MOST_STEPS:,}")
         if self.dtype not in ("auto", *DTYPES):
             raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if self.device not in ("auto", "cpu", "cuda", "mps"):
             raise InputError(f"device is {self.device!r}: give auto, cpu, cuda or mps")
-        if not 0 <= self.micro_rows <= self.shape.rows:
+        if self.micro_rows > self.shape.rows:
             raise InputError(
                 f"micro_rows is {self.micro_rows}: give 0 for all at once, or 1 to shape.rows ({self.shape.rows})"
             )
-        if self.log_every < 1 or self.validate_every < 0:
-            raise InputError("log_every is in steps and at least 1; validate_every is at least 0, which is at the end")
-        if self.keep < 1 or not self.checkpoint_seconds >= 0:
-            raise InputError("keep is how many checkpoints stay, at least 1; checkpoint_seconds is at least 0")
         if self.validation.stride > self.shape.passage_bytes:
             raise InputError(
                 f"validation.stride is {self.validation.stride}: give at most shape.passage_bytes "
@@ -139,8 +163,47 @@ class TrainConfig:
     @property
     def identity(self) -> str:
         """What a checkpoint must agree with to be continued: all but what changes no weight."""
-        aside = {"corpus": "", "checkpoint_seconds": 60.0, "keep": 2, "tensorboard": False}
-        return to_toml(replace(self, **aside))  # type: ignore[arg-type]
+        start = replace(self.start, path=_SOMEWHERE) if self.start.path else self.start
+        return replace(self, start=start).request
+
+    @property
+    def request(self) -> str:
+        """What two commands must agree in to ask for the same run: as `identity`, and where its start lies."""
+        usual = TrainConfig()
+        return to_toml(replace(self, **{name: getattr(usual, name) for name in CHANGES_NO_WEIGHT}))
+
+
+class Difference(NamedTuple):
+    """A field that two configurations have otherwise, by its name with dots."""
+
+    field: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.field} is {_told(self.then)} there and {_told(self.now)} here"
+
+
+def differences(then: str, now: str) -> list[Difference]:
+    """What two identities disagree in.
+
+    A field that only one of them knows, as the other is of another version, counts as having its default there.
+    """
+    return list(_differences(parse_toml(then), parse_toml(now), parse_toml(to_toml(TrainConfig())), ""))
+
+
+def _differences(then: Any, now: Any, default: Any, name: str) -> Iterator[Difference]:
+    if isinstance(then, dict) and isinstance(now, dict):
+        usual = default if isinstance(default, dict) else {}
+        for key in {**then, **now}:
+            known = usual.get(key)
+            yield from _differences(then.get(key, known), now.get(key, known), known, f"{name}.{key}" if name else key)
+    elif then != now:
+        yield Difference(name, then, now)
+
+
+def _told(value: Any) -> str:
+    return "absent" if value is None else repr(value)
 
 
 def steps(count: int) -> str:

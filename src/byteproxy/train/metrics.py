@@ -1,43 +1,75 @@
 """Where a run's figures go.
 
-`metrics.jsonl`: one JSON object a line, always written; a resumed run continues it where its checkpoint stands. Beside
-it, if asked for, TensorBoard's event files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be
-written never stops a run.
+`metrics.jsonl`: one JSON object a line, always written; a resumed run continues it where its checkpoint stands. Each
+line ends with a checksum of what stands before it, `"crc32"`, so that a damaged one is noticed: reading leaves it out,
+counts it and says so, and no line but those of later steps is ever removed. Beside it, if asked for, TensorBoard's
+event files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be written never stops a run.
 """
 
 import json
 import os
+import re
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+
+_CHECKED = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
+_ALMOST_CHECKED = re.compile(rb'"[^"]{7,9}"\}?\s*$')
+"""How a line ends whose checksum was hit; none without a checksum ever ended so."""
+_MOST_NAMED = 10
+
+
+class Log(NamedTuple):
+    """The lines of a metrics file. damaged: numbers of the lines that could not be read, from 1."""
+
+    lines: list[dict[str, Any]]
+    damaged: list[int]
 
 
 class Metrics:
-    """The metrics file of one run, opened at a step: lines of later steps are dropped."""
+    """The metrics file of one run, opened at a step: lines of later steps are dropped.
+
+    Raises InputError where it can't be read or written.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
-        kept = [line for line in read(path) if line["step"] <= step] if path.exists() else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".aside")
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in kept)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            kept = _up_to(content, step)
+            if kept != content:
+                write_aside(path, kept)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror}): free space or check rights") from error
 
     def write(self, values: dict[str, Any]) -> None:
-        """Append one line."""
-        self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
+        """Append one line, whole or not at all; InputError where that can't be done."""
+        line, begin = _line(values), os.fstat(self._file).st_size
+        try:
+            _write_all(self._file, line)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, begin)
+            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
+
+    def sync(self) -> None:
+        """Make what was written outlast a power cut."""
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)
 
 
 class Sinks:
@@ -46,16 +78,23 @@ class Sinks:
     def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
         """Open `metrics.jsonl`, and `tensorboard/` if asked, at a step: lines of later steps are dropped.
 
-        Raises InputError if TensorBoard is asked for and not installed.
+        Raises InputError if TensorBoard is asked for and not installed, or `metrics.jsonl` can't be written.
         """
         self._tensorboard = _TensorBoard(folder / "tensorboard", step) if tensorboard else None
         self._metrics = Metrics(folder / "metrics.jsonl", step)
 
     def write(self, values: dict[str, Any]) -> None:
-        """Append one line, which says its `step`; TensorBoard draws its numbers over that."""
+        """Append one line, which says its `step`; TensorBoard draws its numbers over that.
+
+        Raises InputError if `metrics.jsonl` can't be written.
+        """
         self._metrics.write(values)
         if self._tensorboard is not None:
             self._tensorboard.write(values)
+
+    def sync(self) -> None:
+        """Make what was written to `metrics.jsonl` outlast a power cut."""
+        self._metrics.sync()
 
     def close(self) -> None:
         """Close all of them."""
@@ -118,11 +157,93 @@ def _scalars(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that was torn by a kill is left out."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    """The sound lines of a metrics file; none where there is no file.
+
+    Where lines are damaged, a warning on stderr says how many and which, once a process. A last line that was torn by a
+    kill is left out without a word, as the run writes it again.
+    """
+    lines, damaged = read_log(path)
+    known = (str(path), tuple(damaged))
+    if damaged and known not in _WARNED:
+        _WARNED.add(known)
+        named = ", ".join(map(str, damaged[:_MOST_NAMED])) + (", ..." if len(damaged) > _MOST_NAMED else "")
+        what = "line is" if len(damaged) == 1 else "lines are"
+        print(f"{path}: {len(damaged)} {what} damaged and left out ({named})", file=sys.stderr, flush=True)
     return lines
+
+
+def read_log(path: Path) -> Log:
+    """The sound lines of a metrics file, and which others there are; nothing where no file can be read."""
+    try:
+        parts = list(_parsed(path.read_bytes()))
+    except FileNotFoundError:
+        return Log([], [])
+    except OSError:
+        return Log([], [1])
+    lines = [part.values for part in parts if part.values is not None]
+    return Log(lines, [part.number for part in parts if part.values is None and not part.torn])
+
+
+_WARNED: set[tuple[str, tuple[int, ...]]] = set()
+
+
+class _Part(NamedTuple):
+    """A line as it stands in the file. values: None where it is damaged. torn: the last one, and not ended."""
+
+    number: int
+    raw: bytes
+    values: dict[str, Any] | None
+    torn: bool
+
+
+def _parsed(content: bytes) -> Iterator[_Part]:
+    raws = content.split(b"\n")
+    checked = False
+    for number, raw in enumerate(raws, 1):
+        last = number == len(raws)
+        if last and not raw:
+            return
+        values, has_checksum = _values(raw, checked)
+        checked = checked or has_checksum
+        yield _Part(number, raw, values, last)
+
+
+def _values(raw: bytes, checked: bool) -> tuple[dict[str, Any] | None, bool]:
+    """What a line says, None if it is damaged, and whether its checksum is right; where `checked` it has to have one.
+
+    Versions before wrote none; once a line has one, so have all after it.
+    """
+    match = _CHECKED.fullmatch(raw)
+    right = match is not None and zlib.crc32(match[1]) == int(match[2], 16)
+    if not right and (checked or match is not None or _ALMOST_CHECKED.search(raw)):
+        return None, False
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None, False
+    if not isinstance(values, dict) or type(values.get("step")) is not int:
+        return None, False
+    values.pop("crc32", None)
+    return values, right
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    body = json.dumps(values).removesuffix("}").encode()
+    return body + f', "crc32": "{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def _up_to(content: bytes, step: int) -> bytes:
+    """A file's lines up to a step; damaged ones among them stay as they are, for whoever can mend them."""
+    kept: list[bytes] = []
+    later = False
+    for part in _parsed(content):
+        if part.values is not None:
+            later = part.values["step"] > step
+        if not later and not (part.torn and part.values is None):
+            kept.append(part.raw + b"\n")
+    return b"".join(kept)
+
+
+def _write_all(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]

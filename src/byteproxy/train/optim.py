@@ -3,8 +3,8 @@
 Updates of Muon are scaled to AdamW's size (Moonlight, arXiv 2502.16982), so both kinds share one learning rate. Norms
 and tables are not decayed unless asked.
 
-The curve "wsd" warms up, stays and falls in a straight line (Hu et al. 2024, arXiv 2404.06395): a run can be made
-longer from before its fall. "cosine" falls from the end of its warm-up on.
+The curve "wsd" warms up, stays and falls in a straight line (Hu et al. 2024, arXiv 2404.06395): with `warmup_steps`, a
+run can be made longer from before its fall (`longer.py`). "cosine" falls from the end of its warm-up on.
 """
 
 import math
@@ -15,6 +15,7 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.muon import Muon
 
 OPTIMIZERS = ("adamw", "muon")
@@ -28,6 +29,7 @@ class OptimConfig:
     optimizer: "adamw" for everything, or "muon" for the layers' matrices and AdamW for the rest.
     learning_rate: at its peak.
     warmup_share: share of the steps over which it rises from 0.
+    warmup_steps: how many steps that is, in place of a share: a run with it can be made longer later.
     decay_share: share of the steps, the last ones, over which it falls in a straight line; curve "wsd" only.
     weight_decay: decoupled, on the layers' matrices only, unless decay_all.
     clip: the gradient's largest norm.
@@ -41,44 +43,36 @@ class OptimConfig:
     """
 
     optimizer: str = "muon"
-    learning_rate: float = 3e-3
-    warmup_share: float = 0.02
-    decay_share: float = 0.4
-    weight_decay: float = 0.1
-    clip: float = 1.0
+    learning_rate: float = ranged(3e-3, 0.0, 100.0, above=True)
+    warmup_share: float = ranged(0.02, 0.0, 1.0)
+    warmup_steps: int | None = ranged(None, 0, 1 << 40)
+    decay_share: float = ranged(0.4, 0.0, 1.0)
+    weight_decay: float = ranged(0.1, 0.0, 100.0)
+    clip: float = ranged(1.0, 0.0, 1e12, above=True)
     curve: Curve = "wsd"
-    final_share: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-10
-    momentum: float = 0.95
+    final_share: float = ranged(0.0, 0.0, 1.0)
+    beta1: float = ranged(0.9, 0.0, 1.0, below=True)
+    beta2: float = ranged(0.95, 0.0, 1.0, below=True)
+    epsilon: float = ranged(1e-10, 1e-30, 1.0)
+    momentum: float = ranged(0.95, 0.0, 1.0, below=True)
     decay_all: bool = False
-    spike: float = 10.0
-    most_skips: int = 20
+    spike: float = ranged(10.0, 1.0, 1e9, above=True, or_zero=True)
+    most_skips: int = ranged(20, 0, (1 << 31) - 1)
 
     def __post_init__(self) -> None:
-        """Each test is written so that nan fails it."""
         for name, choices in (("optimizer", OPTIMIZERS), ("curve", get_args(Curve))):
             if getattr(self, name) not in choices:
                 raise InputError(f"optim.{name} is {getattr(self, name)!r}: give one of {', '.join(choices)}")
-        for name in ("learning_rate", "clip", "epsilon"):
-            self._ensure(name, 0 < getattr(self, name) < math.inf, "a positive number")
-        for name in ("warmup_share", "decay_share", "final_share"):
-            self._ensure(name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
-        for name in ("beta1", "beta2", "momentum"):
-            self._ensure(name, 0 <= getattr(self, name) < 1, "a number from 0 to below 1")
-        self._ensure("weight_decay", 0 <= self.weight_decay < math.inf, "0 or a positive number")
-        self._ensure("spike", self.spike == 0 or 1 < self.spike < math.inf, "more than 1, or 0 for no such rule")
-        self._ensure("most_skips", self.most_skips >= 0, "0 or more")
-        if self.curve == "wsd" and self.warmup_share + self.decay_share > 1:
+        ensure_in_range(self, "optim.")
+        if self.curve == "wsd" and self.warmup_steps is None and self.warmup_share + self.decay_share > 1:
             raise InputError(
                 f"optim.warmup_share {self.warmup_share} and optim.decay_share {self.decay_share} sum to more than 1: "
                 "shorten one of them"
             )
 
-    def _ensure(self, name: str, right: bool, remedy: str) -> None:
-        if not right:
-            raise InputError(f"optim.{name} is {getattr(self, name)}: give {remedy}")
+    def warmup(self, steps: int) -> float:
+        """Steps over which the learning rate rises, in a run of `steps`."""
+        return self.warmup_share * steps if self.warmup_steps is None else float(self.warmup_steps)
 
 
 def optimizers(model: Transformer, config: OptimConfig) -> list[torch.optim.Optimizer]:
@@ -109,7 +103,7 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
 
     The first step's is above 0, and the fall would end with the step after the last, so that none is taken at 0.
     """
-    warmup = config.warmup_share * steps
+    warmup = config.warmup(steps)
     rise = min(1.0, (step + 1) / max(1.0, warmup))
     if config.curve == "wsd":
         left = min(1.0, (steps - step) / max(1.0, config.decay_share * steps))

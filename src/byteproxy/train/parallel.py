@@ -20,14 +20,17 @@ import torch
 import torch.distributed as dist
 
 from byteproxy.errors import InputError
+from byteproxy.train.pulse import MOST_SILENT_SECONDS, Pulse
 
 T = TypeVar("T")
 
 BUCKET_BYTES = 25 << 20
-# Rank 0 writes checkpoints and validates while the others wait in a collective call; a rank that died is noticed by its
-# closed connection, long before.
-_PATIENCE = timedelta(hours=2)
+TIMEOUT_SECONDS = 1800.0
+_MEETING = timedelta(minutes=10)  # until all processes are there
 _SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+_pulse: Pulse | None = None
 
 
 class World(NamedTuple):
@@ -43,12 +46,15 @@ def world() -> World:
 
 
 @contextmanager
-def joined(device: str = "cpu") -> Iterator[World]:
+def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[World]:
     """While entered, the processes that torchrun started work together: by gloo on "cpu", by nccl on "cuda".
 
-    Each takes the accelerator of its LOCAL_RANK.
-    Raises InputError where torchrun's variables are incomplete, or the processes don't find each other.
+    Each takes the accelerator of its LOCAL_RANK. A process that ends or is stopped is noticed within a minute
+    (`pulse.py`); one that lives and comes to no collective call for `timeout_seconds`, by the group.
+    Raises InputError where torchrun's variables are incomplete, or the processes don't find each other, and while
+    entered RankLostError where one is gone.
     """
+    global _pulse
     rank, ranks = _from_torchrun()
     if ranks == 1:
         yield World(0, 1)
@@ -57,18 +63,42 @@ def joined(device: str = "cpu") -> Iterator[World]:
     if device == "cuda":
         backend, own = "nccl", torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)))
         torch.cuda.set_device(own)
+    timeout = timedelta(seconds=timeout_seconds)
     try:
-        dist.init_process_group(backend, timeout=_PATIENCE, rank=rank, world_size=ranks, device_id=own)
+        store, _, _ = next(dist.rendezvous("env://", rank, ranks, timeout=min(timeout, _MEETING)))
+        # torchrun keeps its store when it starts the processes anew: what those before left there must not be read.
+        store = dist.PrefixStore(f"attempt/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        pulse = Pulse(store, rank, ranks, min(timeout_seconds, MOST_SILENT_SECONDS))
+        dist.init_process_group(backend, store=store, timeout=timeout, rank=rank, world_size=ranks, device_id=own)
     except (dist.DistError, RuntimeError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise InputError(
             f"process {rank} of {ranks} can't join the others at {where} ({str(error).splitlines()[0]}): "
             "check MASTER_ADDR and MASTER_PORT, and that all are started"
         ) from error
+    _pulse = pulse
+    pulse.start()
+    failure: BaseException | None = None
     try:
         yield World(rank, ranks)
+    except BaseException as error:
+        failure = error
+        raise
     finally:
+        _pulse = None
+        pulse.end(failure)
         dist.destroy_process_group()
+
+
+@contextmanager
+def _collective() -> Iterator[None]:
+    """A collective call; RankLostError where it fails, which it does as soon as a process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _pulse is None:
+            raise
+        raise _pulse.lost(error) from error
 
 
 def _from_torchrun() -> World:
@@ -98,7 +128,8 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         return
     owned = [parameter for parameter in parameters if parameter.requires_grad]
     present = torch.tensor([parameter.grad is not None for parameter in owned], dtype=torch.int32, device=_device())
-    dist.all_reduce(present, dist.ReduceOp.MAX)
+    with _collective():
+        dist.all_reduce(present, dist.ReduceOp.MAX)
     taking_part = [parameter for parameter, anywhere in zip(owned, present.tolist(), strict=True) if anywhere]
     for bucket in _buckets(taking_part):
         gradients = []
@@ -108,7 +139,8 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             gradients.append(parameter.grad)
         parts = [gradient.reshape(-1).float() for gradient in gradients]
         flat = parts[0] if len(parts) == 1 else torch.cat(parts)
-        dist.all_reduce(flat)
+        with _collective():
+            dist.all_reduce(flat)
         for gradient, part in zip(gradients, flat.split([part.numel() for part in parts]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
@@ -132,7 +164,8 @@ def sum_over(array: np.ndarray) -> np.ndarray:
     if world().ranks == 1:
         return array
     total = torch.tensor(array, dtype=torch.float64, device=_device())
-    dist.all_reduce(total)
+    with _collective():
+        dist.all_reduce(total)
     return total.cpu().numpy()
 
 
@@ -141,7 +174,8 @@ def any_rank(flag: bool) -> bool:
     if world().ranks == 1:
         return flag
     found = torch.tensor(flag, dtype=torch.int32, device=_device())
-    dist.all_reduce(found, dist.ReduceOp.MAX)
+    with _collective():
+        dist.all_reduce(found, dist.ReduceOp.MAX)
     return bool(found)
 
 
@@ -150,14 +184,22 @@ def from_rank_zero(value: T) -> T:
     if world().ranks == 1:
         return value
     values = [value]
-    dist.broadcast_object_list(values, src=0, device=_device())
+    with _collective():
+        dist.broadcast_object_list(values, src=0, device=_device())
     return values[0]
+
+
+def wait_for_rank_zero() -> None:
+    """Wait until rank 0 is here too: an hour if it takes that to validate or write, and no longer than it lives."""
+    if _pulse is not None:
+        _pulse.wait_for_rank_zero()
 
 
 def barrier() -> None:
     """Wait until all ranks are here."""
     if world().ranks > 1:
-        dist.barrier()
+        with _collective():
+            dist.barrier()
 
 
 def _device() -> torch.device:

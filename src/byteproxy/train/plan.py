@@ -15,14 +15,16 @@ import torch
 from byteproxy.corpus.reading import Rules
 from byteproxy.corpus.split import Side, Split
 from byteproxy.mixture.loader import Stream
-from byteproxy.mixture.planner import Plan, State
+from byteproxy.mixture.planner import Plan
 from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTES, VIEWS, SourcePassages, Summary, Table
+from byteproxy.train.budget import ensured_steps, sampled_plans
 from byteproxy.train.compiler import device_of, fastest_dtype
 from byteproxy.train.config import DTYPES, TrainConfig, steps
 from byteproxy.train.flops import matrix_rate, memory_bytes, step_flops
+from byteproxy.train.memory import ensure_plannable
 from byteproxy.train.trainer import model_of, stream_of
 
 BYTES_PER_SYMBOL = 3.0
@@ -91,6 +93,7 @@ def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None
         assumed.append(f"a corpus of passages of {config.shape.passage_bytes:,} bytes")
         if config.views:
             assumed.append(f"views of {ALPHABET:,} symbols of {BYTES_PER_SYMBOL:g} bytes each")
+    ensure_plannable(config)
     if config.dtype == "auto":
         config = replace(config, dtype=fastest_dtype(config.device))
     pass_positions = (config.micro_rows or config.shape.rows) * config.shape.length
@@ -165,12 +168,12 @@ def _counted(config: TrainConfig, store: Store, rate: float) -> _Counted:
     """Any length as steps: of other units than these by the means of a sample, so about."""
     amount, unit = config.length
     if unit == "positions":
-        config = replace(config, stop=steps(max(1, round(amount / config.shape.positions))))
+        config = replace(config, stop=steps(ensured_steps(amount / config.shape.positions, config)))
     elif unit != "steps":
         sample = _sample(replace(config, stop=steps(1000)), store)
         each = sample.text_bytes if unit == "bytes" else sample.flops
         whole = amount * 60 * rate if unit == "minutes" else amount
-        config = replace(config, stop=steps(max(1, round(whole * len(sample.plans) / each))))
+        config = replace(config, stop=steps(ensured_steps(whole / each * len(sample.plans), config)))
     return _sample(config, store)
 
 
@@ -178,14 +181,7 @@ def _sample(config: TrainConfig, store: Store) -> _Counted:
     stream = stream_of(config, store)
     if config.steps <= _EXACT:
         return _Counted(config, stream, list(stream.plans()))
-    first, after = stream.plan(State())
-    plans = [first]
-    for number in range(1, _EXACT):
-        step = number * config.steps // _EXACT
-        # As if every step before had drawn as much as the first: another stretch of the corpus each time.
-        state = State(step, draw=step * after.draw, drawn=tuple(step * count for count in after.drawn))
-        plans.append(stream.plan(state)[0])
-    return _Counted(config, stream, plans)
+    return _Counted(config, stream, list(sampled_plans(stream, config.steps, _EXACT)))
 
 
 def _machine_rate(config: TrainConfig, pass_positions: int) -> float:

@@ -13,9 +13,8 @@ import torch
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.model.transformer import Transformer
-from byteproxy.parsing import parse_toml
 from byteproxy.train import checkpoint
-from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.config import DTYPES, TrainConfig, differences
 
 CONFIG = "config.toml"
 MOST_TRIES = 8
@@ -81,16 +80,12 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
 
 
 def ensure_agreement(folder: Path, config: TrainConfig, state: dict[str, Any]) -> None:
-    """InputError unless a run's configuration is that of its checkpoint; fields that came later don't count."""
+    """InputError unless a run's configuration is that of its checkpoint; it may have been made longer since."""
     try:
-        agree = _within(parse_toml(state["config"]), parse_toml(config.identity))
+        found = [one for one in differences(state["config"], config.identity) if one.field != "stop"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"the newest checkpoint of {folder} doesn't say which run it is of: copy it again") from error
-    if not agree:
-        raise InputError(f"the config.toml of {folder} is not that of its checkpoint: copy both of them again")
-
-
-def _within(then: Any, now: Any) -> bool:
-    if isinstance(then, dict) and isinstance(now, dict):
-        return all(name in now and _within(value, now[name]) for name, value in then.items())
-    return bool(then == now)
+    if found:
+        raise InputError(
+            f"the config.toml of {folder} is not that of its checkpoint ({found[0]}): copy both of them again"
+        )

@@ -9,14 +9,19 @@ Lines of the metrics: see `Averages.line` for what is averaged since the last on
 `positions`, `text_bytes`, `seconds` of training, `loading_share` of them, `memory_mb` at the peak, and
 `compressed_share`, what came out of the mixture. A step that was not taken has a line of its own with `skipped`, and
 what there is to know about it in `skipped/`. All ranks train; rank 0 writes.
+
+A run is killed at any moment and goes on as if it had not been, as nothing is written that promises what is not there:
+the folder's lock is taken first, then `config.toml` appears, which names a start with its checksums, then the
+checkpoint of step 0 if there is a start, then the log. Without a checkpoint a run begins again, from its seed or start.
 """
 
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ import torch
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
+from byteproxy.files import write_aside
 from byteproxy.mixture.batches import Part
 from byteproxy.mixture.loader import Rows, Stream
 from byteproxy.mixture.planner import Plan, State
@@ -34,20 +40,24 @@ from byteproxy.model.embedding import Spelling
 from byteproxy.model.targets import Losses, Positions, columns, losses
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.store.format import write_whole
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
-from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.config import DTYPES, Start, TrainConfig, differences
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matrix_rate, step_flops
 from byteproxy.train.guard import Guard
-from byteproxy.train.hold import held
+from byteproxy.train.hold import Hold, held
 from byteproxy.train.interrupt import Interrupt
+from byteproxy.train.longer import ensure_same_so_far
+from byteproxy.train.memory import ensure_fits
 from byteproxy.train.metrics import Sinks
 from byteproxy.train.optim import learning_rate, optimizers
-from byteproxy.vocab import FIRST_SYMBOL
+from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 Validate = Callable[[Transformer], dict[str, Any]]
+StartFrom = Callable[[Transformer, Vocab, Start], None]
+"""Gives a model the weights of the one that a run begins with; InputError where that is not there or is another."""
+CONFIG = "config.toml"
 
 
 def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) -> Stream:
@@ -81,15 +91,25 @@ def model_of(config: TrainConfig, stream: Stream) -> Transformer:
 class Trainer:
     """A run in a folder: `config.toml`, `metrics.jsonl`, `checkpoints/`."""
 
-    def __init__(self, config: TrainConfig, store: Store, folder: Path, stage: Stage = quietly) -> None:
-        """Build the model, or take up the folder's newest checkpoint.
+    def __init__(
+        self,
+        config: TrainConfig,
+        store: Store,
+        folder: Path,
+        stage: Stage = quietly,
+        start_from: StartFrom | None = None,
+    ) -> None:
+        """Build the model, or take up the folder's newest checkpoint; nothing is written yet.
 
         config: with its steps and dtype said (`budget.resolved`).
+        start_from: loads `config.start`, where there is one and no checkpoint yet.
         stage: shows the corpus being verified (in bytes: all of it the first time, later only what was written to), and
             its passages being found, which is done once.
-        Raises InputError if the folder holds a run of another configuration or corpus, or if the corpus was altered.
+        Raises InputError if the folder holds a run of another configuration or corpus, if the corpus was altered, or if
+        the run does not fit into this machine's memory.
         """
         self.config, self.folder = config, folder
+        ensure_fits(config, store.manifest)
         self.device = compiler.device_of(config.device)
         attention.backend(config.attention, self.device, DTYPES[config.dtype])
         with stage("verify the corpus", "B") as progress:
@@ -106,25 +126,39 @@ class Trainer:
         self.guard = Guard(config.optim.spike, config.optim.most_skips)
         self._identity = {"config": config.identity, "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest(folder / "checkpoints")
+        self._is_saved = found is not None
         if found is not None:
             self._take_up(found)
+        elif config.start.path:
+            if start_from is None:
+                raise InputError(
+                    f"start is {config.start.path}, and only `byteproxy train` begins with a model: leave it out"
+                )
+            start_from(self.model, self.stream.vocab, config.start)
         self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
-        if self.world.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / "config.toml", lambda file: file.write(to_toml(config).encode()))
+        self._stop_wanted = False
+        self._problem: str | None = None
 
     def _take_up(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.optimizers)
-        for what, mine in self._identity.items():
-            if saved[what] != mine:
-                raise InputError(f"{self.folder} holds a run of another {what}: choose another folder or delete it")
+        found_in = differences(saved["config"], self._identity["config"])
+        if others := [one for one in found_in if one.field != "stop"]:
+            raise InputError(
+                f"{self.folder} holds a run of another configuration ({others[0]}): choose another folder or delete it"
+            )
+        if saved["corpus"] != self._identity["corpus"]:
+            raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
+        if found_in:
+            then = replace(self.config, stop=found_in[0].then)
+            ensure_same_so_far(then, self.config, saved["state"]["step"])
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
         self.averages.take_up(saved["averages"])
         self.guard.take_up(saved["guard"])
 
     def save(self) -> None:
-        """Write a checkpoint of the steps done so far."""
+        """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
+        self._write_config()
         state = {
             **self._identity,
             "state": self.state._asdict(),
@@ -134,47 +168,114 @@ class Trainer:
         }
         where = self.folder / "checkpoints"
         checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
+        self._is_saved = True
+
+    def _write_config(self) -> None:
+        """Let `config.toml` say what this run is."""
+        said = None
+        if self.world.rank == 0:
+            path, content = self.folder / CONFIG, to_toml(self.config).encode()
+            try:
+                if not path.is_file() or path.read_bytes() != content:
+                    write_aside(path, content)
+            except (InputError, OSError) as error:
+                said = str(error)
+        if (said := parallel.from_rank_zero(said)) is not None:
+            raise InputError(said)
 
     def run(self, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly) -> Counters:
         """Train to the last step and return what it took; progress counts optimizer steps.
 
         validate: called on rank 0 with the model every `validate_every` steps and at the end; its figures go to the
             metrics. All ranks must be given one, or none.
-        Raises KeyboardInterrupt after saving if a signal asked to stop, InputError if too many steps in a row can't be
-        taken.
+        Raises KeyboardInterrupt after saving if a signal asked to stop or `stop_after_this_step` did, InputError if too
+        many steps in a row can't be taken, if the folder goes away, or if nothing can be written there.
         """
-        with held(self.folder):
-            return self._run(validate, progress, stage)
+        with held(self.folder) as hold:
+            return self.run_held(hold, validate, progress, stage)
 
-    def _run(self, validate: Validate | None, progress: Progress, stage: Stage) -> Counters:
-        config, counters = self.config, self.counters
+    def run_held(
+        self, hold: Hold, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly
+    ) -> Counters:
+        """As `run`, in a folder that is held already: since before this trainer was made, if others may want it."""
+        if checkpoint.newest(self.folder / "checkpoints") is not None and not self._is_saved:
+            raise InputError(f"{self.folder} got a run meanwhile: go on with it by --resume, or give another folder")
+        self._write_config()
+        if self.config.start.path and not self._is_saved:
+            self.save()
         rate = self._machine_rate() * self.world.ranks
         sinks = self._sinks()
-        saved_at = counters.seconds
         try:
-            with Interrupt() as interrupt, compiler.deterministic(config.deterministic):
-                if self.state.step < config.steps:
+            with compiler.deterministic(self.config.deterministic):
+                if self.state.step < self.config.steps:
                     self.compile(stage)
-                while self.state.step < config.steps:
-                    begin = time.perf_counter()
-                    note = self._logged_step(sinks, rate)
-                    done, last = self.state.step, self.state.step == config.steps
-                    due = config.validate_every and done % config.validate_every == 0
-                    if validate is not None and (due or last):
-                        self._validate(sinks, validate)
-                    counters.wall_seconds += time.perf_counter() - begin
-                    progress(done, config.steps, note)
-                    wanted = parallel.any_rank(interrupt.wanted)
-                    timely = parallel.from_rank_zero(counters.seconds - saved_at > config.checkpoint_seconds)
-                    if last or wanted or timely:
-                        self.save()
-                        saved_at = counters.seconds
-                    if wanted:
-                        raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
+                with Interrupt() as interrupt:
+                    self._loop(interrupt, hold, sinks, rate, validate, progress)
         finally:
             if sinks is not None:
                 sinks.close()
-        return counters
+        return self.counters
+
+    def stop_after_this_step(self) -> None:
+        """Let `run` save and stop as if a signal had asked for it; to be called from its progress."""
+        self._stop_wanted = True
+
+    def _loop(
+        self,
+        interrupt: Interrupt,
+        hold: Hold,
+        sinks: Sinks | None,
+        rate: float,
+        validate: Validate | None,
+        progress: Progress,
+    ) -> None:
+        config, counters = self.config, self.counters
+        saved_at = counters.seconds
+        while self.state.step < config.steps:
+            begin = time.perf_counter()
+            note = self._logged_step(hold, sinks, rate)
+            done, last = self.state.step, self.state.step == config.steps
+            due = config.validate_every and done % config.validate_every == 0
+            if validate is not None and (due or last):
+                self._validate(hold, sinks, validate)
+            counters.wall_seconds += time.perf_counter() - begin
+            progress(done, config.steps, note)
+            wanted = parallel.any_rank(interrupt.wanted or self._stop_wanted)
+            timely = counters.seconds - saved_at > config.checkpoint_seconds
+            timely, problem = parallel.from_rank_zero((timely, self._problem))
+            if problem is not None:
+                raise InputError(problem)
+            if last or wanted or timely:
+                self._save_held(hold, sinks)
+                saved_at = counters.seconds
+            if wanted:
+                raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
+
+    def _save_held(self, hold: Hold, sinks: Sinks | None) -> None:
+        """A checkpoint, and the log of all before it; not where the folder went away, whose files nobody would find."""
+        with self._noting_problems():
+            hold.ensure_there()
+            if sinks is not None:
+                sinks.sync()
+        if (problem := parallel.from_rank_zero(self._problem)) is not None:
+            raise InputError(problem)
+        self.save()
+
+    def _log(self, hold: Hold, sinks: Sinks | None, values: dict[str, Any]) -> None:
+        """A line of the metrics; where it can't be written the run stops after this step, on all ranks."""
+        if sinks is None:
+            return
+        with self._noting_problems():
+            hold.ensure_there()
+            sinks.write(values)
+
+    @contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        """Keep why the folder can't be used, the first time, until all ranks hear of it."""
+        try:
+            yield
+        except InputError as error:
+            self._problem = self._problem or str(error)
 
     def compile(self, stage: Stage = quietly) -> None:
         """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
@@ -284,34 +385,34 @@ class Trainer:
                 "gradient_norms": norms,
             }
             path = self.folder / "skipped" / f"step-{plan.step:06d}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda file: file.write(json.dumps(kept, indent=1).encode()))
+            if self.folder.is_dir():  # or the log, which comes next, has more to say
+                with self._noting_problems():
+                    write_aside(path, json.dumps(kept, indent=1).encode())
             print(f"step {plan.step} was not taken: {reason}", file=sys.stderr, flush=True)
         return reason
 
-    def _logged_step(self, sinks: Sinks | None, rate: float) -> str:
+    def _logged_step(self, hold: Hold, sinks: Sinks | None, rate: float) -> str:
         """One step and what the metrics say of it; gives a note for people."""
         before = self.counters.seconds
         plan, reason = self.step()
         done = self.state.step
         pace = int(plan.lengths.sum()) / (self.counters.seconds - before)
-        if reason is not None and sinks is not None:
-            sinks.write({"step": done, "skipped": reason})
+        if reason is not None:
+            self._log(hold, sinks, {"step": done, "skipped": reason})
         taken = self.averages.targets > 0  # any step since the last line
         note = f"loss {self.averages.total / self.averages.targets:.3f}, " if taken else ""
         if taken and (done % self.config.log_every == 0 or done == self.config.steps):
             line = self.averages.line(rate)
-            if sinks is not None:
-                sinks.write({"step": done, **self._so_far(), **line})
+            self._log(hold, sinks, {"step": done, **self._so_far(), **line})
         return f"{note}{pace:,.0f} positions/s"
 
-    def _validate(self, sinks: Sinks | None, validate: Validate) -> None:
+    def _validate(self, hold: Hold, sinks: Sinks | None, validate: Validate) -> None:
         if sinks is not None:
             self.model.eval()
             figures = validate(self.model)
             self.model.train()
-            sinks.write({"step": self.state.step, **self._so_far(), **figures})
-        parallel.barrier()
+            self._log(hold, sinks, {"step": self.state.step, **self._so_far(), **figures})
+        parallel.wait_for_rank_zero()
 
     def _so_far(self) -> dict[str, Any]:
         seconds = self.counters.seconds

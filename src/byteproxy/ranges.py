@@ -1,0 +1,101 @@
+"""Which numbers a field of a configuration takes: said where the field is declared, checked in one place.
+
+    rows: int = ranged(2, 1, 1 << 24)
+
+Every range is finite at both ends, so NaN, infinity and numbers that no machine could follow are refused for each field
+alike. The tests go over all configurations and refuse a numeric field that declares no range.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from byteproxy.errors import InputError
+
+_KEY = "range"
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The numbers from `least` to `most`.
+
+    above, below: leave out that end. or_zero: 0 is taken as well. whole: integers only.
+    """
+
+    least: float
+    most: float
+    above: bool = False
+    below: bool = False
+    or_zero: bool = False
+    whole: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one of these numbers."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        if self.or_zero and value == 0:
+            return True
+        low = self.least < value if self.above else self.least <= value
+        return low and (value < self.most if self.below else value <= self.most)
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.above else 'from'} {_written(self.least)}"
+        high = f"{'to below' if self.below else 'to'} {_written(self.most)}"
+        zero = "0, or " if self.or_zero else ""
+        return f"{zero}a {'whole ' if self.whole else ''}number {low} {high}"
+
+
+def bounds(least: float, most: float, **options: bool) -> dict[str, Range]:
+    """The metadata of a dataclass's field that holds numbers of a range: one, None, or those of a tuple or dict.
+
+    options: those of `Range`; `whole` follows from ends that are integers.
+    """
+    options.setdefault("whole", isinstance(least, int) and isinstance(most, int))
+    return {_KEY: Range(least, most, **options)}
+
+
+def ranged(default: Any, least: float, most: float, **options: bool) -> Any:
+    """A dataclass's field with `bounds` and a default."""
+    return dataclasses.field(default=default, metadata=bounds(least, most, **options))
+
+
+def range_of(field: "dataclasses.Field[Any]") -> Range | None:
+    """The range that a field declares, if it does."""
+    return field.metadata.get(_KEY)
+
+
+def ensure_in_range(config: Any, where: str = "") -> None:
+    """InputError naming the first field of a dataclass that holds a number outside its range.
+
+    where: what stands in front of the field's name, such as "model.".
+    """
+    for field in dataclasses.fields(config):
+        allowed = range_of(field)
+        if allowed is None:
+            continue
+        for name, value in _numbers(f"{where}{field.name}", getattr(config, field.name)):
+            if value is not None and not allowed.holds(value):
+                raise InputError(f"{name} is {_shown(value)}: give {allowed}")
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from ((f"{name}.{key}", one) for key, one in value.items())
+    elif isinstance(value, tuple | list):
+        yield from ((f"{name}[{at}]", one) for at, one in enumerate(value))
+    else:
+        yield name, value
+
+
+def _written(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}" if value < 1 << 53 else f"2^{math.log2(value + 1):g} - 1"
+    return f"{value:g}"
+
+
+def _shown(value: Any) -> str:
+    """A value as people gave it; integers of thousands of digits by their size."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"about 2^{value.bit_length()}"
+    return repr(value)

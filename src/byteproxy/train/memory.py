@@ -1,0 +1,87 @@
+"""Whether a run fits into this machine's memory, before any of it is allocated.
+
+Counted from below: the weights, their gradients and moments, what backward keeps of a pass, and a step's plan. What is
+more than the machine has would end in a crash, or in hours of swapping, so it is refused with what it would need.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from byteproxy.errors import InputError
+from byteproxy.store.format import Manifest
+from byteproxy.train import parallel
+from byteproxy.train.compiler import device_of
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.flops import memory_bytes
+from byteproxy.vocab import FIRST_SYMBOL, Vocab
+
+_UNITS = (1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")
+_PLAN_BYTES = 88
+"""Of a step's plan, for each position: its pieces and lengths."""
+
+
+def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
+    """InputError where a run needs more memory than this machine has, or more than its accelerator."""
+    vocab = Vocab(tuple(manifest.view(name).alphabet_size for name in config.views))
+    positions = (config.micro_rows or config.shape.rows) * config.shape.length
+    parameters = fewest_parameters(config, vocab.size)
+    half = config.dtype == "bfloat16"
+    run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half)
+    plan = _PLAN_BYTES * config.shape.positions
+    device = device_of(config.device)
+    on_host = plan if device.type == "cuda" else run + plan
+    here = _ranks_here()
+    needs = [(on_host * here, machine_bytes(), "this machine")]
+    if device.type == "cuda":
+        needs.append((run, torch.cuda.get_device_properties(device).total_memory, "its accelerator"))
+    for needed, there, what in needs:
+        if needed > there:
+            ranks = f" for {here} processes" if here > 1 and what == "this machine" else ""
+            raise InputError(
+                f"the run needs about {_amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
+                f"positions in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or shape.rows, "
+                "or set micro_rows"
+            )
+
+
+def ensure_plannable(config: TrainConfig) -> None:
+    """InputError where the plan of a single step of a run needs more memory than this machine has."""
+    needed = _PLAN_BYTES * config.shape.positions
+    if needed > machine_bytes():
+        raise InputError(
+            f"shape.rows {config.shape.rows:,} times shape.length {config.shape.length:,} makes steps of "
+            f"{config.shape.positions:,} positions, whose plan alone takes {_amount(needed)}: lower one of them"
+        )
+
+
+def fewest_parameters(config: TrainConfig, rows: int) -> int:
+    """Parameters of a model over `rows` symbols, options that add a few left out."""
+    model, more = config.model, rows - FIRST_SYMBOL
+    tables = (0 if model.composed else more) + (more if config.objective.symbols else 0)
+    heads = (model.byte_heads - 1) * FIRST_SYMBOL + len(model.byte_head_ngrams) * model.ngram_rows
+    return model.raw_parameters() + (tables + model.hashed_rows + heads) * model.width
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the container that the process is in."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        if sys.platform == "linux" and Path(limit).is_file():
+            said = Path(limit).read_text(encoding="ascii").strip()
+            found = min(found, int(said)) if said.isdecimal() else found
+    return found
+
+
+def _ranks_here() -> int:
+    """Processes of the run on this machine."""
+    ranks = parallel.world().ranks
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return min(ranks, int(said)) if said.isdecimal() and int(said) > 0 else ranks
+
+
+def _amount(count: int) -> str:
+    size, unit = next((one for one in _UNITS if count >= one[0]), _UNITS[-1])
+    return f"{count / size:,.1f} {unit}"

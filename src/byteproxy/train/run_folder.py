@@ -1,0 +1,58 @@
+"""What stands in a run's folder before it is one, and whether the run in it is the one that is asked for.
+
+`asked.toml` is the configuration as it was asked for; `config.toml`, which makes the folder a run, says what that came
+to: its steps counted, its dtype measured, its views and its start found. Whoever calls these holds the folder.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from byteproxy.config import from_toml, to_toml
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.train.config import Difference, TrainConfig, differences
+from byteproxy.train.hold import LOCK
+from byteproxy.train.saved import CONFIG
+
+ASKED = "asked.toml"
+_OURS = re.compile(rf"{re.escape(LOCK)}|{re.escape(ASKED)}|\.({re.escape(ASKED)}|{re.escape(CONFIG)})\.\d+\.partial")
+"""What a run that was killed before it began may leave."""
+
+
+def ensure_free(folder: Path) -> None:
+    """InputError where a new run can't begin in a folder."""
+    if (folder / CONFIG).exists():
+        raise InputError(
+            f"{folder} holds a run already: go on with it by `byteproxy train --resume {shlex.quote(str(folder))}` (or "
+            "let the same command do so, with --resume-if-exists), delete it, or give another --out"
+        )
+    if any(not _OURS.fullmatch(path.name) for path in folder.iterdir()):
+        raise InputError(f"{folder} is neither empty nor a run of byteproxy: give another --out")
+
+
+def remember_asked(folder: Path, asked: TrainConfig) -> None:
+    """Leave what was asked for in the folder; InputError where that can't be written."""
+    write_aside(folder / ASKED, to_toml(asked).encode())
+
+
+def ensure_asked_for(folder: Path, asked: TrainConfig) -> None:
+    """InputError, naming a field, where the run in a folder was begun with another configuration."""
+    if (folder / ASKED).exists():
+        found = differences(from_toml(folder / ASKED, TrainConfig).request, asked.request)
+    else:
+        found = differences(from_toml(folder / CONFIG, TrainConfig).request, asked.request)
+        found = [one for one in found if not _was_found(one, asked)]
+    if found:
+        raise InputError(
+            f"{folder} holds a run of another configuration ({found[0]}): give another --out, or go on with that one "
+            f"by `byteproxy train --resume {shlex.quote(str(folder))}`"
+        )
+
+
+def _was_found(one: Difference, asked: TrainConfig) -> bool:
+    """Whether a run's configuration may say more than was asked for, in a field."""
+    top = one.field.partition(".")[0]
+    by_start = bool(asked.start.path) and top in ("start", "model", "views")
+    counted = top == "stop" and asked.length[1] != "steps"
+    return by_start or counted or (top == "dtype" and asked.dtype == "auto") or (top == "views" and not asked.views)
