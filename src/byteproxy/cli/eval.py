@@ -38,11 +38,11 @@ def bpb(
 
     Args:
         runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now; None takes the place that each run names.
+        corpus: Where the corpus is now, if not where each run names it.
         side: Which held-out side.
         most_bytes: Bytes of text to score, spread over projects.
         document_bytes: The most that one document gives.
-        stride: Bytes by which windows move on; None means half a window. Less gives more context and costs more.
+        stride: Bytes by which windows move on, half a window if not given. Less gives more context and costs more.
         json: End the output with all figures, of each document too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
@@ -83,7 +83,7 @@ def transfer(
 
     Args:
         runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now; None takes the place that each run names.
+        corpus: Where the corpus is now, if not where each run names it.
         side: Which held-out side.
         passages: Passages to take, by chance, no two of the same text.
         json: End the output with all figures, of each passage too, as one JSON object on one line.

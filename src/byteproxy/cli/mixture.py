@@ -40,10 +40,10 @@ def preview(
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         recipe: A preset (paper, coarse_first, bytes, symbols), a recipe that comes with byteproxy (demo), or
             a TOML file of a study, of a run, or with the fields of a mixture.
-        arm: Which arm of a study; None takes the first one whose mixture needs a view.
-        steps: Which optimizer steps to plan, such as 0:200, 100: or ":"; None means the first 200, or all of fewer.
-        total: Optimizer steps of the whole run, of which phases are shares; None means those of the recipe, or 1000.
-        views: Names of views that the corpus holds; none means those of the recipe, or the first aligned one.
+        arm: Which arm of a study, if not the first one whose mixture needs a view.
+        steps: Which optimizer steps to plan, such as 0:200, 100: or ":"; otherwise the first 200.
+        total: Optimizer steps of the whole run, of which phases are shares; otherwise those of the recipe, or 1000.
+        views: Names of views that the corpus holds; otherwise those of the recipe, or the first aligned one.
         out: Page to write.
         json: End the output with the figures of every step as one JSON object on one line.
     """

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, get_type_hints
 
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from byteproxy.cli.arguments import told_of
+
 
 class Given(NamedTuple):
     """The values of a dataclass's fields, not built yet."""
@@ -44,8 +46,9 @@ def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(
         gather,
         tuple(
-            StructFieldSpec(field.name, types[field.name], getattr(info.default, field.name), said.get(field.name, ""))
+            StructFieldSpec(field.name, told_of(types[field.name], default), default, said.get(field.name, ""))
             for field in dataclasses.fields(kind)
+            for default in (getattr(info.default, field.name),)
         ),
     )
 

@@ -60,7 +60,7 @@ def train(
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
         size: Of the model behind a view that has one (neural): 1m, 2m, 6m or 40m parameters; short for its option size.
         minutes: Of training that model; short for its option minutes.
-        out: File to write; None means runs/views/ and the name of the view.
+        out: File to write, if not runs/views/ and the name of the view.
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
