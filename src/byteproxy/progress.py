@@ -26,3 +26,13 @@ Stage: TypeAlias = Callable[[str, str], AbstractContextManager[Progress]]
 def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
     """A stage that shows nothing."""
     return nullcontext(silent)
+
+
+announced: Callable[[str], None] | None = None
+"""Who tells people of work that takes a while and can't say how far it is; the command line sets this."""
+
+
+def announce(line: str) -> None:
+    """Tell people, where somebody listens, what is going to take a while."""
+    if announced is not None:
+        announced(line)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
-from byteproxy import __version__
+from byteproxy import __version__, progress
 from byteproxy.errors import InputError
 
 ABOUT = f"""byteproxy {__version__}: train on compressed text, run on raw bytes.
@@ -113,6 +113,7 @@ def main() -> None:
             return
         command, prog, rest = _named(words)
         goes_on = command.goes_on
+        progress.announced = _announce
         with acknowledged():
             _run(command, prog, rest)
     except BrokenPipeError:  # whoever read what we print has enough, as `head` does
@@ -185,6 +186,14 @@ def _say(message: str) -> None:
     from byteproxy.console import say
 
     say(f"byteproxy: {message}")
+
+
+def _announce(line: str) -> None:
+    """Tell people of long work; of several processes that torchrun started the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        from byteproxy.console import say
+
+        say(line)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -14,10 +14,10 @@ three to four bytes, text of signs only one a byte.
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 
 from byteproxy.coins import hashed, mixed
+from byteproxy.jit import nb
 
 SHINGLE_WORDS = 5
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
 from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
 from byteproxy.mixture.planner import Plan, Planner, State

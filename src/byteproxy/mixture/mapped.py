@@ -6,12 +6,12 @@ shard before any is handed out; that costs a few vectorised operations for all p
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column

@@ -16,9 +16,9 @@ quarter of a microsecond a draw; no text is touched.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from byteproxy.jit import nb
 from byteproxy.mixture.draws import (
     COMPRESSED_FIRST,
     NOTHING,
