@@ -61,7 +61,7 @@ class Console(rich.console.Console):
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*map(_safe, objects), **options)
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(escaped(text), **{**options, "markup": False, "emoji": False, "highlight": False})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

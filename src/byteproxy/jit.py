@@ -1,4 +1,4 @@
-"""numba for this package, `from byteproxy.jit import nb`, which keeps what it compiled neither stale nor open to others.
+"""numba for this package, `from byteproxy.jit import nb`, which keeps what it compiled, never stale and for its user.
 
 numba looks for changes in a function's own file only, and keeps what it compiled beside the source. Here it goes into
 the user's cache folder, under a hash of all of our source, of Python and of numba: after any edit everything is
@@ -58,8 +58,9 @@ def place() -> Path | None:
     The user's choice, else the user's cache folder, else a folder of a parent process or of this one.
     """
     key = source_hash()
-    if config.CACHE_DIR:
-        chosen = Path(config.CACHE_DIR) / f"byteproxy-{key}"
+    chosen_by_user = getattr(config, "CACHE_DIR", "")
+    if chosen_by_user:
+        chosen = Path(chosen_by_user) / f"byteproxy-{key}"
         return chosen if _writable(chosen) else _temporary()
     return _in_home(key) or _temporary()
 
@@ -150,7 +151,7 @@ def _hold(folder: Path) -> None:
                 os.close(descriptor)
 
 
-class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):
     """Where one of our functions is kept: by the name of its package, as names of files occur in several."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
@@ -207,11 +208,13 @@ class _Files:
                 path.unlink()
 
 
-class _Impl(caching.CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_Locator,)
+class _Impl(caching.CompileResultCacheImpl):
+    def __init__(self, py_func: Any) -> None:
+        self._locator_classes = [_Locator]  # numba's own would put it beside the source
+        super().__init__(py_func)
 
 
-class _Cache(dispatcher.FunctionCache):  # type: ignore[misc]
+class _Cache(dispatcher.FunctionCache):  # type: ignore[name-defined]
     _impl_class = _Impl
 
     def __init__(self, py_func: Any) -> None:
@@ -234,7 +237,7 @@ def _cache_of(py_func: Any) -> Any:
     return _Cache(py_func) if own else _NUMBAS_OWN(py_func)
 
 
-class _Announcing(event.Listener):  # type: ignore[misc]
+class _Announcing(event.Listener):
     """Says once that our code is being compiled, before the first function is."""
 
     def __init__(self) -> None:
@@ -251,6 +254,6 @@ class _Announcing(event.Listener):  # type: ignore[misc]
 
 
 _PLACE = place()
-_NUMBAS_OWN = dispatcher.FunctionCache
-dispatcher.FunctionCache = _cache_of
+_NUMBAS_OWN = dispatcher.FunctionCache  # type: ignore[attr-defined]
+dispatcher.FunctionCache = _cache_of  # type: ignore[attr-defined]
 event.register("numba:compile", _Announcing())

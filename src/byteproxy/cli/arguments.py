@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import tyro
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
 
 _SWITCH = get_args(tyro.conf.FlagCreatePairsOff[bool])[1]
+_POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
 
@@ -39,6 +40,7 @@ def parsed(
     Raises InputError for arguments that it doesn't take, and SystemExit with 0 after help was printed.
     """
 
+    _ensure_values(command, arguments)
     gather = _gathering(command)
     status, value, told = _read(gather, prog, arguments, description, registry)
     if status is None:
@@ -47,6 +49,18 @@ def parsed(
         raise InputError(_refusal(told, prog, lambda: _options(gather, prog, description, registry)))
     sys.stdout.write(told)
     sys.exit(0)
+
+
+def _ensure_values(command: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """InputError for an option of many values that is named and has none, which would be as if it weren't named."""
+    for name, one in inspect.signature(command).parameters.items():
+        kind, *marks = get_args(one.annotation) if hasattr(one.annotation, "__metadata__") else (one.annotation,)
+        if get_origin(kind) is not tuple or any(mark is _POSITIONAL for mark in marks):
+            continue
+        option = "--" + (next(filter(None, (getattr(mark, "name", None) for mark in marks)), name)).replace("_", "-")
+        for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+            if _name(word) == option and "=" not in word and following.startswith("--"):
+                raise InputError(f"{option} is given without a value: put one behind it, or leave it out")
 
 
 def help_of(

@@ -1,15 +1,14 @@
 """`byteproxy train`: one run from a recipe, on one process or on those that torchrun started.
 
 A recipe's own numbers are the defaults of its options, so it has to be known before the options are read: `main` hands
-over all that follows the word train, and the recipe stands in front of them. What is heavy to import is imported where
-it is needed.
+over all that follows the word train. What is heavy to import is imported where it is needed.
 """
 
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from byteproxy.train.config import TrainConfig
 
 RUNS = Path("runs")
-_FLAGS = ("--plan", "--json", "-h", "--help")  # what may stand in front of the recipe, as no value follows
-_ABOUT = """Train a model. The recipe comes first, then whatever is to differ from it:
+_PROG = "byteproxy train"
+_ABOUT = """Train a model: a recipe, and whatever is to differ from it:
 
   byteproxy train 3m                                      train it; leaves runs/3m with a report
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
@@ -36,7 +35,7 @@ _ABOUT = """Train a model. The recipe comes first, then whatever is to differ fr
 
 Recipes that come with byteproxy:
 {recipes}
-A TOML file with the fields below is a recipe too; lists of phases can be given there only."""
+A TOML file with the same fields is a recipe too; lists of phases can be given there only."""
 
 
 class Asked(NamedTuple):
@@ -49,11 +48,6 @@ class Asked(NamedTuple):
     json: bool
     resumes: bool = False
     start: Path | None = None
-
-
-def train() -> None:
-    """Train a model: recipes, options, plans and resuming; `byteproxy train --help` has more."""
-    raise AssertionError("what follows the word train is read by `command`")
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -74,20 +68,36 @@ def command(arguments: Sequence[str]) -> None:
 
 def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
-    from byteproxy.cli.overrides import made, registry
+    from byteproxy.cli.arguments import help_of, parsed
+    from byteproxy.cli.overrides import fields_told, made, registry
     from byteproxy.cli.recipes import run_named, run_recipes
     from byteproxy.train.config import TrainConfig
 
-    name = next((one for one in arguments if one not in _FLAGS), None)
-    if name is not None and name.startswith("-"):
-        raise InputError(f"{name} stands where the recipe should: name the recipe first, then its options")
-    if name is None and not {"-h", "--help"} & set(arguments):
+    lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
+    about = _ABOUT.format(recipes=lines)
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(help_of(_reader(TrainConfig()), _PROG, about, None, "run") + fields_told(TrainConfig()))
+        sys.exit(0)
+    if "--help-all" in arguments:
+        sys.stdout.write(help_of(_reader(TrainConfig()), _PROG, about, registry()))
+        sys.exit(0)
+    # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice.
+    name = parsed(_reader(TrainConfig()), _PROG, arguments, registry=registry())()[0]
+    if not name:
         raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")
-    known = TrainConfig() if name is None else run_named(name)
-    place = RUNS / ("RECIPE" if name is None else Path(name).stem)
+    reader = _reader(run_named(name), RUNS / Path(name).stem)
+    _, run, out, plan, rate, start, json = parsed(reader, _PROG, arguments, registry=registry())()
+    if rate is not None and not (plan and 0 < rate < float("inf")):
+        raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
+    return Asked(made(run), out, plan, rate, json, start=start)
+
+
+def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[..., tuple[Any, ...]]:
+    """What takes the options of a run whose numbers are these unless others are given."""
+    from byteproxy.train.config import TrainConfig
 
     def read(
-        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
+        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "",
         run: Annotated[TrainConfig, tyro.conf.arg(name="")] = known,
         out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = place,
         plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -102,24 +112,19 @@ def _asked(arguments: Sequence[str]) -> Asked:
             run: What a run is.
             out: Folder of the run: new or empty.
             plan: Train nothing; print what the run would cost.
-            rate: With --plan: FLOPs per second that training reaches; None measures this machine.
+            rate: With --plan: FLOPs per second that training reaches; measured on this machine if not given.
             start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
                 recipe's, and the corpus has to have that tokenizer as a view.
             json: End the output with all figures as one JSON object on one line.
         """
-        return run, out, plan, rate, start, json
+        return recipe, run, out, plan, rate, start, json
 
-    lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
-    about = _ABOUT.format(recipes=lines)
-    given = tyro.cli(read, prog="byteproxy train", description=about, args=arguments, registry=registry())
-    run, out, plan, rate, start, json = given
-    if rate is not None and not (plan and 0 < rate < float("inf")):
-        raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
-    return Asked(made(run), out, plan, rate, json, start=start)
+    return read
 
 
 def _resumed(arguments: Sequence[str]) -> Asked:
     """A run in its folder, with what changes no weight."""
+    from byteproxy.cli.arguments import parsed
     from byteproxy.config import from_toml
     from byteproxy.train.config import TrainConfig
 
@@ -150,7 +155,7 @@ def _resumed(arguments: Sequence[str]) -> Asked:
         changed = {"corpus": corpus, "checkpoint_seconds": checkpoint_seconds, "keep": keep, "tensorboard": tensorboard}
         return changed, json
 
-    changed, json = tyro.cli(read, prog="byteproxy train", args=arguments)
+    changed, json = parsed(read, _PROG, arguments)()
     return Asked(replace(known, **changed), folder, False, None, json, resumes=True)
 
 
@@ -284,7 +289,10 @@ def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainCon
         return config
     views = first_view(config.mixture, store.manifest)
     if people is not None:
-        people.print(f"views names none: showing {views[0]}, the first aligned one of {store.path}", markup=False)
+        people.print(
+            f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; --views names another",
+            markup=False,
+        )
     return replace(config, views=views)
 
 
