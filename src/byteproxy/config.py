@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import dacite
 import tomli_w
 
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
@@ -21,10 +21,19 @@ def from_toml(path: Path, kind: type[T]) -> T:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
+    except dacite.UnexpectedDataError as error:
+        raise InputError(f"{path}: {error}{_meant(error.keys, kind)}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     except (dacite.DaciteError, InputError) as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _meant(unknown: set[str], kind: Any) -> str:
+    """The field that an unknown one was probably meant to be, of a dataclass or of those inside it."""
+    kinds = [kind, *(one.type for one in dataclasses.fields(kind) if dataclasses.is_dataclass(one.type))]
+    names = [one.name for known in kinds for one in dataclasses.fields(known)]
+    return next(filter(None, (did_you_mean(one, names) for one in sorted(unknown))), "")
 
 
 def to_toml(config: Any) -> str:

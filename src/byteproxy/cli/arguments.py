@@ -11,13 +11,12 @@ import inspect
 import io
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import tyro
 
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
@@ -76,12 +75,6 @@ def told_of(kind: Any, default: Any) -> Any:
     nothing = default is inspect.Parameter.empty or default is None or default == () or default == ""
     switch = default is False and any(mark is _SWITCH for mark in getattr(kind, "__metadata__", ()))
     return Annotated[kind, tyro.conf.arg(help_behavior_hint="")] if nothing or switch else kind
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question to put behind a refusal: the known word nearest to one that isn't; nothing if none is near."""
-    near = get_close_matches(word.casefold(), list(known), 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _gathering(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
@@ -172,9 +165,17 @@ def _refusal(told: Any, prog: str, options: Callable[[], list[str]]) -> str:
     if kind == "BadValue" and told.reason == "too_few_values":
         return f"{_shown(told.argument)} is given without a value{more}"
     if kind == "InstantiationFailure" and told.argument is not None:
-        return f"{_shown(told.argument)}: {told.message}".rstrip(".")
+        return _misread(_shown(told.argument), str(told.message))
     words = str(told) if isinstance(told, str) else str(getattr(told, "message", told))
     return re.sub(r"\s+", " ", _BOX.sub(" ", words)).strip() + more
+
+
+def _misread(shown: str, message: str) -> str:
+    """What Python says of a number that isn't one, in the words of this program."""
+    for start, wanted in (("invalid literal for int()", "a whole number"), ("could not convert string", "a number")):
+        if message.startswith(start):
+            return f"{shown} is {message.partition(': ')[2]}: give {wanted}"
+    return f"{shown}: {message}".rstrip(".")
 
 
 def _name(word: str) -> str:

@@ -42,8 +42,8 @@ def stats(
     people = console(json)
     people.print(*all_tables(figures), sep="\n")
     if figures["rejected_file"]:
-        people.print(f"Rejected records: {figures['rejected_file']}", markup=False, soft_wrap=True)
-    people.print(f"Page: {out}", markup=False, soft_wrap=True)
+        people.say(f"Rejected records: {figures['rejected_file']}")
+    people.say(f"Page: {out}")
     end(json, {**figures, "page": str(out)})
 
 
@@ -82,7 +82,7 @@ def show(
     write_page(document_page(shown, most_bytes), out)
     people = console(json)
     print_document(shown, min(most_bytes, TERMINAL_BYTES), people)
-    people.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+    people.say("", f"Page: {out}")
     end(json, {"corpus": str(corpus), **told(shown), "page": str(out)})
 
 
@@ -111,11 +111,10 @@ def verify(corpus: Corpus, json: Json = False) -> None:
         "fingerprint": manifest.fingerprint,
     }
     views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
-    console(json).print(
+    console(json).say(
         f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
-        f"{len(manifest.shards):,} shards{views}.\nFingerprint: {manifest.fingerprint}",
-        markup=False,
-        soft_wrap=True,
+        f"{len(manifest.shards):,} shards{views}.",
+        f"Fingerprint: {manifest.fingerprint}",
     )
     end(json, results)
 

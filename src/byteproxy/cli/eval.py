@@ -12,8 +12,7 @@ import tyro
 from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from byteproxy.console import Console
     from byteproxy.evaluate.loaded import Run
 
 HeldOut: TypeAlias = Literal["validation", "test"]
@@ -56,7 +55,7 @@ def bpb(
     opened = _remembered(loaded, side, "eval bpb", [_counts(documents, "documents")] * len(loaded), people)
     scores = [run_scores(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
     results = {"side": side, **bpb_figures(loaded, documents, scores), "opened": opened}
-    people.print(f"\n{about(results)}\n", markup=False, soft_wrap=True)
+    people.say("", about(results), "")
     people.print(runs_table(results))
     if results["differences"]:
         people.print(differences_table(results))
@@ -103,7 +102,7 @@ def transfer(
     notes = measure.transfer_notes(loaded, found)
     for name, run in figures.items():
         told = f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes"
-        people.print(told, markup=False, soft_wrap=True)
+        people.say(told)
     people.print()
     people.print(transfer_table(figures))
     for name, run in figures.items():
@@ -138,13 +137,13 @@ def _remembered(
     lines = []
     for run, own in zip(loaded, counts, strict=True):
         lines.append({"run": run.name, **remember_opened(run, command, **own)})
-        people.print(f"The test side is opened: noted in {run.folder / OPENED}", markup=False, soft_wrap=True)
+        people.say(f"The test side is opened: noted in {run.folder / OPENED}")
     return lines
 
 
 def _say(notes: list[str], people: "Console") -> None:
     for note in notes:
-        people.print(note, markup=False, soft_wrap=True)
+        people.say(note)
 
 
 Command: TypeAlias = (

@@ -35,17 +35,14 @@ def export(
     people = console(json)
     ensure_free(out)
     figures = export_run(read_run(run), out, gguf)
-    people.print(
+    left_out = figures["parameters_that_disappeared"]
+    people.say(
         f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "
         f"{sum(figures['files'].values()):,} bytes in {len(figures['files'])} files. "
-        f"{figures['parameters_that_disappeared']:,} parameters disappeared: only compressed text took them.",
-        markup=False,
-        soft_wrap=True,
+        + (f"{left_out:,} parameters that only compressed text used are left out." if left_out else "All are kept.")
     )
     if figures["byte_head_parameters"]:
-        people.print(
-            f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore.",
-            markup=False,
-            soft_wrap=True,
+        people.say(
+            f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore."
         )
     end(json, figures)

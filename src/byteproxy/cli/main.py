@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from byteproxy import __version__, progress
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 
 ABOUT = f"""byteproxy {__version__}: train on compressed text, run on raw bytes.
 
@@ -131,8 +131,6 @@ def main() -> None:
 
 def _named(words: Sequence[str]) -> tuple[Command, str, Sequence[str]]:
     """The command that some words begin with, the words that name it, and what follows; help is printed here."""
-    from byteproxy.cli.arguments import did_you_mean
-
     word, rest = words[0], words[1:]
     found = COMMANDS.get(word)
     if found is None:

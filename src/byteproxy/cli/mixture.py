@@ -12,7 +12,7 @@ import tyro
 from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from byteproxy.console import Console
 
 LINES = 20
 """Lines of the table, about."""
@@ -89,7 +89,7 @@ def preview(
     }
     write_page(mixture_page(results, windows, picture), out)
     _show(results, windows, picture, console(json))
-    console(json).print(f"Page: {out}", markup=False, soft_wrap=True)
+    console(json).say(f"Page: {out}")
     end(json, {**results, "page": str(out)})
 
 
@@ -103,9 +103,9 @@ def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, 
     from byteproxy.evaluate.mixture_rows import rows_text
     from byteproxy.evaluate.mixture_tables import about, epochs, steps_table
 
-    people.print(about(results), markup=False, soft_wrap=True)
+    people.say(*about(results))
     people.print(steps_table(results, windows))
-    people.print(epochs(results), markup=False, soft_wrap=True)
+    people.say(epochs(results))
     people.print()
     people.print(rows_text(picture, people), soft_wrap=True)
 

@@ -3,7 +3,6 @@
 What is heavy to import is imported by the command itself, so that help comes at once.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +53,7 @@ def study(
     """
     from byteproxy.cli.progress import stage
     from byteproxy.cli.recipes import study_named
+    from byteproxy.console import say
     from byteproxy.errors import InputError
     from byteproxy.study.headline import write_headline
     from byteproxy.study.study import Limits, report_study, run_study
@@ -70,14 +70,10 @@ def study(
         results = report_study(known, name, place, stage)
     else:
         limits = Limits(jobs, minutes, only, reopen)
-        results = run_study(known, name, place, prepared, limits, stage, _say)
+        results = run_study(known, name, place, prepared, limits, stage, say)
     if picture is not None:
         write_headline(results, picture)
     _show(results, json)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _show(results: dict[str, Any], json: bool) -> None:
@@ -87,15 +83,13 @@ def _show(results: dict[str, Any], json: bool) -> None:
     print_whole(people, arms_table(results))
     if results["differences"]:
         print_whole(people, differences_table(results))
-    people.print(f"{results['verdict']}\n", markup=False)
+    people.say(*results["verdict"].split("\n"), "")
     queue = results["queue"]
     for failure in queue["failed"]:
-        people.print(f"failed: {failure['key']}: {failure['why']}", markup=False, soft_wrap=True)
+        people.say(f"failed: {failure['key']}: {failure['why']}")
     if queue["left"]:
-        people.print(
-            f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.", markup=False
-        )
-    people.print(f"Report: {results['report']}", markup=False, soft_wrap=True)
+        people.say(f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.")
+    people.say(f"Report: {results['report']}")
     end(json, results)
 
 
@@ -111,7 +105,7 @@ def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -
     people = console(json)
     print_whole(people, plan_table(planned))
     for line in plan_notes(planned):
-        people.print(line, markup=False)
+        people.say(line)
     end(json, planned)
 
 

@@ -191,15 +191,16 @@ def _plan(asked: Asked) -> None:
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
     if store is None:
-        people.print(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.", markup=False)
+        people.say(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.")
     for what in plan.assumed:
-        people.print(f"Assumed: {what}.", markup=False, soft_wrap=True)
+        people.say(f"Assumed: {what}.")
     end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})
 
 
 def _train(asked: Asked) -> None:
     import torch
 
+    from byteproxy.console import say
     from byteproxy.store.store import Store
     from byteproxy.train import parallel
     from byteproxy.train.compiler import device_of
@@ -219,11 +220,11 @@ def _train(asked: Asked) -> None:
             results, shown = _run(config, store, asked.out, world.rank == 0, asked.start)
         except KeyboardInterrupt as stop:
             if world.rank == 0:
-                print(f"byteproxy: {_how_to_go_on(str(stop), asked.out)}", file=sys.stderr)
+                say(f"byteproxy: {_how_to_go_on(str(stop), asked.out)}")
             sys.exit(130)
         if people is not None:
             people.print(shown)
-            people.print(f"Page: {results['page']}", markup=False, soft_wrap=True)
+            people.say(f"Page: {results['page']}")
             end(asked.json, results)
 
 
@@ -289,9 +290,9 @@ def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainCon
         return config
     views = first_view(config.mixture, store.manifest)
     if people is not None:
-        people.print(
-            f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; --views names another",
-            markup=False,
+        people.say(
+            f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; "
+            "--views names another"
         )
     return replace(config, views=views)
 

@@ -7,12 +7,12 @@ written never stops a run.
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from byteproxy.console import say
 from byteproxy.errors import InputError
 
 
@@ -101,7 +101,7 @@ class _TensorBoard:
             self._switch_off(error)
 
     def _switch_off(self, error: Exception) -> None:
-        print(f"TensorBoard is switched off, metrics.jsonl goes on: {error}".splitlines()[0], file=sys.stderr)
+        say(f"TensorBoard is switched off, metrics.jsonl goes on: {error}".splitlines()[0])
         failed, self._writer = self._writer, None
         if failed is not None:
             with suppress(Exception):

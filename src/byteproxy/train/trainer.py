@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from byteproxy.config import to_toml
+from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.mixture.batches import Part
 from byteproxy.mixture.loader import Rows, Stream
@@ -191,7 +192,7 @@ class Trainer:
 
     def _say_why_not_compiled(self) -> None:
         if self.why_not_compiled and self.world.rank == 0:
-            print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            say(f"not compiled: {self.why_not_compiled}")
 
     def step(self) -> tuple[Plan, str | None]:
         """One optimizer step; returns its plan, and why it was not taken, if it wasn't."""
@@ -286,7 +287,7 @@ class Trainer:
             path = self.folder / "skipped" / f"step-{plan.step:06d}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, lambda file: file.write(json.dumps(kept, indent=1).encode()))
-            print(f"step {plan.step} was not taken: {reason}", file=sys.stderr, flush=True)
+            say(f"step {plan.step} was not taken: {reason}")
         return reason
 
     def _logged_step(self, sinks: Sinks | None, rate: float) -> str:
