@@ -73,7 +73,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     from byteproxy.cli.recipes import run_named, run_recipes
     from byteproxy.train.config import TrainConfig
 
-    lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
+    lines = "".join(f"  {name:<8}{told}\n" for name, told in run_recipes().items())
     about = _ABOUT.format(recipes=lines)
     if {"-h", "--help"} & set(arguments):
         sys.stdout.write(help_of(_reader(TrainConfig()), _PROG, about, None, "run") + fields_told(TrainConfig()))

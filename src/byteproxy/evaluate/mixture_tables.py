@@ -61,8 +61,8 @@ COLUMNS = (
         "The same of positions: a compressed segment takes fewer than a raw one of the same text.",
     ),
     Column(
-        "off",
-        "SE",
+        "off by",
+        "std err",
         lambda one: f"{one['deviation']:+.1f}",
         "How far the share that is asked for and comes out differ, in standard errors of as many segments. Chance makes"
         " about one of three larger than 1, and hardly any larger than 3.",

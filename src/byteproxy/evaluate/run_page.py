@@ -95,7 +95,11 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
             _number(figures["positions_per_second"], 0),
             "1 process" if figures["processes"] == 1 else f"{figures['processes']} processes",
         ),
-        Row("share of the machine", _percent(figures["machine_share"]), "of its rate of plain matrix products"),
+        Row(
+            "matmul utilization",
+            _percent(figures["machine_share"]),
+            "training FLOPs a second over those of one large matrix product here; above 100 % if that was slowed down",
+        ),
         Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),
         Row("memory", sized((figures["memory_mb"] or 0) * 2**20, "B"), "at the peak"),
         Row("text shown", sized(sum(text_bytes.values()), "B"), each),
@@ -178,7 +182,10 @@ def _speed(logged: Sequence[Mapping[str, Any]]) -> str:
     pace = _lines(logged, "wall_seconds", [("pace", ("positions_per_second",))], smooth=True)
     share = _lines(logged, "wall_seconds", [("share", ("machine_share",))], smooth=True)
     share = [replace(line, y=[100 * y for y in line.y]) for line in share]
-    figures = _figure("positions a second", pace, "wall_seconds"), _figure("% of the machine", share, "wall_seconds")
+    figures = (
+        _figure("positions a second", pace, "wall_seconds"),
+        _figure("matmul utilization, %", share, "wall_seconds"),
+    )
     return f"<div class=plots>{''.join(figures)}</div>"
 
 

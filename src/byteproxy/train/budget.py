@@ -36,7 +36,7 @@ def resolved(config: TrainConfig, store: Store, stage: Stage = quietly) -> Train
     if unit == "positions":
         return replace(config, stop=steps(max(1, round(amount / config.shape.positions))))
     if unit == "minutes":
-        with stage("measure this machine", "steps") as progress:
+        with stage("measure this machine (under a minute, minutes where it is busy)", "steps") as progress:
             progress(0, _WARM_UP + _MEASURED)
             rate = parallel.from_rank_zero(training_rate(config, store))
         amount, unit = rate * amount * 60, "flops"

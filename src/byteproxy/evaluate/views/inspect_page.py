@@ -61,7 +61,7 @@ def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes
         name,
         (
             f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>{text(name)}</h1>"
-            f"<p>{len(document):,} bytes as {len(views)} views see them: {places}.</p>"
+            f"<p>{len(document):,} bytes in {len(views)} {'view' if len(views) == 1 else 'views'}: {places}.</p>"
             f"<p class=note>Each colour is a symbol, or several that share the bytes; hover over it for its number."
             " ⏎ is a newline, → a tab, · a blank of a symbol that is blank. \\x and two digits stand for a byte that is"
             " no character, or is a part of one that two symbols share.</p></header>",
