@@ -86,7 +86,7 @@ def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
     options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "1", "--utf8")
     status, text, _ = byteproxy("generate", folders[0], *options)
     held = last_object(byteproxy("generate", folders[0], *options, "--json"))
-    assert (status, text) == (0, held["continuation"] + "\n")
+    assert (status, text) == (0, held["continuation"])
     assert len(held["continuation"].encode()) == held["bytes"] > 20
 
 
@@ -161,9 +161,9 @@ def test_a_session_goes_on_with_the_text_so_far(folders, byteproxy, typed):
 
 def test_a_closed_pipe_is_no_traceback(folders):
     command = f"{BYTEPROXY} generate {folders[0]} --prompt x --most-bytes 400 | head -c 20"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
     assert len(done.stdout) == 20
-    assert "Traceback" not in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):

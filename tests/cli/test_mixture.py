@@ -204,4 +204,4 @@ def test_every_option_is_explained():
     for option in ("DIR", "--recipe", "--arm", "--steps", "--total", "--views", "--out", "--json"):
         assert explained(text, option), option
     about = subprocess.run([BYTEPROXY, "mixture", "--help"], capture_output=True, text=True).stdout
-    assert "• preview " in about
+    assert "byteproxy mixture preview " in about

@@ -62,6 +62,18 @@ def _ensure_values(command: Callable[..., Any], arguments: Sequence[str]) -> Non
                 raise InputError(f"{option} is given without a value: put one behind it, or leave it out")
 
 
+def without_values(arguments: Sequence[str], options: str) -> list[str]:
+    """Arguments less the options that a pattern begins to match, and less the value of each."""
+    kept: list[str] = []
+    value_follows = False
+    for word in arguments:
+        matches = re.match(options, word.replace("_", "-")) is not None
+        if not matches and not value_follows:
+            kept.append(word)
+        value_follows = matches and "=" not in word
+    return kept
+
+
 def help_of(
     command: Callable[..., Any], prog: str, description: str, registry: "ConstructorRegistry | None", *without: str
 ) -> str:

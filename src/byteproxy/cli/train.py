@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 _PROG = "byteproxy train"
+_HELP = ("-h", "--help", "--help-all")
 _ABOUT = """Train a model: a recipe, and whatever is to differ from it:
 
   byteproxy train 3m                                      train it; leaves runs/3m with a report
@@ -68,24 +69,28 @@ def command(arguments: Sequence[str]) -> None:
 
 def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
-    from byteproxy.cli.arguments import help_of, parsed
+    from byteproxy.cli.arguments import help_of, parsed, without_values
     from byteproxy.cli.overrides import fields_told, made, registry
     from byteproxy.cli.recipes import run_named, run_recipes
     from byteproxy.train.config import TrainConfig
 
     lines = "".join(f"  {name:<8}{told}\n" for name, told in run_recipes().items())
     about = _ABOUT.format(recipes=lines)
-    if {"-h", "--help"} & set(arguments):
-        sys.stdout.write(help_of(_reader(TrainConfig()), _PROG, about, None, "run") + fields_told(TrainConfig()))
-        sys.exit(0)
+    # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice. Which phases
+    # there are is for the recipe to say.
+    asked = [one for one in arguments if one not in _HELP]
+    name = parsed(_reader(TrainConfig()), _PROG, without_values(asked, r"--mixture\.phases\."), registry=registry())()[
+        0
+    ]
+    reader = _reader(run_named(name), RUNS / Path(name).stem) if name else _reader(TrainConfig())
     if "--help-all" in arguments:
-        sys.stdout.write(help_of(_reader(TrainConfig()), _PROG, about, registry()))
+        sys.stdout.write(help_of(reader, _PROG, about, registry()))
         sys.exit(0)
-    # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice.
-    name = parsed(_reader(TrainConfig()), _PROG, arguments, registry=registry())()[0]
+    if len(asked) < len(arguments):
+        sys.stdout.write(help_of(reader, _PROG, about, None, "run") + fields_told(TrainConfig()))
+        sys.exit(0)
     if not name:
         raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")
-    reader = _reader(run_named(name), RUNS / Path(name).stem)
     _, run, out, plan, rate, start, json = parsed(reader, _PROG, arguments, registry=registry())()
     if rate is not None and not (plan and 0 < rate < float("inf")):
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
