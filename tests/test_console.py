@@ -133,19 +133,16 @@ MAY_WRITE = {
 }
 
 
+PRINTS = re.compile(r"(^print|std(out|err)(\.buffer)?\.write(lines)?|rich\.console\.Console|^os\.write|from_markup)$")
+
+
 def writes(tree):
     """Lines that print, make a console of rich, or write to stdout or stderr."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            if re.search(
-                r"(^print|std(out|err)(\.buffer)?\.write(lines)?|rich\.console\.Console|^os\.write|from_markup)$",
-                called,
-            ):
-                yield node.lineno
+        if isinstance(node, ast.Call) and PRINTS.search(ast.unparse(node.func)):
+            yield node.lineno
         if isinstance(node, ast.ImportFrom) and node.module == "rich.console":
-            if any(one.name == "Console" for one in node.names):
-                yield node.lineno
+            yield from (node.lineno for one in node.names if one.name == "Console")
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -90,7 +90,8 @@ def test_a_bar_on_a_terminal_takes_any_name_and_any_encoding(encoding):
     code = (
         "from byteproxy.console import take_any_text\ntake_any_text()\n"
         "from byteproxy.cli.progress import stage\n"
-        "with stage('count \\x1b]0;owned\\x07 [/x] \\u6587', 'B') as progress:\n    progress(1000, 12000, '[red] \\x9b2J')\n"
+        "with stage('count \\x1b]0;owned\\x07 [/x] \\u6587', 'B') as progress:\n"
+        "    progress(1000, 12000, '[red] \\x9b2J')\n"
     )
     command = ["env", f"PYTHONIOENCODING={encoding}", sys.executable, "-c", code]
     seen = on_terminal(command, "stderr")

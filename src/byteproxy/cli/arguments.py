@@ -9,7 +9,9 @@ import contextlib
 import functools
 import inspect
 import io
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _SWITCH = get_args(tyro.conf.FlagCreatePairsOff[bool])[1]
 _POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
+_COLUMNS = 60
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
 
@@ -132,13 +135,27 @@ def _read(
     """(None, what was gathered, ""), or (exit status, None, what was said), of which a refusal may be an event."""
     out, err = _Caught(sys.stdout), _Caught(sys.stderr)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _refusals():
+        with _wide_enough(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _refusals():
             value = tyro.cli(gather, prog=prog, args=list(arguments), description=description, registry=registry)
     except _RefusedError as refusal:
         return 2, None, refusal.args[0]
     except SystemExit as stop:
         return (2, None, err.getvalue()) if stop.code else (0, None, out.getvalue())
     return None, value, ""
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """While entered, a terminal is taken to have columns enough for help, which tyro would wrap for ever in fewer."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(_COLUMNS, shutil.get_terminal_size().columns))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _refusals() -> contextlib.AbstractContextManager[Any]:
