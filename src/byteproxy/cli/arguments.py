@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import tyro
@@ -60,7 +61,7 @@ def _ensure_values(command: Callable[..., Any], arguments: Sequence[str]) -> Non
         if get_origin(kind) is not tuple or any(mark is _POSITIONAL for mark in marks):
             continue
         option = "--" + (next(filter(None, (getattr(mark, "name", None) for mark in marks)), name)).replace("_", "-")
-        for word, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        for word, following in pairwise([*arguments, "--"]):
             if _name(word) == option and "=" not in word and following.startswith("--"):
                 raise InputError(f"{option} is given without a value: put one behind it, or leave it out")
 
