@@ -278,25 +278,27 @@ def test_names_and_memory_that_cannot_be_are_one_line(monkeypatch, capsys):
 
 
 DEAF = """
-import numba, numpy, signal, threading
+import ctypes, numba, numpy, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from byteproxy.cli.interruption import acknowledged
 
-@numba.njit("float64(float64[::1])", nogil=True)
-def deaf(counts):
-    while counts[0] < 1e18:
-        counts[0] += 1.0 if counts[0] < 1e17 else 2.0
-    return counts[0]
+outside = ctypes.CDLL(None).getpid  # what it does is unknown, so that each round's number is really written
+outside.argtypes, outside.restype = [], ctypes.c_int
+
+@numba.njit("void(float64[::1])", nogil=True)
+def deaf(seen):
+    while True:
+        seen[0] = outside()
 
 def tell():
-    while counts[0] < 1000:
+    while not seen[0]:
         pass
     print("waiting", flush=True)
 
-counts = numpy.zeros(1)
+seen = numpy.zeros(1)
 with acknowledged():
     threading.Thread(target=tell, daemon=True).start()
-    deaf(counts)
+    deaf(seen)
 """
 
 

@@ -104,12 +104,12 @@ def main() -> None:
     words = sys.argv[1:]
     goes_on = False
     try:
+        if words[:1] == ["--version"]:
+            _print(f"byteproxy {__version__}")
+            return
         _set_up_streams()
         if not words or words[0] in ("-h", "--help"):
             _print(ABOUT)
-            return
-        if words[0] == "--version":
-            _print(f"byteproxy {__version__}")
             return
         command, prog, rest = _named(words)
         goes_on = command.goes_on
