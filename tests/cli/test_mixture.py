@@ -205,3 +205,9 @@ def test_every_option_is_explained():
         assert explained(text, option), option
     about = subprocess.run([BYTEPROXY, "mixture", "--help"], capture_output=True, text=True).stdout
     assert "byteproxy mixture preview " in about
+
+
+def test_a_view_named_twice_is_refused(preview):
+    twice = ("--views", "codebook-1024", "codebook-1024")
+    assert "views names codebook-1024 more than once" in refusal(preview("c", *twice))
+    assert "--views is given without a value" in refusal(preview("c", "--views"))

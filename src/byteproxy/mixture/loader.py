@@ -102,6 +102,8 @@ class Stream:
         """
         if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
+        if twice := next((name for name in views if views.count(name) > 1), None):
+            raise InputError(f"views names {twice} more than once: each view is shown as one representation")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
         self.composed, self.spelled = composed, spelled
