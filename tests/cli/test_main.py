@@ -30,9 +30,9 @@ def byteproxy(*arguments, **options):
 
 
 def refused(result):
-    """Exit status 2 and one line that is no traceback."""
+    """Exit status 2 and one line that is no traceback; the first command ever compiles before it."""
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    (line,) = [line for line in result.stderr.strip().splitlines() if not line.startswith("compiling ")]
     assert line.startswith("byteproxy: ")
     return line
 
