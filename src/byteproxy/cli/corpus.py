@@ -117,11 +117,3 @@ def verify(corpus: Corpus, json: Json = False) -> None:
         f"Fingerprint: {manifest.fingerprint}",
     )
     end(json, results)
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("stats", constructor=stats)]
-    | Annotated[Any, tyro.conf.subcommand("show", constructor=show)]
-    | Annotated[Any, tyro.conf.subcommand("verify", constructor=verify)]
-)
-"""What may follow `byteproxy corpus`."""

@@ -144,10 +144,3 @@ def _remembered(
 def _say(notes: list[str], people: "Console") -> None:
     for note in notes:
         people.say(note)
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("bpb", constructor=bpb)]
-    | Annotated[Any, tyro.conf.subcommand("transfer", constructor=transfer)]
-)
-"""What may follow `byteproxy eval`."""

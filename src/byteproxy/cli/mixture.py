@@ -5,7 +5,7 @@ What is heavy to import is imported by the commands themselves, so that help com
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -108,10 +108,3 @@ def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, 
     people.say(epochs(results))
     people.print()
     people.print(rows_text(picture, people), soft_wrap=True)
-
-
-# A union has two members at least; tyro leaves the second out.
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("preview", constructor=preview)] | Annotated[None, tyro.conf.Suppress]
-)
-"""What may follow `byteproxy mixture`."""

@@ -7,7 +7,7 @@ import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -269,12 +269,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't make the folder {folder} ({error.strerror}): give another place with --out") from error
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("list", constructor=list_)]
-    | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
-    | Annotated[Any, tyro.conf.subcommand("compare", constructor=compare)]
-    | Annotated[Any, tyro.conf.subcommand("inspect", constructor=inspect)]
-)
-"""What may follow `byteproxy views`."""
