@@ -225,7 +225,7 @@ def test_what_no_stock_model_has_is_refused_by_name_and_nothing_written(trained,
 
 def test_the_card_says_what_its_maker_says(trained, tmp_path):
     origin = Origin("apache-2.0", ("some/data", "a: b"), ("en", "code"), "some/base")
-    export_run(trained, tmp_path / "out", origin=origin)
+    export_run(read_run(trained.folder), tmp_path / "out", origin=origin)
     _, metadata, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     held = yaml.safe_load(metadata)
     assert held["license"] == "apache-2.0"
