@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
 
 # Sound: finished, with an interpreter that still starts, and belonging to this very folder (not moved or copied here).
 sound_test := import importlib.util as u, os, sys; s = u.find_spec("byteproxy"); \
@@ -19,34 +20,45 @@ refuse_python = $(error byteproxy needs Python 3.11, 3.12 or 3.13 and "$(PYTHON)
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
-setup: $(STAMP)  ## make .venv with everything in it; does nothing when that is done (PYTHON=python3.12 to choose)
+setup: $(STAMP)  ## make .venv with what a user needs; does nothing when that is done (PYTHON=python3.12 to choose)
 
-# All output goes to stderr, so that `make -s demo | tail -1` is the program's last line.
-# The stamp is as old as the start of the installation: an edit made meanwhile still counts as newer.
+# Everything is said on stderr, so that `make -s demo | tail -1` is the program's last line; pip's bars show on terminals.
+# A stamp is as old as the start of the installation: an edit made meanwhile still counts as newer.
+pip_install = $(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt
+
 $(STAMP): pyproject.toml constraints.txt $(if $(sound),,unsound)
-	@$(if $(sound),,$(if $(python_fits),,$(refuse_python)))rm -f $@
-	@echo "setting up .venv (one to several minutes, PyTorch is large) ..." >&2
+	@$(if $(sound),,$(if $(python_fits),,$(refuse_python)))rm -f $@ $(DEV_STAMP)
+	@$(if $(sound),,echo "1 of 2: making .venv with $(PYTHON)" >&2)
 	@$(if $(sound),,$(PYTHON) -m venv --clear .venv >&2)
 	@touch .venv/.started
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]' >&2
+	@echo "2 of 2: installing byteproxy (one to several minutes: PyTorch is large)" >&2
+	@$(pip_install) -e . >&2
+	@mv .venv/.started $@
+	@echo "done: .venv/bin/byteproxy --help" >&2
+
+# What the checks need beside it; a user never waits for it.
+$(DEV_STAMP): $(STAMP)
+	@touch .venv/.started
+	@echo "installing what tests, checks and benchmarks need (once, a few minutes)" >&2
+	@$(pip_install) -e '.[dev]' >&2
 	@mv .venv/.started $@
 
 demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minutes 2 --json")
 	$(BIN)/byteproxy demo $(DEMO_ARGS)
 
-test: $(STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
+test: $(DEV_STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
-fuzz: $(STAMP)  ## five minutes of random trials: damage, hostile text, kills, command lines (FUZZ_ARGS="--seed 7 --minutes 20")
+fuzz: $(DEV_STAMP)  ## five minutes of random trials: damage, hostile text, kills, command lines (FUZZ_ARGS="--seed 7 --minutes 20")
 	$(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
 
-lint: $(STAMP)  ## style, types, and the one direction of the imports
+lint: $(DEV_STAMP)  ## style, types, and the one direction of the imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
+bench: $(DEV_STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 # npm has this llama.cpp for Linux; its builds for macOS are of an older one, with other structures than the tests know.
@@ -55,7 +67,7 @@ llama_build := $(shell $(llama_of))
 no_llama = $(error npm has llama.cpp for Linux on x86-64 and arm64 only, and this is $(shell uname -sm); \
     name a folder with the libraries of llama.cpp 0.5.0: make llama LLAMA_CPP=FOLDER)
 LLAMA_CPP ?= build/llama/package/bins/$(llama_build)
-llama: $(STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (Linux on x86-64, or untested on arm64; LLAMA_CPP=FOLDER for one you have)
+llama: $(DEV_STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (Linux on x86-64, or untested on arm64; LLAMA_CPP=FOLDER for one you have)
 	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/export/test_gguf.py
 
 build/llama/package/bins/$(llama_build):

@@ -6,8 +6,9 @@ until it lands below n (Black and Rogaway, CT-RSA 2002): an order of n passages 
 and under four steps a draw on average, whatever n is.
 """
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 KIND, ORDER, EPOCH, SPLIT, CUT, SOURCE, VIEW, SEGMENT, CHAIN = map(np.uint64, range(1, 10))  # what a coin is for
 _ROUNDS = 4

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import dacite
 import tomli_w
 
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 from byteproxy.parsing import read_toml
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ def from_toml(path: Path, kind: type[T]) -> T:
     values = toml_of(path)
     try:
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
+    except dacite.UnexpectedDataError as error:
+        raise InputError(f"{path}: {error}{_meant(error.keys, kind)}") from error
     except (dacite.DaciteError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -32,6 +34,13 @@ def toml_of(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot read {path}: {reason}") from error
+
+
+def _meant(unknown: set[str], kind: Any) -> str:
+    """The field that an unknown one was probably meant to be, of a dataclass or of those inside it."""
+    kinds = [kind, *(one.type for one in dataclasses.fields(kind) if dataclasses.is_dataclass(one.type))]
+    names = [one.name for known in kinds for one in dataclasses.fields(known)]
+    return next(filter(None, (did_you_mean(one, names) for one in sorted(unknown))), "")
 
 
 def to_toml(config: Any) -> str:

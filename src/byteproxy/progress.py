@@ -3,10 +3,11 @@
 And how it remarks on something: a line.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeAlias
+
+from byteproxy.console import say
 
 
 class Progress(Protocol):
@@ -34,4 +35,14 @@ def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
 
 def remark(line: str) -> None:
     """Tell people what happened that they need not act on, such as a cache that was made again: a line on stderr."""
-    print(f"note: {line}", file=sys.stderr, flush=True)
+    say(f"note: {line}")
+
+
+announced: Callable[[str], None] | None = None
+"""Who tells people of work that takes a while and can't say how far it is; the command line sets this."""
+
+
+def announce(line: str) -> None:
+    """Tell people, where somebody listens, what is going to take a while."""
+    if announced is not None:
+        announced(line)

@@ -1,6 +1,8 @@
 """`byteproxy generate` as a user meets it: runs and exported models, any prompt, and what it refuses."""
 
+import base64
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -10,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.cli.commands import in_process, last_object, refusal
+from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.toy_corpus import toy_store
 
+from byteproxy.console import escaped
 from byteproxy.export.llama import export_llama
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Writer
@@ -86,8 +89,34 @@ def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
     options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "1", "--utf8")
     status, text, _ = byteproxy("generate", folders[0], *options)
     held = last_object(byteproxy("generate", folders[0], *options, "--json"))
-    assert (status, text) == (0, held["continuation"] + "\n")
+    assert (status, text) == (0, held["continuation"])
     assert len(held["continuation"].encode()) == held["bytes"] > 20
+
+
+def test_a_pipe_gets_the_very_bytes_and_so_does_json(folders):
+    """Of an answer that is no UTF-8; a terminal gets it as text that steers nothing."""
+    options = ("--prompt", "x = ", "--most-bytes", "200", "--temperature", "3", "--seed", "3")
+    (wanted,) = _writer(folders[0]).write([b"x = "], 200, Sampling(3, seed=3))
+    with pytest.raises(UnicodeDecodeError):
+        wanted.text.decode()
+    for more in ([], ["--raw"]):
+        done = subprocess.run([BYTEPROXY, "generate", folders[0], *options, *more], capture_output=True, timeout=120)
+        assert done.stdout == wanted.text
+    done = subprocess.run([BYTEPROXY, "generate", folders[0], *options, "--json"], capture_output=True, timeout=120)
+    held = json.loads(done.stdout)
+    assert base64.b64decode(held["bytes_base64"]) == wanted.text
+    assert held["bytes"] == len(wanted.text)
+    seen = on_terminal([BYTEPROXY, "generate", folders[0], *options]).replace(b"\r\n", b"\n").decode()
+    seen = seen.removesuffix("\x1b[0m")  # colorama's, at the end of every program that imports numba
+    assert seen == escaped(wanted.text.decode("utf-8", "backslashreplace")) + "\n"
+
+
+def test_a_backslash_in_a_stop_is_told(folders, byteproxy):
+    _, _, said = byteproxy("generate", folders[0], "--stop", r"\ndef", "--most-bytes", "5", "--utf8")
+    assert said.startswith("note: --stop \\ndef is taken as it stands, backslash and all")
+    assert len(said.splitlines()) == 1
+    _, _, said = byteproxy("generate", folders[0], "--stop", "\ndef", "--most-bytes", "5", "--utf8")
+    assert said == ""
 
 
 def test_options_reach_the_writer(folders, byteproxy):
@@ -161,9 +190,9 @@ def test_a_session_goes_on_with_the_text_so_far(folders, byteproxy, typed):
 
 def test_a_closed_pipe_is_no_traceback(folders):
     command = f"{BYTEPROXY} generate {folders[0]} --prompt x --most-bytes 400 | head -c 20"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
     assert len(done.stdout) == 20
-    assert "Traceback" not in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
@@ -188,6 +217,8 @@ def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
         (["--most-bytes", "-1"], "cannot write -1 bytes"),
         (["--stop", ""], "stop string is empty"),
         (["--interactive", "--json"], "leave --json"),
+        (["--interactive", "--raw"], "leave --json, --raw"),
+        (["--raw", "--json"], "give one of them"),
         (["--view", "bpe-300", "--dtype", "bfloat16"], "leave --dtype"),
     ],
 )

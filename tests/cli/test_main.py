@@ -1,6 +1,8 @@
 """The commands as a user meets them."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.cli.commands import explained, on_terminal
+from tests.cli.commands import explained, in_process, on_terminal
 from tests.small_stdlib import small_stdlib
 
+from byteproxy import __version__ as version
 from byteproxy.cli import main as cli
+from byteproxy.cli import refusals
 from byteproxy.export.llama import export_llama
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
@@ -26,9 +30,9 @@ def byteproxy(*arguments, **options):
 
 
 def refused(result):
-    """Exit status 2 and one line that is no traceback."""
+    """Exit status 2 and one line that is no traceback; the first command ever compiles before it."""
     assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+    (line,) = [line for line in result.stderr.strip().splitlines() if not line.startswith("compiling ")]
     assert line.startswith("byteproxy: ")
     return line
 
@@ -40,7 +44,6 @@ def test_help_teaches_the_tool_and_comes_at_once():
     assert result.returncode == 0
     for word in ("compress", "raw bytes", "demo", "generate", "--json", "arXiv 2602.04289", "train --plan 3m"):
         assert word in result.stdout
-    assert "• train " in result.stdout
     order = [
         result.stdout.index(f"  byteproxy {name} ") for name in ("prepare", "mixture", "train", "demo", "generate")
     ]
@@ -72,7 +75,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 def test_wrong_options_are_refused():
     assert "minutes is -1" in refused(byteproxy("demo", "--minutes", "-1", "--out", "never-made"))
     assert not Path("never-made").exists()
-    assert byteproxy("demo", "--minuets", "3").returncode == 2
+    assert refused(byteproxy("demo", "--minuets", "3")).endswith("did you mean --minutes?")
 
 
 def test_an_interpreter_without_sources_is_refused(tmp_path, monkeypatch, capsys):
@@ -127,10 +130,11 @@ def test_a_model_writes_the_same_each_time(tmp_path):
     config = ModelConfig(width=32, layers=1, heads=2, ffn=64)
     export_llama(Transformer(config, Vocab().size), 64, tmp_path / "model")
     model = str(tmp_path / "model")
-    texts = [byteproxy("generate", model, "--prompt", "def ", "--most-bytes", "30").stdout for _ in range(2)]
+    options = ("--prompt", "def ", "--most-bytes", "30", "--utf8")
+    texts = [byteproxy("generate", model, *options).stdout for _ in range(2)]
     assert texts[0] == texts[1] != ""
-    piped = byteproxy("generate", model, "--prompt", "-", "--json", input="def ")
-    assert json.loads(piped.stdout)["continuation"] + "\n" == byteproxy("generate", model, "--prompt", "def ").stdout
+    piped = byteproxy("generate", model, "--prompt", "-", "--utf8", "--json", input="def ")
+    assert json.loads(piped.stdout)["continuation"] == byteproxy("generate", model, "--prompt", "def ", "--utf8").stdout
 
 
 def test_progress_has_rate_and_time_left_on_a_terminal():
@@ -145,3 +149,167 @@ def test_progress_has_rate_and_time_left_on_a_terminal():
     assert "of 12.0 kB" in text
     assert "kB/s" in text
     assert "left" in text
+
+
+def test_the_version_comes_at_once_and_nothing_heavy_with_it():
+    code = (
+        "import sys\nfrom byteproxy.cli.main import main\nsys.argv = ['byteproxy', '--version']\nmain()\n"
+        "assert not {'torch', 'numba', 'numpy', 'tyro', 'rich'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"byteproxy {version}\n", "")
+
+
+def test_alone_it_teaches(monkeypatch, capsys):
+    run = in_process(monkeypatch, capsys)
+    assert run() == run("--help") == run("-h")
+    assert run()[0] == 0
+    lines = run()[1].splitlines()
+    assert len(set(filter(None, lines))) == len(list(filter(None, lines))), "no line twice"
+    for word, group in cli.COMMANDS.items():
+        if isinstance(group, cli.Group):
+            status, told, _ = run(word)
+            assert status == 0
+            assert all(f"byteproxy {word} {name} " in told for name in group.commands)
+
+
+def commands():
+    """Every command as it is typed, and its function."""
+    for word, found in cli.COMMANDS.items():
+        inner = found.commands if isinstance(found, cli.Group) else {"": found}
+        for name in inner:
+            yield [word, *([name] if name else [])]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help_has_no_word_of_python_for_nothing(monkeypatch, capsys, words):
+    status, told, said = in_process(monkeypatch, capsys)(*words, "--help")
+    assert (status, said) == (0, "")
+    assert "usage: byteproxy " + " ".join(words) in told
+    for leak in ("default: None", "default: )", "default: False", "{None}"):
+        assert leak not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["genrate"], "there is no command 'genrate'; did you mean generate?"),
+        (["--verison"], "there is no option '--verison'; did you mean --version?"),
+        (["xyzzy"], "there is no command 'xyzzy'; name one of prepare, corpus"),
+        (["views", "compar"], "there is no command 'compar' of `byteproxy views`; did you mean compare?"),
+        (["views", "xyzzy"], "there is no command 'xyzzy' of `byteproxy views`; name one of list"),
+        (["demo", "--minutes", "x"], "--minutes is 'x': give a number"),
+        (["demo", "--seed", "1.5"], "--seed is '1.5': give a whole number"),
+        (["demo", "--seed"], "--seed is given without a value"),
+        (["demo", "x"], "'x' is one word too many for `byteproxy demo`"),
+        (["generate", "x", "--stop"], "--stop is given without a value"),
+        (["generate", "x", "--stop", "--utf8"], "--stop is given without a value"),
+        (["generate", "x", "--dtype", "float64"], "--dtype is 'float64': give one of float32, bfloat16"),
+        (["export", "x"], "--out is missing"),
+        (["generate"], "DIR is missing"),
+        (
+            ["generate", "x", "--top_q", "1"],
+            "there is no option --top_q of `byteproxy generate`; did you mean --top-p?",
+        ),
+        (["train", "3mm"], "did you mean 3m?"),
+        (["study", "study_smal"], "did you mean study_small?"),
+        (["views", "train", "bpee"], "did you mean bpe?"),
+        (["generate", "\x1b]0;owned\x07\n\u202e"], r"'\x1b]0;owned\x07\n\u202e' holds no model"),
+    ],
+)
+def test_mistakes_get_one_line_that_says_what_was_meant(monkeypatch, capsys, arguments, says):
+    status, told, said = in_process(monkeypatch, capsys)(*arguments)
+    assert (status, told) == (2, "")
+    assert len(said.splitlines()) == 1
+    assert says in said
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("columns", ["1", "20", "200"])
+def test_a_refusal_is_a_line_on_any_terminal(encoding, columns):
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "COLUMNS": columns}
+    environment |= {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    line = refused(byteproxy("generate", "--prompt", "文", "名", "--utf9", env=environment))
+    assert "there is no option --utf9" in line
+    assert "holds no model" in refused(byteproxy("generate", "名", env=environment))
+
+
+def fails_with(error, monkeypatch, capsys):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    return in_process(monkeypatch, capsys)("demo")
+
+
+@pytest.mark.parametrize("number", [*refusals._NAMES, *refusals._ANYWHERE, *refusals._FULL, *refusals._FORBIDDEN])
+def test_what_the_system_has_against_a_file_is_one_line_that_names_it(monkeypatch, capsys, tmp_path, number):
+    status, _, said = fails_with(OSError(number, os.strerror(number), str(tmp_path / "a\nb")), monkeypatch, capsys)
+    assert status == 2
+    assert len(said.splitlines()) == 1
+    assert r"a\nb" in said or number in refusals._ANYWHERE
+
+
+def test_other_errors_of_the_system_and_bugs_show_where_they_are(monkeypatch, capsys):
+    for bug in (OSError(errno.ENOENT, "x"), OSError(errno.EBADF, "x"), ValueError("x"), RecursionError(), KeyError(1)):
+        with pytest.raises(type(bug)):
+            fails_with(bug, monkeypatch, capsys)
+
+
+def test_reading_is_told_from_writing(monkeypatch, capsys, tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "new"))
+    assert "cannot write" in fails_with(error, monkeypatch, capsys)[2]
+    (tmp_path / "there").touch()
+    monkeypatch.setattr(refusals.os, "access", lambda path, mode: mode != os.R_OK)
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "there"))
+    assert "cannot read" in fails_with(error, monkeypatch, capsys)[2]
+
+
+def test_names_and_memory_that_cannot_be_are_one_line(monkeypatch, capsys):
+    for error, says in (
+        (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), "can't be used as a name"),
+        (ValueError("embedded null byte"), "a byte of zero"),
+        (MemoryError("Unable to allocate 3 TiB"), "memory is used up (Unable to allocate 3 TiB)"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 3"), "memory is used up"),
+    ):
+        status, _, said = fails_with(error, monkeypatch, capsys)
+        assert status == 2
+        assert says in said
+
+
+DEAF = """
+import ctypes, numba, numpy, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from byteproxy.cli.interruption import acknowledged
+
+outside = ctypes.CDLL(None).getpid  # what it does is unknown, so that each round's number is really written
+outside.argtypes, outside.restype = [], ctypes.c_int
+
+@numba.njit("void(float64[::1])", nogil=True)
+def deaf(seen):
+    while True:
+        seen[0] = outside()
+
+def tell():
+    while not seen[0]:
+        pass
+    print("waiting", flush=True)
+
+seen = numpy.zeros(1)
+with acknowledged():
+    threading.Thread(target=tell, daemon=True).start()
+    deaf(seen)
+"""
+
+
+def test_ctrl_c_is_acknowledged_where_python_does_not_run_and_obeyed_the_second_time():
+    """In compiled code, which never asks whether there was a signal."""
+    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "byteproxy: stopping; Ctrl-C again to stop at once\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()

@@ -204,10 +204,10 @@ def test_every_option_is_explained():
     for option in ("DIR", "--recipe", "--arm", "--steps", "--total", "--views", "--out", "--json"):
         assert explained(text, option), option
     about = subprocess.run([BYTEPROXY, "mixture", "--help"], capture_output=True, text=True).stdout
-    assert "• preview " in about
+    assert "byteproxy mixture preview " in about
 
 
-def test_a_view_is_named_once(preview):
-    status, _, said = preview("c", "--views", "bpe-270", "bpe-270")
-    assert status == 2
-    assert "views names 'bpe-270' more than once" in said
+def test_a_view_named_twice_is_refused(preview):
+    twice = ("--views", "codebook-1024", "codebook-1024")
+    assert "views names codebook-1024 more than once" in refusal(preview("c", *twice))
+    assert "--views is given without a value" in refusal(preview("c", "--views"))

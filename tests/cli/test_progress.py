@@ -1,10 +1,17 @@
+import os
 import re
+import subprocess
+import sys
 import time
 
-from byteproxy.cli.progress import stage
+import pytest
+from tests.cli.commands import on_terminal
+
+from byteproxy.cli.progress import progress_line, seconds_between, stage
+from byteproxy.errors import InputError
 
 
-def test_where_no_terminal_is_a_line_tells_amount_and_rate(capsys):
+def test_where_no_terminal_is_lines_tell_of_begin_and_end(capsys):
     with stage("count sheep", "B") as progress:
         progress(5_000_000, 10_000_000)
         time.sleep(0.1)
@@ -14,7 +21,9 @@ def test_where_no_terminal_is_a_line_tells_amount_and_rate(capsys):
         progress(1500, 0)
     with stage("count none", "B"):
         pass
-    bytes_, goats, none = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[::2] == ["count sheep ...", "count goats ...", "count none ..."]
+    bytes_, goats, none = lines[1::2]
     assert re.fullmatch(r"count sheep: 0\.\d s, 10\.0 MB, \d\d?\.\d MB/s", bytes_)
     assert re.fullmatch(r"count goats: 0\.\d s, 1,500 goats, [\d,]+ goats/s", goats)
     assert none == "count none: 0.0 s"
@@ -23,11 +32,69 @@ def test_where_no_terminal_is_a_line_tells_amount_and_rate(capsys):
 def test_no_rate_is_made_up_from_no_time(capsys):
     with stage("count sheep", "B") as progress:
         progress(10, 10)
-    assert capsys.readouterr().err == "count sheep: 0.0 s, 10 bytes\n"
+    assert capsys.readouterr().err == "count sheep ...\ncount sheep: 0.0 s, 10 bytes\n"
 
 
 def test_what_else_there_is_to_say_stands_at_the_end(capsys):
     with stage("count sheep", "B") as progress:
         progress(10, 20, "3 flocks")
         progress(20, 20, "7 flocks")
-    assert capsys.readouterr().err == "count sheep: 0.0 s, 20 bytes, 7 flocks\n"
+    assert capsys.readouterr().err.splitlines()[-1] == "count sheep: 0.0 s, 20 bytes, 7 flocks"
+
+
+def test_a_long_stage_tells_how_far_it_is_though_it_reports_nothing_new():
+    """The stage ends when its second line was read, so that no clock decides."""
+    code = (
+        "import sys\nfrom byteproxy.cli.progress import stage\n"
+        "with stage('count sheep', 'sheep') as progress:\n    progress(3, 12)\n    sys.stdin.readline()\n"
+    )
+    environment = {**os.environ, "BYTEPROXY_PROGRESS_SECONDS": "0.01"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr.readline() == "count sheep ...\n"
+    lines = [process.stderr.readline() for _ in range(2)]
+    process.communicate("\n", timeout=60)
+    for line in lines:
+        assert re.match(r"count sheep: \d+ s, 3 sheep of 12 sheep \(25 %\), [\d.,]+ sheep/s, about \d+ s left", line)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "total", "note", "line"),
+    [
+        (30, 0, 0, "", "read: 30 s"),
+        (30, 0, 100, "2 faulty", "read: 30 s, 2 faulty"),
+        (30, 6_000_000, 0, "", "read: 30 s, 6.0 MB, 200.0 kB/s"),
+        (90, 6_000_000, 24_000_000, "", "read: 2 min, 6.0 MB of 24.0 MB (25 %), 66.7 kB/s, about 4 min left"),
+        (9000, 10, 40, "", "read: 2 h 30 min, 10 bytes of 40 bytes (25 %), 0 bytes/s, about 7 h 30 min left"),
+    ],
+)
+def test_what_a_line_says(seconds, done, total, note, line):
+    assert progress_line("read", "B", seconds, done, total, note) == line
+
+
+def test_how_often_is_for_the_environment_to_say(monkeypatch):
+    monkeypatch.delenv("BYTEPROXY_PROGRESS_SECONDS", raising=False)
+    assert seconds_between() == 30
+    for told, seconds in (("0", 0), ("2.5", 2.5), ("", 30)):
+        monkeypatch.setenv("BYTEPROXY_PROGRESS_SECONDS", told)
+        assert seconds_between() == seconds
+    for told in ("often", "-1", "nan", "inf", "1e300"):
+        monkeypatch.setenv("BYTEPROXY_PROGRESS_SECONDS", told)
+        with pytest.raises(InputError, match="number of seconds"):
+            seconds_between()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_a_bar_on_a_terminal_takes_any_name_and_any_encoding(encoding):
+    code = (
+        "from byteproxy.console import take_any_text\ntake_any_text()\n"
+        "from byteproxy.cli.progress import stage\n"
+        "with stage('count \\x1b]0;owned\\x07 [/x] \\u6587', 'B') as progress:\n"
+        "    progress(1000, 12000, '[red] \\x9b2J')\n"
+    )
+    command = ["env", f"PYTHONIOENCODING={encoding}", sys.executable, "-c", code]
+    seen = on_terminal(command, "stderr")
+    assert b"count \\x1b]0;owned\\x07 [/x] " in seen
+    assert b"[red] \\x9b2J" in seen
+    assert b"\x1b]0;owned" not in seen

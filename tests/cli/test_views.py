@@ -67,7 +67,7 @@ def test_help_names_the_commands_and_comes_at_once():
     text = subprocess.run([BYTEPROXY, "views", "--help"], capture_output=True, text=True).stdout
     assert time.perf_counter() - begin < 2
     for command in ("list", "train", "compare", "inspect"):
-        assert f"• {command} " in text
+        assert f"  byteproxy views {command} " in text
     about = subprocess.run([BYTEPROXY, "--help"], capture_output=True, text=True).stdout
     for command in ("views list", "views train", "views compare", "views inspect"):
         assert command in about

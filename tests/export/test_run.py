@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.validation import validate_with
+from byteproxy.export.card import Origin
 from byteproxy.export.llama import load_llama
 from byteproxy.export.run import export_run
 from byteproxy.generate.writer import Writer
@@ -160,7 +162,10 @@ def test_without_symbols_and_heads_nothing_disappears_and_no_file_of_heads_is_th
     figures = export_run(read_run(tmp_path / "run"), tmp_path / "out")
     assert figures["parameters_that_disappeared"] == figures["byte_head_parameters"] == 0
     assert figures["raw_bpb"] is None
-    assert "bits per byte" not in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "bits per byte" not in card
+    assert "proxy" not in card.replace("byteproxy", ""), "nothing compressed was shown"
+    assert "license" not in card
     assert not (tmp_path / "out" / "byte_heads.safetensors").exists()
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert isinstance(model, transformers.Qwen3ForCausalLM)
@@ -216,3 +221,17 @@ def test_what_no_stock_model_has_is_refused_by_name_and_nothing_written(trained,
     with pytest.raises(InputError, match=r"model\.soft_cap,"):
         export_run(run._replace(model=capped), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_says_what_its_maker_says(trained, tmp_path):
+    origin = Origin("apache-2.0", ("some/data", "a: b"), ("en", "code"), "some/base")
+    export_run(read_run(trained.folder), tmp_path / "out", origin=origin)
+    _, metadata, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    held = yaml.safe_load(metadata)
+    assert held["license"] == "apache-2.0"
+    assert held["datasets"] == ["some/data", "a: b"]
+    assert held["language"] == ["en", "code"]
+    assert held["base_model"] == "some/base"
+    assert held["library_name"] == "transformers"
+    assert held["tags"] == ["byte-level", "proxy-compression"]
+    assert "proxy compression" in body

@@ -43,10 +43,10 @@ def stats(
     people = console(json)
     people.print(*all_tables(figures), sep="\n")
     for note in split_notes(figures):
-        people.print(note, markup=False, soft_wrap=True)
+        people.say(note)
     if figures["rejected_file"]:
-        people.print(f"Rejected records: {figures['rejected_file']}", markup=False, soft_wrap=True)
-    people.print(f"Page: {out}", markup=False, soft_wrap=True)
+        people.say(f"Rejected records: {figures['rejected_file']}")
+    people.say(f"Page: {out}")
     end(json, {**figures, "page": str(out)})
 
 
@@ -85,7 +85,7 @@ def show(
     write_page(document_page(shown, most_bytes), out)
     people = console(json)
     print_document(shown, min(most_bytes, TERMINAL_BYTES), people)
-    people.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+    people.say("", f"Page: {out}")
     end(json, {"corpus": str(corpus), **told(shown), "page": str(out)})
 
 
@@ -117,18 +117,9 @@ def verify(corpus: Corpus, json: Json = False) -> None:
     }
     views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
     caches = f" Sound as well: {len(kept):,} files of caches, {sized(results['cache_bytes'])}." if kept else ""
-    console(json).print(
+    console(json).say(
         f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
-        f"{len(manifest.shards):,} shards{views}.{caches}\nFingerprint: {manifest.fingerprint}",
-        markup=False,
-        soft_wrap=True,
+        f"{len(manifest.shards):,} shards{views}.{caches}",
+        f"Fingerprint: {manifest.fingerprint}",
     )
     end(json, results)
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("stats", constructor=stats)]
-    | Annotated[Any, tyro.conf.subcommand("show", constructor=show)]
-    | Annotated[Any, tyro.conf.subcommand("verify", constructor=verify)]
-)
-"""What may follow `byteproxy corpus`."""

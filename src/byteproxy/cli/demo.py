@@ -3,14 +3,14 @@
 What is heavy to import is imported by the command itself, so that help comes at once.
 """
 
-import json as json_module
-import sys
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from byteproxy.cli.output import Json, console, end
 
 SECONDS_BETWEEN_LOOKS = 10
 
@@ -19,7 +19,7 @@ def demo(
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo"),
     minutes: Annotated[float, tyro.conf.arg(metavar="M")] = 6.0,
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
-    json: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    json: Json = False,
 ) -> None:
     """The main job, end to end: from source files to a model that reads raw bytes.
 
@@ -38,8 +38,6 @@ def demo(
         seed: Seed of weights, mixture and sample. The same seed, options and machine give the same figures.
         json: End the output with all results as one JSON object on one line.
     """
-    from rich.console import Console
-
     from byteproxy.cli.progress import stage
     from byteproxy.config import from_toml
     from byteproxy.corpus.stdlib import read_stdlib
@@ -53,17 +51,12 @@ def demo(
     looks = max(1, min(study.scoring.validations, round(minutes * 60 / SECONDS_BETWEEN_LOOKS)))
     study = replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, validations=looks))
     results = run_study(study, read_stdlib, out, stage)
-    # With --json stdout is for programs: what people read goes to stderr.
-    console = Console(file=sys.stderr if json else sys.stdout, highlight=False, soft_wrap=True)
-    console.print()
-    console.print(arms_table(results))
-    console.print(f"\n{results['verdict']}\n", markup=False)
-    sample = results["sample"]
-    console.print(
-        f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:\n", markup=False
-    )
-    console.print(sample["prompt"], style="dim", end="", markup=False)
-    console.print(sample["continuation"], markup=False)
-    console.print(f"\nReport: {results['report']}", markup=False)
-    if json:
-        print(json_module.dumps(results))
+    people, sample = console(json), results["sample"]
+    people.print()
+    people.print(arms_table(results), soft_wrap=True)
+    people.say("", *results["verdict"].split("\n"), "")
+    people.say(f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:", "")
+    people.print(sample["prompt"], style="dim", end="", soft_wrap=True)
+    people.print(sample["continuation"], soft_wrap=True)
+    people.say("", f"Report: {results['report']}")
+    end(json, results)

@@ -12,8 +12,7 @@ import tyro
 from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from byteproxy.console import Console
     from byteproxy.evaluate.loaded import Run
 
 HeldOut: TypeAlias = Literal["validation", "test"]
@@ -38,11 +37,11 @@ def bpb(
 
     Args:
         runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now; None takes the place that each run names.
+        corpus: Where the corpus is now, if not where each run names it.
         side: Which held-out side.
         most_bytes: Bytes of text to score, spread over sources, languages and projects.
         document_bytes: The most that one document gives; less where so much would leave fewer than 16 documents.
-        stride: Bytes by which windows move on; None means half a window. Less gives more context and costs more.
+        stride: Bytes by which windows move on, half a window if not given. Less gives more context and costs more.
         json: End the output with all figures, of each document too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
@@ -57,7 +56,7 @@ def bpb(
     scores = [run_scores(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
     whole = whole_side(loaded[0].store, side)
     results = {"side": side, "whole": whole, **bpb_figures(loaded, documents, scores), "opened": opened}
-    people.print(f"\n{about(results)}\n", markup=False, soft_wrap=True)
+    people.say("", about(results), "")
     people.print(runs_table(results))
     if results["differences"]:
         people.print(differences_table(results))
@@ -84,7 +83,7 @@ def transfer(
 
     Args:
         runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now; None takes the place that each run names.
+        corpus: Where the corpus is now, if not where each run names it.
         side: Which held-out side.
         passages: Passages to take, by chance, no two of the same text.
         json: End the output with all figures, of each passage too, as one JSON object on one line.
@@ -104,7 +103,7 @@ def transfer(
     notes = measure.transfer_notes(loaded, found)
     for name, run in figures.items():
         told = f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes"
-        people.print(told, markup=False, soft_wrap=True)
+        people.say(told)
     people.print()
     people.print(transfer_table(figures))
     for name, run in figures.items():
@@ -139,17 +138,10 @@ def _remembered(
     lines = []
     for run, own in zip(loaded, counts, strict=True):
         lines.append({"run": run.name, **remember_opened(run, command, **own)})
-        people.print(f"The test side is opened: noted in {run.folder / OPENED}", markup=False, soft_wrap=True)
+        people.say(f"The test side is opened: noted in {run.folder / OPENED}")
     return lines
 
 
 def _say(notes: list[str], people: "Console") -> None:
     for note in notes:
-        people.print(note, markup=False, soft_wrap=True)
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("bpb", constructor=bpb)]
-    | Annotated[Any, tyro.conf.subcommand("transfer", constructor=transfer)]
-)
-"""What may follow `byteproxy eval`."""
+        people.say(note)

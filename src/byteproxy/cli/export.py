@@ -14,7 +14,11 @@ from byteproxy.cli.output import Json, console, end
 def export(
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")],
-    gguf: bool = False,
+    gguf: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    license: Annotated[str, tyro.conf.arg(metavar="ID")] = "",
+    datasets: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ID [ID ...]")] = (),
+    languages: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CODE [CODE ...]")] = (),
+    base_model: Annotated[str, tyro.conf.arg(metavar="ID")] = "",
     json: Json = False,
 ) -> None:
     """Write a run as a stock model of raw bytes: LlamaForCausalLM (Qwen3ForCausalLM with QK-norm) and its tokenizer.
@@ -26,26 +30,28 @@ def export(
         run: Folder that `byteproxy train` left.
         out: Folder to write; must not exist.
         gguf: Write `model.gguf`, for llama.cpp and what builds on it, too.
+        license: For the model card, as the Hub writes it, such as apache-2.0.
+        datasets: For the card: data sets on the Hub that the text came from.
+        languages: For the card: codes such as en or code.
+        base_model: For the card: the model on the Hub that training began with.
         json: End the output with all figures as one JSON object on one line.
     """
+    from byteproxy.export.card import Origin
     from byteproxy.export.folder import ensure_free
     from byteproxy.export.run import export_run
     from byteproxy.train.saved import read_run
 
     people = console(json)
     ensure_free(out)
-    figures = export_run(read_run(run), out, gguf)
-    people.print(
+    figures = export_run(read_run(run), out, gguf, Origin(license, datasets, languages, base_model))
+    left_out = figures["parameters_that_disappeared"]
+    people.say(
         f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "
         f"{sum(figures['files'].values()):,} bytes in {len(figures['files'])} files. "
-        f"{figures['parameters_that_disappeared']:,} parameters disappeared: only compressed text took them.",
-        markup=False,
-        soft_wrap=True,
+        + (f"{left_out:,} parameters that only compressed text used are left out." if left_out else "All are kept.")
     )
     if figures["byte_head_parameters"]:
-        people.print(
-            f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore.",
-            markup=False,
-            soft_wrap=True,
+        people.say(
+            f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore."
         )
     end(json, figures)

@@ -1,5 +1,7 @@
 """`byteproxy generate`: a model writes on, byte by byte or several at once."""
 
+import base64
+import os
 import sys
 import time
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from byteproxy.cli.output import Json, end
+from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
     from byteproxy.generate.choice import Sampling
@@ -27,12 +29,16 @@ def generate(
     drafts: Literal["heads", "copy", "both", "none"] = "heads",
     dtype: Literal["float32", "bfloat16"] = "float32",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
     task: Literal["translate", "continue"] = "translate",
     json: Json = False,
 ) -> None:
     """Continue a prompt with a model of raw bytes. No tokenizer or other compressor takes part.
+
+    A terminal shows the answer as text, with escapes such as \\xff for what is not UTF-8 and for control characters. A
+    file or a pipe gets the very bytes, and no newline behind them.
 
     Args:
         folder: Folder of a run that byteproxy train left, or one with config.json and model.safetensors, such as
@@ -43,24 +49,30 @@ def generate(
         temperature: 0 always takes the most probable byte.
         top_p: Choose among the most probable bytes that together reach this share.
         min_p: Choose among bytes at least this share as probable as the most probable one.
-        stop: Texts that end what is written, and are left out of it.
+        stop: Texts that end what is written, and are left out of it; as the shell gives them: $'\\n' is a newline.
         seed: Seed of the sampling noise. The same seed writes the same bytes, whatever --drafts is.
-        utf8: Write nothing that is not UTF-8. Otherwise invalid bytes are shown as escapes, such as \\xff.
+        utf8: Write nothing that is not UTF-8.
         drafts: Who guesses at the bytes to come, so that one pass of the model writes several: its byte heads, copies
             of what followed the same bytes before, both, or nobody. What is written stays the same.
         dtype: Of weights in products; bfloat16 halves what a pass reads, and rounds.
         device: Where the model runs; auto: on an accelerator where there is one.
+        raw: Write the very bytes to a terminal, too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --most-bytes counts symbols then.
         task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
-        json: End the output with one JSON object on one line instead of streaming the text.
+        json: End the output with one JSON object on one line instead of streaming the text; bytes_base64 in it are the
+            bytes of the answer, which its continuation shows with escapes.
     """
+    from byteproxy.cli.answer import deliver
     from byteproxy.errors import InputError
     from byteproxy.generate.choice import Sampling
 
-    if interactive and (json or prompt == "-"):
-        raise InputError("--interactive reads what is typed and shows text: leave --json and --prompt - out")
+    if interactive and (json or raw or prompt == "-"):
+        raise InputError("--interactive reads what is typed and shows text: leave --json, --raw and --prompt - out")
+    if raw and json:
+        raise InputError("--raw writes bytes and --json an object, which holds them as bytes_base64: give one of them")
+    _tell_of_backslashes(stop)
     sampling = Sampling(temperature, top_p, min_p, seed, utf8)
     if view is not None:
         if interactive or stop:
@@ -68,7 +80,7 @@ def generate(
         text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
         if dtype != "float32" or device not in ("auto", "cpu"):
             raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
-        _write_view(folder, view, task, text, most_bytes, sampling, json)
+        _write_view(folder, view, task, text, most_bytes, sampling, raw, json)
         return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
     writer = _writer(folder, dtype, device)
@@ -78,8 +90,7 @@ def generate(
         return
     begin = time.perf_counter()
     if not json:
-        _show(writer.stream(text, most_bytes, sampling, **how))
-        sys.stdout.write("\n")
+        deliver(writer.stream(text, most_bytes, sampling, **how), raw)
         return
     from byteproxy.generate.utf8 import characters
 
@@ -88,6 +99,7 @@ def generate(
     counts = writer.counts
     figures = {
         "continuation": "".join(characters([written.text])),
+        "bytes_base64": base64.b64encode(written.text).decode(),
         "bytes": len(written.text),
         "ended": written.ended,
         "bytes_per_second": len(written.text) / seconds,
@@ -101,8 +113,19 @@ def generate(
 
 
 def _bytes(text: str) -> bytes:
-    """An argument as the bytes that it was given as, also where these are no UTF-8."""
-    return text.encode("utf-8", "surrogateescape")
+    """An argument as the bytes that it was given as, whatever the locale makes of them."""
+    return os.fsencode(text)
+
+
+def _tell_of_backslashes(stops: tuple[str, ...]) -> None:
+    """A shell gives --stop "\\n" as a backslash and an n, which is rarely meant."""
+    from byteproxy.console import say
+
+    for stop in stops:
+        if any(escape in stop for escape in ("\\n", "\\t", "\\r")):
+            say(
+                f"note: --stop {stop} is taken as it stands, backslash and all; a newline or a tab is $'{stop}' in bash"
+            )
 
 
 def _writer(folder: Path, dtype: str, device: str) -> "Writer":
@@ -129,9 +152,12 @@ def _writer(folder: Path, dtype: str, device: str) -> "Writer":
     return Writer(model.to(device_of(device)), context)
 
 
-def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", json: bool) -> None:
+def _write_view(
+    folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", raw: bool, json: bool
+) -> None:
     import torch
 
+    from byteproxy.cli.answer import deliver
     from byteproxy.errors import InputError
     from byteproxy.generate.compressed import ViewWriter
     from byteproxy.generate.utf8 import characters
@@ -145,39 +171,33 @@ def _write_view(folder: Path, view: str, task: str, prompt: bytes, most: int, sa
     views = [store.view(name) for name in run.config.views]
     writer = ViewWriter(run.model, views, run.config.shape.passage_bytes)
     found = writer.write(prompt, view, "translate" if task == "translate" else "continue", most, sampling)
-    shown = None if found.text is None else "".join(characters([found.text]))
     if not json:
-        print(shown if shown is not None else " ".join(map(str, found.symbols.tolist())))
+        deliver([" ".join(map(str, found.symbols.tolist())).encode() if found.text is None else found.text], raw)
+        return
     strings = None if found.strings is None else [["".join(characters([one])) for one in own] for own in found.strings]
-    end(json, {"symbols": found.symbols.tolist(), "text": shown, "strings": strings, "ended": found.ended})
-
-
-def _show(stream: Any) -> bytes:
-    """Print pieces as whole characters as they come; gives all of them."""
-    from byteproxy.generate.utf8 import characters
-
-    written = bytearray()
-
-    def noted() -> Any:
-        for piece in stream:
-            written.extend(piece)
-            yield piece
-
-    for part in characters(noted()):
-        sys.stdout.write(part)
-        sys.stdout.flush()
-    return bytes(written)
+    figures = {
+        "symbols": found.symbols.tolist(),
+        "text": None if found.text is None else "".join(characters([found.text])),
+        "bytes_base64": None if found.text is None else base64.b64encode(found.text).decode(),
+        "strings": strings,
+        "ended": found.ended,
+    }
+    end(json, figures)
 
 
 def _session(writer: "Writer", text: bytes, most_bytes: int, sampling: "Sampling", how: dict[str, Any]) -> None:
     """Each line is added to the text so far, and the model writes on; an empty one lets it write on as it is."""
-    print("Type a line and the model goes on with the text so far; an empty line lets it go on; Ctrl-D ends.")
+    from byteproxy.cli.answer import show
+
+    people = console(False)
+    people.say("Type a line and the model goes on with the text so far; an empty line lets it go on; Ctrl-D ends.")
     for line in sys.stdin:
-        added = _bytes(line)
+        added = line.encode(sys.stdin.encoding or "utf-8", "surrogateescape")
         text += added if added.strip() else b""
         begin = time.perf_counter()
-        written = _show(writer.stream(text, most_bytes, sampling, **how))
+        written = show(writer.stream(text, most_bytes, sampling, **how))
         seconds = time.perf_counter() - begin
         text += written
         rate = len(written) / seconds
-        print(f"\n[{len(written)} bytes, {rate:,.0f} bytes/s, {writer.counts.bytes_per_pass:.2f} bytes a pass]")
+        sys.stdout.write("\n")
+        people.say(f"[{len(written)} bytes, {rate:,.0f} bytes/s, {writer.counts.bytes_per_pass:.2f} bytes a pass]")

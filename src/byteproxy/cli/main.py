@@ -1,29 +1,18 @@
 """`byteproxy`: the commands, and what becomes of errors.
 
 Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C, 141 where nobody reads
-what is printed. Anything else is a bug of ours and shows its traceback.
+what is printed. Anything else is a bug of ours and shows its traceback. What is heavy to import, tyro too, is imported
+where it is needed.
 """
 
-import errno
 import os
 import sys
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, NoReturn
 
-import tyro
-
-from byteproxy import __version__
-from byteproxy.cli.corpus import Command as CorpusCommand
-from byteproxy.cli.demo import demo
-from byteproxy.cli.eval import Command as EvalCommand
-from byteproxy.cli.export import export
-from byteproxy.cli.generate import generate
-from byteproxy.cli.mixture import Command as MixtureCommand
-from byteproxy.cli.prepare import prepare
-from byteproxy.cli.study import study
-from byteproxy.cli.train import command as train_command
-from byteproxy.cli.train import train
-from byteproxy.cli.views import Command as ViewsCommand
-from byteproxy.errors import InputError
+from byteproxy import __version__, progress
+from byteproxy.errors import InputError, did_you_mean
 
 ABOUT = f"""byteproxy {__version__}: train on compressed text, run on raw bytes.
 
@@ -53,50 +42,160 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy generate runs/demo/model --prompt "def main("
                                  let a model write, of a run or exported, in raw bytes: several at once where it has
                                  byte heads; --interactive to type with it
-                                 let the model that the demo left behind write, byte by byte
   byteproxy export runs/3m --out runs/3m-bytes
                                  a stock Llama or Qwen3 of raw bytes and its tokenizer, which other tools load as is
 
-Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr."""
+Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr: a bar on a
+terminal, elsewhere a line every BYTEPROXY_PROGRESS_SECONDS (30). `byteproxy --version` says which one this is."""
 
 
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("prepare", constructor=prepare)]
-    | Annotated[CorpusCommand, tyro.conf.subcommand("corpus", description="Look into a prepared corpus and verify it.")]
-    | Annotated[ViewsCommand, tyro.conf.subcommand("views", description="List, train, compare and inspect views.")]
-    | Annotated[MixtureCommand, tyro.conf.subcommand("mixture", description="See what a mixture shows.")]
-    | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
-    | Annotated[EvalCommand, tyro.conf.subcommand("eval", description="Measure runs on held-out text.")]
-    | Annotated[Any, tyro.conf.subcommand("study", constructor=study)]
-    | Annotated[Any, tyro.conf.subcommand("demo", constructor=demo)]
-    | Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
-    | Annotated[Any, tyro.conf.subcommand("generate", constructor=generate)]
-)
+class Command(NamedTuple):
+    """A function in a module of `byteproxy.cli`.
+
+    goes_on: whether it goes on where it was stopped if it is called again. reads_itself: it takes the words that follow
+    as they are.
+    """
+
+    module: str
+    function: str
+    goes_on: bool = False
+    reads_itself: bool = False
+
+
+class Group(NamedTuple):
+    """Several commands under one word."""
+
+    about: str
+    commands: dict[str, Command]
+
+
+COMMANDS: dict[str, Command | Group] = {
+    "prepare": Command("prepare", "prepare", goes_on=True),
+    "corpus": Group(
+        "Look into a prepared corpus and verify it.",
+        {name: Command("corpus", name) for name in ("stats", "show", "verify")},
+    ),
+    "views": Group(
+        "List, train, compare and inspect views.",
+        {
+            "list": Command("views", "list_"),
+            "train": Command("views", "train", goes_on=True),
+            "compare": Command("views", "compare", goes_on=True),
+            "inspect": Command("views", "inspect"),
+        },
+    ),
+    "mixture": Group("See what a mixture shows.", {"preview": Command("mixture", "preview")}),
+    "train": Command("train", "command", reads_itself=True),
+    "eval": Group(
+        "Measure runs on held-out text.", {"bpb": Command("eval", "bpb"), "transfer": Command("eval", "transfer")}
+    ),
+    "study": Command("study", "study", goes_on=True),
+    "demo": Command("demo", "demo", goes_on=True),
+    "generate": Command("generate", "generate"),
+    "export": Command("export", "export"),
+}
 
 
 def main() -> None:
     """Run a command and exit."""
+    from byteproxy.cli.interruption import acknowledged
+    from byteproxy.cli.refusals import refusal_of
+
+    words = sys.argv[1:]
+    goes_on = False
     try:
-        if sys.argv[1:2] == ["train"]:
-            train_command(sys.argv[2:])
-        else:
-            tyro.cli(Command, prog="byteproxy", description=ABOUT)
-    except InputError as error:
-        _refuse(str(error))
+        if words[:1] == ["--version"]:
+            _print(f"byteproxy {__version__}")
+            return
+        _set_up_streams()
+        if not words or words[0] in ("-h", "--help"):
+            _print(ABOUT)
+            return
+        command, prog, rest = _named(words)
+        goes_on = command.goes_on
+        progress.announced = _announce
+        with acknowledged():
+            _run(command, prog, rest)
     except BrokenPipeError:  # whoever read what we print has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
         sys.exit(141)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        _refuse(f"cannot write {error.filename or 'a file'}: {error.strerror}; free space or give another folder")
     except KeyboardInterrupt:
-        print("byteproxy: stopped; the same command goes on from here", file=sys.stderr)
+        _say("stopped; the same command goes on from here" if goes_on else "stopped")
         sys.exit(130)
+    except Exception as error:
+        message = refusal_of(error)
+        if message is None:
+            raise
+        _refuse(message)
 
 
-def _refuse(message: str) -> None:
-    print(f"byteproxy: {message}", file=sys.stderr)
+def _named(words: Sequence[str]) -> tuple[Command, str, Sequence[str]]:
+    """The command that some words begin with, the words that name it, and what follows; help is printed here."""
+    word, rest = words[0], words[1:]
+    found = COMMANDS.get(word)
+    if found is None:
+        what = "option" if word.startswith("-") else "command"
+        near = did_you_mean(word, [*COMMANDS, "--help", "--version"])
+        raise InputError(f"there is no {what} {word!r}{near or '; name one of ' + ', '.join(COMMANDS)}")
+    if isinstance(found, Command):
+        return found, f"byteproxy {word}", rest
+    if not rest or rest[0] in ("-h", "--help"):
+        _print_group(word, found)
+        sys.exit(0)
+    inner = found.commands.get(rest[0])
+    if inner is None:
+        near = did_you_mean(rest[0], found.commands)
+        names = ", ".join(found.commands)
+        raise InputError(f"there is no command {rest[0]!r} of `byteproxy {word}`{near or f'; name one of {names}'}")
+    return inner, f"byteproxy {word} {rest[0]}", rest[1:]
+
+
+def _run(command: Command, prog: str, rest: Sequence[str]) -> None:
+    function = getattr(import_module(f"byteproxy.cli.{command.module}"), command.function)
+    if command.reads_itself:
+        function(rest)
+        return
+    from byteproxy.cli.arguments import parsed
+
+    parsed(function, prog, rest)()
+
+
+def _print_group(word: str, group: Group) -> None:
+    lines = [f"byteproxy {word}: {group.about}", ""]
+    for name, command in group.commands.items():
+        function = getattr(import_module(f"byteproxy.cli.{command.module}"), command.function)
+        lines.append(f"  byteproxy {word} {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}")
+    _print("\n".join([*lines, "", "Each takes --help."]))
+
+
+def _set_up_streams() -> None:
+    """Let stdout and stderr take any text, where they would refuse some."""
+    if any(getattr(stream, "errors", None) in ("strict", "surrogateescape") for stream in (sys.stdout, sys.stderr)):
+        from byteproxy.console import take_any_text
+
+        take_any_text()
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _say(message: str) -> None:
+    from byteproxy.console import say
+
+    say(f"byteproxy: {message}")
+
+
+def _announce(line: str) -> None:
+    """Tell people of long work; of several processes that torchrun started the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        from byteproxy.console import say
+
+        say(line)
+
+
+def _refuse(message: str) -> NoReturn:
+    _say(message)
     sys.exit(2)
 
 

@@ -5,14 +5,14 @@ What is heavy to import is imported by the commands themselves, so that help com
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from byteproxy.console import Console
 
 LINES = 20
 """Lines of the table, about."""
@@ -40,10 +40,10 @@ def preview(
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         recipe: A preset (paper, coarse_first, bytes, symbols), a recipe that comes with byteproxy (demo), or
             a TOML file of a study, of a run, or with the fields of a mixture.
-        arm: Which arm of a study; None takes the first one whose mixture needs a view.
-        steps: Which optimizer steps to plan, such as 0:200, 100: or ":"; None means the first 200, or all of fewer.
-        total: Optimizer steps of the whole run, of which phases are shares; None means those of the recipe, or 1000.
-        views: Names of views that the corpus holds; none means those of the recipe, or the first aligned one.
+        arm: Which arm of a study, if not the first one whose mixture needs a view.
+        steps: Which optimizer steps to plan, such as 0:200, 100: or ":"; otherwise the first 200.
+        total: Optimizer steps of the whole run, of which phases are shares; otherwise those of the recipe, or 1000.
+        views: Names of views that the corpus holds; otherwise those of the recipe, or the first aligned one.
         out: Page to write.
         json: End the output with the figures of every step as one JSON object on one line.
     """
@@ -89,7 +89,7 @@ def preview(
     }
     write_page(mixture_page(results, windows, picture), out)
     _show(results, windows, picture, console(json))
-    console(json).print(f"Page: {out}", markup=False, soft_wrap=True)
+    console(json).say(f"Page: {out}")
     end(json, {**results, "page": str(out)})
 
 
@@ -103,15 +103,8 @@ def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, 
     from byteproxy.evaluate.mixture_rows import rows_text
     from byteproxy.evaluate.mixture_tables import about, epochs, steps_table
 
-    people.print(about(results), markup=False, soft_wrap=True)
+    people.say(*about(results))
     people.print(steps_table(results, windows))
-    people.print(epochs(results), markup=False, soft_wrap=True)
+    people.say(epochs(results))
     people.print()
     people.print(rows_text(picture, people), soft_wrap=True)
-
-
-# A union has two members at least; tyro leaves the second out.
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("preview", constructor=preview)] | Annotated[None, tyro.conf.Suppress]
-)
-"""What may follow `byteproxy mixture`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from byteproxy.console import Console
 
 Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 """The option that every command has."""
@@ -15,9 +15,9 @@ Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCrea
 
 def console(json: bool) -> "Console":
     """Where people read. With --json stdout is for programs."""
-    from rich.console import Console
+    from byteproxy.console import Console
 
-    return Console(file=sys.stderr if json else sys.stdout, highlight=False)
+    return Console(json)
 
 
 def end(json: bool, results: dict[str, Any]) -> None:
@@ -25,4 +25,5 @@ def end(json: bool, results: dict[str, Any]) -> None:
     from byteproxy.page import finite
 
     if json:
-        print(json_module.dumps(finite(results)))
+        sys.stdout.write(json_module.dumps(finite(results)) + "\n")
+        sys.stdout.flush()

@@ -6,9 +6,12 @@ values, and `made` builds from them, so that a refusal is an InputError like any
 
 import dataclasses
 import re
+import textwrap
 from typing import Any, NamedTuple, get_type_hints
 
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+from byteproxy.cli.arguments import told_of
 
 
 class Given(NamedTuple):
@@ -32,6 +35,25 @@ def registry() -> ConstructorRegistry:
     return taught
 
 
+def fields_told(default: Any) -> str:
+    """The names of all fields of a dataclass, nested ones by group, as options; a few lines."""
+    plain, groups = [], {}
+    for field in dataclasses.fields(default):
+        value = getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            groups[field.name] = [one.name for one in dataclasses.fields(value)]
+        else:
+            plain.append(field.name)
+    lines = ["Fields of a recipe, each of them an option (byteproxy train --help-all explains them all):"]
+    for heading, names in [("", plain), *groups.items()]:
+        start = f"  --{heading}." if heading else "  --"
+        words = ", ".join(name.replace("_", "-") for name in names)
+        lines += textwrap.wrap(
+            words, 108, initial_indent=f"{start:<15}", subsequent_indent=" " * 15, break_on_hyphens=False
+        )
+    return "\n".join([*lines, ""])
+
+
 def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not dataclasses.is_dataclass(info.type) or not isinstance(info.default, info.type):
         return None
@@ -44,8 +66,9 @@ def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(
         gather,
         tuple(
-            StructFieldSpec(field.name, types[field.name], getattr(info.default, field.name), said.get(field.name, ""))
+            StructFieldSpec(field.name, told_of(types[field.name], default), default, said.get(field.name, ""))
             for field in dataclasses.fields(kind)
+            for default in (getattr(info.default, field.name),)
         ),
     )
 

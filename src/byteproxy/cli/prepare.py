@@ -147,4 +147,4 @@ def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:
     lines.append(f"  byteproxy mixture preview {folder} --recipe {'paper' if aligned else 'bytes'}")
     if not aligned:
         lines.append("  the same command with --view bpe:4096, which adds a compressor to train with")
-    people.print("\n".join(lines), markup=False, soft_wrap=True)
+    people.say(*lines)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byteproxy.config import from_toml, toml_of
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import PRESETS, Mixture
 from byteproxy.model.config import ModelConfig
@@ -82,7 +82,7 @@ def run_named(name: str) -> "TrainConfig":
     if not path.is_file():
         raise InputError(
             f"there is no recipe {name!r}: name one that comes with byteproxy ({', '.join(run_recipes())}), or a TOML "
-            "file"
+            f"file{did_you_mean(name, run_recipes())}"
         )
     if "arms" in _content(path, name):
         raise InputError(
@@ -101,6 +101,7 @@ def study_named(name: str) -> "StudyRecipe":
     if not path.is_file():
         raise InputError(
             f"there is no study {name!r}: name one that comes with byteproxy ({', '.join(studies)}), or a TOML file"
+            f"{did_you_mean(name, studies)}"
         )
     if not _is_study(_content(path, name)):
         raise InputError(
@@ -147,7 +148,7 @@ def _content(path: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"there is no recipe {name!r}: name a preset ({', '.join(PRESETS)}), one that comes with byteproxy "
-            f"({', '.join(_built_in())}), or a TOML file"
+            f"({', '.join(_built_in())}), or a TOML file{did_you_mean(name, [*PRESETS, *_built_in()])}"
         )
     return toml_of(path)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from byteproxy.cli.output import Json, console, end
+from byteproxy.console import say
 
 if TYPE_CHECKING:
     from byteproxy.progress import Stage
@@ -71,10 +72,10 @@ def study(
         _plan(known, place, only, json)
         return
     if report:
-        results = report_study(known, name, place, stage, _say)
+        results = report_study(known, name, place, stage, say)
     else:
         limits = Limits(jobs, minutes, only, reopen)
-        results = run_study(known, name, place, prepared, limits, stage, _say)
+        results = run_study(known, name, place, prepared, limits, stage, say)
     if picture is not None:
         write_headline(results, picture)
     _show(results, json)
@@ -95,10 +96,6 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
         sys.exit(1)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _show(results: dict[str, Any], json: bool) -> None:
     from byteproxy.cli.study_tables import arms_table, differences_table, print_whole
 
@@ -106,15 +103,13 @@ def _show(results: dict[str, Any], json: bool) -> None:
     print_whole(people, arms_table(results))
     if results["differences"]:
         print_whole(people, differences_table(results))
-    people.print(f"{results['verdict']}\n", markup=False)
+    people.say(*results["verdict"].split("\n"), "")
     queue = results["queue"]
     for failure in queue["failed"]:
-        people.print(f"failed: {failure['key']}: {failure['why']}", markup=False, soft_wrap=True)
+        people.say(f"failed: {failure['key']}: {failure['why']}")
     if queue["left"]:
-        people.print(
-            f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.", markup=False
-        )
-    people.print(f"Report: {results['report']}", markup=False, soft_wrap=True)
+        people.say(f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.")
+    people.say(f"Report: {results['report']}")
     end(json, results)
 
 
@@ -130,7 +125,7 @@ def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -
     people = console(json)
     print_whole(people, plan_table(planned))
     for line in plan_notes(planned):
-        people.print(line, markup=False)
+        people.say(line)
     end(json, planned)
 
 

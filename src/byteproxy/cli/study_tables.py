@@ -5,10 +5,10 @@ from statistics import stdev
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from byteproxy.console import Console
 from byteproxy.study.plan import LONG_MINUTES
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 

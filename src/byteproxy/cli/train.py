@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from byteproxy.cli.output import Json, console, end
+from byteproxy.console import say
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from byteproxy.train.hold import Hold
 
 RUNS = Path("runs")
-_FLAGS = ("--plan", "--json", "-h", "--help")  # what may stand in front of the recipe, as no value follows
-_ABOUT = """Train a model. The recipe comes first, then whatever is to differ from it:
+_PROG = "byteproxy train"
+_HELP = ("-h", "--help", "--help-all")
+_ABOUT = """Train a model: a recipe, and whatever is to differ from it:
 
   byteproxy train 3m                                      train it; leaves runs/3m with a report
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
@@ -39,7 +41,7 @@ _ABOUT = """Train a model. The recipe comes first, then whatever is to differ fr
 
 Recipes that come with byteproxy:
 {recipes}
-A TOML file with the fields below is a recipe too; lists of phases can be given there only."""
+A TOML file with the same fields is a recipe too; lists of phases can be given there only."""
 
 
 class Asked(NamedTuple):
@@ -57,11 +59,6 @@ class Asked(NamedTuple):
     known: "TrainConfig | None" = None
 
 
-def train() -> None:
-    """Train a model: recipes, options, plans and resuming; `byteproxy train --help` has more."""
-    raise AssertionError("what follows the word train is read by `command`")
-
-
 def command(arguments: Sequence[str]) -> None:
     """Run `byteproxy train` with what follows these words; exits with 130 if it was stopped."""
     try:
@@ -73,7 +70,7 @@ def command(arguments: Sequence[str]) -> None:
             _train(asked)
         except KeyboardInterrupt as stop:
             if _rank() == 0:
-                print(f"byteproxy: {_how_to_go_on(str(stop), asked)}", file=sys.stderr)
+                say(f"byteproxy: {_how_to_go_on(str(stop), asked)}")
             sys.exit(130)
     except InputError as error:
         if not getattr(error, "speaks", True):  # another process says the same
@@ -87,20 +84,43 @@ def command(arguments: Sequence[str]) -> None:
 
 def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
-    from byteproxy.cli.overrides import made, registry
+    from byteproxy.cli.arguments import help_of, parsed, without_values
+    from byteproxy.cli.overrides import fields_told, made, registry
     from byteproxy.cli.recipes import run_named, run_recipes
     from byteproxy.train.config import Start, TrainConfig
 
-    name = next((one for one in arguments if one not in _FLAGS), None)
-    if name is not None and name.startswith("-"):
-        raise InputError(f"{name} stands where the recipe should: name the recipe first, then its options")
-    if name is None and not {"-h", "--help"} & set(arguments):
+    lines = "".join(f"  {name:<8}{told}\n" for name, told in run_recipes().items())
+    about = _ABOUT.format(recipes=lines)
+    # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice. Which phases
+    # there are is for the recipe to say.
+    asked = [one for one in arguments if one not in _HELP]
+    name = parsed(_reader(TrainConfig()), _PROG, without_values(asked, r"--mixture\.phases\."), registry=registry())()[
+        0
+    ]
+    reader = _reader(run_named(name), RUNS / Path(name).stem) if name else _reader(TrainConfig())
+    if "--help-all" in arguments:
+        sys.stdout.write(help_of(reader, _PROG, about, registry()))
+        sys.exit(0)
+    if len(asked) < len(arguments):
+        sys.stdout.write(help_of(reader, _PROG, about, None, "run") + fields_told(TrainConfig()))
+        sys.exit(0)
+    if not name:
         raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")
-    known = TrainConfig() if name is None else run_named(name)
-    place = RUNS / ("RECIPE" if name is None else Path(name).stem)
+    _, run, out, plan, rate, start, goes_on, json = parsed(reader, _PROG, arguments, registry=registry())()
+    if rate is not None and not (plan and 0 < rate < float("inf")):
+        raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
+    config = made(run)
+    if start is not None:
+        config = replace(config, start=Start(str(start)))
+    return Asked(config, out, plan, rate, json, goes_on)
+
+
+def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[..., tuple[Any, ...]]:
+    """What takes the options of a run whose numbers are these unless others are given."""
+    from byteproxy.train.config import TrainConfig
 
     def read(
-        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
+        recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "",
         run: Annotated[TrainConfig, tyro.conf.arg(name="")] = known,
         out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = place,
         plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -116,29 +136,21 @@ def _asked(arguments: Sequence[str]) -> Asked:
             run: What a run is.
             out: Folder of the run: new or empty.
             plan: Train nothing; print what the run would cost.
-            rate: With --plan: FLOPs per second that training reaches; None measures this machine.
+            rate: With --plan: FLOPs per second that training reaches; measured on this machine if not given.
             start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
                 recipe's, and the corpus has to have that tokenizer as a view.
             resume_if_exists: If the folder holds this very run, go on with it: so the same command starts it and, after
                 a crash, goes on (torchrun --max-restarts, a queue of jobs). A run of another configuration is refused.
             json: End the output with all figures as one JSON object on one line.
         """
-        return run, out, plan, rate, start, resume_if_exists, json
+        return recipe, run, out, plan, rate, start, resume_if_exists, json
 
-    lines = "".join(f"  {name:<6}{told}\n" for name, told in run_recipes().items())
-    about = _ABOUT.format(recipes=lines)
-    given = tyro.cli(read, prog="byteproxy train", description=about, args=arguments, registry=registry())
-    run, out, plan, rate, start, goes_on, json = given
-    if rate is not None and not (plan and 0 < rate < float("inf")):
-        raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
-    config = made(run)
-    if start is not None:
-        config = replace(config, start=Start(str(start)))
-    return Asked(config, out, plan, rate, json, goes_on)
+    return read
 
 
 def _resumed(arguments: Sequence[str]) -> Asked:
     """A run in its folder, with what changes no weight."""
+    from byteproxy.cli.arguments import parsed
     from byteproxy.config import from_toml
     from byteproxy.train.config import TrainConfig
 
@@ -184,7 +196,7 @@ def _resumed(arguments: Sequence[str]) -> Asked:
         }
         return changed, start, json
 
-    changed, start, json = tyro.cli(read, prog="byteproxy train", args=arguments)
+    changed, start, json = parsed(read, _PROG, arguments)()
     config = replace(known, **changed)
     if start is not None:
         if not known.start.path:
@@ -241,9 +253,9 @@ def _plan(asked: Asked) -> None:
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
     if store is None:
-        people.print(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.", markup=False)
+        people.say(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.")
     for what in plan.assumed:
-        people.print(f"Assumed: {what}.", markup=False, soft_wrap=True)
+        people.say(f"Assumed: {what}.")
     end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})
 
 
@@ -269,7 +281,7 @@ def _train(asked: Asked) -> None:
             results, shown = _run(asked, store, hold, people)
         if people is not None:
             people.print(shown)
-            people.print(f"Page: {results['page']}", markup=False, soft_wrap=True)
+            people.say(f"Page: {results['page']}")
             end(asked.json, results)
 
 
@@ -301,7 +313,7 @@ def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[
             keeping = progress if people is None else keeping_page(trainer, progress)
             trainer.run_held(hold, validate, keeping, show)
     elif people is not None:
-        people.print(f"{folder} is finished: its {config.steps:,} steps are done.", markup=False, soft_wrap=True)
+        people.say(f"{folder} is finished: its {config.steps:,} steps are done.")
     if people is None:
         return {}, None
     page = folder / PAGE
@@ -360,7 +372,10 @@ def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainCon
         return config
     views = first_view(config.mixture, store.manifest)
     if people is not None:
-        people.print(f"views names none: showing {views[0]}, the first aligned one of {store.path}", markup=False)
+        people.say(
+            f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; "
+            "--views names another"
+        )
     return replace(config, views=views)
 
 

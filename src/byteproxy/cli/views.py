@@ -7,14 +7,14 @@ import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from byteproxy.console import Console
 
 FOLDER = Path("runs/views")
 TERMINAL_BYTES = 2000
@@ -34,11 +34,9 @@ def list_(json: Json = False) -> None:
     found = _kinds_there_are()
     people = console(json)
     people.print(kinds_table(found))
-    people.print(
-        'Say "bpe" for the defaults, "bpe:4096" to give the first option,\n"codebook:bits=12,parse=greedy" for any, '
-        "or the path of a trained view.",
-        soft_wrap=True,
-        markup=False,
+    people.say(
+        'Say "bpe" for the defaults, "bpe:4096" to give the first option,',
+        '"codebook:bits=12,parse=greedy" for any, or the path of a trained view.',
     )
     end(json, {"kinds": found})
 
@@ -60,7 +58,7 @@ def train(
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
         size: Of the model behind a view that has one (neural): 1m, 2m, 6m or 40m parameters; short for its option size.
         minutes: Of training that model; short for its option minutes.
-        out: File to write; None means runs/views/ and the name of the view.
+        out: File to write, if not runs/views/ and the name of the view.
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
@@ -102,10 +100,8 @@ def train(
         "path": str(path),
     }
     size = "" if each is None else f", {each:.2f} bytes each on training text"
-    console(json).print(
-        f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {seconds:.1f} s\nSaved: {path}",
-        soft_wrap=True,
-        markup=False,
+    console(json).say(
+        f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {seconds:.1f} s", f"Saved: {path}"
     )
     end(json, results)
 
@@ -151,10 +147,8 @@ def compare(
     write_page(compare_page(results), out)
     people = console(json)
     people.print(*comparison_tables(results), sep="\n")
-    people.print(order_text(results), soft_wrap=True, markup=False)
-    people.print(
-        f"Near-duplicates left out: {results['near_duplicates_dropped']:,}\nPage: {out}", markup=False, soft_wrap=True
-    )
+    people.say(*order_text(results).split("\n"))
+    people.say(f"Near-duplicates left out: {results['near_duplicates_dropped']:,}", f"Page: {out}")
     end(json, {**results, "page": str(out)})
 
 
@@ -200,7 +194,7 @@ def inspect(
     people = console(json)
     for one in viewed:
         _show(one, document, min(most_bytes, TERMINAL_BYTES), people)
-    people.print(f"\nPage: {out}", markup=False, soft_wrap=True)
+    people.say("", f"Page: {out}")
     figures = {one.spec: one.figures(document) for one in viewed}
     end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
 
@@ -208,11 +202,12 @@ def inspect(
 def _show(viewed: Any, document: bytes, most_bytes: int, people: "Console") -> None:
     from rich.text import Text
 
+    from byteproxy.console import one_line
     from byteproxy.evaluate.views.inspect_page import rest, summary
     from byteproxy.evaluate.views.terminal import symbols_text
 
     people.print()
-    people.print(Text(viewed.spec, "bold"), Text(summary(viewed.figures(document))), sep=": ")
+    people.print(Text(one_line(viewed.spec), "bold"), Text(summary(viewed.figures(document))), sep=": ")
     if not viewed.view.aligned:
         people.print("symbols that belong to no stretch of the text")
         return
@@ -274,12 +269,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't make the folder {folder} ({error.strerror}): give another place with --out") from error
-
-
-Command: TypeAlias = (
-    Annotated[Any, tyro.conf.subcommand("list", constructor=list_)]
-    | Annotated[Any, tyro.conf.subcommand("train", constructor=train)]
-    | Annotated[Any, tyro.conf.subcommand("compare", constructor=compare)]
-    | Annotated[Any, tyro.conf.subcommand("inspect", constructor=inspect)]
-)
-"""What may follow `byteproxy views`."""

@@ -21,13 +21,13 @@ costs as much as the documents it meets: few, but all of them where all share mu
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-import numba as nb
 import numpy as np
 import rensa
 
 from byteproxy.coins import mixed
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.shingles import shingle_hashes
+from byteproxy.jit import nb
 from byteproxy.progress import Progress, silent
 
 PERMUTATIONS = 128

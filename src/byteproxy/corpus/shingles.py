@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from functools import cache
 from unicodedata import ucd_3_2_0
 
-import numba as nb
 import numpy as np
 
 from byteproxy.coins import hashed, mixed
+from byteproxy.jit import nb
 
 SHINGLE_WORDS = 5
 LONG_RUN = 32

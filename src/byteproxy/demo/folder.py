@@ -1,12 +1,12 @@
 """The demo's folder: never somebody else's, never two studies at a time, never two mixed."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from byteproxy.config import to_toml
+from byteproxy.console import say
 from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
 from byteproxy.store.format import write_whole
@@ -51,7 +51,7 @@ def _damaged(out: Path) -> bool:
         try:
             read_sealed(out / name)
         except DamagedError as error:
-            print(f"{error}: the demo starts from the beginning", file=sys.stderr, flush=True)
+            say(f"{error}: the demo starts from the beginning")
             return True
     return False
 

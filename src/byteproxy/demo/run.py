@@ -167,7 +167,7 @@ def _equal_compute(
     told = out / BUDGET
     if not told.exists():
         dtype = fastest_dtype() if study.dtype == "auto" else study.dtype
-        with stage("measure this machine", "arms") as progress:
+        with stage("measure this machine (under a minute, minutes where it is busy)", "arms") as progress:
             seconds_per_flop = 0.0
             for done, mixture in enumerate(study.arms.values(), 1):
                 seconds_per_flop += 1 / training_rate(_config(study, mixture, view, dtype), store)

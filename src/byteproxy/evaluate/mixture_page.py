@@ -19,7 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 76.0, 30.0, 44.0
 
 def mixture_page(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], picture: Picture) -> str:
     """The page as HTML. results: what the command gives as JSON; windows: several steps summed, one for each line."""
-    shown, following = about(results).split("\n")
+    shown, following = about(results)
     columns = [(text(column.heading), text(column.unit)) for column in COLUMNS]
     rows = [(text(steps), [text(cell) for cell in cells]) for steps, cells in lines(results, windows)]
     meanings = "".join(f"<dt>{text(column.heading)}</dt><dd>{text(column.meaning)}</dd>" for column in COLUMNS)

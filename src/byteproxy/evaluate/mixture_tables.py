@@ -106,16 +106,16 @@ def steps_table(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]
     return table
 
 
-def about(results: Mapping[str, Any]) -> str:
+def about(results: Mapping[str, Any]) -> tuple[str, str]:
     """What is shown, in two lines."""
     shape, mixture, total = results["shape"], results["mixture"], results["total"]
     arm = f", arm {results['arm']}" if results["arm"] else ""
     views = ", ".join(results["views"]) or "none"
     last = total["last_step"] + 1
     return (
-        f"{results['recipe']}{arm} on {results['corpus']}; views: {views}; rates are shares of {mixture['count']}\n"
+        f"{results['recipe']}{arm} on {results['corpus']}; views: {views}; rates are shares of {mixture['count']}",
         f"steps {total['first_step']:,} to {last - 1:,} of {results['total_steps']:,}, each {shape['rows']:,} rows of "
-        f"{shape['length']:,} positions; passages of up to {shape['passage_bytes']:,} bytes; seed {results['seed']}"
+        f"{shape['length']:,} positions; passages of up to {shape['passage_bytes']:,} bytes; seed {results['seed']}",
     )
 
 

@@ -6,7 +6,6 @@ already, says the same. The page is there while the run goes on (`keeping_page`)
 """
 
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import byteproxy
 from byteproxy.config import from_toml, to_toml
+from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.evaluate.plots import SMOOTHING, Line, curve_figure
 from byteproxy.page import framed, json_details, table, text, wrapped, write_page
@@ -57,7 +57,7 @@ def keeping_page(trainer: Trainer, progress: Progress) -> Progress:
             write_page(run_page(trainer, run_figures(trainer)), trainer.folder / PAGE)
         except InputError as error:
             broken = True
-            print(f"the run's page is not kept, training goes on: {error}", file=sys.stderr, flush=True)
+            say(f"the run's page is not kept, training goes on: {error}")
         next_at = time.monotonic() + (time.monotonic() - begin) / _PAGE_SHARE
 
     return told

@@ -1,27 +1,24 @@
 """The model card of an export: what it is, how to use it, and the figures of its run.
 
-No license is named, since that is for whoever trained the model to say.
+License, data sets, languages and base model are named where whoever trained the model says them.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from byteproxy import __version__
 from byteproxy.config import to_toml
 from byteproxy.train.config import TrainConfig
 
 _CARD = """---
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- byte-level
-- proxy-compression
+{metadata}
 ---
 
 # {name}
 
-A language model that reads and writes raw UTF-8 bytes. It was trained on {shown}
-([arXiv 2602.04289](https://arxiv.org/abs/2602.04289)) with byteproxy {version}; no compressor is needed to run it.
+A language model that reads and writes raw UTF-8 bytes. It was trained on {shown} with byteproxy {version}.{text}
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -46,8 +43,37 @@ What the run was asked for:
 """
 
 
-def card(name: str, figures: dict[str, Any], config: TrainConfig) -> str:
-    """The card as Markdown. figures: those of `run.export_run`; what is None was not measured, and is left out."""
+_PROXY = " ([proxy compression](https://arxiv.org/abs/2602.04289): no compressor is needed to run it)"
+
+
+class Origin(NamedTuple):
+    """What a card says beside figures, as the Hub's metadata has it; empty where nobody said.
+
+    license: an identifier such as apache-2.0. datasets, base_model: identifiers on the Hub.
+    languages: codes such as en.
+    """
+
+    license: str = ""
+    datasets: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    base_model: str = ""
+
+
+NOBODY_SAID = Origin()
+
+
+def card(
+    name: str,
+    figures: dict[str, Any],
+    config: TrainConfig,
+    origin: Origin = NOBODY_SAID,
+    sources: Mapping[str, int] | None = None,
+) -> str:
+    """The card as Markdown.
+
+    figures: those of `run.export_run`; what is None was not measured, and is left out.
+    sources: bytes of each source of the corpus, where it is known.
+    """
     shown = [
         "raw bytes" if view == "raw" else f"text compressed by the view `{view}`"
         for view, count in figures["text_bytes"].items()
@@ -68,15 +94,39 @@ def card(name: str, figures: dict[str, Any], config: TrainConfig) -> str:
     heads = ""
     if figures["byte_head_parameters"]:
         heads = " The heads in `byte_heads.safetensors` predict further bytes; only byteproxy reads them."
+    compressed = any(count for view, count in figures["text_bytes"].items() if view != "raw")
     return _CARD.format(
+        metadata=_metadata(origin, ["byte-level", *(["proxy-compression"] if compressed else [])]),
         name=name,
-        shown=" and ".join(shown),
+        shown=" and ".join(shown) + (_PROXY if compressed else ""),
+        text=_text(sources or {}),
         version=__version__,
         context_bytes=figures["context_bytes"],
         heads=heads,
         rows="\n".join(f"| {what} | {value} |" for what, value in rows.items() if value),
         config=to_toml(replace(config, corpus="")).strip(),
     )
+
+
+def _metadata(origin: Origin, tags: Sequence[str]) -> str:
+    """The Hub's metadata as YAML, of which JSON's strings and lists are a part."""
+    said = {
+        "license": origin.license,
+        "language": list(origin.languages),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": origin.base_model,
+        "datasets": list(origin.datasets),
+        "tags": list(tags),
+    }
+    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in said.items() if value)
+
+
+def _text(sources: Mapping[str, int]) -> str:
+    """Where its text came from, as its corpus names it."""
+    if not sources:
+        return ""
+    return f" Its text: {', '.join(f'`{name}` ({count:,} bytes)' for name, count in sources.items())}."
 
 
 def _count(count: int) -> str:

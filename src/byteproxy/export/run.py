@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from byteproxy.export.card import card
+from byteproxy.errors import InputError
+from byteproxy.export.card import NOBODY_SAID, Origin, card
 from byteproxy.export.folder import CARD, ensure_free, write_folder
 from byteproxy.export.gguf import gguf_file
 from byteproxy.export.llama import byte_heads_file, stock_files
 from byteproxy.export.tokenizer import tokenizer_files
+from byteproxy.store.format import read_manifest
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.saved import SavedRun
 from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
@@ -20,10 +22,10 @@ from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
 GENERATION = "generation_config.json"
 
 
-def export_run(run: SavedRun, out: Path, gguf: bool = False) -> dict[str, Any]:
+def export_run(run: SavedRun, out: Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
     """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
 
-    gguf: with a `model.gguf` for llama.cpp beside them.
+    gguf: with a `model.gguf` for llama.cpp beside them. origin: what the card says of license, data and language.
     Raises InputError if the model has what no stock one has, or `out` exists or can't be written.
     """
     ensure_free(out)
@@ -34,7 +36,7 @@ def export_run(run: SavedRun, out: Path, gguf: bool = False) -> dict[str, Any]:
     name = out.resolve().name.encode("utf-8", "replace").decode()
     if gguf:
         files |= gguf_file(files, name)
-    files[CARD] = card(name, figures, run.config).encode("utf-8", "replace")
+    files[CARD] = card(name, figures, run.config, origin, _sources(run)).encode("utf-8", "replace")
     write_folder(out, files)
     return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
 
@@ -63,6 +65,19 @@ def _figures(run: SavedRun, context: int) -> dict[str, Any]:
         "raw_bpb": measured[-1]["raw_bpb"] if measured else None,
         "raw_bpb_step": measured[-1]["step"] if measured else None,
     }
+
+
+def _sources(run: SavedRun) -> dict[str, int]:
+    """Bytes of each source of the corpus, if it is still where it was and the same."""
+    if not run.config.corpus:
+        return {}
+    try:
+        manifest = read_manifest(Path(run.config.corpus))
+        if manifest.fingerprint_for(run.config.views) != run.state["corpus"]:
+            return {}
+    except (InputError, OSError):
+        return {}
+    return {name: source.bytes for name, source in manifest.sources.items()}
 
 
 def _generation() -> bytes:

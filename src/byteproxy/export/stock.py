@@ -114,7 +114,7 @@ def ensure_modest(folder: Path, stock: Stock) -> None:
     """InputError where a config describes a model that its weights can't be, before memory is taken for it."""
     tables = stock.rows * stock.shape.width * (1 if stock.tied else 2)
     parameters = tables + stock.shape.raw_parameters() - 2 * FIRST_SYMBOL * stock.shape.width
-    stored = sum((folder / name).stat().st_size for name in _files(folder))
+    stored = sum((folder / name).stat().st_size for name in weight_files(folder))
     if parameters > _MOST_PER_BYTE * stored + (1 << 20):
         raise InputError(
             f"its {CONFIG} has {parameters:,} parameters, and its weights have {stored:,} bytes: they differ"

@@ -9,12 +9,12 @@ are written beside. At temperature 0 there is none, and the largest logit wins.
 from dataclasses import dataclass
 from functools import cache
 
-import numba as nb
 import numpy as np
 
 from byteproxy.coins import hashed
 from byteproxy.errors import InputError
 from byteproxy.generate.utf8 import allowed
+from byteproxy.jit import nb
 from byteproxy.vocab import BYTES, EOS, FIRST_BYTE, RAW, closing
 
 ENDS = (closing(RAW), EOS)

@@ -12,13 +12,13 @@ more than the products.
 import math
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
 from byteproxy.generate.product import ROWS, WIDTH, next_rows, sums, times_part
 from byteproxy.generate.team import meet, share
+from byteproxy.jit import nb
 from byteproxy.model.embedding import MULTIPLIER
 
 _FAST = {"nnan", "reassoc", "contract", "nsz", "arcp"}

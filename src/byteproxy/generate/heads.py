@@ -8,7 +8,6 @@ just before their byte, guesses of the heads before them included, as `model.tar
 costs K rows of D numbers and a product with 256 rows; a pass costs thousands of rows.
 """
 
-import numba as nb
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from byteproxy.generate.choice import ENDS, Sampling
 from byteproxy.generate.compiled import add_rows, ngram_rows
 from byteproxy.generate.product import packed, times
+from byteproxy.jit import nb
 from byteproxy.model import embedding
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE

@@ -12,13 +12,14 @@ The sums are written in LLVM's vectors, since loops in numba leave them in memor
 upper halves of float32, uint16, half as much to read; the sums are float32.
 """
 
-import numba as nb
 import numpy as np
 import torch
 import torch.nn.functional as F
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from byteproxy.jit import nb
 
 WIDTH = 16  # outputs of a panel: two vectors of AVX2, one of AVX-512
 ROWS = 6  # whose sums fit into AVX2's registers

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from byteproxy.jit import nb
 
 _LOOKS = 2000  # before others may run
 _GENERATION = 8  # its place in `sync`, on another line of memory than the count of who is there

@@ -12,10 +12,10 @@ once an epoch. A draw costs two or three hashes and one look at the table; a ski
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from byteproxy import coins
+from byteproxy.jit import nb
 from byteproxy.store.table import BYTES, KEY, PLACE_BITS
 
 ONE, PLAIN, PAIR, PARALLEL, SWITCH = range(5)  # kinds of draw

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
 from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
 from byteproxy.mixture.planner import Plan, Planner, State
@@ -99,9 +99,8 @@ class Stream:
         """
         if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
-        twice = [name for name in views if views.count(name) > 1]
-        if twice:
-            raise InputError(f"views names {twice[0]!r} more than once: name each view once")
+        if twice := next((name for name in views if views.count(name) > 1), None):
+            raise InputError(f"views names {twice} more than once: each view is shown as one representation")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
         self.composed, self.spelled = composed, spelled

@@ -8,12 +8,12 @@ have the size that was mapped is looked at once a second for each shard in use.
 import time
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.store.store import Store
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column

@@ -9,9 +9,9 @@ up to 1,024 bytes and 64 rows of 4,096, half a percent.
 Cost: documents x rows comparisons for each of about ten tries.
 """
 
-import numba as nb
 import numpy as np
 
+from byteproxy.jit import nb
 from byteproxy.mixture.draws import (
     PARALLEL,
     PLAIN,

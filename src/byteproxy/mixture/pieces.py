@@ -9,8 +9,7 @@ FROM, TO         which symbols of the passage in that representation follow it
 CLOSED, ENDED    whether its closing sentinel, and whether eos, follow these
 """
 
-import numba as nb
-
+from byteproxy.jit import nb
 from byteproxy.mixture.draws import PLAIN
 from byteproxy.vocab import FIRST_SENTINEL, NEUTRAL
 

@@ -16,10 +16,10 @@ quarter of a microsecond a draw; no text is touched.
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.mixture.draws import (
     COMPRESSED_FIRST,
     NOTHING,

@@ -6,9 +6,9 @@ bytes for each byte of text, a read of a span for each symbol and two writes of 
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from byteproxy.jit import nb
 from byteproxy.mixture.mapped import bytes_at, item_at
 from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, REPRESENTATION, ROW, TO
 from byteproxy.mixture.stretches import Stretches

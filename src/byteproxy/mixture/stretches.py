@@ -7,9 +7,9 @@ lies, so the spans are added up from the passage's start: one read a symbol, and
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from byteproxy.jit import nb
 from byteproxy.mixture.mapped import Mapped, item_at
 from byteproxy.mixture.pieces import FROM, REPRESENTATION, TO
 from byteproxy.vocab import RAW

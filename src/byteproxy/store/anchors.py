@@ -5,8 +5,9 @@ always at the end of a symbol and where possible at the end of a line. So text a
 without going through either. Costs one pass over the symbols, and 16 bytes per 256 bytes of text on disk.
 """
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 CELL_BYTES = 256
 LINE_END_FROM = CELL_BYTES // 2

@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from byteproxy.corpus.reading import Rules
 from byteproxy.corpus.split import SIDES, Side, Split, SplitGroup
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 from byteproxy.files import inside, open_inside, sync_folder
 from byteproxy.parsing import read_json
 
@@ -148,7 +148,10 @@ class Manifest:
             if view.name == name:
                 return view
         there = ", ".join(view.name for view in self.views) or "none"
-        raise InputError(f"the corpus has no view {name!r} (there are: {there}): add it or name another")
+        raise InputError(
+            f"the corpus has no view {name!r} (there are: {there}): add it or name another"
+            f"{did_you_mean(name, (view.name for view in self.views))}"
+        )
 
     @property
     def files(self) -> list[FileInfo]:

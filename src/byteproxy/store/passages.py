@@ -8,8 +8,9 @@ views these are counted, byte by byte, which costs a pass over all spans, and as
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 NEWLINE = 10
 

@@ -44,7 +44,7 @@ def _rates(queue: Queue, stage: Stage) -> dict[str, dict[str, Any]]:
     notes = Notes(queue.out, "rates")
     found: dict[str, dict[str, Any]] = {}
     pairs = dict.fromkeys((key.arm, key.size) for key in queue.wanted())
-    with stage("measure this machine", "arms") as progress:
+    with stage("measure this machine (under a minute, minutes where it is busy)", "arms") as progress:
         for done, (arm, size) in enumerate(pairs, start=1):
             keys = [key for key in queue.keys if (key.arm, key.size) == (arm, size)]
             results = [result for key in keys if (result := queue.result(key)) is not None]

@@ -43,7 +43,7 @@ def resolved(config: TrainConfig, store: Store, stage: Stage = quietly) -> Train
     if unit == "positions":
         return replace(config, stop=steps(ensured_steps(amount / config.shape.positions, config)))
     if unit == "minutes":
-        with stage("measure this machine", "steps") as progress:
+        with stage("measure this machine (under a minute, minutes where it is busy)", "steps") as progress:
             progress(0, _WARM_UP + _MEASURED)
             rate = parallel.from_rank_zero(training_rate(config, store))
         amount, unit = rate * amount * 60, "flops"

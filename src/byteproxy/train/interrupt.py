@@ -10,6 +10,8 @@ import sys
 import threading
 from types import FrameType, TracebackType
 
+from byteproxy.console import say
+
 _ANSWERS = "stopping after this step; again to stop now", "stopping now"
 _STOPPED = 128 + signal.SIGINT
 
@@ -90,4 +92,4 @@ def _say(words: str) -> None:
     try:
         os.write(sys.stderr.fileno(), f"{begin}byteproxy: {words}\n".encode())
     except (OSError, ValueError):  # no stderr, or one of a test or a notebook, which is no file
-        print(f"byteproxy: {words}", file=sys.stderr, flush=True)
+        say(f"byteproxy: {words}")

@@ -9,13 +9,13 @@ event files in `tensorboard/`: what is drawn there is a copy, and a copy that ca
 import json
 import os
 import re
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 
@@ -140,7 +140,7 @@ class _TensorBoard:
             self._switch_off(error)
 
     def _switch_off(self, error: Exception) -> None:
-        print(f"TensorBoard is switched off, metrics.jsonl goes on: {error}".splitlines()[0], file=sys.stderr)
+        say(f"TensorBoard is switched off, metrics.jsonl goes on: {error}".splitlines()[0])
         failed, self._writer = self._writer, None
         if failed is not None:
             with suppress(Exception):
@@ -168,7 +168,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         _WARNED.add(known)
         named = ", ".join(map(str, damaged[:_MOST_NAMED])) + (", ..." if len(damaged) > _MOST_NAMED else "")
         what = "line is" if len(damaged) == 1 else "lines are"
-        print(f"{path}: {len(damaged)} {what} damaged and left out ({named})", file=sys.stderr, flush=True)
+        say(f"{path}: {len(damaged)} {what} damaged and left out ({named})")
     return lines
 
 

@@ -6,7 +6,6 @@ still counts, however long it takes; one that was killed, or stopped by a signal
 """
 
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
+from byteproxy.console import say
 from byteproxy.errors import InputError
 
 SECONDS_APART = 0.5
@@ -133,7 +133,7 @@ class Pulse:
         if self._rank == min(set(range(self._ranks)) - set(silent)):
             told = self._told(silent, f"has not been heard of for {self._patience:.0f} s and ended or is stopped")
             with suppress(OSError, ValueError):
-                print(f"byteproxy: {told}", file=sys.stderr, flush=True)
+                say(f"byteproxy: {told}")
         os._exit(_STATUS)
 
 

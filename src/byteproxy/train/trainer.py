@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from byteproxy.config import to_toml
+from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.mixture.batches import Part
@@ -292,7 +293,7 @@ class Trainer:
 
     def _say_why_not_compiled(self) -> None:
         if self.why_not_compiled and self.world.rank == 0:
-            print(f"not compiled: {self.why_not_compiled}", file=sys.stderr, flush=True)
+            say(f"not compiled: {self.why_not_compiled}")
 
     def step(self) -> tuple[Plan, str | None]:
         """One optimizer step; returns its plan, and why it was not taken, if it wasn't."""
@@ -388,7 +389,7 @@ class Trainer:
             if self.folder.is_dir():  # or the log, which comes next, has more to say
                 with self._noting_problems():
                     write_aside(path, json.dumps(kept, indent=1).encode())
-            print(f"step {plan.step} was not taken: {reason}", file=sys.stderr, flush=True)
+            say(f"step {plan.step} was not taken: {reason}")
         return reason
 
     def _logged_step(self, hold: Hold, sinks: Sinks | None, rate: float) -> str:

@@ -17,11 +17,11 @@ from itertools import groupby
 from typing import NamedTuple
 from zlib import crc32
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from byteproxy.jit import nb
 from byteproxy.views import bpe_merges, pieces
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import cores

@@ -10,8 +10,9 @@ Costs 24 bytes of memory per byte of the longest piece, and 8 to 16 bytes per me
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 MOST_SYMBOLS = 1 << 20
 MOST_MERGES = 1 << 22

@@ -25,11 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
 from byteproxy.coins import mixed
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 from byteproxy.progress import Progress, silent
 from byteproxy.views.batches import cores
 from byteproxy.views.codebook_parse import IS_IDENTIFIER, LOOKAHEAD, PARSES, inside, parse

@@ -17,10 +17,10 @@ Costs for s bytes a symbol: greedy (s + 1) / s dependent loads a byte and one br
 predicts; lookahead about one short walk a symbol more; optimal a walk from every byte, and a byte of memory for each.
 """
 
-import numba as nb
 import numpy as np
 
 from byteproxy.coins import CUT, SPLIT, coin, hashed
+from byteproxy.jit import nb
 from byteproxy.views.trie import BASE_SHIFT, ENDS, HAS_RESTS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, bit_of
 
 GREEDY, LOOKAHEAD, OPTIMAL = 0, 1, 2

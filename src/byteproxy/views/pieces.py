@@ -13,9 +13,10 @@ from base64 import b85decode
 from functools import cache
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numba.extending import intrinsic
+
+from byteproxy.jit import nb
 
 WORDS_PATTERN = "|".join(
     (

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args, get_origin, get_type_hints
 
-from byteproxy.errors import InputError
+from byteproxy.errors import InputError, did_you_mean
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import ResumingKind, TrainedKind, View, ViewKind
 
@@ -41,6 +41,7 @@ def kind(name: str) -> type[ViewKind]:
     if entry is None:
         raise InputError(
             f"there is no view {name!r}: name one of {', '.join(sorted(_entries()))}, or the file of a trained one"
+            f"{did_you_mean(name, _entries())}"
         )
     return _loaded(entry)
 
@@ -96,7 +97,8 @@ def parse_options(chosen: type[ViewKind], given: str) -> Any:
             name, value = fields[0], part
         elif name not in fields:
             there = ", ".join(fields) or "none"
-            raise InputError(f"{part!r} is no option here (there are: {there}); write name=value, separated by commas")
+            near = did_you_mean(name, fields) or "; write name=value, separated by commas"
+            raise InputError(f"{part!r} is no option here (there are: {there}){near}")
         values[name] = _converted(name, value, types[name])
     return chosen.Options(**values)
 

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numba as nb
 import numpy as np
 
 from byteproxy.errors import InputError
+from byteproxy.jit import nb
 
 Criterion = Literal["global", "monotonic", "either"]
 LONGEST_SEGMENT = 512

@@ -9,8 +9,9 @@ Numbers: the window symbols' 2^N come first, then OPEN, CLOSE and the 256 bytes.
 one, so that the last symbol of a document covers something.
 """
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 SHORTEST = 8
 """Bytes of the shortest raw stretch."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 
 class StringTable:

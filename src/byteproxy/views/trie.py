@@ -16,8 +16,9 @@ ahead costs little more than the walk that finds the next symbol anyway.
 import heapq
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
+
+from byteproxy.jit import nb
 
 LABEL = np.uint64(0xFF)
 ENDS = np.uint64(1 << 8)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from byteproxy.console import Console, one_line
 from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.document import Seen
 from byteproxy.evaluate.corpus.document_page import agreement
@@ -88,13 +88,17 @@ def print_document(shown: Seen, most_bytes: int, console: Console) -> None:
     """A document as its text, and in the colours of its symbols for each view that is aligned."""
     place, size = shown.place, len(shown.text)
     about = [place.side, f"project {place.project}", place.language]
-    console.print(Text(place.name, "bold"), Text(f"{size:,} bytes; {', '.join(filter(None, about))}"), sep=": ")
+    console.print(
+        Text(one_line(place.name), "bold"),
+        Text(one_line(f"{size:,} bytes; {', '.join(filter(None, about))}")),
+        sep=": ",
+    )
     plain = "".join(run.characters for run in visible(shown.text[:most_bytes]))
     _print_part(Text(plain), rest(shown.text, min(size, most_bytes)), console)
     for one in shown.viewed:
         console.print()
         said = f"{summary(one.figures(shown.text))}; stored symbols agree"
-        console.print(Text(one.spec, "bold"), Text(said), sep=": ", soft_wrap=True)
+        console.print(Text(one_line(one.spec), "bold"), Text(said), sep=": ", soft_wrap=True)
         if one.view.aligned:
             text, shown_bytes = symbols_text(one, shown.text, most_bytes, console.color_system is not None)
             _print_part(text, rest(shown.text, shown_bytes), console)
@@ -102,7 +106,7 @@ def print_document(shown: Seen, most_bytes: int, console: Console) -> None:
             console.print("symbols that belong to no stretch of the text")
     for name in shown.why_not:
         console.print()
-        console.print(Text(name, "bold"), Text(agreement(shown, name)), sep=": ", soft_wrap=True)
+        console.print(Text(one_line(name), "bold"), Text(agreement(shown, name)), sep=": ", soft_wrap=True)
 
 
 def _print_part(text: Text, left_out: str, console: Console) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -67,7 +68,7 @@ def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> Table:
         options = [
             _typed(option, default, about["choices"].get(option, ())) for option, default in about["options"].items()
         ]
-        table.add_row(Text(name), Text(about["summary"]), "yes" if about["trained"] else "no", Text("\n".join(options)))
+        table.add_row(name, about["summary"], "yes" if about["trained"] else "no", Group(*options))
     return table
 
 

@@ -1,0 +1,225 @@
+"""What follows a command's name: read by tyro, refused in one line.
+
+tyro prints help and refusals by itself, refusals in a box. Here it only gathers what was given; the command is called
+afterwards, with nothing in between. What it prints meanwhile is caught: help goes on to people, a refusal becomes an
+InputError that says what is wrong and what was probably meant.
+"""
+
+import contextlib
+import functools
+import inspect
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+import tyro
+
+from byteproxy.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry
+
+_SWITCH = get_args(tyro.conf.FlagCreatePairsOff[bool])[1]
+_POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
+_COLUMNS = 60
+_BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
+
+
+def parsed(
+    command: Callable[..., Any],
+    prog: str,
+    arguments: Sequence[str],
+    description: str | None = None,
+    registry: "ConstructorRegistry | None" = None,
+) -> Callable[[], Any]:
+    """The command with the values that its arguments give, ready to be called without any.
+
+    command: its parameters are the options, its docstring explains them. prog: the words before the arguments.
+    Raises InputError for arguments that it doesn't take, and SystemExit with 0 after help was printed.
+    """
+
+    _ensure_values(command, arguments)
+    gather = _gathering(command)
+    status, value, told = _read(gather, prog, arguments, description, registry)
+    if status is None:
+        return value
+    if status:
+        raise InputError(_refusal(told, prog, lambda: _options(gather, prog, description, registry)))
+    sys.stdout.write(told)
+    sys.exit(0)
+
+
+def _ensure_values(command: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """InputError for an option of many values that is named and has none, which would be as if it weren't named."""
+    for name, one in inspect.signature(command).parameters.items():
+        kind, *marks = get_args(one.annotation) if hasattr(one.annotation, "__metadata__") else (one.annotation,)
+        if get_origin(kind) is not tuple or any(mark is _POSITIONAL for mark in marks):
+            continue
+        option = "--" + (next(filter(None, (getattr(mark, "name", None) for mark in marks)), name)).replace("_", "-")
+        for word, following in pairwise([*arguments, "--"]):
+            if _name(word) == option and "=" not in word and following.startswith("--"):
+                raise InputError(f"{option} is given without a value: put one behind it, or leave it out")
+
+
+def without_values(arguments: Sequence[str], options: str) -> list[str]:
+    """Arguments less the options that a pattern begins to match, and less the value of each."""
+    kept: list[str] = []
+    value_follows = False
+    for word in arguments:
+        matches = re.match(options, word.replace("_", "-")) is not None
+        if not matches and not value_follows:
+            kept.append(word)
+        value_follows = matches and "=" not in word
+    return kept
+
+
+def help_of(
+    command: Callable[..., Any], prog: str, description: str, registry: "ConstructorRegistry | None", *without: str
+) -> str:
+    """The help of a command, without some of its parameters."""
+    _, _, told = _read(_gathering(command, without), prog, ["--help"], description, registry)
+    return str(told)
+
+
+def told_of(kind: Any, default: Any) -> Any:
+    """The type of an option, for whose default help has no word where it is nothing, or a switch that is off."""
+    nothing = default is inspect.Parameter.empty or default is None or default == () or default == ""
+    switch = default is False and any(mark is _SWITCH for mark in getattr(kind, "__metadata__", ()))
+    return Annotated[kind, tyro.conf.arg(help_behavior_hint="")] if nothing or switch else kind
+
+
+def _gathering(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
+    """What takes the same values as a command, for tyro, and gives the call of it."""
+
+    def gather(*given: Any, **named: Any) -> Callable[[], Any]:
+        return functools.partial(command, *given, **named)
+
+    signature = inspect.signature(command)
+    parameters = [
+        one.replace(annotation=told_of(one.annotation, one.default))
+        for name, one in signature.parameters.items()
+        if name not in without
+    ]
+    gather.__doc__ = command.__doc__
+    gather.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    gather.__annotations__ = {one.name: one.annotation for one in parameters}
+    return gather
+
+
+class _RefusedError(Exception):
+    """What tyro has against some arguments."""
+
+
+class _Caught(io.StringIO):
+    """Takes what is printed, in the colours of the stream that it stands for."""
+
+    def __init__(self, stands_for: Any) -> None:
+        super().__init__()
+        self._stands_for = stands_for
+
+    def isatty(self) -> bool:
+        return bool(self._stands_for.isatty())
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stands_for, "encoding", None) or "utf-8"
+
+
+def _read(
+    gather: Callable[..., Any], prog: str, arguments: Sequence[str], description: str | None, registry: Any
+) -> tuple[int | None, Any, Any]:
+    """(None, what was gathered, ""), or (exit status, None, what was said), of which a refusal may be an event."""
+    out, err = _Caught(sys.stdout), _Caught(sys.stderr)
+    try:
+        with _wide_enough(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _refusals():
+            value = tyro.cli(gather, prog=prog, args=list(arguments), description=description, registry=registry)
+    except _RefusedError as refusal:
+        return 2, None, refusal.args[0]
+    except SystemExit as stop:
+        return (2, None, err.getvalue()) if stop.code else (0, None, out.getvalue())
+    return None, value, ""
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """While entered, a terminal is taken to have columns enough for help, which tyro would wrap for ever in fewer."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(_COLUMNS, shutil.get_terminal_size().columns))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _refusals() -> contextlib.AbstractContextManager[Any]:
+    """While entered, what tyro refuses is raised with all that it knows; where it can't say that, its box is read."""
+    try:
+        from tyro._errors import on_parse_error
+    except ImportError:  # tyro doesn't promise it
+        return contextlib.nullcontext()
+
+    def refuse(event: Any) -> None:
+        raise _RefusedError(event)
+
+    return on_parse_error(refuse)
+
+
+def _refusal(told: Any, prog: str, options: Callable[[], list[str]]) -> str:
+    """What is wrong, and what to do, in a line."""
+    kind = type(told).__name__
+    more = f"; `{prog} --help` has all options"
+    if kind == "UnrecognizedArgs":
+        word = str(told.tokens[0])
+        if not word.startswith("-"):
+            return f"{word!r} is one word too many for `{prog}`{more}"
+        return f"there is no option {word} of `{prog}`{did_you_mean(_name(word), options()) or more}"
+    if kind == "MissingArgs":
+        unknown = next((word for word in map(str, told.unrecognized_tokens) if word.startswith("-")), None)
+        if unknown is not None:
+            return f"there is no option {unknown} of `{prog}`{did_you_mean(_name(unknown), options()) or more}"
+        return f"{' and '.join(_shown(one.arg) for one in told.missing_arguments)} is missing{more}"
+    if kind == "InvalidChoice":
+        choices = [str(one) for one in told.argument.lowered.choices]
+        return (
+            f"{_shown(told.argument)} is {told.value!r}: give one of {', '.join(choices)}"
+            f"{did_you_mean(told.value, choices)}"
+        )
+    if kind == "BadValue" and told.reason == "too_few_values":
+        return f"{_shown(told.argument)} is given without a value{more}"
+    if kind == "InstantiationFailure" and told.argument is not None:
+        return _misread(_shown(told.argument), str(told.message))
+    words = str(told) if isinstance(told, str) else str(getattr(told, "message", told))
+    return re.sub(r"\s+", " ", _BOX.sub(" ", words)).strip() + more
+
+
+def _misread(shown: str, message: str) -> str:
+    """What Python says of a number that isn't one, in the words of this program."""
+    for start, wanted in (("invalid literal for int()", "a whole number"), ("could not convert string", "a number")):
+        if message.startswith(start):
+            return f"{shown} is {message.partition(': ')[2]}: give {wanted}"
+    return f"{shown}: {message}".rstrip(".")
+
+
+def _name(word: str) -> str:
+    return word.partition("=")[0].replace("_", "-")
+
+
+def _shown(argument: Any) -> str:
+    """An argument as it is typed."""
+    if argument.is_positional():
+        return str(argument.lowered.metavar).split()[0].strip("[]")
+    return str(argument.lowered.name_or_flags[-1])
+
+
+def _options(gather: Callable[..., Any], prog: str, description: str | None, registry: Any) -> list[str]:
+    """All options, as help names them."""
+    _, _, told = _read(gather, prog, ["--help"], description, registry)
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-zA-Z][\w.-]*", re.sub(r"\x1b\[[\d;]*m", "", str(told)))))

@@ -1,0 +1,56 @@
+"""Ctrl-C, acknowledged at once: what is compiled or waits for the disk may not hear it for a minute.
+
+Python raises KeyboardInterrupt when the main thread next runs Python code. A pipe that the signal itself writes to
+wakes a thread, which says that the stop was heard if it has not happened by then; a second Ctrl-C ends the process at
+once.
+Where something else handles Ctrl-C, such as a training run that finishes its step, this keeps silent.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SOON = 0.5
+"""Seconds after which a stop that has not happened is acknowledged."""
+
+
+@contextmanager
+def acknowledged() -> Iterator[None]:
+    """While entered, Ctrl-C is answered within SOON seconds, and obeyed at once the second time."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "set_wakeup_fd"):
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(reading, over), name="ctrl-c", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(before)
+        os.close(writing)  # which ends the thread
+        watcher.join()
+        os.close(reading)
+
+
+def _watch(reading: int, over: threading.Event) -> None:
+    told = False
+    while signals := os.read(reading, 64):
+        if signal.SIGINT not in signals or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            continue
+        if told:
+            os._exit(130)
+        if not over.wait(SOON):
+            from byteproxy.console import say
+
+            say("byteproxy: stopping; Ctrl-C again to stop at once")
+            told = True
+
+
+if hasattr(os, "register_at_fork"):  # a forked child hears Ctrl-C by itself, and must not speak for its parent
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

@@ -1,0 +1,259 @@
+"""numba for this package, `from byteproxy.jit import nb`, which keeps what it compiled, never stale and for its user.
+
+numba looks for changes in a function's own file only, and keeps what it compiled beside the source. Here it goes into
+the user's cache folder, under a hash of all of our source, of Python and of numba: after any edit everything is
+compiled anew. The folder is the user's alone, since what is loaded from it is run. Where there is no such place (a
+container without a home) a private folder for this process and its children stands in, and where there is not even that
+nothing is kept. One file holds one signature and a checksum of itself, so processes can share the folder, and a damaged
+file is compiled again. NUMBA_CACHE_DIR names another place.
+
+Costs 20 ms at import, beyond numba's own.
+"""
+
+import atexit
+import os
+import pickle
+import platform
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numba as nb
+from numba.core import caching, config, dispatcher, event
+from numba.core.serialize import dumps
+
+from byteproxy.progress import announce
+
+__all__ = ["nb"]
+
+KEPT = 3
+"""Folders of other versions of the source that stay."""
+PACKAGE = Path(__file__).parent
+SHARED = "BYTEPROXY_COMPILED"
+"""Environment variable: the folder that stands in, for children of the process that made it."""
+COMPILING = "compiling the inner loops, once for this version: 10 to 20 s, longer where the machine is busy ..."
+
+
+def source_hash() -> str:
+    """What changes with any of our source, with Python and with numba."""
+    found = blake2b(f"{nb.__version__} {platform.python_version()} {platform.machine()}".encode(), digest_size=12)
+    for folder, inside, files in os.walk(PACKAGE):
+        inside[:] = sorted(name for name in inside if name != "__pycache__")
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = os.path.join(folder, name)
+                with open(path, "rb") as file:
+                    content = file.read()
+                found.update(f"{os.path.relpath(path, PACKAGE)}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()
+
+
+def place() -> Path | None:
+    """The folder for what is compiled, made if need be; None where nothing can be written.
+
+    The user's choice, else the user's cache folder, else a folder of a parent process or of this one.
+    """
+    key = source_hash()
+    chosen_by_user = getattr(config, "CACHE_DIR", "")
+    if chosen_by_user:
+        chosen = Path(chosen_by_user) / f"byteproxy-{key}"
+        return chosen if _writable(chosen) else _temporary()
+    return _in_home(key) or _temporary()
+
+
+def _in_home(key: str) -> Path | None:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+        if _foreign(folder):
+            return None
+        for name in ("byteproxy", "numba", key):
+            folder = folder / name
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _private(folder):
+                return None
+        if not _writable(folder):
+            return None
+    except (OSError, RuntimeError):  # no home at all
+        return None
+    _hold(folder)
+    return folder
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether root would leave folders of its own in somebody's home, who couldn't use them."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return False
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return there.stat().st_uid != 0
+
+
+def _private(folder: Path) -> bool:
+    """Whether a folder is ours, and nobody else can put anything into it."""
+    if not hasattr(os, "geteuid"):
+        return True
+    found = os.lstat(folder)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def _writable(folder: Path) -> bool:
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return True
+    return False
+
+
+def _temporary() -> Path | None:
+    shared = os.environ.get(SHARED)
+    with suppress(OSError):
+        if shared and _private(Path(shared)) and _writable(Path(shared)):
+            return Path(shared)
+    try:
+        made = Path(tempfile.mkdtemp(prefix="byteproxy-numba-"))
+    except OSError:
+        return None
+    os.environ[SHARED] = str(made)
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(made, ignore_errors=True) if os.getpid() == owner else None)
+    return made
+
+
+_held: list[int] = []
+"""Descriptors of the locks that this process holds until its end."""
+
+
+def _hold(folder: Path) -> None:
+    """Mark a folder as in use, and remove those of other versions that nobody uses, but for the newest KEPT."""
+    import fcntl
+
+    with suppress(OSError):  # no locks on this file system: nothing is removed
+        mark = folder / ".in_use"
+        new = not mark.exists()
+        _held.append(os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.utime(mark)
+        if not new:
+            return
+        marks = [one for one in folder.parent.glob("*/.in_use") if one.parent != folder]
+        for old in sorted(marks, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT:]:
+            descriptor = os.open(old, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(old.parent, ignore_errors=True)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
+
+
+class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):
+    """Where one of our functions is kept: by the name of its package, as names of files occur in several."""
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+        package = Path(py_file).parent.relative_to(PACKAGE)
+        self._path = None if _PLACE is None else _PLACE / ".".join(("byteproxy", *package.parts))
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "_Locator":
+        return cls(py_func, py_file)
+
+    def get_cache_path(self) -> str:
+        return str(self._path)
+
+    def get_source_stamp(self) -> str:
+        return ""  # the folder's name says more
+
+    def ensure_cache_path(self) -> None:
+        if self._path is not None:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class _Files:
+    """The files of one function, one for each signature; whatever can't be read or written is not there."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder, self._name = Path(folder), name
+
+    def _path(self, key: Any) -> Path:
+        return self._folder / f"{self._name}.{blake2b(repr(key).encode(), digest_size=12).hexdigest()}.nbc"
+
+    def load(self, key: Any) -> Any:
+        with suppress(OSError):
+            content = self._path(key).read_bytes()
+            if blake2b(content[32:], digest_size=32).digest() == content[:32]:
+                return pickle.loads(content[32:])
+        return None
+
+    def save(self, key: Any, data: Any) -> None:
+        content = dumps(data)
+        path = self._path(key)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        with suppress(OSError):
+            try:
+                partial.write_bytes(blake2b(content, digest_size=32).digest() + content)
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            for path in self._folder.glob(f"{self._name}.*.nbc"):
+                path.unlink()
+
+
+class _Impl(caching.CompileResultCacheImpl):
+    def __init__(self, py_func: Any) -> None:
+        self._locator_classes = [_Locator]  # numba's own would put it beside the source
+        super().__init__(py_func)
+
+
+class _Cache(dispatcher.FunctionCache):  # type: ignore[name-defined]
+    _impl_class = _Impl
+
+    def __init__(self, py_func: Any) -> None:
+        super().__init__(py_func)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base)
+        if _PLACE is None:
+            self.disable()
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def _cache_of(py_func: Any) -> Any:
+    """What numba asks for the cache of a function: ours for ours, its own for all others."""
+    try:
+        own = Path(py_func.__code__.co_filename).is_relative_to(PACKAGE)
+    except (AttributeError, TypeError, ValueError):
+        own = False
+    return _Cache(py_func) if own else _NUMBAS_OWN(py_func)
+
+
+class _Announcing(event.Listener):
+    """Says once that our code is being compiled, before the first function is."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, one: Any) -> None:
+        compiled = getattr(one.data.get("dispatcher"), "py_func", None)
+        if not self._said and str(getattr(compiled, "__module__", "")).startswith("byteproxy."):
+            self._said = True
+            announce(COMPILING)
+
+    def on_end(self, one: Any) -> None:
+        pass
+
+
+_PLACE = place()
+_NUMBAS_OWN = dispatcher.FunctionCache  # type: ignore[attr-defined]
+dispatcher.FunctionCache = _cache_of  # type: ignore[attr-defined]
+event.register("numba:compile", _Announcing())

@@ -1,0 +1,170 @@
+"""Where compiled code is kept: never stale, for its user only, and nowhere if there is no place."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import byteproxy
+from byteproxy import jit
+
+SOURCE = Path(byteproxy.__file__).parent
+PLACE = "from byteproxy import jit; print(jit._PLACE)"
+
+
+def ran(code, **environment):
+    """What a fresh interpreter prints; a variable that is None is not there."""
+    known = {**os.environ, **environment}
+    for name in ("NUMBA_CACHE_DIR", jit.SHARED):
+        known.setdefault(name, "")
+        if not environment.get(name):
+            known.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={name: value for name, value in known.items() if value is not None},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_all_compiled_code_goes_through_it():
+    past = re.compile(r"^\s*(import numba as|from numba import)|numba\.(n?jit|vectorize|guvectorize)", re.MULTILINE)
+    for path in SOURCE.rglob("*.py"):
+        if path != SOURCE / "jit.py":
+            assert not past.search(path.read_text(encoding="utf-8")), path
+
+
+def test_any_edit_and_only_an_edit_changes_the_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(jit, "PACKAGE", tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "one.py").write_text("a = 1\n")
+    (tmp_path / "two.py").write_text("b = 2\n")
+    seen = {jit.source_hash()}
+    os.utime(tmp_path / "two.py", (1, 1))
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "two.py").write_text("")
+    assert jit.source_hash() in seen
+    for change in (
+        lambda: (tmp_path / "inner" / "one.py").write_text("a = 2\n"),
+        lambda: (tmp_path / "two.py").rename(tmp_path / "three.py"),
+        lambda: (tmp_path / "empty.py").write_text(""),
+        lambda: (tmp_path / "three.py").unlink(),
+    ):
+        change()
+        assert jit.source_hash() not in seen
+        seen.add(jit.source_hash())
+
+
+def test_it_is_the_users_own_folder(tmp_path):
+    folder = Path(ran(PLACE, XDG_CACHE_HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1"))
+    assert folder == tmp_path / "byteproxy" / "numba" / jit.source_hash()
+    for one in (folder, folder.parent, folder.parent.parent):
+        assert stat.S_IMODE(one.stat().st_mode) == 0o700
+    home = tmp_path / "home"
+    home.mkdir()
+    assert ran(PLACE, XDG_CACHE_HOME="relative", HOME=str(home)).startswith(f"{home}/.cache/byteproxy/numba/")
+    chosen = tmp_path / "chosen"
+    assert ran(PLACE, NUMBA_CACHE_DIR=str(chosen)) == f"{chosen}/byteproxy-{jit.source_hash()}"
+
+
+def spoil(folder, how):
+    if how == "open":
+        folder.chmod(0o777)
+    elif how == "link":
+        folder.rename(folder.with_name("moved"))
+        folder.symlink_to("moved")
+    else:
+        folder.rmdir()
+        folder.write_text("a file")
+
+
+@pytest.mark.parametrize("how", ["open", "link", "file"])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_folder_that_others_could_write_to_is_not_used(tmp_path, monkeypatch, how, level):
+    parts = ("byteproxy", "numba", "key")
+    folder = tmp_path
+    for name in parts[: level + 1]:
+        folder = folder / name
+        folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    spoil(folder, how)
+    assert jit._in_home("key") is None
+
+
+def test_without_a_home_a_folder_stands_in_that_children_share_and_that_is_gone_at_the_end(tmp_path):
+    code = (
+        "import os, subprocess, sys\nfrom byteproxy import coins, jit\n"
+        "child = subprocess.run([sys.executable, '-c', 'from byteproxy import jit; print(jit._PLACE)'],"
+        " capture_output=True, text=True).stdout.strip()\n"
+        "print(jit._PLACE, child, len(list(jit._PLACE.rglob('*.nbc'))), oct(os.stat(jit._PLACE).st_mode)[-3:])"
+    )
+    own, childs, kept, mode = ran(code, HOME="/proc/nowhere", XDG_CACHE_HOME=None, TMPDIR=str(tmp_path)).split()
+    assert own == childs
+    assert own.startswith(str(tmp_path))
+    assert int(kept) > 3
+    assert mode == "700"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_everything_works_and_nothing_is_kept():
+    code = (
+        "import tempfile\ndef refuse(*a, **k): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+        "tempfile.mkdtemp = tempfile.TemporaryFile = refuse\nfrom byteproxy import coins, jit\n"
+        "print(jit._PLACE, coins.coin(*map(coins.np.uint64, (1, 2, 3))))"
+    )
+    with_none = ran(code, HOME="/proc/nowhere", XDG_CACHE_HOME="/proc/nowhere")
+    as_ever = ran("from byteproxy import coins\nprint(coins.coin(*map(coins.np.uint64, (1, 2, 3))))")
+    assert with_none == f"None {as_ever}"
+
+
+def test_a_damaged_file_is_compiled_again(tmp_path):
+    code = "from byteproxy import coins\nprint(coins.coin(*map(coins.np.uint64, (1, 2, 3))))"
+    first = ran(code, XDG_CACHE_HOME=str(tmp_path))
+    files = sorted(tmp_path.rglob("*.nbc"))
+    assert len(files) > 3
+    for number, path in enumerate(files):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if number % 3 else content[: number * 10])
+    assert ran(code, XDG_CACHE_HOME=str(tmp_path)) == first
+    said = "import numba.core.event as e\nfrom byteproxy import jit, progress\nprogress.announced = print\n" + code
+    assert ran(said, XDG_CACHE_HOME=str(tmp_path)) == first, "what was damaged was written again"
+
+
+def test_compiling_is_announced_once_before_it_begins(tmp_path):
+    code = "from byteproxy import progress\nprogress.announced = print\nfrom byteproxy import coins"
+    assert ran(code, XDG_CACHE_HOME=str(tmp_path)) == jit.COMPILING
+    assert ran(code, XDG_CACHE_HOME=str(tmp_path)) == ""
+
+
+def test_old_versions_go_but_for_the_newest_and_those_in_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jit, "_held", [])
+    folders = tmp_path / "byteproxy" / "numba"
+    for number in range(jit.KEPT + 4):
+        folder = folders / f"old{number}"
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / ".in_use").touch()
+        os.utime(folder / ".in_use", (number, number))
+    folders.chmod(0o700)
+    folders.parent.chmod(0o700)
+    monkeypatch.setattr(jit, "_held", [])
+    hold = (
+        "import fcntl, sys\nf = open(sys.argv[1])\nfcntl.flock(f, fcntl.LOCK_SH)\nprint(flush=True)\nsys.stdin.read()"
+    )
+    used = subprocess.Popen(
+        [sys.executable, "-c", hold, folders / "old1" / ".in_use"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    used.stdout.readline()
+    assert jit._in_home("new") == folders / "new"
+    used.communicate(b"", timeout=60)
+    assert {one.name for one in folders.iterdir()} == {"new", "old1", "old4", "old5", "old6"}
+    for descriptor in jit._held:
+        os.close(descriptor)

@@ -1,0 +1,37 @@
+"""What make would do in a fresh clone, which is only looked at."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def make(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return lambda *words: (
+        subprocess.run(["make", "-n", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+    )
+
+
+def test_a_user_gets_no_tools_of_developers_and_sees_what_happens(make):
+    told = make("setup")
+    assert "-m venv --clear .venv" in told
+    assert "install" in told
+    assert "[dev]" not in told
+    assert "-q" not in told.split(), "pip shows its progress"
+    assert "[dev]" not in make("demo")
+
+
+@pytest.mark.parametrize("target", ["test", "lint", "bench"])
+def test_what_checks_need_comes_with_the_first_check(make, target):
+    told = make(target)
+    assert told.index("-e . ") < told.index("-e '.[dev]'") < told.rindex(".venv/bin/")
+
+
+def test_another_python_can_be_named(make):
+    assert "/some/python3.12 -m venv" not in make("setup", "PYTHON=/some/python3.12"), "one that isn't there is refused"
