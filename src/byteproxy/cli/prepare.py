@@ -28,8 +28,9 @@ SOURCES = """What to read, with options behind a colon. Examples:
   "~/code:depth=2,languages=python|rust"
     projects two folders deep; files in these languages
   pile.jsonl.zst:text=contents,project=repo
-    lines of JSON, plain, .gz or .zst, or a folder of such
-    files; the names that their fields have
+    lines of JSON or one array, plain or compressed by gzip,
+    zstd, xz or bzip2, or a folder of such files; the names
+    that their fields have
   "web:include=*.parquet,text=content"
     tables: Parquet or Arrow, such as a dataset of Hugging
     Face that was downloaded
@@ -38,8 +39,13 @@ SOURCES = """What to read, with options behind a colon. Examples:
 Options: name, weight, format (auto, files, jsonl, parquet,
 arrow), include, exclude, depth, languages, and the names
 of the fields text, id, project and language; "|" stands
-between several values. Of equal documents, the one that
-is read first stays."""
+between several values. A dot leads into a field
+(project=metadata.repo). Names with ":" are given as they
+are, those with "," or "|" in double quotes:
+  'd.jsonl:text="body, cleaned"|"a|b"'
+A field that is named must be in some record; a last "|"
+(project=repo|) says that it need not. Of equal documents,
+the one that is read first stays."""
 
 
 def prepare(
