@@ -24,7 +24,8 @@ class View(Protocol):
     """The contract of a view; the design document states it in full.
 
     Encoding is a pure function of the bytes: the same on every machine, for every batch and thread count.
-    A context-free lossless view also has `strings`, the bytes behind each symbol. One whose symbols mean nothing apart,
+    A context-free lossless view also has `strings`, the bytes behind each symbol. A view that reads a text as another one
+    that means the same, such as NFC, may have them too; it says `lossless = False`, and what it decodes is that text. One whose symbols mean nothing apart,
     such as `chunks`, says `spans_are_units`: what is counted and compared of it is spans.
     """
 

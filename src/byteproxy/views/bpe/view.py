@@ -48,6 +48,7 @@ from byteproxy.views.bpe.engine import Engine
 from byteproxy.views.bpe.file import read
 from byteproxy.views.bpe.merges import MOST_SYMBOLS
 from byteproxy.views.bpe.slow import SlowEngine
+from byteproxy.views.bpe.spelling import byte_characters
 from byteproxy.views.bpe.training import trained
 from byteproxy.views.strings import StringTable
 
@@ -194,6 +195,11 @@ class BpeView:
         return not self._file.composes and not any(
             token.lstrip or token.rstrip for token in self._file.tokens if not token.special
         )
+
+    @property
+    def byte_symbols(self) -> list[int]:
+        """The symbol of each single byte, 256 of them."""
+        return [self._file.vocabulary[character] for character in byte_characters()]
 
     @property
     def own_bytes(self) -> range:
