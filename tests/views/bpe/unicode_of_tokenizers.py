@@ -4,72 +4,76 @@
 unlike the one that the file was made with, and raise RULE_VERSION: views then give other symbols for new letters.
 """
 
-from typing import Any
-
 import numpy as np
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 from byteproxy.views.bpe import unicode
 
-CODE_POINTS = np.r_[0:0xD800, 0xE000:0x110000]
-EVERYTHING = CODE_POINTS.astype("<u4").tobytes().decode("utf-32-le")
+ALL = np.r_[0:0xD800, 0xE000:0x110000]
 IOTA = "\u0345"
 """The mark of combining class 240: there is none above, so every other mark moves to the front of it."""
 
 
-def table() -> np.ndarray:
-    """The properties of each code point, uint16 [0x110000], as `unicode.properties` gives them."""
-    found = np.zeros(0x110000, np.uint16)
+def table(code_points: np.ndarray = ALL) -> np.ndarray:
+    """The properties of each code point, uint16 [code points], as `unicode.properties` gives them.
+
+    code_points: ascending, without surrogates; the first of them a control character, and all ASCII among them.
+    """
+    found = np.zeros(len(code_points), np.uint16)
+    text = _text(code_points)
     for bit in range(5):
         named = [name for number, name in enumerate(unicode.CATEGORIES) if number >> bit & 1 and name != "Cs"]
-        found[matched("[" + "".join(rf"\p{{{name}}}" for name in named) + "]")] |= 1 << bit
-    found[0xD800:0xE000] = unicode.CATEGORIES.index("Cs")
-    found[matched(r"\w")] |= unicode.REGEX_WORD
-    found[every_other(pre_tokenizers.Digits(individual_digits=False))] |= unicode.NUMERIC
-    found[every_other(pre_tokenizers.Punctuation("contiguous"))] |= unicode.PUNCTUATION
+        found[matched("[" + "".join(rf"\p{{{name}}}" for name in named) + "]", text)] |= 1 << bit
+    found[matched(r"\w", text)] |= unicode.REGEX_WORD
+    every = np.arange(len(code_points))
+    found[_every_other(pre_tokenizers.Digits(individual_digits=False), text, every)] |= unicode.NUMERIC
+    found[_every_other(pre_tokenizers.Punctuation("contiguous"), text, every)] |= unicode.PUNCTUATION
     # Without blanks in between, `\w+|[^\w\s]+` in Rust makes pieces of the two kinds in turn.
-    found[every_other(pre_tokenizers.Whitespace(), without=matched(r"\s"))] |= unicode.WORD
-    found[unsafe_for_nfc()] |= unicode.UNSAFE
+    inked = np.setdiff1d(every, matched(r"\s", text))
+    found[_every_other(pre_tokenizers.Whitespace(), _text(code_points[inked]), inked)] |= unicode.WORD
+    found[np.isin(code_points, _unsafe_for_nfc(text))] |= unicode.UNSAFE
     return found
 
 
-def matched(character: str) -> np.ndarray:
-    """The code points that a pattern of one character matches, int64."""
-    pieces = pre_tokenizers.Split(Regex(f"(?:{character})+"), "removed", invert=True).pre_tokenize_str(EVERYTHING)
-    return np.concatenate([np.empty(0, np.int64), *(CODE_POINTS[begin:end] for _, (begin, end) in pieces)])
+def matched(character: str, text: str) -> np.ndarray:
+    """Where in a text the characters stand that a pattern of one character matches, int64."""
+    pieces = pre_tokenizers.Split(Regex(f"(?:{character})+"), "removed", invert=True).pre_tokenize_str(text)
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(*place) for _, place in pieces)])
 
 
-def every_other(pre_tokenizer: pre_tokenizers.PreTokenizer, without: Any = ()) -> np.ndarray:
-    """The code points in every other piece of all text, the first of which is of control characters, int64."""
-    kept = np.setdiff1d(CODE_POINTS, without)
-    pieces = pre_tokenizer.pre_tokenize_str(kept.astype("<u4").tobytes().decode("utf-32-le"))
-    return np.concatenate([kept[begin:end] for _, (begin, end) in pieces[1::2]])
+def _text(code_points: np.ndarray) -> str:
+    return code_points.astype("<u4").tobytes().decode("utf-32-le")
 
 
-def unsafe_for_nfc() -> np.ndarray:
+def _every_other(pre_tokenizer: pre_tokenizers.PreTokenizer, text: str, places: np.ndarray) -> np.ndarray:
+    """The places of the characters in every other piece, from the second on, int64."""
+    return np.concatenate([places[begin:end] for _, (begin, end) in pre_tokenizer.pre_tokenize_str(text)[1::2]])
+
+
+def _unsafe_for_nfc(text: str) -> list[int]:
     """The code points that NFC changes, or moves, or may join to what stands before them."""
-    nfc, nfd = (_each(form) for form in (normalizers.NFC(), normalizers.NFD()))
-    changed = {character for character, normal in zip(EVERYTHING, nfc, strict=True) if normal != character}
+    nfc, nfd = (_each(form, text) for form in (normalizers.NFC(), normalizers.NFD()))
+    changed = {character for character, normal in zip(text, nfc, strict=True) if normal != character}
     seconds = {
         tail
-        for character, apart in zip(EVERYTHING, nfd, strict=True)
+        for character, apart in zip(text, nfd, strict=True)
         if character not in changed and apart != character
         for tail in apart[1:]
     }
-    moved = {IOTA}
-    for character, behind in zip(EVERYTHING, _each(normalizers.NFD(), "a" + IOTA), strict=True):
-        if not behind.startswith("a" + IOTA):
-            moved.add(character)
-    return np.array(sorted(map(ord, changed | seconds | moved)))
+    behind = zip(text, _each(normalizers.NFD(), text, "a" + IOTA), strict=True)
+    moved = {IOTA, *(character for character, normal in behind if not normal.startswith("a" + IOTA))}
+    return sorted(map(ord, changed | seconds | moved))
 
 
-def _each(form: normalizers.Normalizer, before: str = "") -> list[str]:
-    """Each code point, with the same characters before it, normalized by itself."""
+def _each(form: normalizers.Normalizer, text: str, before: str = "") -> list[str]:
+    """Each character, with the same ones before it, normalized by itself."""
     separator = "\n"
-    pieces = form.normalize_str(separator.join(before + ch for ch in EVERYTHING if ch != separator)).split(separator)
-    at = EVERYTHING.index(separator)
+    pieces = form.normalize_str(separator.join(before + one for one in text if one != separator)).split(separator)
+    at = text.index(separator)
     return [*pieces[:at], before + separator, *pieces[at:]]
 
 
 if __name__ == "__main__":
-    unicode.FILE.write_bytes(unicode.packed(table()))
+    found = np.full(0x110000, unicode.CATEGORIES.index("Cs"), np.uint16)
+    found[ALL] = table()
+    unicode.FILE.write_bytes(unicode.packed(found))

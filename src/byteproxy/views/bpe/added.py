@@ -121,7 +121,7 @@ class Finder:
         if not self._any:
             return [(0, len(document), -1)] if document else []
         tables = self._findings[raw] if normalized else self._only_raw
-        found = np.empty((2 * len(document) + 1, 3), np.int64)
+        found = np.empty((2 * len(document) + 4, 3), np.int64)  # two for a token, of a byte at least, and what is left
         count = _listed(np.frombuffer(document, np.uint8), tables, found)
         return [(begin, end, symbol) for begin, end, symbol in found[:count].tolist() if begin < end]
 
