@@ -87,11 +87,13 @@ def family(
 ) -> dict[str, Any]:
     """tokens: the added ones behind the vocabulary; a name is special, others are given with flags."""
     content: dict[str, Any] = json.loads(_trained(json.dumps(pre_tokenizer)))
-    first = len(content["model"]["vocab"])
-    content["added_tokens"] = [
-        {"id": first + place, **({"content": token, **SPECIAL} if isinstance(token, str) else {**FLAGS, **token})}
-        for place, token in enumerate(tokens)
-    ]
+    vocabulary = content["model"]["vocab"]
+    first = len(vocabulary)
+    for token in tokens:
+        given = {"content": token, **SPECIAL} if isinstance(token, str) else {**FLAGS, **token}
+        known = vocabulary.get(given["content"])
+        content["added_tokens"].append({"id": first if known is None else known, **given})
+        first += known is None
     content["normalizer"] = normalizer
     content["post_processor"] = {**BYTE_LEVEL, "trim_offsets": False}
     return content
