@@ -166,7 +166,7 @@ def deepseek() -> dict[str, Any]:
         DIGITS,
     ]
     content = family(sequence(*cuts, BYTE_LEVEL), "<｜begin▁of▁sentence｜>", {"content": "<｜fim▁hole｜>"})
-    return {**content, "normalizer": {"type": "Sequence", "normalizers": []}, "truncation": {"max_length": 5}}
+    return {**content, "normalizer": {"type": "Sequence", "normalizers": []}, "truncation": None}
 
 
 def deepseek3() -> dict[str, Any]:

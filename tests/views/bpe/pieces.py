@@ -20,10 +20,10 @@ def ends_of_pieces(text: bytes, tables: engine.Cutting) -> list[int]:
 @nb.njit
 def _ends(document, tables):  # type: ignore[no-untyped-def]
     text, ends, at = scan.pointer(document), [np.int64(0)], np.int64(0)
-    inner = np.zeros(tables.count, np.int64)
+    inner = np.zeros(tables.size, np.int64)
     cuts = engine.Cutting(
         tables.rule,
-        tables.count,
+        tables.size,
         scan.pointer(tables.starts),
         scan.pointer(tables.classes),
         scan.pointer(tables.entries),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.views.bpe.families import NFC, QWEN2_WORDS, BYTE_LEVEL, family, sequence, split
+from tests.views.bpe.families import BYTE_LEVEL, NFC, QWEN2_WORDS, family, sequence, split
 from tests.views.contract import real_documents
 from tokenizers import Tokenizer, normalizers
 

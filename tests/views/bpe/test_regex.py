@@ -1,4 +1,4 @@
-"""Patterns as automata against Oniguruma, which `tokenizers` brings along: the same pieces for patterns made at random."""
+"""Patterns as automata against Oniguruma, which `tokenizers` brings along: the same pieces for random patterns."""
 
 from itertools import pairwise
 

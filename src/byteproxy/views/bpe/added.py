@@ -1,12 +1,12 @@
-r"""Added tokens in text, as `tokenizers` finds them: before text is cut into pieces, the leftmost and of these the longest.
+"""Added tokens in text, found as `tokenizers` finds them: before text is cut into pieces, leftmost and longest first.
 
-Those that aren't `normalized` are looked for first, in the text as it is; the others between these, in normalized text.
-Special ones (`<|endoftext|>`) are reserved: text that spells one is text, as with `tokenizers`' `encode_special_tokens`.
-As there, a find that comes to nothing, of a special token or of a `single_word` inside a word, is passed over as a whole:
-no other token is found that begins in it.
+Tokens that aren't `normalized` are looked for first, in the text as it is; the others between these, in normalized
+text. Special tokens (`<|endoftext|>`) are reserved: text that spells one is text, as with the `encode_special_tokens`
+of `tokenizers`. As there, a find that is not used (a special token, a `single_word` inside a word) is passed over as a
+whole: no other token is found that begins in it.
 
-`lstrip` and `rstrip` take the blanks before and behind into the token; `tokenizers` may then find another token in blanks
-that the last one took and repeats these blanks, which no view can: here the search goes on behind them.
+`lstrip` and `rstrip` make the blanks before and behind part of the token. `tokenizers` may find another token in blanks
+that the last one took, and then says these blanks twice; here the search goes on behind them.
 
 Costs a table lookup a byte where there are such tokens, and a walk from each byte that begins one.
 """
@@ -44,14 +44,14 @@ class AddedToken:
 class Tokens(NamedTuple):
     """Tokens to look for, in arrays (or pointers to them, in compiled code).
 
-    count: how many there are. first: uint8 [256], whether one begins with a byte.
-    edges: int64 [mask + 1], an open-addressing hash table of node << 40 | byte << 32 | next node; -1 where empty. Node 0 is
-        the root.
+    size: how many there are. first: uint8 [256], whether one begins with a byte.
+    edges: int64 [mask + 1], an open-addressing hash table of node << 40 | byte << 32 | next node; -1 where empty. Node 0
+        is the root.
     leaf: int32 [nodes], the token that ends at each node, or -1.
     symbols: int32 [tokens], -1 for a special one. flags: uint8 [tokens].
     """
 
-    count: int
+    size: int
     first: np.ndarray
     edges: np.ndarray
     mask: int
@@ -80,7 +80,7 @@ def tokens_of(tokens: Sequence[AddedToken]) -> Tokens:
     _fill(edges, listed)
     flags = [SINGLE_WORD * one.single_word + LSTRIP * one.lstrip + RSTRIP * one.rstrip for one in tokens]
     return Tokens(
-        count=len(tokens),
+        size=len(tokens),
         first=first,
         edges=edges,
         mask=len(edges) - 1,
@@ -150,8 +150,8 @@ def next_token(text, sentence, begin, end, t, beside, found):  # type: ignore[no
 
     text: pointer to uint8. sentence: where the text begins that a single word may not go on in; `begin` or before.
     t: `Tokens` of pointers. beside: pointer to what `surroundings` gives.
-    found: pointer to int64 [4], for where the token begins and ends, its symbol, and how many bytes of blanks it took. If
-        there is none, it begins at `end` and its symbol is -1.
+    found: pointer to int64 [4], for where the token begins and ends, its symbol, and how many bytes of blanks it took.
+        If there is none, it begins at `end` and its symbol is -1.
     """
     at = np.int64(begin)
     while at < end:
@@ -232,7 +232,7 @@ def pointers_to(f):  # type: ignore[no-untyped-def]
 @nb.njit(cache=True)
 def _pointers(t):  # type: ignore[no-untyped-def]
     return Tokens(
-        t.count, pointer(t.first), pointer(t.edges), t.mask, pointer(t.leaf), pointer(t.symbols), pointer(t.flags)
+        t.size, pointer(t.first), pointer(t.edges), t.mask, pointer(t.leaf), pointer(t.symbols), pointer(t.flags)
     )
 
 

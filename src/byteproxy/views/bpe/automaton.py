@@ -1,12 +1,12 @@
 """Patterns as automata that find the match which a backtracking engine finds, reading each character once.
 
-Such an engine takes the first way through the pattern that leads to a match. An automaton can do the same if its states
-are *ordered* sets of places in the pattern, best first: where one of them is the end of the pattern there is a match, and
-all that come after it are dropped (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009; the lists of
-Pike's machine, made in advance). A look at the next character is decided one character later, when that is read.
+Such an engine takes the first way through the pattern that leads to a match. An automaton does the same if its states
+are *ordered* sets of places in the pattern, best first: where one of them is the end of the pattern there is a match,
+and all that come after it are dropped (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009: the
+lists of Pike's machine, made in advance). A look at the next character is decided when that one is read.
 
-A state also says how far behind the last match is: at the place before the last character, or further. So a walk needs no
-memory but for a match further behind, whose place is noted when it gets there (`MARK`).
+A state also says how far behind the last match is: at the place before the last character, or further. So a walk has to
+remember a place only for a match further behind, and the table says when (`MARK`).
 
 Making one takes some milliseconds; WORDS_PATTERN, which counts to 256, a quarter of a second.
 """
@@ -19,10 +19,10 @@ import numpy as np
 from byteproxy.views.bpe.regex import Characters, Either, Look, Node, Repeat, Unknown
 
 MARK = 1 << 15
-"""Set in an entry where the last match is now two characters or more behind the one just read, and its place is noted."""
+"""Set in an entry after which the last match lies two characters back or more, and its place has to be noted."""
 NOTHING, FAR, PAST, HERE, BACK = range(65535, 65530, -1)
-"""Endings: there is no match; it ends where it was noted; after the character just read; before it; before that one's
-predecessor."""
+"""Endings: there is no match; it ends at the place that was noted; after the character just read; before it; before the
+one that came before it."""
 MOST_ENTRIES = MARK - 16
 MOST_PLACES = 20_000
 END = 0
@@ -33,8 +33,8 @@ class Automata(NamedTuple):
     """Automata one after another, over the same classes of characters.
 
     classes: uint8 [0x110000], the class of each code point, 1 and up.
-    entries: uint16, a row for each state and in it a column for each class. An entry is an ending, or where the row of the
-        next state begins, perhaps with MARK.
+    entries: uint16, a row for each state and in it a column for each class. An entry is an ending, or the place where
+        the row of the next state begins, perhaps with MARK.
     starts: where the row of each automaton's first state begins.
     """
 
@@ -169,7 +169,7 @@ _NEVER, _BEFORE, _FURTHER = range(3)
 def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> np.ndarray:
     """The rows of one automaton, uint16 [states, width], to stand from entry `first` on."""
     member = membership.tolist()
-    numbers = {((program.start,), _NEVER): 0}
+    numbers: dict[tuple[tuple[int, ...], int], int] = {((program.start,), _NEVER): 0}
     states = list(numbers)
     table: list[list[int]] = []
     while len(table) < len(states):
@@ -180,9 +180,12 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
             if not table and match is not None:
                 raise Unknown("a pattern that matches nothing at all")
             if not following:
-                row.append({0: HERE, 1: BACK}.get(match, (NOTHING, BACK, FAR)[behind]))
+                row.append((HERE, BACK)[match] if match is not None else (NOTHING, BACK, FAR)[behind])
                 continue
-            now = {0: _BEFORE, 1: _FURTHER}.get(match, _FURTHER if behind else _NEVER)
+            if match is None:
+                now = _NEVER if behind == _NEVER else _FURTHER
+            else:
+                now = (_BEFORE, _FURTHER)[match]
             state = (following, now)
             if state not in numbers:
                 numbers[state] = len(states)

@@ -1,9 +1,9 @@
 """Text brought into NFC before it is encoded, and which bytes of the text its symbols then cover.
 
-A character is *safe* if NFC neither changes nor moves it, nor joins it to what stands before. A stretch of others, with the
-safe character before it, is normalized by itself, and so is nothing else: that is the same as normalizing all at once.
-A stretch that comes out as it was is left alone. One that changes is covered by the symbol that its end is in, or ends
-with; a symbol that ends inside of it covers none of it. Bytes that are not UTF-8 end a stretch.
+A character is *safe* if NFC neither changes nor moves it, nor joins it to what stands before. Each stretch of other
+characters is normalized by itself, together with the safe one before it; nothing else has to be, and the result is that
+of normalizing all at once. A stretch that changes is covered by the symbol in which it ends; a symbol that ends inside
+of it covers none of it. Bytes that are not UTF-8 end a stretch.
 
 Text of safe characters only, so all ASCII and nearly all code, costs one pass at memory speed.
 """
@@ -26,8 +26,8 @@ SAFE, MARKED = 1, 2
 class Composed(NamedTuple):
     """A text in NFC, and where it differs.
 
-    begins, ends: int64 [stretches], in `text`, of what stands for stretches that changed. old_begins, old_ends: of these in
-        the text as it was.
+    begins, ends: int64 [stretches], where in `text` the stretches are that changed. old_begins, old_ends: where they
+        were in the text before.
     """
 
     text: bytes
@@ -37,7 +37,7 @@ class Composed(NamedTuple):
     old_ends: np.ndarray
 
     def spans(self, spans: np.ndarray) -> np.ndarray:
-        """The bytes of the old text that symbols cover, from those of the new one that they stand for: uint32 [symbols]."""
+        """The bytes of the text before that symbols cover, uint32 [symbols], from the bytes that they stand for."""
         reached = np.cumsum(spans, dtype=np.int64)
         over = np.searchsorted(self.ends, reached, side="right")
         moved = np.r_[0, self.old_ends - self.ends][over] + reached

@@ -1,13 +1,12 @@
 r"""Where a tokenizer cuts text into pieces before it merges, as automata.
 
-A pre-tokenizer of a `tokenizer.json` is a row of cuts: each cuts the pieces of the one before it, and each piece as if it
-were all the text there is. What a cut finds is a piece, and so is what stands between two finds. That holds for
-`Removed` with `invert` too, which keeps what its pattern finds: the patterns that are published so find any text, and
-where one does not, `tokenizers` drops what is between its finds, whereas here that is a piece of its own, so that the
-symbols are the text's own bytes.
+A pre-tokenizer of a `tokenizer.json` is a row of cuts: each cuts the pieces of the one before it, and each piece as if
+it were all the text there is. What a cut finds is a piece, and so is what stands between two finds. `Removed` with
+`invert` keeps what its pattern finds and drops what stands between; published patterns of this kind find any text. Where
+one does not, what stands between is a piece here all the same, so that the symbols are the text's own bytes.
 
-A row of cuts is read by what its patterns mean (`regex`), whoever wrote it. What isn't understood is left to `tokenizers`,
-at its speed: see `Cuts.automata`.
+A row of cuts is read by what its patterns mean (`regex`), whoever wrote it. A pattern that isn't understood is left to
+`tokenizers`, at the speed of `tokenizers`: see `Cuts.automata`.
 """
 
 from collections.abc import Callable

@@ -51,11 +51,11 @@ ROOM = 1 << 16
 class Cutting(NamedTuple):
     """How text is cut, in arrays (or pointers to them, in compiled code).
 
-    rule: one of `cutting`. count: of automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
+    rule: one of `cutting`. size: how many automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
     """
 
     rule: int
-    count: int
+    size: int
     starts: np.ndarray
     classes: np.ndarray
     entries: np.ndarray
@@ -97,8 +97,8 @@ class Scratch(NamedTuple):
     """What encoding writes; one thread's at a time.
 
     marks: int64 [12]. OPENED is the part that is being encoded, STOP where its plain text ends for now, BEGIN where it
-        begins and AFTER where the text behind its last raw token does. From RAW and from NORMALIZED on, what `next_token`
-        found.
+        begins and AFTER where the text behind its last raw token does. From RAW and from NORMALIZED on stands what
+        `next_token` found.
     ends: int64 [automata], see `piece_end`.
     """
 
@@ -125,8 +125,8 @@ class Engine:
         ignore_merges: bool = False,
         tokens: Sequence[AddedToken] = (),
     ) -> None:
-        """strings: the bytes behind each symbol, all 256 single ones among them, and none for tokens that the model itself
-            can't make; at most MOST_SYMBOLS.
+        """strings: the bytes behind each symbol, all 256 single ones among them, and none for tokens that the model
+            itself can't make; at most MOST_SYMBOLS.
         merges: (left, right, merged) symbols, lowest rank first; at most MOST_MERGES.
         ignore_merges: whether a piece that is some symbol's string is that symbol, whatever the merges make of it.
         tokens: to be found before text is cut.
@@ -180,7 +180,7 @@ class Engine:
         try:
             scratch = self._idle.pop()
         except IndexError:
-            scratch = _new_scratch(cutting.count)
+            scratch = _new_scratch(cutting.size)
         scratch.marks[:] = 0
         scratch.marks[OPENED] = -1
         scratch.ends[:] = 0
@@ -333,7 +333,7 @@ def _encode(document, at, ends, place, counts, cutting, whole, finding, merges, 
     text, safe = pointer(document), len(document) - 16
     cuts, strings, tokens, m, c, w = _pointers_to(cutting, whole, finding, merges, scratch)
     marks, inner = pointer(scratch.marks), pointer(scratch.ends)
-    start, with_tokens = cutting.starts[0], finding.raw.count + finding.normalized.count > 0
+    start, with_tokens = cutting.starts[0], finding.raw.size + finding.normalized.size > 0
     stop = marks[STOP]
     count = begun = 0
     while True:
@@ -368,7 +368,7 @@ def _encode(document, at, ends, place, counts, cutting, whole, finding, merges, 
             marks[STOP] = stop
         if cuts.rule != AUTOMATA:
             to = stretch_end(text, at, stop, cuts.rule, cuts.joined, cuts.classes)
-        elif cuts.count == 1:
+        elif cuts.size == 1:
             to = match_end(text, at, stop, start, cuts.classes, cuts.entries)
             if to < 0:
                 to = piece_end(text, at, stop, cuts, inner)
@@ -476,7 +476,7 @@ def _pointers_to(cutting, whole, finding, m, scratch):  # type: ignore[no-untype
     return (
         Cutting(
             cutting.rule,
-            cutting.count,
+            cutting.size,
             pointer(cutting.starts),
             pointer(cutting.classes),
             pointer(cutting.entries),

@@ -22,8 +22,9 @@ FLAGS = ("special", "single_word", "lstrip", "rstrip", "normalized")
 class TokenizerFile:
     """A tokenizer as a view takes it.
 
-    content: the JSON. vocabulary: number of each symbol in byte-level spelling: without added tokens, unless merges make
-        them as well, and with `own`.
+    content: the JSON.
+    vocabulary: the number of each symbol in byte-level spelling: with `own`, and without added tokens, unless merges
+        make them as well.
     own: the bytes that the file has no symbol for. Theirs come after all numbers of the file, in the order of bytes.
     merges: by rank. tokens: the added ones in the order of the file, with the numbers that `tokenizers` gives them.
     composes: whether the text is brought into NFC first.
@@ -82,8 +83,8 @@ def read(tokenizer_json: str) -> TokenizerFile:
     own = bytes(value for value, character in enumerate(byte_characters()) if character not in vocabulary)
     if own and (model.get("byte_fallback") or model.get("unk_token")):
         raise ValueError(
-            f"it has no symbol for {len(own)} of the 256 bytes and says byte_fallback or unk_token, so other bytes would "
-            "stand for them"
+            f"it has no symbol for {len(own)} of the 256 bytes and says byte_fallback or unk_token, so other bytes would"
+            " stand for them"
         )
     if composes:  # as the text is in which they are looked for
         tokens = [replace(one, content=NFC().normalize_str(one.content)) if one.normalized else one for one in tokens]
@@ -184,7 +185,8 @@ def _tokens(content: Mapping[str, Any], numbers: Mapping[str, int]) -> list[Adde
         largest = max(largest, number)
         if given["id"] != number and not flags["special"]:
             raise ValueError(
-                f"added_tokens[{place}], {text[:40]!r}, says id {_short(given['id'])}, but `tokenizers` numbers it {number}"
+                f"added_tokens[{place}], {text[:40]!r}, says id {_short(given['id'])}, but `tokenizers` numbers it "
+                f"{number}"
             )
         tokens[text] = AddedToken(number, text, **flags)
     if sum(len(text.encode()) for text in tokens) > MOST_BYTES:
@@ -223,7 +225,7 @@ def _composes(normalizer: Any) -> bool:
     kinds = [step["type"] for step in steps_of(normalizer, "normalizers")]
     if others := [kind for kind in kinds if kind != "NFC"]:
         raise ValueError(
-            f"its normalizer, {', '.join(others)}, may change a text, so its symbols would not be its own bytes; a copy of "
-            'it with "normalizer": null can be one, with the same symbols for all text that the normalizer leaves as it is'
+            f"its normalizer, {', '.join(others)}, may change a text, so its symbols would not be its own bytes; a copy "
+            'of it with "normalizer": null can be one, with the same symbols for text that the normalizer leaves as it is'
         )
     return bool(kinds)

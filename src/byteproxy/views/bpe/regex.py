@@ -7,7 +7,7 @@ Everything else raises `Unknown`: such a pattern is left to `tokenizers`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from byteproxy.views.bpe import unicode
 MOST_REPEATS = 1000
 
 
-class Unknown(ValueError):
+class Unknown(ValueError):  # noqa: N818, it may be a good pattern
     """A pattern that is not understood here; it may be a good one all the same."""
 
 
@@ -42,7 +42,7 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence_:
+class Concatenation:
     """One part after another."""
 
     parts: "tuple[Node, ...]"
@@ -66,13 +66,17 @@ class Repeat:
     possessive: bool = False
 
 
-Node = Characters | Look | Sequence_ | Either | Repeat
+Node = Characters | Look | Concatenation | Either | Repeat
 
 FOLDED_TOGETHER = {"ss", "st", "ff", "fi", "fl"}
 """Pairs of ASCII letters that one character folds to, without regard to case: ß, ﬆ, ﬀ and so on."""
 OTHER_CASES = {"s": "\u017f", "k": "\u212a"}
 """Besides upper case: the long s, and the sign of kelvin."""
-CLASSES = {"s": unicode.blank, "d": lambda: unicode.category("Nd"), "w": lambda: unicode.flagged(unicode.REGEX_WORD)}
+CLASSES: dict[str, Callable[[], np.ndarray]] = {
+    "s": unicode.blank,
+    "d": lambda: unicode.category("Nd"),
+    "w": lambda: unicode.flagged(unicode.REGEX_WORD),
+}
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "a": "\a", "e": "\x1b"}
 
 
@@ -88,7 +92,7 @@ def parsed(pattern: str) -> Node:
 
 def literal(text: str) -> Node:
     """The tree of a text that stands for itself."""
-    return Sequence_(tuple(Characters(_set_of(character)) for character in text))
+    return Concatenation(tuple(Characters(_set_of(character)) for character in text))
 
 
 def any_of(members: np.ndarray, many: bool) -> Node:
@@ -133,11 +137,11 @@ class _Parser:
         parts: list[Node] = []
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
             part = self.atom(folded)
-            if isinstance(part, Characters) and parts and isinstance(parts[-1], Characters):
-                if parts[-1].letter + part.letter in FOLDED_TOGETHER:
-                    raise Unknown("two letters that one character may stand for, without regard to case")
+            letters = "".join(one.letter for one in (*parts[-1:], part) if isinstance(one, Characters))
+            if letters in FOLDED_TOGETHER:
+                raise Unknown("two letters that one character may stand for, without regard to case")
             parts.append(self.repeated(part))
-        return parts[0] if len(parts) == 1 else Sequence_(tuple(parts))
+        return parts[0] if len(parts) == 1 else Concatenation(tuple(parts))
 
     def repeated(self, part: Node) -> Node:
         while self.at < len(self.pattern):
@@ -194,7 +198,7 @@ class _Parser:
         elif self.next_is("(?!") or self.next_is("(?="):
             negative = self.pattern[self.at - 1] == "!"
             inner = self.sequence(folded)
-            parts = inner.parts if isinstance(inner, Sequence_) else (inner,)
+            parts = inner.parts if isinstance(inner, Concatenation) else (inner,)
             taken = [part for part in parts if isinstance(part, Characters)]
             if len(taken) < len(parts) or not 1 <= len(parts) <= (1 if negative else 2):
                 raise Unknown("a look ahead at more than a character or two")
@@ -299,7 +303,7 @@ def _range(first: str, last: str) -> np.ndarray:
 
 
 def _check(node: Node, last: bool) -> None:
-    """`Unknown` for a long look ahead that isn't last, and for a possessive repeat that isn't as good as a greedy one."""
+    """`Unknown` for a longer look ahead that isn't last, and for a possessive repeat that a greedy one can't stand for."""
     if isinstance(node, Look) and node.before and not last:
         raise Unknown("a look ahead at two characters that is not the end of an alternative")
     if isinstance(node, Either):
@@ -309,7 +313,7 @@ def _check(node: Node, last: bool) -> None:
         if node.possessive and not last:
             raise Unknown("a possessive repeat that is not as good as a greedy one")
         _check(node.part, False)
-    elif isinstance(node, Sequence_):
+    elif isinstance(node, Concatenation):
         for place, part in enumerate(node.parts):
             rest = node.parts[place + 1 :]
             if rest and isinstance(part, Repeat) and part.possessive:
@@ -346,4 +350,8 @@ def _first(node: Node) -> np.ndarray | None:
         firsts = [_first(branch) for branch in node.branches]
         found = [first for first in firsts if first is not None]
         return np.logical_or.reduce(found) if len(found) == len(firsts) else None
-    return _first(node.parts[0]) if isinstance(node, Sequence_) and node.parts and not nullable(node.parts[0]) else None
+    return (
+        _first(node.parts[0])
+        if isinstance(node, Concatenation) and node.parts and not nullable(node.parts[0])
+        else None
+    )

@@ -1,7 +1,7 @@
 """Text cut into pieces by compiled code: UTF-8 bytes in, one piece's end at a time.
 
-Automata (`automaton`) are walked character by character: a load for its class, a load for the next state. Several cuts of
-which each cuts the pieces of the one before are walked one within the other.
+Automata (`automaton`) are walked character by character: a load for its class, a load for the next state. Where each of
+several cuts cuts the pieces of the one before, they are walked one within the other.
 """
 
 import numba as nb
@@ -68,10 +68,10 @@ def piece_end(text, at, end, cuts, ends):  # type: ignore[no-untyped-def]
     """Where the piece that begins at `at` ends under several cuts, or one that may find nothing.
 
     `at` itself if the byte there isn't UTF-8.
-    cuts: `Cutting` of pointers. ends: int64 [cuts], where the last piece of each ended; kept between calls, and 0 before
-        the first one.
+    cuts: `Cutting` of pointers. ends: int64 [cuts], where the last piece of each ended; kept between calls, and 0
+        before the first one.
     """
-    for cut in range(cuts.count):
+    for cut in range(cuts.size):
         if ends[cut] <= at:
             ends[cut] = _cut_end(text, at, end, cuts.starts[cut], cuts.classes, cuts.entries)
         end = min(end, ends[cut])
@@ -103,8 +103,8 @@ def _cut_end(text, at, end, start, classes, entries):  # type: ignore[no-untyped
 def _next_attempt(text, at, end, start, classes, entries):  # type: ignore[no-untyped-def]
     """-1 if a match begins at `at`; else the first place behind where one may, or where an invalid byte is.
 
-    A match that begins at a later character has no other fate, if that character takes the automaton's first state to the
-    state in which it was read: from there on the two walk together. So runs of one kind are walked once.
+    A walk that begins at a later character fails as well if that character leads from the first state to the same state
+    as in this walk: from there on the two go together. So a run of one kind is walked once.
     """
     state, to, together, place = np.int64(start), np.int64(at), True, np.int64(at)
     while True:
@@ -131,8 +131,8 @@ def stretch_end(text, at, end, rule, joined, classes):  # type: ignore[no-untype
     """LINES_PATTERN or all valid text, or less where two bytes can't be merged across.
 
     `at` itself if the byte there isn't UTF-8.
-    joined: uint8 [65536], 0 for two bytes that stand side by side in no symbol. No merge crosses them, so a piece may end
-        there as well: shorter pieces, same symbols.
+    joined: uint8 [65536], 0 for two bytes that stand side by side in no symbol. No merge crosses them, so a piece may
+        end there as well: shorter pieces, same symbols.
     """
     to = at
     while to < end:

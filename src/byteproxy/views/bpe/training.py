@@ -11,8 +11,8 @@ from byteproxy.views.bpe.cutting import LINES_PATTERN, WORDS_PATTERN
 from byteproxy.views.bpe.slow import valid_stretches
 
 LONGEST_WORD = 256
-"""Characters of a word that is learnt from as a whole; a longer one, as in DNA, is cut, since the trainer takes quadratic
-time on long pieces. Words of writing are shorter, so what is learnt from them is the same."""
+"""Characters of a word that is learnt from as a whole. A longer one, as in DNA, is cut, since the trainer takes
+quadratic time on long pieces. Words of writing are shorter, so what is learnt from them is the same."""
 TRAINED_STRETCHES = re.compile(r"(?:[^\n]{0,1000}\n)+|[^\n]{1,1000}")
 """Lines as a whole, but long ones in stretches of 1,000 characters, for the same reason."""
 

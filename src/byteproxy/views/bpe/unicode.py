@@ -21,8 +21,8 @@ CATEGORIES = (
 CATEGORY = 31
 """The bits that hold the index of a code point's category."""
 REGEX_WORD, WORD, NUMERIC, PUNCTUATION, UNSAFE = 32, 64, 128, 256, 512
-r"""Bits: Oniguruma's `\w`; Rust's `\w`, which `single_word` means; what the pre-tokenizers Digits and Punctuation cut out;
-what NFC changes, moves, or may join to what stands before it."""
+r"""Bits: Oniguruma's `\w`; Rust's `\w`, which `single_word` means; what the pre-tokenizers Digits and Punctuation cut
+out; what NFC changes, moves, or may join to what stands before it."""
 
 
 @cache
@@ -43,7 +43,7 @@ def packed(table: np.ndarray) -> bytes:
 
 @cache
 def category(name: str) -> np.ndarray:
-    """Whether each code point is of a category, or of a group of them such as "L"; bool [0x110000]. KeyError if none."""
+    """Whether each code point is of a category, or of a group such as "L"; bool [0x110000]. KeyError if there is none."""
     of_name = np.array([known.startswith(name) for known in CATEGORIES])
     if not of_name.any() or not name:
         raise KeyError(name)

@@ -13,10 +13,10 @@ Published byte-level tokenizers are views as they are, with the numbers that `to
   encoded each by itself. "Invalid" is what Python's strict UTF-8 decoder calls so.
 - A byte that the vocabulary has no symbol for gets one, behind all numbers of the file, in the order of bytes.
 
-Our patterns, those that `cutting` understands and none at all are encoded by `engine`, other patterns by `tokenizers`;
-which of them it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat
-less than words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4),
-on Python source that was not encoded before:
+Our patterns and all others that `cutting` understands are encoded by `engine`, the rest by `tokenizers`; which of the
+two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat less than
+words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4), on Python
+source that was not encoded before:
 
     symbols           MB/s    times `tokenizers`    training, s    bytes a symbol, held out
     4096               95          41                    5             3.25
@@ -147,8 +147,8 @@ class BpeView:
     def load(cls, path: Path) -> "BpeView":
         """The view in a tokenizer.json, ours or another's; InputError where its symbols aren't the text's own bytes.
 
-        Added tokens that aren't special, such as runs of blanks, are symbols where a text spells them. Special ones, such
-        as `<|endoftext|>`, are reserved and never symbols of the view: a text that spells one is text.
+        Added tokens that aren't special, such as runs of blanks, are symbols where a text spells them. Special ones,
+        such as `<|endoftext|>`, are reserved and never symbols of the view: a text that spells one is text.
         """
         try:
             return cls(Path(path).read_text(encoding="utf-8"))
@@ -191,7 +191,7 @@ class BpeView:
 
     @property
     def lossless(self) -> bool:
-        """Whether `decode` gives back the text. Not where the tokenizer brings text into NFC, or tokens take blanks in."""
+        """Whether `decode` gives back the text: not if the tokenizer brings text into NFC, or a token takes in blanks."""
         return not self._file.composes and not any(
             token.lstrip or token.rstrip for token in self._file.tokens if not token.special
         )
