@@ -76,7 +76,7 @@ def build(
 
 def is_artefact(spec: str) -> bool:
     """Whether a spec is the path of a file or folder and not the name of a kind."""
-    return "/" in spec or (spec.partition(":")[0] not in _entries() and os.path.exists(spec))
+    return spec.partition(":")[0] not in _entries() and ("/" in spec or os.path.exists(spec))
 
 
 def load(path: Path) -> View:

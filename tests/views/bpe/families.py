@@ -17,8 +17,9 @@ SPECIAL = {**FLAGS, "special": True}
 NFC = {"type": "NFC"}
 SIZE = 1500
 TEXT = "".join(
-    f"  def f{n}(x):  # it's naïve, 中文 ひらがな {n * 7919} I'LL We'Re don’t, été à la Straße {n}%\n\n    return x+{n}\r\n\t"
-    f"<|endoftext|>\n한국어 텍스트 Тест нового {n}-го токенизатора हिन्दी पाठ العربية نص ٣٤٥ e\u0301 😀👩‍👩‍👧 «ＦＵＬＬ»{n:x}\u00a0\u3000x\n"
+    f"  def f{n}(x):  # it's naïve, 中文 ひらがな {n * 7919} I'LL We'Re don’t, été à la Straße {n}%\n\n    return x+{n}"
+    f"\r\n\t<|endoftext|>\n한국어 텍스트 Тест нового {n}-го токенизатора हिन्दी पाठ العربية نص ٣٤٥ e\u0301 "
+    f"😀👩‍👩‍👧 «ＦＵＬＬ»{n:x}\u00a0\u3000x\n"
     for n in range(60)
 )
 

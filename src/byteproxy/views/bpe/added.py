@@ -45,8 +45,8 @@ class Tokens(NamedTuple):
     """Tokens to look for, in arrays (or pointers to them, in compiled code).
 
     size: how many there are. first: uint8 [256], whether one begins with a byte.
-    edges: int64 [mask + 1], an open-addressing hash table of node << 40 | byte << 32 | next node; -1 where empty. Node 0
-        is the root.
+    edges: int64 [mask + 1], an open-addressing hash table of node << 40 | byte << 32 | next node; -1 where empty. The
+        root is node 0.
     leaf: int32 [nodes], the token that ends at each node, or -1.
     symbols: int32 [tokens], -1 for a special one. flags: uint8 [tokens].
     """

@@ -182,10 +182,8 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
             if not following:
                 row.append((HERE, BACK)[match] if match is not None else (NOTHING, BACK, FAR)[behind])
                 continue
-            if match is None:
-                now = _NEVER if behind == _NEVER else _FURTHER
-            else:
-                now = (_BEFORE, _FURTHER)[match]
+            unmatched = _NEVER if behind == _NEVER else _FURTHER
+            now = unmatched if match is None else (_BEFORE, _FURTHER)[match]
             state = (following, now)
             if state not in numbers:
                 numbers[state] = len(states)

@@ -2,8 +2,8 @@ r"""Where a tokenizer cuts text into pieces before it merges, as automata.
 
 A pre-tokenizer of a `tokenizer.json` is a row of cuts: each cuts the pieces of the one before it, and each piece as if
 it were all the text there is. What a cut finds is a piece, and so is what stands between two finds. `Removed` with
-`invert` keeps what its pattern finds and drops what stands between; published patterns of this kind find any text. Where
-one does not, what stands between is a piece here all the same, so that the symbols are the text's own bytes.
+`invert` keeps what its pattern finds and drops what stands between; published patterns of this kind find any text.
+Where one does not, what stands between is a piece here all the same, so that the symbols are the text's own bytes.
 
 A row of cuts is read by what its patterns mean (`regex`), whoever wrote it. A pattern that isn't understood is left to
 `tokenizers`, at the speed of `tokenizers`: see `Cuts.automata`.

@@ -51,7 +51,7 @@ ROOM = 1 << 16
 class Cutting(NamedTuple):
     """How text is cut, in arrays (or pointers to them, in compiled code).
 
-    rule: one of `cutting`. size: how many automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
+    rule: one of `cutting`. size: of automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
     """
 
     rule: int

@@ -26,7 +26,7 @@ class TokenizerFile:
     vocabulary: the number of each symbol in byte-level spelling: with `own`, and without added tokens, unless merges
         make them as well.
     own: the bytes that the file has no symbol for. Theirs come after all numbers of the file, in the order of bytes.
-    merges: by rank. tokens: the added ones in the order of the file, with the numbers that `tokenizers` gives them.
+    merges: by rank. tokens: the added ones in the order of the file.
     composes: whether the text is brought into NFC first.
     """
 
@@ -83,7 +83,7 @@ def read(tokenizer_json: str) -> TokenizerFile:
     own = bytes(value for value, character in enumerate(byte_characters()) if character not in vocabulary)
     if own and (model.get("byte_fallback") or model.get("unk_token")):
         raise ValueError(
-            f"it has no symbol for {len(own)} of the 256 bytes and says byte_fallback or unk_token, so other bytes would"
+            f"it has no symbol for {len(own)} of the 256 bytes and says byte_fallback or unk_token, so others would"
             " stand for them"
         )
     if composes:  # as the text is in which they are looked for
@@ -157,9 +157,10 @@ def _merges(merges: list[Any], numbers: Mapping[str, int]) -> list[tuple[str, st
 
 
 def _tokens(content: Mapping[str, Any], numbers: Mapping[str, int]) -> list[AddedToken]:
-    """The added tokens with the numbers that `tokenizers` gives them: the vocabulary's, or the next one in a row.
+    """The added tokens with the numbers that the file gives them.
 
-    ValueError where the file says another one for a token that can stand in a text.
+    ValueError where `tokenizers` gives another one to a token that can stand in a text: there it is the vocabulary's, or
+    else the next one in a row.
     """
     listed = content.get("added_tokens") or []
     if not isinstance(listed, list):
@@ -188,7 +189,7 @@ def _tokens(content: Mapping[str, Any], numbers: Mapping[str, int]) -> list[Adde
                 f"added_tokens[{place}], {text[:40]!r}, says id {_short(given['id'])}, but `tokenizers` numbers it "
                 f"{number}"
             )
-        tokens[text] = AddedToken(number, text, **flags)
+        tokens[text] = AddedToken(given["id"], text, **flags)
     if sum(len(text.encode()) for text in tokens) > MOST_BYTES:
         raise ValueError(f"its added tokens are of more than {MOST_BYTES} bytes")
     return list(tokens.values())
@@ -225,7 +226,7 @@ def _composes(normalizer: Any) -> bool:
     kinds = [step["type"] for step in steps_of(normalizer, "normalizers")]
     if others := [kind for kind in kinds if kind != "NFC"]:
         raise ValueError(
-            f"its normalizer, {', '.join(others)}, may change a text, so its symbols would not be its own bytes; a copy "
-            'of it with "normalizer": null can be one, with the same symbols for text that the normalizer leaves as it is'
+            f"its normalizer, {', '.join(others)}, may change a text, so its symbols would not be its own bytes; a "
+            'copy with "normalizer": null can be one, with the same symbols for text that the normalizer leaves alone'
         )
     return bool(kinds)

@@ -303,7 +303,7 @@ def _range(first: str, last: str) -> np.ndarray:
 
 
 def _check(node: Node, last: bool) -> None:
-    """`Unknown` for a longer look ahead that isn't last, and for a possessive repeat that a greedy one can't stand for."""
+    """`Unknown` for a longer look ahead that isn't last, and for a possessive repeat that isn't as good as greedy."""
     if isinstance(node, Look) and node.before and not last:
         raise Unknown("a look ahead at two characters that is not the end of an alternative")
     if isinstance(node, Either):

@@ -43,7 +43,7 @@ def packed(table: np.ndarray) -> bytes:
 
 @cache
 def category(name: str) -> np.ndarray:
-    """Whether each code point is of a category, or of a group such as "L"; bool [0x110000]. KeyError if there is none."""
+    """Whether each code point is of a category, or of a group such as "L"; bool [0x110000]. KeyError if none is."""
     of_name = np.array([known.startswith(name) for known in CATEGORIES])
     if not of_name.any() or not name:
         raise KeyError(name)

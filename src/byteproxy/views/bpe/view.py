@@ -14,9 +14,9 @@ Published byte-level tokenizers are views as they are, with the numbers that `to
 - A byte that the vocabulary has no symbol for gets one, behind all numbers of the file, in the order of bytes.
 
 Our patterns and all others that `cutting` understands are encoded by `engine`, the rest by `tokenizers`; which of the
-two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat less than
-words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4), on Python
-source that was not encoded before:
+two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat less
+than words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4), on
+Python source that was not encoded before:
 
     symbols           MB/s    times `tokenizers`    training, s    bytes a symbol, held out
     4096               95          41                    5             3.25
@@ -191,7 +191,7 @@ class BpeView:
 
     @property
     def lossless(self) -> bool:
-        """Whether `decode` gives back the text: not if the tokenizer brings text into NFC, or a token takes in blanks."""
+        """Whether `decode` gives back the text: not if it is brought into NFC, or if tokens take in blanks."""
         return not self._file.composes and not any(
             token.lstrip or token.rstrip for token in self._file.tokens if not token.special
         )
