@@ -159,8 +159,8 @@ def _merges(merges: list[Any], numbers: Mapping[str, int]) -> list[tuple[str, st
 def _tokens(content: Mapping[str, Any], numbers: Mapping[str, int]) -> list[AddedToken]:
     """The added tokens with the numbers that the file gives them.
 
-    ValueError where `tokenizers` gives another one to a token that can stand in a text: there it is the vocabulary's, or
-    else the next one in a row.
+    ValueError where `tokenizers` gives another one to a token that can stand in a text: there it is the vocabulary's,
+    or else the next one in a row.
     """
     listed = content.get("added_tokens") or []
     if not isinstance(listed, list):
