@@ -76,7 +76,7 @@ FOREIGN: dict[str, tuple[list[str], bool]] = {
 
 
 def measure(say: Callable[[str], None]) -> dict:
-    """Per view `mb_s_core`, `vs_hf_tokenizers`, `bytes_per_symbol`, `train_seconds`; `foreign`; threads and table sizes."""
+    """Per view `mb_s_core`, `vs_hf_tokenizers`, `bytes_per_symbol`, `train_seconds`; `foreign`; threads, tables."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     corpus = open_corpus("stdlib")
     texts = held_out_sample(corpus, "validation", 2_000_000).texts

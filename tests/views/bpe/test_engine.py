@@ -13,7 +13,7 @@ from tests.views.bpe.pieces import ends_of_pieces, tables_of
 from tests.views.contract import ODD_DOCUMENTS, check_documents, documents, real_documents
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from byteproxy.views.bpe import BpeView, engine, merges
+from byteproxy.views.bpe import BpeView, cache, engine, merges
 from byteproxy.views.bpe.cutting import AUTOMATA, GPT2_PATTERN, LINES, LINES_PATTERN, WHOLE, WORDS_PATTERN, Cuts
 from byteproxy.views.bpe.engine import Engine
 
@@ -128,10 +128,10 @@ def test_the_contract(document: bytes) -> None:
 
 
 def test_more_pieces_than_the_cache_holds() -> None:
-    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(engine.SLOTS)]
+    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(cache.SLOTS)]
     document = "".join(words).encode()
-    assert len(set(words)) > engine.SLOTS // 2
-    assert len(document) > engine.KEPT_BYTES / 2
+    assert len(set(words)) > cache.SLOTS // 2
+    assert len(document) > cache.KEPT_BYTES / 2
     for name in ("words", "lines"):
         check_same(VIEWS[name], [document, document.replace(b"_(", b"\n")])
 

@@ -19,24 +19,17 @@ from zlib import crc32
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
 from numba.extending import intrinsic
 
 from byteproxy.views.base import Encoded
 from byteproxy.views.batches import cores
-from byteproxy.views.bpe import added, automaton, cutting, merges, scan
+from byteproxy.views.bpe import added, automaton, cache, cutting, merges, scan, whole
 from byteproxy.views.bpe.added import AddedToken, finding, next_token, pointers_to
+from byteproxy.views.bpe.cache import INLINE, LONGEST_KEPT, Cache, find, identity, keep, new_cache
 from byteproxy.views.bpe.cutting import AUTOMATA, LINES, Cuts
-from byteproxy.views.bpe.merges import Merges, Work, hashed, merge, merges_of, work_for
+from byteproxy.views.bpe.merges import Merges, Work, merge, merges_of, work_for
 from byteproxy.views.bpe.scan import match_end, piece_end, pointer, stretch_end
-
-SLOTS = 1 << 15
-KEPT_BYTES = 1 << 20
-KEPT_SYMBOLS = 1 << 17
-LONGEST_KEPT = 512
-"""Bytes of the longest piece that the cache takes."""
-INLINE = 5
-"""Symbols that fit into a slot of the cache itself."""
+from byteproxy.views.bpe.whole import Whole, symbol_of_piece, whole_of
 
 PART_BYTES = 1 << 18
 """Documents longer than this are cut at line ends, where the rule allows it, to share them out over the cores."""
@@ -60,37 +53,6 @@ class Cutting(NamedTuple):
     classes: np.ndarray
     entries: np.ndarray
     joined: np.ndarray
-
-
-class Whole(NamedTuple):
-    """The strings of symbols, for pieces that are one, in arrays (or pointers to them, in compiled code).
-
-    longest: bytes of the longest string; 0 where pieces are merged whatever they are.
-    slots: int32 [mask + 1], an open-addressing hash table of symbols; -1 where empty.
-    text: uint8, the strings one after the other. ends: int64 [symbols], where each ends.
-    """
-
-    longest: int
-    slots: np.ndarray
-    mask: int
-    text: np.ndarray
-    ends: np.ndarray
-
-
-class Cache(NamedTuple):
-    """Pieces and their symbols, in arrays (or pointers to them, in compiled code).
-
-    slots: int64 [4 x SLOTS], by open addressing. A slot is two words that identify the piece and two that hold its
-        symbols. Up to 15 bytes, the piece itself and its length in the top byte; a longer one, its hash and its length,
-        and then the last word says where in `kept_bytes` it stands. Up to INLINE symbols of a short piece stand in
-        the slot, others in `kept_symbols`.
-    used: int64 [3], pieces in the cache, bytes and symbols kept. When any is full, the cache is emptied.
-    """
-
-    slots: np.ndarray
-    kept_bytes: np.ndarray
-    kept_symbols: np.ndarray
-    used: np.ndarray
 
 
 class Scratch(NamedTuple):
@@ -137,7 +99,7 @@ class Engine:
         self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32
         symbol_of = {string: symbol for symbol, string in enumerate(strings)}
         self._merges = merges_of(merges, [symbol_of[bytes([value])] for value in range(256)])
-        whole = _whole(strings if ignore_merges else [])
+        whole = whole_of(strings if ignore_merges else [])
         joined = np.ones(1 << 16, np.uint8) if ignore_merges else _joined(strings)
         self._tables = _cutting(cuts, joined), whole, finding(tokens), finding(tokens, raw=False)
         self._strips = any(token.lstrip or token.rstrip for token in tokens)
@@ -256,14 +218,6 @@ def _cutting(cuts: Cuts, joined: np.ndarray) -> Cutting:
     return Cutting(AUTOMATA, len(starts), starts, found.classes, found.entries, joined)
 
 
-def _whole(strings: Sequence[bytes]) -> Whole:
-    text = np.frombuffer(b"".join(strings), np.uint8)
-    ends = np.cumsum([len(string) for string in strings], dtype=np.int64)
-    slots = np.full(1 << max(4, (2 * len(strings)).bit_length()), -1, np.int32)
-    _fill_whole(text, ends, slots)
-    return Whole(max(map(len, strings), default=0), slots, len(slots) - 1, text, ends)
-
-
 def _joined(strings: Sequence[bytes]) -> np.ndarray:
     """For each two bytes whether they stand side by side in some string, uint8 [65536]."""
     text = np.frombuffer(b"".join(strings), np.uint8).astype(np.int64)
@@ -276,26 +230,7 @@ def _joined(strings: Sequence[bytes]) -> np.ndarray:
 
 
 def _new_scratch(automata: int) -> Scratch:
-    cache = Cache(
-        slots=np.zeros(4 * SLOTS, np.int64),
-        kept_bytes=np.empty(KEPT_BYTES, np.uint8),
-        kept_symbols=np.empty(KEPT_SYMBOLS, np.int32),
-        used=np.zeros(3, np.int64),
-    )
-    return Scratch(cache, work_for(ROOM, INLINE), np.zeros(12, np.int64), np.zeros(automata, np.int64))
-
-
-@intrinsic
-def _eight(typing_context, text, at):  # type: ignore[no-untyped-def]
-    """The eight bytes of `text` (a pointer) from `at` as one int64."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.IntType(64).as_pointer())
-        loaded = builder.load(address)
-        loaded.align = 1
-        return loaded
-
-    return nb.int64(text, nb.int64), generate
+    return Scratch(new_cache(), work_for(ROOM, INLINE), np.zeros(12, np.int64), np.zeros(automata, np.int64))
 
 
 @intrinsic
@@ -387,12 +322,12 @@ def _encode(document, at, ends, place, counts, cutting, whole, finding, merges, 
             count = _merged(text, at, length, safe, strings, m, w, count)
             at = to
             continue
-        key, name = _identity(text, at, length, safe)
-        slot = _find(text, at, length, key, name, c)
+        key, name = identity(text, at, length, safe)
+        slot = find(text, at, length, key, name, c)
         if c.slots[slot + 1] == 0:
             before = count
             count = _merged(text, at, length, safe, strings, m, w, count)
-            _keep(text, at, length, key, name, slot, c, w.out, before, count)
+            keep(text, at, length, key, name, slot, c, w.out, before, count)
         else:
             first, second = c.slots[slot + 2], c.slots[slot + 3]
             symbols = first & 0xFFFF
@@ -439,35 +374,11 @@ def _sought(text, at, end, after, tokens, marks):  # type: ignore[no-untyped-def
 def _merged(text, at, length, safe, strings, m, w, count):  # type: ignore[no-untyped-def]
     """Put a piece's symbols into `out` from `count`; returns where they end."""
     if length <= strings.longest:
-        key, name = _identity(text, at, length, safe)
-        slot = hashed(key ^ name) & strings.mask
-        while strings.slots[slot] >= 0:
-            symbol = np.int64(strings.slots[slot])
-            end = strings.ends[symbol]
-            begin = strings.ends[symbol - 1] if symbol else 0
-            if end - begin == length:
-                same = True
-                for place in range(length):
-                    same &= text[at + place] == strings.text[begin + place]
-                if same:
-                    w.out[count] = symbol
-                    return count + 1
-            slot = (slot + 1) & strings.mask
+        symbol = symbol_of_piece(text, at, length, safe, strings)
+        if symbol >= 0:
+            w.out[count] = symbol
+            return count + 1
     return merge(text, at, length, m, w, count)
-
-
-@nb.njit(cache=True)
-def _fill_whole(text, ends, slots):  # type: ignore[no-untyped-def]
-    mask, begin = len(slots) - 1, np.int64(0)
-    for symbol in range(len(ends)):
-        length = ends[symbol] - begin
-        if length:
-            key, name = _identity(pointer(text), begin, length, len(text) - 16)
-            slot = hashed(key ^ name) & mask
-            while slots[slot] >= 0:
-                slot = (slot + 1) & mask
-            slots[slot] = symbol
-        begin = ends[symbol]
 
 
 @nb.njit(cache=True)
@@ -497,78 +408,6 @@ def _pointers_to(cutting, whole, finding, m, scratch):  # type: ignore[no-untype
     )
 
 
-@nb.njit(cache=True, forceinline=True)
-def _find(text, at, length, key, name, c):  # type: ignore[no-untyped-def]
-    """Where in `slots` a piece is, or the empty slot where it would be."""
-    slot = (hashed(key ^ name) & (SLOTS - 1)) * 4
-    while c.slots[slot + 1] != 0:
-        if (
-            c.slots[slot] == key
-            and c.slots[slot + 1] == name
-            and (length < 16 or _same(text, at, c.kept_bytes, c.slots[slot + 3], length))
-        ):
-            break
-        slot = (slot + 4) & (4 * SLOTS - 1)
-    return slot
-
-
-@nb.njit(cache=True, forceinline=True)
-def _identity(text, at, length, safe):  # type: ignore[no-untyped-def]
-    """The first two words of a piece's slot; the second is never 0. No 8 bytes are read from beyond `safe` + 16."""
-    if length >= 16:
-        mixed = np.int64(length)
-        for place in range(0, length - 8, 8):
-            mixed = hashed(mixed ^ _eight(text, at + place))
-        return hashed(mixed ^ _eight(text, at + length - 8)), 0x7F << 56 | length
-    if at > safe:
-        low, high = np.int64(0), np.int64(0)
-        for place in range(length):
-            if place < 8:
-                low |= np.int64(text[at + place]) << 8 * place
-            else:
-                high |= np.int64(text[at + place]) << 8 * (place - 8)
-        return low, length << 56 | high
-    if length < 8:
-        return _eight(text, at) & ((1 << 8 * length) - 1), length << 56
-    return _eight(text, at), length << 56 | _eight(text, at + 8) & ((1 << 8 * (length - 8)) - 1)
-
-
-@nb.njit(cache=True)
-def _same(text, at, kept, start, length):  # type: ignore[no-untyped-def]
-    for place in range(0, length - 8, 8):
-        if _eight(text, at + place) != _eight(kept, start + place):
-            return False
-    return _eight(text, at + length - 8) == _eight(kept, start + length - 8)
-
-
-@nb.njit(cache=True)
-def _keep(text, at, length, key, name, slot, c, out, before, count):  # type: ignore[no-untyped-def]
-    """Put a piece and its symbols, those from `before` to `count` in `out`, into an empty slot of the cache."""
-    symbols = count - before
-    if c.used[0] >= SLOTS // 2 or c.used[1] + length > KEPT_BYTES or c.used[2] + symbols > KEPT_SYMBOLS:
-        for word in range(4 * SLOTS):
-            c.slots[word] = 0
-        c.used[0] = c.used[1] = c.used[2] = 0
-        slot = (hashed(key ^ name) & (SLOTS - 1)) * 4
-    first, second = np.int64(symbols), np.int64(0)
-    if length < 16 and symbols <= INLINE:
-        for place in range(symbols):
-            if place < 2:
-                first |= np.int64(out[before + place]) << (16 + 20 * place)
-            else:
-                second |= np.int64(out[before + place]) << (20 * (place - 2))
-    else:
-        first |= c.used[2] << 16
-        for place in range(symbols):
-            c.kept_symbols[c.used[2] + place] = out[before + place]
-        c.used[2] += symbols
-        if length >= 16:
-            second = c.used[1]
-            for place in range(length):
-                c.kept_bytes[second + place] = text[at + place]
-            c.used[1] += length
-    c.slots[slot], c.slots[slot + 1], c.slots[slot + 2], c.slots[slot + 3] = key, name, first, second
-    c.used[0] += 1
-
-
-_encode_cached = _compiled_from(crc32("".join(map(getsource, (added, automaton, cutting, merges, scan))).encode()))
+_encode_cached = _compiled_from(
+    crc32("".join(map(getsource, (added, automaton, cache, cutting, merges, scan, whole))).encode())
+)
