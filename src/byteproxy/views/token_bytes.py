@@ -145,6 +145,11 @@ class TokenBytesView:
         return f"token_bytes-{self._order}-{self._bpe.alphabet_size}"
 
     @property
+    def lossless(self) -> bool:
+        """Whether `decode` gives back the text, which the tokenizer says."""
+        return self._bpe.lossless
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the rule's version, the order and the tokenizer's fingerprint."""
         return sha256(

@@ -25,6 +25,8 @@ NOTHING, FAR, PAST, HERE, BACK = range(65535, 65530, -1)
 one that came before it."""
 MOST_ENTRIES = MARK - 16
 MOST_PLACES = 20_000
+MOST_STEPS = 2_000_000
+"""Places that may be looked at while an automaton is made: some seconds."""
 END = 0
 """The class that stands for the end of text and for bytes that aren't UTF-8."""
 
@@ -172,11 +174,15 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
     numbers: dict[tuple[tuple[int, ...], int], int] = {((program.start,), _NEVER): 0}
     states = list(numbers)
     table: list[list[int]] = []
+    steps = 0
     while len(table) < len(states):
         places, behind = states[len(table)]
         row = []
         for kind in range(len(member)):
-            following, match = _step(program.places, places, kind, member[kind])
+            following, match, looked_at = _step(program.places, places, kind, member[kind])
+            steps += looked_at
+            if steps > MOST_STEPS:
+                raise Unknown("a pattern of too many states")
             if not table and match is not None:
                 raise Unknown("a pattern that matches nothing at all")
             if not following:
@@ -201,8 +207,10 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
 
 def _step(
     places: list[tuple], state: tuple[int, ...], kind: int, member: list[bool]
-) -> tuple[tuple[int, ...], int | None]:
+) -> tuple[tuple[int, ...], int | None, int]:
     """The places after a character, best first, and how many characters before it a match ends, if one does.
+
+    Also how many places were looked at.
 
     member: whether the character is in each set.
     """
@@ -224,5 +232,5 @@ def _step(
             if (kind == END and what[2]) or member[what[1]]:
                 waiting.append(what[3])
         else:
-            return tuple(following), what[1]
-    return tuple(following), None
+            return tuple(following), what[1], len(seen)
+    return tuple(following), None, len(seen)

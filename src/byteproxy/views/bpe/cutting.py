@@ -11,7 +11,7 @@ A row of cuts is read by what its patterns mean (`regex`), whoever wrote it. A p
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from byteproxy.views.bpe import unicode
@@ -143,7 +143,7 @@ def _meant(step: dict[str, Any]) -> Meaning:
     raise Unknown(f"the pre-tokenizer {step['type']} with behavior {step.get('behavior')}")
 
 
-@cache
+@lru_cache(maxsize=16)
 def _automata(meanings: tuple[Meaning, ...]) -> Automata:
     return automata([_node(*meaning) for meaning in meanings])
 

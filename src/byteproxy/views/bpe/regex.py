@@ -15,6 +15,8 @@ import numpy as np
 from byteproxy.views.bpe import unicode
 
 MOST_REPEATS = 1000
+MOST_ATOMS = 250
+"""Of a pattern, each of which may take 1 MB while it is read."""
 
 
 class Unknown(ValueError):  # noqa: N818, it may be a good pattern
@@ -91,7 +93,9 @@ def parsed(pattern: str) -> Node:
 
 
 def literal(text: str) -> Node:
-    """The tree of a text that stands for itself."""
+    """The tree of a text that stands for itself; `Unknown` for a long one."""
+    if len(text) > MOST_ATOMS:
+        raise Unknown(f"a text of more than {MOST_ATOMS} characters")
     return Concatenation(tuple(Characters(_set_of(character)) for character in text))
 
 
@@ -115,7 +119,7 @@ def nullable(node: Node) -> bool:
 
 class _Parser:
     def __init__(self, pattern: str) -> None:
-        self.pattern, self.at, self.depth = pattern, 0, 0
+        self.pattern, self.at, self.depth, self.atoms = pattern, 0, 0, 0
 
     def next_is(self, text: str) -> bool:
         """Go past `text` if it comes next."""
@@ -174,6 +178,9 @@ class _Parser:
         return Repeat(part, least, most, lazy, possessive)
 
     def atom(self, folded: bool) -> Node:
+        self.atoms += 1
+        if self.atoms > MOST_ATOMS:
+            raise Unknown(f"a pattern of more than {MOST_ATOMS} characters and groups")
         character = self.pattern[self.at]
         if character == "(":
             return self.group(folded)
@@ -245,60 +252,57 @@ class _Parser:
         self.at += 1
         negated = self.next_is("^")
         members = np.zeros(0x110000, bool)
-        written: list[str | np.ndarray] = []
+        empty = True
         while not self.next_is("]"):
             character = self.pattern[self.at : self.at + 1]
-            if character == "[" or self.pattern.startswith("&&", self.at) or not character:
+            if not character or character == "[" or self.pattern.startswith("&&", self.at):
                 raise Unknown("a class within a class, or without its end")
             self.at += 1
             item = self.escape() if character == "\\" else character
-            if character == "-" and written and not self.pattern.startswith("]", self.at):
+            if character == "-" and not empty and not self.pattern.startswith("]", self.at):
                 raise Unknown("a class with a hyphen inside that is no range")
-            if (
-                isinstance(item, str)
-                and self.pattern.startswith("-", self.at)
-                and self.pattern[self.at + 1 :][:1] != "]"
-            ):
-                self.at += 1
-                last = self.pattern[self.at : self.at + 1]
-                self.at += 1
-                last_item = self.escape() if last == "\\" else last
-                if not isinstance(last_item, str) or last == "[" or not last or ord(last_item) < ord(item):
-                    raise Unknown("a range that is none")
-                item = _range(item, last_item)
-            written.append(item)
-        if not written:
-            raise Unknown("an empty class")
-        for item in written:
+            ranges = isinstance(item, str) and self.pattern[self.at : self.at + 1] == "-"
+            if folded and (ranges or isinstance(item, np.ndarray)):
+                raise Unknown("a class of more than single signs, without regard to case")
             if isinstance(item, np.ndarray):
-                if folded:
-                    raise Unknown("a class of more than ASCII signs, without regard to case")
                 members |= item
+            elif ranges and self.pattern[self.at + 1 : self.at + 2] != "]":
+                members[ord(item) : ord(self.last_of_range(item)) + 1] = True
             else:
-                members |= _one(item, folded).members
+                members[[ord(one) for one in _cases(item, folded)]] = True
+            empty = False
+        if empty:
+            raise Unknown("an empty class")
         return ~members if negated else members
+
+    def last_of_range(self, first: str) -> str:
+        """The last character of a range, at its hyphen."""
+        last = self.pattern[self.at + 1 : self.at + 2]
+        self.at += 2
+        item = self.escape() if last == "\\" else last
+        if not isinstance(item, str) or last == "[" or item < first:
+            raise Unknown("a range that is none")
+        return item
 
 
 def _one(character: str, folded: bool) -> Characters:
+    cases = _cases(character, folded)
+    return Characters(_set_of(*cases), cases[0] if len(cases) > 1 else "")
+
+
+def _cases(character: str, folded: bool) -> tuple[str, ...]:
+    """The characters that one stands for, in lower case first."""
     if not folded:
-        return Characters(_set_of(character))
+        return (character,)
     if not character.isascii():
         raise Unknown("a sign that is not ASCII, without regard to case")
-    if not character.isalpha():
-        return Characters(_set_of(character))
     lower = character.lower()
-    return Characters(_set_of(lower, lower.upper(), OTHER_CASES.get(lower, lower)), lower)
+    return (lower, lower.upper(), *OTHER_CASES.get(lower, "")) if lower.isalpha() else (character,)
 
 
 def _set_of(*characters: str) -> np.ndarray:
     members = np.zeros(0x110000, bool)
     members[[ord(character) for character in characters]] = True
-    return members
-
-
-def _range(first: str, last: str) -> np.ndarray:
-    members = np.zeros(0x110000, bool)
-    members[ord(first) : ord(last) + 1] = True
     return members
 
 
