@@ -121,9 +121,10 @@ class Finder:
         if not self._any:
             return [(0, len(document), -1)] if document else []
         tables = self._findings[raw] if normalized else self._only_raw
-        found = np.empty((2 * len(document) + 4, 3), np.int64)  # two for a token, of a byte at least, and what is left
-        count = _listed(np.frombuffer(document, np.uint8), tables, found)
-        return [(begin, end, symbol) for begin, end, symbol in found[:count].tolist() if begin < end]
+        data, found = np.frombuffer(document, np.uint8), np.empty((0, 3), np.int64)
+        found = np.empty((_listed(data, tables, found), 3), np.int64)
+        _listed(data, tables, found)
+        return [(begin, end, symbol) for begin, end, symbol in found.tolist() if begin < end]
 
 
 def surroundings() -> np.ndarray:
@@ -238,23 +239,22 @@ def _pointers(t):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True)
 def _listed(document, tables, found):  # type: ignore[no-untyped-def]
+    """Write (begin, end, symbol) of stretches and tokens in turn while there is room; returns how many there are."""
     text, end, f = pointer(document), len(document), pointers_to(tables)
-    one, other = np.empty(4, np.int64), np.empty(4, np.int64)
-    count, at = 0, np.int64(0)
+    raw, normalized = np.empty(4, np.int64), np.empty(4, np.int64)
+    count, at, after = 0, np.int64(0), np.int64(0)
+    next_token(text, 0, at, end, f.raw, f.beside, pointer(raw))
     while True:
-        next_token(text, 0, at, end, f.raw, f.beside, pointer(one))
-        after = at
-        while True:
-            next_token(text, after, at, one[0], f.normalized, f.beside, pointer(other))
-            found[count] = at, other[0], -1
-            found[count + 1] = other[0], other[1], other[2]
-            count += 2
-            at = other[1]
-            if other[2] < 0:
-                count -= 1
-                break
-        if one[2] < 0:
-            return count
-        found[count] = one[0], one[1], one[2]
-        count += 1
-        at = one[1]
+        next_token(text, after, at, raw[0], f.normalized, f.beside, pointer(normalized))
+        token = normalized if normalized[2] >= 0 else raw
+        if count + 1 < len(found):
+            found[count], found[count + 1] = (at, token[0], -1), (token[0], token[1], token[2])
+        elif count < len(found):
+            found[count] = at, token[0], -1
+        count += 2
+        if token[2] < 0:
+            return count - 1
+        at = token[1]
+        if normalized[2] < 0:
+            after = at
+            next_token(text, 0, at, end, f.raw, f.beside, pointer(raw))
