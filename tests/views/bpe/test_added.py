@@ -134,3 +134,14 @@ def test_a_view_with_tokens_has_another_fingerprint_than_before() -> None:
     content = family(WITH_WORDS, {"content": "  "})
     special = family(WITH_WORDS, {"content": "  ", **SPECIAL})
     assert BpeView(json.dumps(content))._fingerprint != BpeView(json.dumps(special))._fingerprint
+
+
+def test_a_token_that_is_a_symbol_too_is_made_of_pieces() -> None:
+    """`ignore_merges` makes it of a piece where the token, a single word, is passed over."""
+    content = family(WITH_WORDS, {"content": "zqzq", "single_word": True})
+    content["model"]["vocab"]["zqzq"] = 1500
+    content["model"]["ignore_merges"] = True
+    tokenizer = Tokenizer.from_str(json.dumps({**content, "post_processor": None}))
+    for text in ("1zqzq zqzq", "azqzq", "zqzq1"):
+        check(BpeView(json.dumps(content)), tokenizer, text)
+    assert BpeView(json.dumps(content)).encode(b"1zqzq").symbols.tolist() == [16, 1500]

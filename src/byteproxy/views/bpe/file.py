@@ -72,6 +72,7 @@ def read(tokenizer_json: str) -> TokenizerFile:
     """
     content = _parsed(tokenizer_json)
     model = _model(content)
+    cuts = cuts_of(content.get("pre_tokenizer"))
     composes = _composes(content.get("normalizer"))
     numbers = _numbers(model["vocab"])
     tokens = _tokens(content, numbers)
@@ -97,7 +98,7 @@ def read(tokenizer_json: str) -> TokenizerFile:
         merges,
         bool(model.get("ignore_merges")),
         tokens,
-        cuts_of(content.get("pre_tokenizer")),
+        cuts,
         composes,
     )
 
@@ -198,24 +199,32 @@ def _tokens(content: Mapping[str, Any], numbers: Mapping[str, int]) -> list[Adde
 def _without_added(
     numbers: Mapping[str, int], merges: list[tuple[str, str]], tokens: list[AddedToken]
 ) -> dict[str, int]:
-    """The vocabulary without added tokens but for those that are bytes, or that merges make as well."""
+    """The vocabulary without added tokens, but for those that are bytes, or that merges make as well.
+
+    Also but for those that aren't special and are spelled as they are written, which `ignore_merges` makes of a piece.
+    """
     made = {symbol for left, right in merges for symbol in (left, right, left + right)} | set(byte_characters())
-    added = {token.content for token in tokens} - made
+    added = {one.content for one in tokens if one.special or _unspelled(one.content) != one.content.encode()} - made
     return {symbol: number for symbol, number in numbers.items() if symbol not in added}
+
+
+def _unspelled(symbol: str) -> bytes:
+    """The bytes of a symbol in byte-level spelling; none if it isn't in that."""
+    byte_of = {character: value for value, character in enumerate(byte_characters())}
+    return bytes(byte_of[character] for character in symbol) if byte_of.keys() >= set(symbol) else b""
 
 
 def _check_numbers(vocabulary: Mapping[str, int], tokens: list[AddedToken]) -> None:
     used = {number: symbol for symbol, number in vocabulary.items()}
     if len(used) < len(vocabulary):
         raise ValueError("its symbol numbers repeat")
-    byte_of = {character: value for value, character in enumerate(byte_characters())}
     for token in tokens:
         if token.special:
             continue
         if not token.symbol < MOST_SYMBOLS:
             raise ValueError(f"its symbol numbers are not from 0 to {MOST_SYMBOLS - 1}")
         spelled = used.get(token.symbol)
-        if spelled is not None and bytes(byte_of[character] for character in spelled) != token.content.encode():
+        if spelled is not None and _unspelled(spelled) != token.content.encode():
             raise ValueError(f"its added token {token.content[:40]!r} has the number of another symbol, {token.symbol}")
     if max(vocabulary.values()) >= MOST_SYMBOLS:
         raise ValueError(f"its symbol numbers are not from 0 to {MOST_SYMBOLS - 1}")
