@@ -5,7 +5,7 @@ standard library of Python and from lines in many scripts.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -60,6 +60,8 @@ DEEPSEEK3_WORDS = (
 DEEPSEEK_LETTERS = r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕ]+"
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 WITH_WORDS = {**BYTE_LEVEL, "use_regex": True}
+NEVER_IN_UTF8 = "ÀÁõö÷øùúûüýþÿ"
+"""The spelling of the 13 bytes."""
 DIGITS = {"type": "Digits", "individual_digits": True}
 
 
@@ -101,6 +103,13 @@ def family(
 
 def blanks(*counts: int, normalized: bool = True) -> list[dict[str, Any]]:
     return [{"content": " " * count, "normalized": normalized} for count in counts]
+
+
+def keep_but(content: dict[str, Any], missing: Iterable[str]) -> None:
+    """Take symbols that no merge needs out of the vocabulary, and number the others anew."""
+    made = {symbol for pair in content["model"]["merges"] for symbol in pair}
+    kept = [symbol for symbol in content["model"]["vocab"] if symbol not in set(missing) - made]
+    content["model"]["vocab"] = {symbol: number for number, symbol in enumerate(kept)}
 
 
 def gpt2() -> dict[str, Any]:
@@ -156,7 +165,7 @@ def nemo() -> dict[str, Any]:
 
 
 def deepseek() -> dict[str, Any]:
-    """DeepSeek-Coder and DeepSeek-V2."""
+    """DeepSeek-Coder and DeepSeek-V2: what spells bytes that never occur is added, so that it means these letters."""
     cuts = [
         split(r"[\r\n]"),
         split(DEEPSEEK_LETTERS),
@@ -165,7 +174,11 @@ def deepseek() -> dict[str, Any]:
         split("[一-龥ࠀ-一가-퟿]+"),
         DIGITS,
     ]
-    content = family(sequence(*cuts, BYTE_LEVEL), "<｜begin▁of▁sentence｜>", {"content": "<｜fim▁hole｜>"})
+    never = [{"content": spelled, "normalized": True} for spelled in NEVER_IN_UTF8]
+    content = family(sequence(*cuts, BYTE_LEVEL), *never, "<｜begin▁of▁sentence｜>", {"content": "<｜fim▁hole｜>"})
+    keep_but(content, NEVER_IN_UTF8)
+    for place, token in enumerate(content["added_tokens"]):
+        token["id"] = len(content["model"]["vocab"]) + place
     return {**content, "normalizer": {"type": "Sequence", "normalizers": []}, "truncation": None}
 
 
@@ -179,9 +192,8 @@ def smollm2() -> dict[str, Any]:
     """Special tokens stand first, and bytes that hardly occur have no symbol."""
     content = family(sequence(DIGITS, WITH_WORDS))
     special = ["<|endoftext|>", "<|im_start|>"]
-    missing = {"\u0121", "Á", "À", "ñ", "ò", "ó", "õ", "ö", "÷", "ø", "ù", "ú", "û", "ü", "ý", "þ", "ÿ"}
-    made = {symbol for pair in content["model"]["merges"] for symbol in pair}
-    kept = [symbol for symbol in content["model"]["vocab"] if symbol not in missing - made]
+    keep_but(content, ("\u0121", *NEVER_IN_UTF8, "ñ", "ò", "ó"))
+    kept = content["model"]["vocab"]
     content["model"]["vocab"] = {symbol: number for number, symbol in enumerate([*special, *kept])}
     content["added_tokens"] = [{"id": number, "content": text, **SPECIAL} for number, text in enumerate(special)]
     return content

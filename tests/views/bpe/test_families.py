@@ -15,7 +15,7 @@ from byteproxy.views.bpe import BpeView
 from byteproxy.views.bpe.engine import Engine
 
 UNITS = [
-    *"abstT'dLr_1239 \t\n\r\v(.=/é中😀ſKǅʰ²½ⅷ٣๓«“—\x00\x1c\x7f",
+    *"abstT'dLr_1239õÀ \t\n\r\v(.=/é中😀ſKǅʰ²½ⅷ٣๓«“—\x00\x1c\x7f",
     *"\u0085\u00a0\u180e\u1680\u200b\u200d\u2028\u202f\u3000\ufeff\u212a\u212b\U00016ac0\U0001e950\u0378\U000e0100",
     *("\u0301", "\u0323", "\u0345\u0301", "e\u0308", "か\u3099", "한", "ᄒ", "ᅡ", "ᆫ", "ﬆ", "👩\u200d👩", "ａＢ"),
     *("'ll", " 's", "'S", "'ſ", "'RE", "'Ve", "don’t", "  ", "    ", "\r\n", " \n", "return x\n", "1234", "-----"),
@@ -133,3 +133,11 @@ def test_bytes_without_a_symbol_get_the_last_ones() -> None:
 def test_cuts_behind_byte_level_are_left_to_tokenizers() -> None:
     view = BpeView(json.dumps(falcon()))
     assert view.encode(b"\xff" + TEXT.encode()).symbols[0] == view.byte_symbols[255]
+
+
+def test_letters_that_spell_bytes_may_be_tokens_of_their_own() -> None:
+    view, _ = made("deepseek")
+    assert len(view.own_bytes) == 13
+    letter = view.encode("õ".encode()).symbols.tolist()
+    assert letter != view.encode(b"\xf5").symbols.tolist() == [view.byte_symbols[0xF5]]
+    assert view.strings[letter[0]] == "õ".encode()
