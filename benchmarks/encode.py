@@ -1,5 +1,8 @@
 """Encoding: every view's speed on one core against Hugging Face `tokenizers` with as many symbols, one thread each.
 
+`foreign` is the same for the patterns of published tokenizers, with the merges of our own `bpe:65536`: both sides have
+the same `tokenizer.json`.
+
 Views are trained on the train side of the standard library. Bytes per symbol are those of held-out code: the validation
 side, near-duplicates of training text left out. For speed a view and its rival take turns, each round with text that
 neither has seen before, so that no cache of pieces is warm with it; a ratio is the median over rounds, with the
@@ -16,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.evaluate.views.corpus import held_out_sample, open_corpus
@@ -44,10 +47,36 @@ VIEWS = {
     "nibbles": 4096,
     "gzip": 4096,
 }
+TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+FOREIGN: dict[str, tuple[list[str], bool]] = {
+    "gpt2": ([], True),
+    "llama3": ([rf"{CASES}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{TAIL}"], False),
+    "qwen2": ([rf"{CASES}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{TAIL}"], False),
+    "gpt4o": (
+        [
+            rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{CASES}?|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{CASES}?"
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ],
+        False,
+    ),
+    "deepseek3": (
+        [
+            r"\p{N}{1,3}",
+            "[一-龥぀-ゟ゠-ヿ]+",
+            r"[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+            r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ],
+        False,
+    ),
+    "smollm": ([r"\p{N}"], True),
+}
+"""The patterns by which text is cut, one after the other, and whether that of GPT-2 comes last."""
 
 
 def measure(say: Callable[[str], None]) -> dict:
-    """Per view `mb_s_core`, `vs_hf_tokenizers`, `bytes_per_symbol`, `train_seconds`; then threads and table sizes."""
+    """Per view `mb_s_core`, `vs_hf_tokenizers`, `bytes_per_symbol`, `train_seconds`; `foreign`; threads, tables."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     corpus = open_corpus("stdlib")
     texts = held_out_sample(corpus, "validation", 2_000_000).texts
@@ -64,6 +93,11 @@ def measure(say: Callable[[str], None]) -> dict:
     for spec, size in VIEWS.items():
         say(f"encode with {spec} ...")
         figures[spec] |= _against(views[spec], rivals[size], train_texts, texts)
+    figures["foreign"] = {}
+    for name, (patterns, with_words) in FOREIGN.items():
+        say(f"encode with the pattern of {name} ...")
+        foreign = _foreign(views["bpe:65536"], patterns, with_words)
+        figures["foreign"][name] = _against(foreign, _alone(foreign), train_texts, texts)
     for spec in ("codebook:12", "codebook:16"):
         view = views[spec]
         assert isinstance(view, CodebookView)
@@ -88,6 +122,16 @@ def _compile(texts: list[bytes]) -> None:
     for spec in ("codebook:10", "codebook:10,parse=greedy", "bpe:300", "bpe:300,words=false"):
         view, _ = registry.build(spec, lambda: iter(texts))
         view.encode_batch(texts)
+
+
+def _foreign(view: View, patterns: list[str], with_words: bool) -> BpeView:
+    """The view with its merges that cuts by these patterns."""
+    assert isinstance(view, BpeView)
+    tokenizer = Tokenizer.from_str(view.tokenizer_json)
+    cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
+    spelt = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=with_words)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*cuts, spelt])
+    return BpeView(tokenizer.to_str())
 
 
 def _alone(view: View) -> Tokenizer:

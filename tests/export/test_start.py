@@ -1,6 +1,7 @@
 """A model of tokens that learns to read bytes: what it knew of tokens stays, and bytes come on top."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.cli.commands import in_process, refusal
 from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.config import to_toml
+from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.export.llama import export_llama, load_llama
 from byteproxy.export.start import fitted, start_from
@@ -19,6 +21,9 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
+from byteproxy.store.encode import add_view
+from byteproxy.store.prepare import prepare_documents
+from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer, model_of, stream_of
@@ -157,3 +162,33 @@ def test_what_does_not_belong_together_is_refused(made, tmp_path):
     stream = stream_of(config, store)
     with pytest.raises(InputError, match="290 tokens, its tokenizer 300"):
         start_from(model_of(config, stream), stream.vocab, config.start)
+
+
+def test_bytes_without_a_token_begin_as_the_mean_of_the_others(made, tmp_path):
+    """As SmolLM2, whose vocabulary lacks 21 bytes. Their symbols come behind all of its tokens."""
+    folder, _, view = made
+    content = json.loads(view.tokenizer_json)
+    for symbol in ("\u0121", "\u00c0", "\u00ff"):
+        del content["model"]["vocab"][symbol]
+    content["added_tokens"] = [{"id": number, "content": f"<{number}>", "special": True} for number in (BOS, EOS)]
+    shutil.copytree(folder / "llama", tmp_path / "llama")
+    (tmp_path / "llama/tokenizer.json").write_text(json.dumps(content))
+    smaller = BpeView.load(tmp_path / "llama/tokenizer.json")
+    assert list(smaller.own_bytes) == [302, 303, 304]
+    prepare_documents(toy_documents(), tmp_path / "c", Split(0.1, 0.2))
+    add_view(tmp_path / "c", smaller)
+    store = Store.open(tmp_path / "c")
+    asked = replace(RUN, corpus=str(tmp_path / "c"), views=(), mixture=Mixture("paper"))
+    config = fitted(asked, store, tmp_path / "llama")
+    model = model_of(config, stream := stream_of(config, store))
+    start_from(model, stream.vocab, config.start)
+    stock, _ = load_llama(tmp_path / "llama")
+    bytes_of = {byte: smaller.byte_symbols[byte] for byte in range(256)}
+    for table, their_table in ((model.embed_tokens, stock.embed_tokens), (model.lm_head, stock.lm_head)):
+        ours, theirs = table.weight, their_table.weight
+        known = [symbol for symbol in bytes_of.values() if symbol not in smaller.own_bytes]
+        mean = theirs[known].mean(0)
+        for byte, symbol in bytes_of.items():
+            wanted = mean if symbol in smaller.own_bytes else theirs[symbol]
+            torch.testing.assert_close(ours[64 + byte], wanted)
+            torch.testing.assert_close(ours[320 + symbol], wanted)

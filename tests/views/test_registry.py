@@ -195,3 +195,32 @@ def test_a_third_party_is_found_by_its_entry_point(third_party):
 def test_a_third_party_that_cannot_be_imported_is_named(third_party):
     with pytest.raises(InputError, match=r"view 'broken' .* reinstall its package"):
         registry.kind("broken")
+
+
+def test_a_folder_means_its_tokenizer(tmp_path):
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    view = BpeView.train(TEXTS, 300)
+    view.save(folder / "tokenizer.json")
+    (folder / "config.json").write_text("{}")
+    assert registry.build(str(folder), no_texts).view.fingerprint == view.fingerprint
+    assert registry.build(f"token_bytes:tokenizer={folder}", list).view.name == "token_bytes-big-endian-300"
+
+
+def test_a_folder_without_one_is_refused_with_what_it_holds(tmp_path):
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"llama holds no tokenizer.json, but nothing: name a folder with one"):
+        registry.load(folder)
+    for number in range(10):
+        (folder / f"part-{number}").write_text("")
+    with pytest.raises(InputError, match=r"no tokenizer.json, but part-0, .*part-7 and 2 more: name"):
+        registry.build(f"{folder}/", no_texts)
+    with pytest.raises(InputError, match=r"no tokenizer.json, but part-0"):
+        registry.build(f"token_bytes:tokenizer={folder}", list)
+
+
+@pytest.mark.parametrize("spec", ["n" * 300, "f/" + "n" * 300])
+def test_names_that_are_too_long_are_no_files(spec):
+    with pytest.raises(InputError, match=r"there is no (view|file)"):
+        registry.build(spec, no_texts)

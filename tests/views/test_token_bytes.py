@@ -300,3 +300,14 @@ def test_load_and_save_name_the_file_that_can_not_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"none\.tokens \(File exists\)"):
         GRAY.save(tmp_path / "file" / "none.tokens")
+
+
+def test_it_is_lossless_where_its_tokenizer_is():
+    content = json.loads(BPE.tokenizer_json)
+    composing = BpeView(json.dumps({**content, "normalizer": {"type": "NFC"}}))
+    assert TokenBytesView(BPE).lossless
+    view = TokenBytesView(composing)
+    assert not view.lossless
+    symbols, spans = view.encode("e\u0301".encode())
+    assert view.decode(symbols) == "\u00e9".encode()
+    assert spans.sum() == 3

@@ -6,6 +6,7 @@ from is noted beside it, for this corpus only, since another text gives another 
 """
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import asdict, replace
@@ -100,12 +101,10 @@ def _key(spec: str) -> str:
     """The same for all ways to write the same spec; it changes with a file that an option names."""
     name, _, given = spec.partition(":")
     options = asdict(registry.parse_options(registry.kind(name), given))
-    files = [Path(value).stat().st_mtime_ns for value in options.values() if isinstance(value, str) and _is_file(value)]
-    return json.dumps([name, options, files])
-
-
-def _is_file(value: str) -> bool:
-    return bool(value) and Path(value).is_file()
+    given_files = [value for value in options.values() if isinstance(value, str) and value]
+    named = [file for value in given_files for file in (value, os.path.join(value, registry.TOKENIZER))]
+    changed = [os.stat(file).st_mtime_ns for file in named if os.path.isfile(file)]
+    return json.dumps([name, options, changed])
 
 
 def _without_views(manifest: Manifest) -> str:

@@ -2,7 +2,8 @@
 
 The tokenizer, a byte-level BPE, is a view of the corpus. The model's tables become the rows of that view's symbols, so
 compressed text costs it what it did before; its layers are taken as they are. Bytes get rows of their own, which begin
-as those of the tokens of one byte. Opening sentinels begin as the model's bos, closing ones and eos as its eos, all
+as those of the tokens of one byte. A byte that the tokenizer has no token for begins, as a byte and as a symbol, as the
+mean of those that have one. Opening sentinels begin as the model's bos, closing ones and eos as its eos, all
 other specials as the mean of all tokens, which changes the distribution least (Hewitt, "Initializing New Word
 Embeddings for Pretrained Language Models", 2021). Tables that a stock model has not (further heads, n-grams) begin as
 in any run, at zero.
@@ -98,28 +99,33 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
     view = _view(folder)
     stock, _ = load_llama(folder)
     tokens, symbols = len(stock.embed_tokens.weight), vocab.symbol_ids(1)
-    if tokens < view.alphabet_size or len(symbols) != view.alphabet_size:
+    own = view.own_bytes
+    known = max(number + 1 for number, string in enumerate(view.strings) if string and number not in own)
+    if tokens < known or len(symbols) != view.alphabet_size:
         raise InputError(
-            f"the model in {folder} has {tokens} tokens, its tokenizer {view.alphabet_size} and the run's first view "
-            f"{len(symbols)}: give a folder in which they belong together"
+            f"the model in {folder} has {tokens} tokens, its tokenizer {known} and the run's first view "
+            f"{len(symbols)} with those of bytes that have none: give a folder in which they belong together"
         )
-    single = {string[0]: number for number, string in enumerate(view.strings) if len(string) == 1}
+    single = {byte: symbol for byte, symbol in enumerate(view.byte_symbols) if symbol not in own}
     bos, eos = _ends(folder, tokens)
-    own = model.state_dict()
+    tensors = model.state_dict()
     for name, tensor in stock.state_dict().items():
         if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads", "byte_head_ngrams"):
-            own[name].copy_(tensor)
+            tensors[name].copy_(tensor)
     for table_VD, theirs_VD in (
         (model.embed_tokens.weight, stock.embed_tokens.weight),
         (model.lm_head.weight, stock.lm_head.weight),
     ):
-        mean_D = theirs_VD[: view.alphabet_size].mean(0)
+        mean_D = theirs_VD[:known].mean(0)
+        mean_of_bytes_D = theirs_VD[[*single.values()]].mean(0) if single else mean_D
         first_D, last_D = (mean_D if end is None else theirs_VD[end] for end in (bos, eos))
         table_VD[:SPECIALS] = mean_D
         table_VD[[opening(number) for number in range(vocab.representations)]] = first_D
         table_VD[[EOS, *(closing(number) for number in range(vocab.representations))]] = last_D
-        table_VD[FIRST_BYTE : FIRST_BYTE + 256] = theirs_VD[[single[byte] for byte in range(256)]]
-        table_VD[symbols.start : symbols.stop] = theirs_VD[: view.alphabet_size]
+        table_VD[FIRST_BYTE : FIRST_BYTE + 256] = mean_of_bytes_D
+        table_VD[[FIRST_BYTE + byte for byte in single]] = theirs_VD[[*single.values()]]
+        table_VD[symbols.start : symbols.stop] = mean_of_bytes_D
+        table_VD[symbols.start : symbols.start + known] = theirs_VD[:known]
 
 
 def _view(folder: Path) -> BpeView:

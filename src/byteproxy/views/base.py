@@ -24,8 +24,10 @@ class View(Protocol):
     """The contract of a view; the design document states it in full.
 
     Encoding is a pure function of the bytes: the same on every machine, for every batch and thread count.
-    A context-free lossless view also has `strings`, the bytes behind each symbol. One whose symbols mean nothing apart,
-    such as `chunks`, says `spans_are_units`: what is counted and compared of it is spans.
+    A context-free lossless view also has `strings`, the bytes behind each symbol. A view that brings text into another
+    form first, such as NFC, says `lossless = False`: it decodes to that form, and its `strings` are of that form. One
+    whose symbols mean nothing apart, such as `chunks`, says `spans_are_units`: what is counted and compared of it is
+    spans.
     """
 
     @property

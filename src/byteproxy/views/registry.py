@@ -4,12 +4,14 @@
     bpe:65536                    the first option without its name
     codebook:bits=12,parse=greedy
     runs/code.codebook           an artefact that was trained before
+    models/llama                 a folder with a tokenizer.json, as models are published
 
 Kinds come from the entry-point group `byteproxy.views`, so an installed package adds its own without a change here.
 Costs nothing until a kind is asked for: its module is imported then.
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
@@ -21,6 +23,9 @@ from byteproxy.progress import Progress, silent
 from byteproxy.views.base import ResumingKind, TrainedKind, View, ViewKind
 
 GROUP = "byteproxy.views"
+TOKENIZER = "tokenizer.json"
+"""What a folder of a published model holds."""
+MOST_LISTED = 8
 
 
 class Built(NamedTuple):
@@ -71,19 +76,35 @@ def build(
 
 
 def is_artefact(spec: str) -> bool:
-    """Whether a spec is the path of a file and not the name of a kind."""
-    return "/" in spec or (spec.partition(":")[0] not in _entries() and Path(spec).exists())
+    """Whether a spec is the path of a file or folder and not the name of a kind."""
+    return spec.partition(":")[0] not in _entries() and ("/" in spec or os.path.exists(spec))
 
 
 def load(path: Path) -> View:
-    """The view in an artefact of any kind; InputError where no kind knows the file."""
-    path = Path(path)
-    if not path.is_file():
+    """The view in an artefact of any kind, or in a folder's tokenizer.json; InputError where no kind knows the file."""
+    path = artefact_in(Path(path))
+    if not os.path.isfile(path):  # unlike Path's, this one takes names that are too long
         raise InputError(f"there is no file {path}: train one with `byteproxy views train`, or name a view")
     for known in kinds().values():
         if known.trained and cast(type[TrainedKind], known).recognises(path):
             return cast(type[TrainedKind], known).load(path)
     raise InputError(f"{path} is no view that byteproxy knows: name a tokenizer.json or what `views train` wrote")
+
+
+def artefact_in(path: Path) -> Path:
+    """The file that a path means: itself, or a folder's tokenizer.json; InputError for a folder without one."""
+    if not os.path.isdir(path):
+        return path
+    if (path / TOKENIZER).is_file():
+        return path / TOKENIZER
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read the folder {path}: {error.strerror}") from error
+    listed = ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" * (len(names) > MOST_LISTED))
+    raise InputError(
+        f"the folder {path} holds no {TOKENIZER}, but {listed or 'nothing'}: name a folder with one, or a view's file"
+    )
 
 
 def parse_options(chosen: type[ViewKind], given: str) -> Any:

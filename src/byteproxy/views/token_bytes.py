@@ -26,6 +26,7 @@ from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
 from byteproxy.views.bpe import BpeView
+from byteproxy.views.registry import artefact_in
 
 Order = Literal["big-endian", "gray"]
 
@@ -45,7 +46,8 @@ class TokenBytesView:
     class Options:
         """order: how a token's number is written. alphabet: how many tokens to train, 256 to 65536.
 
-        tokenizer: the path of a tokenizer.json to take instead of training one; `alphabet` then says nothing.
+        tokenizer: the path of a tokenizer.json, or of a folder with one, to take instead of training one; `alphabet`
+        then says nothing.
         """
 
         order: Order = "big-endian"
@@ -86,7 +88,7 @@ class TokenBytesView:
         progress: bytes of text read. Raises InputError as BpeView's `train` and `load` do.
         """
         if options.tokenizer:
-            return cls(BpeView.load(Path(options.tokenizer)), options.order)
+            return cls(BpeView.load(artefact_in(Path(options.tokenizer))), options.order)
         return cls(BpeView.train(texts, options.alphabet, progress), options.order)
 
     @classmethod
@@ -123,7 +125,7 @@ class TokenBytesView:
             raise InputError(f"the token_bytes view {path} was altered, its checksum is wrong: {remedy}")
         try:
             return cls(BpeView(tokenizer), order)
-        except Exception as error:  # tokenizers raises bare Exceptions
+        except (TypeError, ValueError) as error:
             raise InputError(f"the token_bytes view {path} holds no usable tokenizer ({error}): {remedy}") from error
 
     def save(self, path: Path) -> None:
@@ -142,6 +144,11 @@ class TokenBytesView:
     def name(self) -> str:
         """For example "token_bytes-gray-65536"."""
         return f"token_bytes-{self._order}-{self._bpe.alphabet_size}"
+
+    @property
+    def lossless(self) -> bool:
+        """Whether `decode` gives back the text, which the tokenizer says."""
+        return self._bpe.lossless
 
     @property
     def fingerprint(self) -> str:

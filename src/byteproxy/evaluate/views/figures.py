@@ -157,10 +157,12 @@ def encode_all(view: View, texts: Sequence[bytes]) -> list[Encoded]:
 
 
 def lossless(view: View, texts: Sequence[bytes], encoded: Sequence[Encoded]) -> bool:
-    """Whether the view gives the texts back; False if it says with ValueError that it can't.
+    """Whether the view gives the texts back; False if it says that it can't: by `lossless`, or with ValueError.
 
     Raises InputError if it gives back another text, or can't for some of the texts only.
     """
+    if not getattr(view, "lossless", True):
+        return False
     refused = wrong = 0
     for text, (symbols, _) in zip(texts, encoded, strict=True):
         try:

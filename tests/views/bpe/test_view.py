@@ -2,9 +2,7 @@ import json
 import pickle
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +12,8 @@ from tests.views.contract import check_kind
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from byteproxy.errors import InputError
-from byteproxy.views import bpe, bpe_engine
-from byteproxy.views.bpe import BpeView
-from byteproxy.views.pieces import WORDS_PATTERN
+from byteproxy.views.bpe import BpeView, byte_characters, engine, training
+from byteproxy.views.bpe.cutting import WORDS_PATTERN
 
 LINE = 'def encode(self, document_id: "bytes") -> int:\n\tfor x in range(1234):\r\n        return f(x)[0] != "ä€😀"\n\n'
 CORPUS = [(LINE * 20).encode(), "import os\nimport sys  # ünïcode\n".encode() * 10, b"", b"x = 1\n" * 50]
@@ -101,7 +98,7 @@ def test_same_ids_as_tokenizers_itself(view: BpeView, tmp_path: Path) -> None:
 
     check()
     long = LINE * 8000 + "no newline at the end"
-    assert len(long) > 3 * bpe_engine.PART_BYTES
+    assert len(long) > 3 * engine.PART_BYTES
     assert view.encode(long.encode()).symbols.tolist() == own_ids(view, long, tmp_path)
 
 
@@ -159,10 +156,10 @@ def test_decode_refuses_symbols_outside_of_the_alphabet(wrong: int) -> None:
 
 
 def test_large_alphabet_has_wide_symbols() -> None:
-    characters = bpe.byte_characters()
+    characters = byte_characters()
     pairs = [(a, b) for a in characters for b in characters]
     vocabulary = {token: number for number, token in enumerate([*characters, *map("".join, pairs)])}
-    tokenizer = bpe._untrained(words=True)
+    tokenizer = training.untrained(words=True)
     tokenizer.model = models.BPE(vocabulary, pairs)
     view = BpeView(tokenizer.to_str())
     assert view.alphabet_size == 256 + 65536
@@ -182,8 +179,8 @@ def test_kind() -> None:
 
 def test_fingerprints_stay_what_they_were() -> None:
     """Of prepared corpora that are already on disk. A change means that RULE_VERSION was raised, or should be."""
-    characters = bpe.byte_characters()
-    tokenizer = bpe._untrained(words=True)
+    characters = byte_characters()
+    tokenizer = training.untrained(words=True)
     tokenizer.model = models.BPE({token: number for number, token in enumerate([*characters, "ab"])}, [("a", "b")])
     assert BpeView(tokenizer.to_str()).fingerprint == "687ed36c4bf18a112da6fae35b7ecc4ffe946eae882c19ccb346b3369e81f240"
 
@@ -217,7 +214,7 @@ def test_training_on_one_long_line_takes_seconds() -> None:
     assert time.process_time() - begin < 10
     assert b" word" in view.strings
     text = "a\n" * 99 + "b" * 2500 + "\n" + "c" * 1000 + "\n\n" + "d" * 1001
-    parts = bpe.TRAINED_STRETCHES.findall(text)
+    parts = training.TRAINED_STRETCHES.findall(text)
     assert "".join(parts) == text
     assert list(map(len, parts)) == [198, 1000, 1000, 1503, 1000, 1]
 
@@ -262,63 +259,10 @@ def test_foreign_tokenizer_keeps_its_own_pieces(tmp_path: Path) -> None:
     tokenizer.train_from_iterator(["\n\n", "a\n\nb"] * 40, trainer)
     tokenizer.save(str(tmp_path / "foreign.json"))
     view = BpeView.load(tmp_path / "foreign.json")
-    text = "a\n\nb" * (bpe_engine.PART_BYTES // 2)
+    text = "a\n\nb" * (engine.PART_BYTES // 2)
     assert b"\n\n" in b" ".join(view.strings)
     assert view.encode(text.encode()).symbols.tolist() == tokenizer.encode(text).ids
     check_lossless(view, b"\xff" + LINE.encode())
-
-
-def changed(**parts: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda content: content.update(parts)
-
-
-def sequence(*steps: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "Sequence", "pretokenizers": list(steps)}
-
-
-def in_model(**parts: Any) -> Callable[[dict[str, Any]], None]:
-    return lambda content: content["model"].update(parts)
-
-
-WORDS_AWAY = {"type": "Split", "pattern": {"String": "x"}, "behavior": "Removed", "invert": False}
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (changed(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}), "not BPE"),
-        (changed(model=None), "not BPE"),
-        (changed(normalizer={"type": "NFC"}), "normalizer"),
-        (changed(normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}]}), "normalizer"),
-        (changed(pre_tokenizer=None), "exactly one ByteLevel"),
-        (changed(pre_tokenizer={"type": "Whitespace"}), "exactly one ByteLevel"),
-        (lambda content: content.pop("pre_tokenizer"), "exactly one ByteLevel"),
-        (lambda content: content["model"].update(ignore_merges=True) or content.pop("pre_tokenizer"), "exactly one"),
-        (changed(pre_tokenizer=sequence(BYTE_LEVEL, BYTE_LEVEL)), "exactly one ByteLevel"),
-        (changed(pre_tokenizer=sequence({"type": "Metaspace"}, BYTE_LEVEL)), "may drop"),
-        (changed(pre_tokenizer={**BYTE_LEVEL, "add_prefix_space": True}), "adds a space"),
-        (changed(pre_tokenizer=sequence(WORDS_AWAY, BYTE_LEVEL)), "may drop"),
-        (in_model(dropout=0.1), "dropout"),
-        (in_model(end_of_word_suffix="</w>"), "end_of_word_suffix"),
-        (in_model(merges=[["no", "such"]]), "vocab"),
-        (in_model(merges=["a b c"]), "vocab"),
-        (lambda content: content["model"]["vocab"].update({"a": 98}), "repeat"),
-        (lambda content: content["model"]["vocab"].update({"a": -1}), "not from 0"),
-        (lambda content: content["model"]["vocab"].update({"a": 1 << 20}), "not from 0"),
-        (lambda content: content["model"].update(merges=[]) or content["model"]["vocab"].pop("a"), "1 of the 256"),
-        (lambda content: content["model"]["vocab"].update({"a b": 320}), "256 bytes"),
-    ],
-)
-def test_load_refuses_what_is_no_byte_level_bpe(
-    change: Callable[[dict[str, Any]], None], reason: str, tmp_path: Path
-) -> None:
-    content = json.loads(VIEW._json)
-    change(content)
-    path = tmp_path / "odd.json"
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=f"odd.json.*{reason}"):
-        BpeView.load(path)
 
 
 @pytest.mark.parametrize("content", [VIEW._json[:-20].encode(), b"", b"\xff\x00", b"[1]", b"{}"])
@@ -328,157 +272,9 @@ def test_load_refuses_broken_files(content: bytes, tmp_path: Path) -> None:
         BpeView.load(tmp_path / "broken.json")
 
 
-def test_json_that_nests_without_end_is_not_recognised(tmp_path: Path) -> None:
-    (tmp_path / "deep.json").write_text('{"model":' + "[" * 100_000)
-    assert not BpeView.recognises(tmp_path / "deep.json")
-    with pytest.raises(InputError, match=r"deep\.json"):
-        BpeView.load(tmp_path / "deep.json")
-
-
 def test_load_and_save_name_the_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.json: No such file"):
         BpeView.load(tmp_path / "none.json")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"none\.json \(File exists\)"):
         VIEW.save(tmp_path / "file" / "none.json")
-
-
-# Tokenizers in the style of well-known families, trained on a toy text. Special tokens are never symbols of a view.
-
-SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-TEXT = "".join(
-    f"  def f{n}(x):  # it's naïve, 中文 ひらがな {n * 7919}\n\n    return x+{n}\r\n\t<|endoftext|>\n"
-    for n in range(60)
-)
-LLAMA = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
-)
-
-
-def split(pattern: str) -> dict[str, Any]:
-    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-
-
-def trained(pre_tokenizer: dict[str, Any], special: list[str], first: bool) -> dict[str, Any]:
-    """About 300 symbols; special tokens stand first in the vocabulary, or else outside of it, with gaps between."""
-    tokenizer = Tokenizer(models.BPE())
-    empty = json.loads(tokenizer.to_str())
-    tokenizer = Tokenizer.from_str(json.dumps({**empty, "pre_tokenizer": pre_tokenizer}))
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, show_progress=False, initial_alphabet=alphabet, special_tokens=special if first else []
-    )
-    tokenizer.train_from_iterator([TEXT], trainer)
-    content: dict[str, Any] = json.loads(tokenizer.to_str())
-    ids = range(len(special)) if first else range(410, 410 + 2 * len(special), 2)
-    content["added_tokens"] = [{"id": id_, "content": text, **SPECIAL} for id_, text in zip(ids, special, strict=True)]
-    content["post_processor"] = {
-        "type": "ByteLevel",
-        "add_prefix_space": True,
-        "trim_offsets": False,
-        "use_regex": True,
-    }
-    return content
-
-
-def gpt2() -> dict[str, Any]:
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    content = trained(byte_level, ["<|endoftext|>"], first=True)
-    content["model"].update(continuing_subword_prefix="", end_of_word_suffix="", unk_token="", fuse_unk=True)
-    content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
-    return content
-
-
-def llama3() -> dict[str, Any]:
-    content = trained(sequence(split(LLAMA), BYTE_LEVEL), ["<|begin_of_text|>", "<|endoftext|>"], first=False)
-    content["model"]["ignore_merges"] = True
-    # A symbol that no merge makes: only `ignore_merges` gives it.
-    content["model"]["vocab"]["return"] = 405
-    content["model"]["merges"] = [pair for pair in content["model"]["merges"] if "return" not in pair[0] + pair[1]]
-    return content
-
-
-def deepseek() -> dict[str, Any]:
-    cuts = [
-        split(r"[\r\n]"),
-        split(r"\s?\p{L}+"),
-        split(r"[一-龥ぁ-ゖ]+"),
-        {"type": "Digits", "individual_digits": True},
-    ]
-    content = trained(sequence(*cuts, BYTE_LEVEL), ["<｜begin▁of▁sentence｜>", "<|endoftext|>"], first=False)
-    return {**content, "normalizer": {"type": "Sequence", "normalizers": []}, "truncation": {"max_length": 5}}
-
-
-def starcoder() -> dict[str, Any]:
-    digits = {"type": "Digits", "individual_digits": True}
-    return trained(sequence(digits, {**BYTE_LEVEL, "use_regex": True}), ["<|endoftext|>", "<fim_prefix>"], first=True)
-
-
-def falcon() -> dict[str, Any]:
-    punctuation = {"type": "Punctuation", "behavior": "Contiguous"}
-    cuts = [
-        punctuation,
-        {**BYTE_LEVEL, "use_regex": True},
-        {"type": "Digits", "individual_digits": False},
-        split("[0-9]{3}"),
-    ]
-    return trained(sequence(*cuts), [">>TITLE<<", "<|endoftext|>"], first=True)
-
-
-def olmo() -> dict[str, Any]:
-    content = trained({**BYTE_LEVEL, "use_regex": True}, ["<|endoftext|>"], first=False)
-    content["added_tokens"] += [{"id": 420, "content": "    ", **SPECIAL, "special": False, "normalized": True}]
-    # An added token that ordinary merges make as well stays.
-    content["added_tokens"] += [{"id": content["model"]["vocab"]["Ġde"], "content": "Ġde", **SPECIAL}]
-    return content
-
-
-@pytest.mark.parametrize("family", [gpt2, llama3, deepseek, starcoder, falcon, olmo])
-def test_foreign_families_load_with_their_own_numbers(family: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
-    content = family()
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(content))
-    view = BpeView.load(path)
-    numbers = content["model"]["vocab"]
-    special = {token["content"] for token in content["added_tokens"]} - {"Ġde"}
-    used = {number for symbol, number in numbers.items() if symbol not in special}
-    assert view.alphabet_size == len(view.strings) == max(used) + 1
-    assert [not string for string in view.strings] == [number not in used for number in range(max(used) + 1)]
-    check_lossless(view, TEXT.encode() + b"\xff<|endoftext|>\xe2\x82<fim_prefix>")
-    symbols, _ = view.encode(TEXT.encode())
-    plain = Tokenizer.from_str(json.dumps({**content, "added_tokens": [], "normalizer": None, "truncation": None}))
-    assert symbols.tolist() == plain.encode(TEXT, add_special_tokens=False).ids
-    assert len(symbols) < 0.6 * len(TEXT.encode())
-    assert len(view.encode(b"<|endoftext|>").symbols) > 1
-    view.save(path)
-    assert json.loads(path.read_text()) == content
-
-
-def test_ignore_merges_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps(llama3()))
-    assert BpeView.load(tmp_path / "tokenizer.json").encode(b"return").symbols.tolist() == [405]
-
-
-def test_numbers_that_stand_for_nothing_are_not_decoded() -> None:
-    view = BpeView(json.dumps(starcoder()))
-    assert view.strings[:2] == [b"", b""]
-    with pytest.raises(ValueError, match=r"symbol 1 of view bpe-.* stands for no text"):
-        view.decode(np.array([65, 1]))
-
-
-def test_qwen_is_refused_for_its_normalizer(tmp_path: Path) -> None:
-    content = trained(sequence(split(LLAMA), BYTE_LEVEL), ["<|endoftext|>"], first=False)
-    path = tmp_path / "qwen.json"
-    path.write_text(json.dumps({**content, "normalizer": {"type": "NFC"}}))
-    with pytest.raises(InputError, match=r'qwen\.json.*its normalizer, NFC, may .* with "normalizer": null can be one'):
-        BpeView.load(path)
-    path.write_text(json.dumps({**content, "normalizer": None}))
-    check_lossless(BpeView.load(path), TEXT.encode())
-
-
-def test_added_tokens_of_the_view_itself_change_nothing() -> None:
-    content = json.loads(VIEW.tokenizer_json)
-    content["added_tokens"] = [{"id": 320, "content": "return", **SPECIAL}, {"id": 0, "content": "!", **SPECIAL}]
-    document = CORPUS[0] + b"!"
-    assert BpeView(json.dumps(content)).encode(document).symbols.tolist() == VIEW.encode(document).symbols.tolist()

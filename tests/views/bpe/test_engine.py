@@ -1,23 +1,22 @@
-"""The engine against `tokenizers` itself, byte for byte, under each rule that it knows."""
+"""The engine against `tokenizers` itself, byte for byte, under our own patterns, that of GPT-2, and none."""
 
 import random
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numba as nb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.views.bpe.pieces import ends_of_pieces, tables_of
 from tests.views.contract import ODD_DOCUMENTS, check_documents, documents, real_documents
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from byteproxy.views import bpe_engine, bpe_merges, pieces
-from byteproxy.views.bpe import BpeView
-from byteproxy.views.bpe_engine import Engine
+from byteproxy.views.bpe import BpeView, cache, engine, merges
+from byteproxy.views.bpe.cutting import AUTOMATA, GPT2_PATTERN, LINES, LINES_PATTERN, WHOLE, WORDS_PATTERN, Cuts
+from byteproxy.views.bpe.engine import Engine
 
-GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 UNITS = [
     *"abst'dLT_1239 \t\n\r\v(.=é中😀ſ²½ⅷ٣\x00\x1c\x7f",
     *"\u0085\u00a0\u0301\u180e\u1680\u200b\u2028\u202f\u3000\ufeff\U00016ac0\U0001e950\U000e0100",
@@ -58,18 +57,18 @@ def split(pattern: str) -> pre_tokenizers.PreTokenizer:
 
 PLAIN = [text for text in real_documents()[:40] if text.isascii()]
 VIEWS = {
-    "words": trained(pre_tokenizers.Sequence([split(pieces.WORDS_PATTERN), byte_level(False)])),
-    "lines": trained(pre_tokenizers.Sequence([split(pieces.LINES_PATTERN), byte_level(False)])),
+    "words": trained(pre_tokenizers.Sequence([split(WORDS_PATTERN), byte_level(False)])),
+    "lines": trained(pre_tokenizers.Sequence([split(LINES_PATTERN), byte_level(False)])),
     "whole": trained(byte_level(False)),
     "gpt2": trained(byte_level(True)),
 }
-RULES = {"words": pieces.WORDS, "lines": pieces.LINES, "whole": pieces.WHOLE, "gpt2": pieces.GPT2}
+RULES = {"words": AUTOMATA, "lines": LINES, "whole": WHOLE, "gpt2": AUTOMATA}
 ALL = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 
 
 def check_same(view: BpeView, texts: list[bytes]) -> None:
     """Fail unless engine and `tokenizers` agree, and the symbols are the text."""
-    for text, ours, theirs in zip(texts, view.encode_batch(texts), view._encode_by_tokenizers(texts), strict=True):
+    for text, ours, theirs in zip(texts, view.encode_batch(texts), view._slow.encode(texts), strict=True):
         assert np.array_equal(ours.symbols, theirs.symbols), text
         assert np.array_equal(ours.span_bytes, theirs.span_bytes)
         assert (ours.symbols.dtype, ours.span_bytes.dtype) == (theirs.symbols.dtype, theirs.span_bytes.dtype)
@@ -78,63 +77,28 @@ def check_same(view: BpeView, texts: list[bytes]) -> None:
 
 
 def test_each_view_has_the_rule_that_it_is_named_for() -> None:
-    assert {name: view._rule for name, view in VIEWS.items()} == RULES
-    assert all(view._engine for view in VIEWS.values())
+    assert {name: view._file.cuts.rule for name, view in VIEWS.items()} == RULES
+    assert all(isinstance(view._engine, Engine) for view in VIEWS.values())
+    assert [view._engine._cut_at_newlines for view in VIEWS.values()] == [True, True, False, False]
 
 
-def test_classes_of_all_code_points_are_those_of_tokenizers() -> None:
-    """Where this fails for a new `tokenizers`, Unicode has grown, and it cuts new letters differently."""
-    code_points = np.r_[0:0xD800, 0xE000:0x110000]
-    everything = code_points.astype("<u4").tobytes().decode("utf-32-le")
-    expected = np.full(0x110000, pieces.OTHER, np.uint8)
-    for pattern, kind in {
-        r"\p{L}+": pieces.LETTER,
-        r"\p{M}+": pieces.MARK,
-        r"\p{N}+": pieces.NUMBER,
-        r"\s+": pieces.BLANK,
-    }.items():
-        found = pre_tokenizers.Split(Regex(pattern), "removed", invert=True).pre_tokenize_str(everything)
-        for _, (start, end) in found:
-            expected[code_points[start:end]] = kind
-    expected[ord("\n")] = pieces.NEWLINE
-    assert np.array_equal(pieces.classes(), expected)
-
-
-@nb.njit
-def ends_of_pieces(document, rule, classes, automaton, joined):  # type: ignore[no-untyped-def]
-    text, ends, at = pieces.pointer(document), [0], 0
-    while at < len(document):
-        at = pieces.piece_end(
-            text, at, len(document), rule, pieces.pointer(classes), pieces.pointer(automaton), pieces.pointer(joined)
-        )
-        ends.append(at)
-    return ends
-
-
-@pytest.mark.parametrize(
-    ("rule", "pattern"),
-    [(pieces.WORDS, pieces.WORDS_PATTERN), (pieces.LINES, pieces.LINES_PATTERN), (pieces.GPT2, GPT2_PATTERN)],
-    ids=["words", "lines", "gpt2"],
-)
-def test_pieces_are_those_of_the_pattern(rule: int, pattern: str) -> None:
-    automata = [pieces.automaton(rule).reshape(-1), np.full(1 << 12, pieces.SCAN, np.uint8)]
+@pytest.mark.parametrize("pattern", [WORDS_PATTERN, LINES_PATTERN, GPT2_PATTERN], ids=["words", "lines", "gpt2"])
+def test_pieces_are_those_of_the_pattern(pattern: str) -> None:
+    tables = tables_of(pattern)
     regex = split(pattern)
 
-    @settings(max_examples=1000, deadline=None)
+    @settings(max_examples=500, deadline=None)
     @given(TEXTS)
     def check(text: str) -> None:
         lengths = [len(piece.encode()) for piece, _ in regex.pre_tokenize_str(text)]
-        for automaton in automata:
-            document = np.frombuffer(text.encode(), np.uint8)
-            ends = ends_of_pieces(document, rule, pieces.classes(), automaton, np.ones(1 << 16, np.uint8))
-            assert np.diff(ends).tolist() == lengths
+        assert np.diff(ends_of_pieces(text.encode(), tables)).tolist() == lengths
 
     check()
 
 
 @ALL
 def test_same_symbols_for_any_bytes(view: BpeView) -> None:
-    @settings(max_examples=1000 if view in (VIEWS["words"], VIEWS["lines"]) else 300, deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(MIXED)
     def check(document: bytes) -> None:
         check_same(view, [document, document[: len(document) // 2], document[len(document) // 2 :]])
@@ -164,10 +128,10 @@ def test_the_contract(document: bytes) -> None:
 
 
 def test_more_pieces_than_the_cache_holds() -> None:
-    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(bpe_engine.SLOTS)]
+    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(cache.SLOTS)]
     document = "".join(words).encode()
-    assert len(set(words)) > bpe_engine.SLOTS // 2
-    assert len(document) > bpe_engine.KEPT_BYTES / 2
+    assert len(set(words)) > cache.SLOTS // 2
+    assert len(document) > cache.KEPT_BYTES / 2
     for name in ("words", "lines"):
         check_same(VIEWS[name], [document, document.replace(b"_(", b"\n")])
 
@@ -196,28 +160,28 @@ def foreign_merges(random_: random.Random) -> tuple[list[bytes], list[tuple[int,
     return strings, triples
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 65, bpe_merges.SHORT, bpe_merges.SHORT + 1, 800])
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 65, merges.SHORT, merges.SHORT + 1, 800])
 def test_merging_is_by_rank_and_from_the_left(length: int) -> None:
     random_ = random.Random(length)
     for _ in range(30 if length < 800 else 8):
         strings, triples = foreign_merges(random_)
-        merges = {(left, right): (rank, merged) for rank, (left, right, merged) in enumerate(triples)}
+        by_pair = {(left, right): (rank, merged) for rank, (left, right, merged) in enumerate(triples)}
         text = bytes(random_.choices(b"abc"[: random_.randrange(1, 4)], k=length))
-        encoded = Engine(pieces.WHOLE, strings, triples).encode([text])[0]
-        assert encoded.symbols.tolist() == merged_slowly(list(text), merges)
+        encoded = Engine(Cuts(WHOLE, None, {}), strings, triples).encode([text])[0]
+        assert encoded.symbols.tolist() == merged_slowly(list(text), by_pair)
 
 
 @pytest.mark.parametrize("letters", [b"a", b"ab", b"abc"])
 def test_long_pieces_merge_as_in_tokenizers(letters: bytes) -> None:
-    text = bytes(random.Random(1).choices(letters, k=3 * bpe_engine.ROOM))
+    text = bytes(random.Random(1).choices(letters, k=3 * engine.ROOM))
     learnt = [bytes(random.Random(2).choices(letters, k=300)).decode() for _ in range(30)]
-    tokenizer = Tokenizer.from_str(VIEWS["whole"]._tokenizer.to_str())
+    tokenizer = Tokenizer.from_str(VIEWS["whole"]._slow._tokenizer.to_str())
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
         learnt, trainers.BpeTrainer(vocab_size=300, show_progress=False, initial_alphabet=alphabet)
     )
     view = BpeView(tokenizer.to_str())
-    check_same(view, [text, text[:5000], text[: bpe_engine.ROOM], text[: bpe_engine.ROOM + 1]])
+    check_same(view, [text, text[:5000], text[: engine.ROOM], text[: engine.ROOM + 1]])
 
 
 @ALL
@@ -230,30 +194,25 @@ def test_long_inputs_take_seconds(view: BpeView) -> None:
         assert time.process_time() - begin < 2
         assert span_bytes.sum(dtype=np.int64) == len(document)
         assert view.decode(symbols) == document
-    assert all(len(scratch.work.symbols) == bpe_engine.ROOM for scratch in view._engine._idle)
+    assert all(len(scratch.work.symbols) == engine.ROOM for scratch in view._engine._idle)
 
 
 @ALL
 def test_thread_count_and_history_change_nothing(view: BpeView, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [b"", *real_documents()[40:80], b"\n" * 99, b"".join(real_documents()), b"", b"\xff\n" * 9]
-    assert len(texts[-3]) > bpe_engine.PART_BYTES
-    engine = Engine(view._rule, view.strings, merges_of(view))
+    assert len(texts[-3]) > engine.PART_BYTES
+    shared = Engine(view._file.cuts, view.strings, view._file.numbered_merges)
     expected = [encode_alone(view, text) for text in texts]
     for threads in (1, 2, 7):
-        monkeypatch.setattr(bpe_engine, "cores", lambda threads=threads: threads)
+        monkeypatch.setattr(engine, "cores", lambda threads=threads: threads)
         for order in (1, -1):
-            encoded = engine.encode(texts[::order])[::order]
+            encoded = shared.encode(texts[::order])[::order]
             assert [one.symbols.tolist() for one in encoded] == expected
-    assert len(engine._idle) <= 7
-
-
-def merges_of(view: BpeView) -> list[tuple[int, int, int]]:
-    vocabulary = view._plain["model"]["vocab"]
-    return [(vocabulary[a], vocabulary[b], vocabulary[a + b]) for a, b in view._plain["model"]["merges"]]
+    assert len(shared._idle) <= 7
 
 
 def encode_alone(view: BpeView, text: bytes) -> list[int]:
-    return Engine(view._rule, view.strings, merges_of(view)).encode([text])[0].symbols.tolist()
+    return Engine(view._file.cuts, view.strings, view._file.numbered_merges).encode([text])[0].symbols.tolist()
 
 
 def test_documents_of_a_batch_do_not_keep_each_other_in_memory() -> None:
@@ -264,4 +223,4 @@ def test_documents_of_a_batch_do_not_keep_each_other_in_memory() -> None:
 
 def test_groups_are_of_a_size_and_in_order() -> None:
     parts: Iterator[tuple[int, bytes]] = iter([(0, b"aaa"), (1, b""), (2, b"bb"), (3, b"cccccc"), (4, b"")])
-    assert [[number for number, _ in group] for group in bpe_engine._groups(parts, 5)] == [[0, 1, 2], [3], [4]]
+    assert [[number for number, _ in group] for group in engine._groups(parts, 5)] == [[0, 1, 2], [3], [4]]
