@@ -144,7 +144,7 @@ def _texts_of(content: bytes) -> set[bytes]:
     try:
         for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
             try:
-                value = json.loads(line.decode())
+                value = json.loads(line.decode("utf-8", "surrogateescape"))  # a bad byte counts in the text only
                 found.add(value["text"].encode())
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
