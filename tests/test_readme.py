@@ -47,6 +47,7 @@ def ran(tmp_path_factory):
             cwd=ROOT,
             capture_output=True,
             text=True,
+            errors="replace",  # a model writes any bytes
             timeout=1200,  # a guard, no measure: seconds on a free machine
             stdin=subprocess.DEVNULL,
             env=environment,

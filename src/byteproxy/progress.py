@@ -7,8 +7,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeAlias
 
-from byteproxy.console import say
-
 
 class Progress(Protocol):
     """How far something is."""
@@ -35,6 +33,8 @@ def quietly(what: str, unit: str) -> AbstractContextManager[Progress]:
 
 def remark(line: str) -> None:
     """Tell people what happened that they need not act on, such as a cache that was made again: a line on stderr."""
+    from byteproxy.console import say  # what prints takes as long to import as all else that --version needs
+
     say(f"note: {line}")
 
 

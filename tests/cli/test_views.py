@@ -141,7 +141,7 @@ def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
         "compare", "raw", "gzip", "--corpus", corpus, "--out", "page.html", "--most-bytes", "4000"
     )
     assert status == 0
-    assert "validation: 1.86 kB" in stdout
+    assert "validation: 4.00 kB" in stdout
     raw_lines = [line for line in stdout.splitlines() if line.strip().startswith("raw ")]
     assert len(raw_lines) == 2, "two tables"
     assert "0.10" in raw_lines[1]

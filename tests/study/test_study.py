@@ -261,8 +261,8 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(copied, monkeypatch):
 def test_a_trial_that_diverges_is_never_chosen(copied):
     arms = {"bytes": VALUES["arms"]["bytes"]}
     changes = {"arms": arms, "claims": [], "seeds": [0], "run__optim": {"optimizer": "adamw", "most_skips": 3}}
-    results = ran(copied, **changes, trials__learning_rates=[1e-2, 1e30])
-    wild = next(trial for trial in results["trials"] if trial["learning_rate"] == 1e30)
+    results = ran(copied, **changes, trials__learning_rates=[1e-2, 100.0])
+    wild = next(trial for trial in results["trials"] if trial["learning_rate"] == 100.0)
     assert (wild["validation_bpb"], wild["chosen"]) == (None, False)
     assert results["arms"]["bytes"]["learning_rate"] == 1e-2
     assert results["queue"] == {"done": 3, "left": 0, "failed": []}
@@ -315,6 +315,8 @@ def test_projects_on_two_sides_are_refused(finished, tmp_path):
     tested = next(shard for shard in shards if shard.side == "test")
     doubled = (*shards, type(tested)(tested.file, "train", tested.documents, tested.text_bytes))
     object.__setattr__(store.manifest, "shards", doubled)
+    for view in store.manifest.views:
+        object.__setattr__(view, "files", (*view.files, view.files[shards.index(tested)]))
     project = min(document.project for document in store.documents("test"))
     said = rf"on the train side and on a held-out one \({project}"
     for _ in range(2):  # the second time it is known

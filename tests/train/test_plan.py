@@ -71,7 +71,8 @@ def test_a_long_run_is_sampled_over_its_whole_length(store):
     first = sum(int(stream.text_bytes(one).sum()) for one in plans[:64]) / 64 * 600
     assert abs(first - text) > 0.2 * text
     shown = [sum(int(one.positions[0]) for one in plans), sum(int(one.positions[1]) for one in plans)]
-    assert plan.compressed_share == pytest.approx(shown[1] / sum(shown), abs=0.04)
+    # 64 steps show some 300 passages, each raw or compressed by a coin: three standard errors of a share are 0.09.
+    assert plan.compressed_share == pytest.approx(shown[1] / sum(shown), abs=0.09)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_said_at_once(trainer):
 
 def test_another_configuration_is_refused_before_a_model_is_made(trainer, monkeypatch):
     path = trainer.folder / saved.CONFIG
-    path.write_text(path.read_text().replace("width = 32", "width = 3200000"))
+    path.write_text(path.read_text().replace("width = 32", "width = 320000"))
     monkeypatch.setattr(saved, "Transformer", lambda *_: pytest.fail("it was made"))
     with pytest.raises(InputError, match="is not that of its checkpoint"):
         read_run(trainer.folder)

@@ -233,7 +233,7 @@ class _Members:
         sound = 0
         with suppress(*_BROKEN):
             for sound in range(len(piece)):
-                parts.extend(_parts(decoder, piece[sound : sound + 1], MOST_BYTES))
+                parts.extend(list(_parts(decoder, piece[sound : sound + 1], MOST_BYTES)))  # all of a byte, or nothing
         # What the decompressor has of the very byte at which it stops is given if it is asked for singly.
         decoder, _ = self._again(begin, at + sound)
         with suppress(*_BROKEN):
@@ -258,7 +258,12 @@ class _Members:
 
 
 def _parts(decoder: _Decoder, piece: bytes, most: int) -> Iterator[bytes]:
-    """All that a decompressor gives for a piece of input, at most `most` bytes at once."""
-    yield decoder.decompress(piece, most)
-    while not decoder.eof and not decoder.needs_input:
-        yield decoder.decompress(b"", most)
+    """All that a decompressor gives for a piece of input, at most `most` bytes at once.
+
+    bz2's says that it needs input where it has read all of it, though it may have more to give.
+    """
+    part = decoder.decompress(piece, most)
+    yield part
+    while not decoder.eof and (not decoder.needs_input or len(part) >= most):
+        part = decoder.decompress(b"", most)
+        yield part

@@ -340,3 +340,8 @@ def test_pieces_are_not_all_from_the_start():
 def test_a_long_line_is_cut_between_characters():
     text = "é日🙂".encode() * 200
     assert [piece.decode() for piece in pieces([text], 100, 10_000, 0)]
+
+
+def test_texts_of_a_few_bytes_are_left_out_where_there_are_others() -> None:
+    assert pieces([b"ab", b"x" * 100], 1000, 10, 0) == [b"x" * 100]
+    assert pieces([b"ab"], 1000, 10, 0) == [b"ab"]

@@ -24,6 +24,8 @@ from rapidfuzz.distance import Levenshtein
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, View
 
+SHORTEST = 32
+"""Bytes of a text whose pieces are compared."""
 EDITS = 5
 """Single bytes that are changed, one at a time, in each piece."""
 
@@ -36,10 +38,11 @@ def pieces(texts: Sequence[bytes], piece_bytes: int, count: int, seed: int) -> l
     """Up to `count` pieces of texts, one from each in turn, which of its pieces being chosen at random.
 
     Pieces end at the first line end from `piece_bytes` on, and where that is over twice as far, at a character after
-    `piece_bytes`. A rest of less than half joins the piece before.
+    `piece_bytes`. A rest of less than half joins the piece before. Texts of a few bytes, all of which one edit changes,
+    are left out where there are others.
     """
     shuffled = []
-    for text in texts:
+    for text in [text for text in texts if len(text) >= SHORTEST] or texts:
         cut = _cut(text, piece_bytes)
         order = _dice(seed, "pieces", text).permutation(len(cut))
         shuffled.append([cut[at] for at in order])
