@@ -159,6 +159,10 @@ def test_an_overlong_element_is_passed_over(tmp_path: Path) -> None:
         ('"text"', ""),
         ("{% block %}\n{% end %}\n", ""),
         ('{"a": 1', ""),
+        ('[]\n{"text": "a"}\n{"text": "b"}\n', "lines"),
+        ('broken\n{"text": "a"}\n', "lines"),
+        ('# a heading\n\nand text\n{"text": "a"}\n', ""),
+        ("a\nb\n", ""),
     ],
 )
 def test_shapes(tmp_path: Path, data: str, shape: str) -> None:

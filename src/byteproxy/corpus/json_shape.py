@@ -31,7 +31,9 @@ def json_shape(stream: Stream, size: int) -> JsonShape:
     head = _beginning(stream, size)
     if _ARRAY.match(head):
         return _shape_of_array(stream, size)
-    return _shape_of_lines(stream, size) if _OBJECT.match(head) else ""
+    if _OBJECT.match(head):
+        return _shape_of_lines(stream, size)
+    return "lines" if _are_lines(_first_lines(head, len(stream.peek(size)) < size)) else ""  # the first may be damaged
 
 
 def _beginning(stream: Stream, size: int) -> bytes:
@@ -67,10 +69,20 @@ def _shape_of_lines(stream: Stream, size: int) -> JsonShape:
         if not end:
             return "" if is_all else "object"
         return "lines" if first[end:].strip() else "object"
-    lines = [line for line in head.split(b"\n")[: None if is_all else -1] if line.strip()][:LOOKED_AT]
-    if 2 * sum(map(_is_objects, lines)) >= len(lines):
+    if _are_lines(_first_lines(head, is_all)):
         return "lines"
     return "object" if not is_all or _end_of_object(head, 0) == len(head.rstrip()) else ""
+
+
+def _first_lines(head: bytes, is_all: bool) -> list[bytes]:
+    """The first lines that aren't blank. is_all: whether the last one is whole."""
+    return [line for line in head.split(b"\n")[: None if is_all else -1] if line.strip()][:LOOKED_AT]
+
+
+def _are_lines(lines: list[bytes]) -> bool:
+    """Whether at least half of the lines are objects."""
+    found = sum(map(_is_objects, lines))
+    return found > 0 and 2 * found >= len(lines)
 
 
 def _is_objects(line: bytes) -> bool:
