@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,6 +161,14 @@ def test_the_version_comes_at_once_and_nothing_heavy_with_it():
     assert (done.stdout, done.stderr) == (f"byteproxy {version}\n", "")
 
 
+@pytest.mark.parametrize("module", ["corpus.terminal", "corpus.stats_page", "views.terminal", "views.compare_page"])
+def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
+    """torch takes seconds to import, in which nothing is said."""
+    code = f"import sys, byteproxy.evaluate.{module}\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_alone_it_teaches(monkeypatch, capsys):
     run = in_process(monkeypatch, capsys)
     assert run() == run("--help") == run("-h")
@@ -188,6 +197,20 @@ def test_help_has_no_word_of_python_for_nothing(monkeypatch, capsys, words):
     assert "usage: byteproxy " + " ".join(words) in told
     for leak in ("default: None", "default: )", "default: False", "{None}"):
         assert leak not in told
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+def test_help_fills_a_terminal_of_any_width(monkeypatch, capsys, columns):
+    """Its lines end where the terminal's do, between words, and not where those of the source do."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, told, _ = in_process(monkeypatch, capsys)("generate", "--help")
+    lines = told.splitlines()
+    assert columns - 15 < max(map(len, lines)) <= columns
+    about = "A terminal shows the answer as text, with escapes"
+    assert about in (told if columns > 60 else " ".join(lines))
+    told = re.sub(r"[\s\u2502]+", " ", told)
+    assert about in told
+    assert "bytes_base64 holds the bytes of the answer" in told
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import Json, console, end, print_whole
 from byteproxy.console import say
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
 
 
 def _show(results: dict[str, Any], json: bool) -> None:
-    from byteproxy.cli.study_tables import arms_table, differences_table, print_whole
+    from byteproxy.cli.study_tables import arms_table, differences_table
 
     people = console(json)
     print_whole(people, arms_table(results))
@@ -115,7 +115,7 @@ def _show(results: dict[str, Any], json: bool) -> None:
 
 def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -> None:
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.study_tables import plan_notes, plan_table, print_whole
+    from byteproxy.cli.study_tables import plan_notes, plan_table
     from byteproxy.study.folder import claimed
     from byteproxy.study.plan import plan_study
     from byteproxy.study.study import checked
