@@ -47,7 +47,7 @@ def study(
 
     Args:
         recipe: Name of a study that comes with byteproxy, or a TOML file.
-        out: Folder of the study: new, empty, or one from before; None: runs/studies and the recipe's name.
+        out: Folder of the study: new, empty, or one from before; runs/studies and the recipe's name unless given.
         jobs: Runs at a time, each in a process of its own with its share of the cores.
         minutes: Stop after so long, with what is done saved and reported.
         only: An arm whose runs are wanted now, the others later; may be given several times.
