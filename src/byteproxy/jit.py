@@ -37,7 +37,7 @@ SHARED = "BYTEPROXY_COMPILED"
 """Environment variable: the folder that stands in, for children of the process that made it."""
 _TAKES = "10 to 20 s, longer where the machine is busy ..."
 COMPILING = f"compiling the inner loops, once for this version: {_TAKES}"
-COMPILING_AGAIN = f"compiling the inner loops, for this command only, as there is no cache folder (NUMBA_CACHE_DIR names one): {_TAKES}"
+COMPILING_AGAIN = f"compiling the inner loops, for this command only (NUMBA_CACHE_DIR keeps them): {_TAKES}"
 
 
 def source_hash() -> str:
