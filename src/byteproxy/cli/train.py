@@ -258,7 +258,7 @@ def _plan(asked: Asked) -> None:
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
     if store is None:
-        people.say(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.")
+        people.say(f"There is no corpus in {config.corpus} yet." if config.corpus else "No corpus is named.")
     for what in plan.assumed:
         people.say(f"Assumed: {what}.")
     end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})
