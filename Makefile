@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt $(if $(sound),,unsound)
 	@$(if $(sound),,echo "1 of 2: making .venv with $(PYTHON)" >&2)
 	@$(if $(sound),,$(PYTHON) -m venv --clear .venv >&2)
 	@touch .venv/.started
-	@echo "2 of 2: installing byteproxy (one to several minutes: PyTorch is large)" >&2
+	@echo "2 of 2: installing byteproxy (one to several minutes: PyTorch is large; pip is silent while it unpacks)" >&2
 	@$(pip_install) -e . >&2
 	@mv .venv/.started $@
 	@echo "done: .venv/bin/byteproxy --help" >&2

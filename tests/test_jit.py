@@ -142,6 +142,7 @@ def test_compiling_is_announced_once_before_it_begins(tmp_path):
     code = "from byteproxy import progress\nprogress.announced = print\nfrom byteproxy import coins"
     assert ran(code, XDG_CACHE_HOME=str(tmp_path)) == jit.COMPILING
     assert ran(code, XDG_CACHE_HOME=str(tmp_path)) == ""
+    assert ran(code, HOME="/proc/nowhere", XDG_CACHE_HOME=None, TMPDIR=str(tmp_path)) == jit.COMPILING_AGAIN
 
 
 def test_old_versions_go_but_for_the_newest_and_those_in_use(tmp_path, monkeypatch):

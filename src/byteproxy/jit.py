@@ -35,7 +35,9 @@ KEPT = 3
 PACKAGE = Path(__file__).parent
 SHARED = "BYTEPROXY_COMPILED"
 """Environment variable: the folder that stands in, for children of the process that made it."""
-COMPILING = "compiling the inner loops, once for this version: 10 to 20 s, longer where the machine is busy ..."
+_TAKES = "10 to 20 s, longer where the machine is busy ..."
+COMPILING = f"compiling the inner loops, once for this version: {_TAKES}"
+COMPILING_AGAIN = f"compiling the inner loops, for this command only (NUMBA_CACHE_DIR keeps them): {_TAKES}"
 
 
 def source_hash() -> str:
@@ -247,7 +249,8 @@ class _Announcing(event.Listener):
         compiled = getattr(one.data.get("dispatcher"), "py_func", None)
         if not self._said and str(getattr(compiled, "__module__", "")).startswith("byteproxy."):
             self._said = True
-            announce(COMPILING)
+            kept = _PLACE is not None and str(_PLACE) != os.environ.get(SHARED)
+            announce(COMPILING if kept else COMPILING_AGAIN)
 
     def on_end(self, one: Any) -> None:
         pass

@@ -122,6 +122,14 @@ def test_transfer(byteproxy):
     assert not any("never saw pairs" in note for note in found["notes"])
 
 
+def test_tables_are_whole_in_a_narrow_window(byteproxy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    for command in (("bpb", *SMALL), ("transfer", "--passages", 3)):
+        status, stdout, _ = byteproxy("eval", command[0], "pairs", *command[1:])
+        assert status == 0
+        assert "\N{HORIZONTAL ELLIPSIS}" not in stdout
+
+
 def test_transfer_for_people(byteproxy):
     status, stdout, _ = byteproxy("eval", "transfer", "pairs", "--passages", 5)
     assert status == 0

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from byteproxy import __version__ as version
 from byteproxy.cli import main as cli
 from byteproxy.cli import refusals
 from byteproxy.export.llama import export_llama
+from byteproxy.jit import COMPILING
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import Vocab
@@ -160,6 +162,14 @@ def test_the_version_comes_at_once_and_nothing_heavy_with_it():
     assert (done.stdout, done.stderr) == (f"byteproxy {version}\n", "")
 
 
+@pytest.mark.parametrize("module", ["corpus.terminal", "corpus.stats_page", "views.terminal", "views.compare_page"])
+def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
+    """torch takes seconds to import, in which nothing is said."""
+    code = f"import sys, byteproxy.evaluate.{module}\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_alone_it_teaches(monkeypatch, capsys):
     run = in_process(monkeypatch, capsys)
     assert run() == run("--help") == run("-h")
@@ -188,6 +198,20 @@ def test_help_has_no_word_of_python_for_nothing(monkeypatch, capsys, words):
     assert "usage: byteproxy " + " ".join(words) in told
     for leak in ("default: None", "default: )", "default: False", "{None}"):
         assert leak not in told
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+def test_help_fills_a_terminal_of_any_width(monkeypatch, capsys, columns):
+    """Its lines end where the terminal's do, between words, and not where those of the source do."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, told, _ = in_process(monkeypatch, capsys)("generate", "--help")
+    lines = told.splitlines()
+    assert columns - 15 < max(map(len, lines)) <= columns
+    about = "A terminal shows the answer as text, with escapes"
+    assert about in (told if columns > 60 else " ".join(lines))
+    told = re.sub(r"[\s\u2502]+", " ", told)
+    assert about in told
+    assert "bytes_base64 holds the bytes of the answer" in told
 
 
 @pytest.mark.parametrize(
@@ -220,6 +244,7 @@ def test_help_has_no_word_of_python_for_nothing(monkeypatch, capsys, words):
 def test_mistakes_get_one_line_that_says_what_was_meant(monkeypatch, capsys, arguments, says):
     status, told, said = in_process(monkeypatch, capsys)(*arguments)
     assert (status, told) == (2, "")
+    said = said.removeprefix(f"{COMPILING}\n")  # where this version's code was not compiled yet
     assert len(said.splitlines()) == 1
     assert says in said
 

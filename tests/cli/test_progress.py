@@ -56,7 +56,7 @@ def test_a_long_stage_tells_how_far_it_is_though_it_reports_nothing_new():
     lines = [process.stderr.readline() for _ in range(2)]
     process.communicate("\n", timeout=60)
     for line in lines:
-        assert re.match(r"count sheep: \d+ s, 3 sheep of 12 sheep \(25 %\), [\d.,]+ sheep/s, about \d+ s left", line)
+        assert re.match(r"count sheep: \d+ s, 3 of 12 sheep \(25 %\), [\d.,]+ sheep/s, about \d+ s left", line)
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,18 @@ def test_a_long_stage_tells_how_far_it_is_though_it_reports_nothing_new():
         (30, 0, 100, "2 faulty", "read: 30 s, 2 faulty"),
         (30, 6_000_000, 0, "", "read: 30 s, 6.0 MB, 200.0 kB/s"),
         (90, 6_000_000, 24_000_000, "", "read: 2 min, 6.0 MB of 24.0 MB (25 %), 66.7 kB/s, about 4 min left"),
-        (9000, 10, 40, "", "read: 2 h 30 min, 10 bytes of 40 bytes (25 %), 0 bytes/s, about 7 h 30 min left"),
+        (9000, 10, 40, "", "read: 2 h 30 min, 10 bytes of 40 bytes (25 %), 4 bytes/h, about 7 h 30 min left"),
     ],
 )
 def test_what_a_line_says(seconds, done, total, note, line):
     assert progress_line("read", "B", seconds, done, total, note) == line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "rate"), [(10, 100, "10 arms/s"), (300, 1, "0.2 arms/min"), (7200, 1, "0.5 arms/h")]
+)
+def test_a_slow_rate_is_no_zero(seconds, done, rate):
+    assert f", {rate}" in progress_line("train", "arms", seconds, done, 200)
 
 
 def test_how_often_is_for_the_environment_to_say(monkeypatch):

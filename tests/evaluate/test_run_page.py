@@ -8,6 +8,7 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate import run_page as run_page_module
+from byteproxy.evaluate.amounts import sized, timed
 from byteproxy.evaluate.plots import Line, curve_plot, smoothed
 from byteproxy.evaluate.run_page import (
     figure_rows,
@@ -15,8 +16,6 @@ from byteproxy.evaluate.run_page import (
     keeping_page,
     run_figures,
     run_page,
-    sized,
-    timed,
     write_page_of,
 )
 from byteproxy.evaluate.validation import validate_with

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _SWITCH = get_args(tyro.conf.FlagCreatePairsOff[bool])[1]
 _POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
 _COLUMNS = 60
+_COLUMN = 20
+"""Columns that are wide enough to wrap text in."""
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
 
@@ -50,7 +53,7 @@ def parsed(
         return value
     if status:
         raise InputError(_refusal(told, prog, lambda: _options(gather, prog, description, registry)))
-    sys.stdout.write(told)
+    sys.stdout.write(_wrapped(told))
     sys.exit(0)
 
 
@@ -83,7 +86,22 @@ def help_of(
 ) -> str:
     """The help of a command, without some of its parameters."""
     _, _, told = _read(_gathering(command, without), prog, ["--help"], description, registry)
-    return str(told)
+    return _wrapped(str(told))
+
+
+def _wrapped(told: str) -> str:
+    """A help text whose long lines end between words; tyro does that in its boxes only."""
+    columns = _columns()
+
+    def fitted(line: str) -> str:
+        if len(line) <= columns or "\x1b" in line:
+            return line
+        start = re.match(r" *\S.*? {2,}", line)  # a command, and what it does in a column of its own
+        indent = len(line) - len(line.lstrip())
+        column = start.end() if start and columns - start.end() >= _COLUMN else indent and indent + 4
+        return textwrap.fill(line, columns, subsequent_indent=" " * column, break_long_words=False)
+
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(fitted, told.split("\n"))))
 
 
 def told_of(kind: Any, default: Any) -> Any:
@@ -105,10 +123,15 @@ def _gathering(command: Callable[..., Any], without: Collection[str] = ()) -> Ca
         for name, one in signature.parameters.items()
         if name not in without
     ]
-    gather.__doc__ = command.__doc__
+    gather.__doc__ = _unwrapped(command.__doc__)
     gather.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     gather.__annotations__ = {one.name: one.annotation for one in parameters}
     return gather
+
+
+def _unwrapped(doc: str | None) -> str | None:
+    """A docstring whose arguments take a line each: tyro keeps their line ends, wherever a terminal's are."""
+    return None if doc is None else re.sub(r"\n {8,}(?=\S)", " ", inspect.cleandoc(doc))
 
 
 class _RefusedError(Exception):
@@ -149,7 +172,7 @@ def _read(
 def _wide_enough() -> Iterator[None]:
     """While entered, a terminal is taken to have columns enough for help, which tyro would wrap for ever in fewer."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(max(_COLUMNS, shutil.get_terminal_size().columns))
+    os.environ["COLUMNS"] = str(_columns())
     try:
         yield
     finally:
@@ -157,6 +180,10 @@ def _wide_enough() -> Iterator[None]:
             del os.environ["COLUMNS"]
         else:
             os.environ["COLUMNS"] = before
+
+
+def _columns() -> int:
+    return max(_COLUMNS, shutil.get_terminal_size().columns)
 
 
 def _refusals() -> contextlib.AbstractContextManager[Any]:

@@ -65,8 +65,8 @@ def show(
     Args:
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         document: Id of a document, or SOURCE/ID where several have that id; the first one of the side if none is named.
-        side: Where to look, train, validation or test; None looks for a named document everywhere, and takes the first
-            one of train if none is named.
+        side: Side to look on: train, validation or test. Without it a named document is found on any side, and the
+            first one of train is shown where none is named.
         most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
         json: End the output with the figures as one JSON object on one line.

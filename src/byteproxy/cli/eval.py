@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import Json, console, end, print_whole
 
 if TYPE_CHECKING:
     from byteproxy.console import Console
@@ -57,13 +57,13 @@ def bpb(
     whole = whole_side(loaded[0].store, side)
     results = {"side": side, "whole": whole, **bpb_figures(loaded, documents, scores), "opened": opened}
     people.say("", about(results), "")
-    people.print(runs_table(results))
+    print_whole(people, runs_table(results))
     if results["differences"]:
-        people.print(differences_table(results))
+        print_whole(people, differences_table(results))
     if results["sources"] > 1:
-        people.print(parts_table(results, "source"))
+        print_whole(people, parts_table(results, "source"))
     for what in ("project", "document"):
-        people.print(parts_table(results, what))
+        print_whole(people, parts_table(results, what))
     _say(results["notes"], people)
     end(json, results)
 
@@ -105,10 +105,10 @@ def transfer(
         told = f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes"
         people.say(told)
     people.print()
-    people.print(transfer_table(figures))
+    print_whole(people, transfer_table(figures))
     for name, run in figures.items():
         if run["views"]:
-            people.print(retrieval_table(name, run))
+            print_whole(people, retrieval_table(name, run))
     _say(notes, people)
     end(json, {"side": side, "runs": figures, "notes": notes, "opened": opened})
 

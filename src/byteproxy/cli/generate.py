@@ -43,26 +43,27 @@ def generate(
     Args:
         folder: Folder of a run that byteproxy train left, or one with config.json and model.safetensors, such as
             runs/demo/model.
-        prompt: Text to continue; "-" reads it from standard input, bytes as they are. Of one as long as the model's
-            context or longer, only the end is read, half a context.
+        prompt: Text to continue; "-" reads the bytes of standard input as they are. A prompt that fills the model's
+            context is cut: the model reads its end, half a context.
         most_bytes: Bytes to write at most; the model may end the text sooner.
         temperature: 0 always takes the most probable byte.
         top_p: Choose among the most probable bytes that together reach this share.
         min_p: Choose among bytes at least this share as probable as the most probable one.
-        stop: Texts that end what is written, and are left out of it; as the shell gives them: $'\\n' is a newline.
+        stop: Texts that end what is written, and are left out of it. They are taken as they stand: a newline is
+            $'\\n' in bash.
         seed: Seed of the sampling noise. The same seed writes the same bytes, whatever --drafts is.
         utf8: Write nothing that is not UTF-8.
-        drafts: Who guesses at the bytes to come, so that one pass of the model writes several: its byte heads, copies
-            of what followed the same bytes before, both, or nobody. What is written stays the same.
-        dtype: Of weights in products; bfloat16 halves what a pass reads, and rounds.
+        drafts: What guesses the next bytes, so that one pass of the model writes several: its byte heads, copies of
+            what followed the same bytes before, both, or none. What is written stays the same.
+        dtype: Number format of the weights in matrix products; bfloat16 halves what a pass reads, and rounds.
         device: Where the model runs; auto: on an accelerator where there is one.
-        raw: Write the very bytes to a terminal, too.
+        raw: Write the very bytes to a terminal too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --most-bytes counts symbols then.
         task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
-        json: End the output with one JSON object on one line instead of streaming the text; bytes_base64 in it are the
-            bytes of the answer, which its continuation shows with escapes.
+        json: Print one JSON object on one line instead of streaming the answer: bytes_base64 holds the bytes of the
+            answer, continuation shows them as text with escapes.
     """
     from byteproxy.cli.answer import deliver
     from byteproxy.errors import InputError

@@ -1,10 +1,11 @@
 """`byteproxy`: the commands, and what becomes of errors.
 
-Exit status: 0 done, 2 something the user can mend (one line on stderr), 130 stopped with Ctrl-C, 141 where nobody reads
-what is printed. Anything else is a bug of ours and shows its traceback. What is heavy to import, tyro too, is imported
-where it is needed.
+Exit status: 0 done, 1 some runs of a study failed, 2 something the user can mend (one line on stderr), 130 stopped with
+Ctrl-C, 141 where nobody reads what is printed. A traceback is a bug of ours, with status 1 as Python gives it. What is
+heavy to import, tyro too, is imported where it is needed.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ and writes raw bytes; the compressor is thrown away. (Proxy compression, arXiv 2
 
 The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 minutes on 2 cores, offline):
   byteproxy prepare stdlib --out runs/corpus --view bpe:4096
-                                 sources become a corpus: source files, JSONL, Parquet; split, without copies, encoded
+                                 sources become a corpus (source files, one large text, JSONL, Parquet, Arrow): split,
+                                 without copies, encoded
   byteproxy corpus stats runs/corpus
                                  what it holds; corpus show: a document in all its views; corpus verify: checksums
   byteproxy views compare raw bpe codebook gzip
@@ -32,7 +34,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  what training would show when, and which share of it is compressed
   byteproxy train --plan 3m      what a run would cost: parameters, memory, FLOPs, text, time
   byteproxy train 3m --stop "10 minutes"
-                                 train a recipe, each number of it an option; --resume runs/3m goes on with a run
+                                 train a recipe, each number of it an option; --resume runs/3m goes on with a run, and
+                                 with a larger --stop makes it longer
   byteproxy eval bpb runs/3m     bits per byte of held-out text, raw and in each view, beside PPMd, xz and zstd; of
                                  several runs their differences (eval transfer: translation and retrieval across views)
   byteproxy study study_small --jobs 2
@@ -40,13 +43,17 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  and the same command goes on (study --plan: how long it takes)
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
-                                 let a model write, of a run or exported, in raw bytes: several at once where it has
-                                 byte heads; --interactive to type with it
+                                 a run or an exported model continues a prompt in raw bytes; a file or a pipe gets the
+                                 very bytes, a terminal shows them as text; --interactive to type with it
   byteproxy export runs/3m --out runs/3m-bytes
                                  a stock Llama or Qwen3 of raw bytes and its tokenizer, which other tools load as is
 
 Every command takes --help, and --json to end its output with one JSON object. Progress goes to stderr: a bar on a
-terminal, elsewhere a line every BYTEPROXY_PROGRESS_SECONDS (30). `byteproxy --version` says which one this is."""
+terminal, elsewhere a line every BYTEPROXY_PROGRESS_SECONDS (30). Compiled code is kept in the user's cache folder;
+NUMBA_CACHE_DIR names another place. `byteproxy --version` prints the version.
+
+Exit status: 0 done; 1 some runs of a study failed; 2 a mistake that you can mend, told in one line on stderr;
+130 stopped with Ctrl-C; 141 nobody reads the output."""
 
 
 class Command(NamedTuple):
@@ -151,6 +158,7 @@ def _named(words: Sequence[str]) -> tuple[Command, str, Sequence[str]]:
 
 
 def _run(command: Command, prog: str, rest: Sequence[str]) -> None:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where there is no home, it tells how it manages
     function = getattr(import_module(f"byteproxy.cli.{command.module}"), command.function)
     if command.reads_itself:
         function(rest)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import Json, console, end, print_whole
 
 if TYPE_CHECKING:
     from byteproxy.console import Console
@@ -104,7 +104,7 @@ def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, 
     from byteproxy.evaluate.mixture_tables import about, epochs, steps_table
 
     people.say(*about(results))
-    people.print(steps_table(results, windows))
+    print_whole(people, steps_table(results, windows))
     people.say(epochs(results))
     people.print()
     people.print(rows_text(picture, people), soft_wrap=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import tyro
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from byteproxy.console import Console
 
 Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
@@ -18,6 +20,18 @@ def console(json: bool) -> "Console":
     from byteproxy.console import Console
 
     return Console(json)
+
+
+def print_whole(people: "Console", *tables: "Table") -> None:
+    """Print tables as wide as they are: no cell is cut in a narrow window, and lines stay whole in a file."""
+    from rich.measure import Measurement
+
+    before = people.width
+    for table in tables:
+        people.width = 1000
+        people.width = max(before, Measurement.get(people, people.options, table).maximum)
+        people.print(table)
+    people.width = before
 
 
 def end(json: bool, results: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from byteproxy.evaluate.run_page import figure_rows, sized, timed
+from byteproxy.evaluate.amounts import sized, timed
 from byteproxy.train.plan import RunPlan
 
 
@@ -34,6 +34,8 @@ def plan_table(plan: RunPlan) -> Table:
 
 def run_table(figures: Mapping[str, Any]) -> Table:
     """The figures of a run after it."""
+    from byteproxy.evaluate.run_page import figure_rows
+
     return _table([*figure_rows(figures)])
 
 

@@ -28,24 +28,26 @@ SOURCES = """What to read, with options behind a colon. Examples:
   "~/code:depth=2,languages=python|rust"
     projects two folders deep; files in these languages
   pile.jsonl.zst:text=contents,project=repo
-    lines of JSON or one array, plain or compressed by gzip,
-    zstd, xz or bzip2, or a folder of such files; the names
-    that their fields have
+    lines of JSON or one array, plain or compressed by
+    gzip, zstd, xz or bzip2, or a folder of such files;
+    contents and repo are the names of their fields
   "web:include=*.parquet,text=content"
-    tables: Parquet or Arrow, such as a dataset of Hugging
-    Face that was downloaded
+    tables: Parquet or Arrow, such as a dataset that was
+    downloaded from Hugging Face
   code:weight=2 web.parquet:name=pages
-    several; code is shown twice as often as its size says
-Options: name, weight, format (auto, files, jsonl, parquet,
-arrow), include, exclude, depth, languages, and the names
-of the fields text, id, project and language; "|" stands
-between several values. A dot leads into a field
-(project=metadata.repo). Names with ":" are given as they
-are, those with "," or "|" in double quotes:
+    two sources; code is shown twice as often as its size
+    says
+The content of a file decides what it is, not its name.
+Options: name, weight, format (auto, files, jsonl,
+parquet, arrow), include, exclude, depth, languages, and
+the names of the fields text, id, project and language;
+"|" stands between several values. A dot leads into a
+field (project=metadata.repo). Names with ":" are given
+as they are, those with "," or "|" in double quotes:
   'd.jsonl:text="body, cleaned"|"a|b"'
 A field that is named must be in some record; a last "|"
-(project=repo|) says that it need not. Of equal documents,
-the one that is read first stays."""
+(project=repo|) says that it need not. Of equal
+documents, the one that is read first stays."""
 
 
 def prepare(
@@ -70,17 +72,18 @@ def prepare(
 ) -> None:
     """Make a corpus out of sources: documents split by project, without copies, and encoded by views.
 
-    Every source and language gives both held-out sides their share of its text: whole projects where they are enough,
-    files where they are too few, and a text that is all there is, such as enwik8, is cut by place. What was done is
-    said at the end. A file that is most of its source is read as documents of 64 KiB, whatever its size.
+    Every source and language gives each held-out side its share of text: whole projects where there are enough of
+    them, files where there are too few, and stretches of a text that is all there is, such as enwik8. The tables at
+    the end say which. A file that is most of its source is read as documents of 64 KiB, whatever its size.
 
     Stopped at any moment, the same command goes on from there; run again, it does what is missing and no more. Other
     views can be added later in the same way.
 
     Args:
         out: Folder of the corpus: new, empty, or the same corpus from before; any other is left as it is.
-        views: A view to add, such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), or the file of a
-            trained one; may be given several times. What needs training is trained on the train side of this corpus.
+        views: A view to add: a kind such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), the file
+            of a trained view, or a tokenizer.json or its folder. May be given several times. What needs training is
+            trained on the train side of this corpus.
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
         salt: Any text; another one draws another split.
@@ -90,9 +93,9 @@ def prepare(
         largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
             documents may have any size.
         invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
-        near_duplicates: Of which side to drop documents that are much like one of the other; keep drops none.
+        near_duplicates: The side that loses a document where one of each are much alike; keep drops none.
         most_faulty: Share of all records that may be damaged; above it the preparation stops and names them.
-        workers: Processes that read; None means one for each core that this process may use.
+        workers: Processes that read; one for each core that this process may use unless given.
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage

@@ -93,7 +93,7 @@ def _lines(what: str, unit: str) -> Iterator[Report]:
             telling.join()
     seconds = time.perf_counter() - begin
     amount = f", {_amount(done_now, unit)}" if done_now else ""
-    rate = f", {_amount(done_now / seconds, unit)}/s" if done_now and seconds >= SHORTEST else ""
+    rate = f", {_rate(done_now / seconds, unit)}" if done_now and seconds >= SHORTEST else ""
     say(f"{what}: {seconds:.1f} s{amount}{rate}{f', {noted}' if noted else ''}")
 
 
@@ -101,8 +101,8 @@ def progress_line(what: str, unit: str, seconds: float, done: int, total: int, n
     """How far a stage is: share, amount, rate, how long it has run and how long it has to go, as far as known."""
     parts = [_time(seconds)]
     if done:
-        of = f" of {_amount(total, unit)} ({100 * done / total:.0f} %)" if total else ""
-        parts += [f"{_amount(done, unit)}{of}", f"{_amount(done / seconds, unit)}/s"]
+        of = f"{_amount(done, unit).removesuffix(f' {unit}')} of {_amount(total, unit)} ({100 * done / total:.0f} %)"
+        parts += [of if total else _amount(done, unit), _rate(done / seconds, unit)]
         if total > done:
             parts.append(f"about {_time(seconds * (total - done) / done)} left")
     return f"{what}: {', '.join([*parts, note] if note else parts)}"
@@ -133,6 +133,14 @@ def _amount(count: float, unit: str) -> str:
     return f"{count:,.{0 if count >= 100 or count == int(count) else 1}f} {unit}"
 
 
+def _rate(per_second: float, unit: str) -> str:
+    """Per second, or where that rounds to nothing per minute or hour."""
+    for seconds, each in ((1, "s"), (60, "min")):
+        if per_second * seconds >= 0.1:
+            return f"{_amount(per_second * seconds, unit)}/{each}"
+    return f"{_amount(per_second * 3600, unit)}/h"
+
+
 class _Amount(ProgressColumn):
     """How much of how much, and how fast."""
 
@@ -144,5 +152,5 @@ class _Amount(ProgressColumn):
             rate = f", {decimal(int(speed))}/s" if speed else ""
             return Text(f"{decimal(int(task.completed))}{of}{rate}", no_wrap=True)
         of = "" if task.total is None else f" of {task.total:,.0f}"
-        rate = f", {speed:,.1f}/s" if speed else ""
+        rate = f", {_rate(speed, unit)}" if speed else ""
         return Text(f"{task.completed:,.0f}{of} {unit}{rate}", no_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import Json, console, end, print_whole
 from byteproxy.console import say
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def study(
 
     Args:
         recipe: Name of a study that comes with byteproxy, or a TOML file.
-        out: Folder of the study: new, empty, or one from before; None: runs/studies and the recipe's name.
+        out: Folder of the study: new, empty, or one from before; runs/studies and the recipe's name unless given.
         jobs: Runs at a time, each in a process of its own with its share of the cores.
         minutes: Stop after so long, with what is done saved and reported.
         only: An arm whose runs are wanted now, the others later; may be given several times.
@@ -97,7 +97,7 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
 
 
 def _show(results: dict[str, Any], json: bool) -> None:
-    from byteproxy.cli.study_tables import arms_table, differences_table, print_whole
+    from byteproxy.cli.study_tables import arms_table, differences_table
 
     people = console(json)
     print_whole(people, arms_table(results))
@@ -115,7 +115,7 @@ def _show(results: dict[str, Any], json: bool) -> None:
 
 def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -> None:
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.study_tables import plan_notes, plan_table, print_whole
+    from byteproxy.cli.study_tables import plan_notes, plan_table
     from byteproxy.study.folder import claimed
     from byteproxy.study.plan import plan_study
     from byteproxy.study.study import checked

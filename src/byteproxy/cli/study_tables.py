@@ -5,10 +5,8 @@ from statistics import stdev
 from typing import Any
 
 from rich import box
-from rich.measure import Measurement
 from rich.table import Table
 
-from byteproxy.console import Console
 from byteproxy.study.plan import LONG_MINUTES
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 
@@ -115,15 +113,6 @@ def plan_notes(planned: Mapping[str, Any]) -> Iterator[str]:
     long = [run["key"] for run in runs if run["minutes"] is not None and run["minutes"] > LONG_MINUTES]
     if long:
         yield f"! {len(long)} runs take more than {LONG_MINUTES} minutes each here; smaller flops shorten them."
-
-
-def print_whole(people: Console, table: Table) -> None:
-    """Print a table as wide as it is: its lines stay whole where they go to a file."""
-    before = people.width
-    people.width = 1000
-    people.width = max(before, Measurement.get(people, people.options, table).maximum)
-    people.print(table)
-    people.width = before
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

@@ -35,6 +35,7 @@ _ABOUT = """Train a model: a recipe, and whatever is to differ from it:
   byteproxy train --plan 3m                               train nothing: parameters, memory, FLOPs, text, time
   byteproxy train --resume runs/3m                        go on with a run, after Ctrl-C or a crash
   byteproxy train --resume runs/3m --stop "8000 steps"    make it longer, where that changes no step so far
+  byteproxy train --resume runs/3m --help                 what else can be given when a run goes on
   byteproxy train 3m --resume-if-exists                   start it, or go on with it
   byteproxy train 3m --from DIR                           let the Llama or Qwen3 in DIR, with its tokenizer, learn bytes
   torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
@@ -134,13 +135,14 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
         Args:
             recipe: Name of a recipe that comes with byteproxy, or a TOML file.
             run: What a run is.
-            out: Folder of the run: new or empty.
+            out: Folder of the run: new or empty, or with --resume-if-exists that of this very run.
             plan: Train nothing; print what the run would cost.
-            rate: With --plan: FLOPs per second that training reaches; measured on this machine if not given.
+            rate: With --plan: FLOPs per second that training reaches. Without it this machine is measured.
             start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
                 recipe's, and the corpus has to have that tokenizer as a view.
-            resume_if_exists: If the folder holds this very run, go on with it: so the same command starts it and, after
-                a crash, goes on (torchrun --max-restarts, a queue of jobs). A run of another configuration is refused.
+            resume_if_exists: Go on with the run where the folder holds it already. The same command then starts a run
+                and goes on with it after a crash (torchrun --max-restarts, a queue of jobs). A run of another
+                configuration is refused.
             json: End the output with all figures as one JSON object on one line.
         """
         return recipe, run, out, plan, rate, start, resume_if_exists, json
@@ -154,7 +156,10 @@ def _resumed(arguments: Sequence[str]) -> Asked:
     from byteproxy.config import from_toml
     from byteproxy.train.config import TrainConfig
 
-    folder = Path(_value(arguments, "--resume"))
+    named = _value(arguments, "--resume")
+    if not named or named.startswith("-"):
+        raise InputError("--resume is given without a value: name the folder of a run, such as runs/3m, behind it")
+    folder = Path(named)
     told = folder / "config.toml"
     if not told.is_file():
         raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m, after --resume")
@@ -176,9 +181,9 @@ def _resumed(arguments: Sequence[str]) -> Asked:
 
         Args:
             resume: Folder of the run.
-            stop: A longer run: how long it is to be all in all, such as "4000 steps". Taken where all steps so far
-                would have been the same ones; else it is said why not.
-            start: Where the model that it began with is now, which is read where there is no checkpoint yet.
+            stop: Length of the whole run, such as "4000 steps", to make it longer. It is refused, with the reason,
+                where a step that was taken would have been another one.
+            start: Where the model that the run began with is now. It is read only as long as there is no checkpoint.
             corpus: Where its corpus is now.
             checkpoint_seconds: Training time between two checkpoints.
             keep: How many checkpoints stay.
@@ -253,7 +258,7 @@ def _plan(asked: Asked) -> None:
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
     if store is None:
-        people.say(f"There is no corpus in {config.corpus or 'a folder that was named'} yet.")
+        people.say(f"There is no corpus in {config.corpus} yet." if config.corpus else "No corpus is named.")
     for what in plan.assumed:
         people.say(f"Assumed: {what}.")
     end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})

@@ -121,8 +121,8 @@ def compare(
     there. Leaves a page with a plot, and tables here.
 
     Args:
-        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; if none is named, all
-            kinds that are trained in seconds.
+        views: Views such as bpe, bpe:4096 or codebook:bits=12, files of trained views, or a tokenizer.json or its
+            folder; all kinds that are trained in seconds unless some are named.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
         side: Side of the corpus to measure on. Choose between views on validation; test is for a final claim only.
         most_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
@@ -164,8 +164,8 @@ def inspect(
 
     Args:
         file: Document of any bytes; "-" reads standard input.
-        views: Views such as bpe, bpe:4096, codebook:bits=12, or files of trained ones; if none is named, all
-            kinds that are trained in seconds.
+        views: Views such as bpe, bpe:4096 or codebook:bits=12, files of trained views, or a tokenizer.json or its
+            folder; all kinds that are trained in seconds unless some are named.
         corpus: Where to train those that have to be trained: a prepared corpus, or stdlib.
         most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.

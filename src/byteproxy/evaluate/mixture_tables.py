@@ -98,8 +98,8 @@ def steps_table(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]]
         counted = column.heading == results["mixture"]["count"]
         heading = f"{column.heading}\n{column.unit}" if column.unit else column.heading
         justify: Any = "left" if column.heading == "mode" else "right"
-        style, width = "bold" if counted else None, 8 if column.heading == "mode" else None
-        table.add_column(heading, justify=justify, no_wrap=True, vertical="bottom", style=style, min_width=width)
+        style = "bold" if counted else None
+        table.add_column(heading, justify=justify, no_wrap=True, vertical="bottom", style=style)
     found = lines(results, windows)
     for place, (steps, cells) in enumerate(found):
         table.add_row(steps, *cells, end_section=place == len(found) - 2)

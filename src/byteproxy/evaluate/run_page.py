@@ -17,6 +17,7 @@ import byteproxy
 from byteproxy.config import from_toml, to_toml
 from byteproxy.console import say
 from byteproxy.errors import InputError
+from byteproxy.evaluate.amounts import PREFIXES, sized, timed
 from byteproxy.evaluate.plots import SMOOTHING, Line, curve_figure
 from byteproxy.page import framed, json_details, table, text, wrapped, write_page
 from byteproxy.progress import Progress
@@ -26,7 +27,6 @@ from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer
 
 DASH = "\N{EN DASH}"
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 Wanted: TypeAlias = tuple[str, tuple[str, ...]]
 """The name of a line, and where in the metrics its figure stands."""
@@ -199,24 +199,6 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def sized(count: float, unit: str = "") -> str:
-    """1234567 as `1.23 M`, with the unit behind."""
-    power = 0
-    while abs(count) >= 999.5 and power < len(_PREFIXES) - 1:
-        count /= 1000
-        power += 1
-    number = f"{count:,.0f}" if not power or count >= 99.95 else f"{count:.{1 if count >= 9.995 else 2}f}"
-    return f"{number} {_PREFIXES[power]}{unit}".rstrip()
-
-
-def timed(seconds: float) -> str:
-    """Seconds, minutes, hours, days or years, whichever reads best."""
-    for size, unit in ((365.25 * 86400, "years"), (86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"
-
-
 def run_page(trainer: Trainer, figures: Mapping[str, Any]) -> str:
     """The page as HTML. figures: as `run_figures` gives them."""
     return _page(trainer.folder, trainer.config, figures)
@@ -336,9 +318,9 @@ def _unit(axis: str, largest: float) -> tuple[float, str]:
     if axis == "wall_seconds":
         units = (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")
         return next((size, unit) for size, unit in units if largest >= 3 * size or size == 1)
-    power = min(max(0, int(math.log10(max(1.0, largest))) // 3), len(_PREFIXES) - 1)
+    power = min(max(0, int(math.log10(max(1.0, largest))) // 3), len(PREFIXES) - 1)
     if axis == "text_bytes":
-        return 1000.0**power, f"{_PREFIXES[power]}B"
+        return 1000.0**power, f"{PREFIXES[power]}B"
     return 1000.0**power, f"10{str(3 * power).translate(_SUPERSCRIPTS)}"
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.held_out import DOCUMENTS
-from byteproxy.evaluate.run_page import sized
 
 DASH = "\N{EN DASH}"
 SHOWN = 8

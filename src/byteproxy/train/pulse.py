@@ -19,6 +19,8 @@ from byteproxy.errors import InputError
 
 SECONDS_APART = 0.5
 """Between two signs of a process."""
+LATE = 0.02
+"""Of the time that a process waited for rank 0: how much later it may notice that rank 0 is there."""
 MOST_SILENT_SECONDS = 60.0
 """After which a process counts as gone, where its machine is merely busy it is heard of long before."""
 _DONE, _FAILED = "done", "failed "
@@ -41,8 +43,6 @@ class Pulse:
         self._rank, self._ranks, self._patience = rank, ranks, patience
         self._store = store.clone()  # type: ignore[attr-defined]
         self._store.set_timeout(timedelta(seconds=max(1.0, patience / 2)))
-        # A request that waits keeps all others of its connection waiting.
-        self._waiting = store.clone()  # type: ignore[attr-defined]
         self._waits = 0
         self._count = 0
         self._stop = threading.Event()
@@ -70,17 +70,20 @@ class Pulse:
         self._waits += 1
         key = f"pulse/here/{self._waits}"
         if self._rank == 0:
-            self._waiting.set(key, "")
+            self._store.set(key, "")
             return
+        begin = time.monotonic()
         while True:
-            try:
-                self._waiting.wait([key], timedelta(seconds=SECONDS_APART))
-                return
-            except RuntimeError as error:
-                if self._said[0].startswith((_DONE, _FAILED)):
-                    raise self.lost(error) from error
-                if not isinstance(error, dist.DistStoreError):  # the store is gone, and rank 0 may have had it
-                    time.sleep(SECONDS_APART)
+            error: RuntimeError | None = None
+            ended = self._ended(0)  # before it is asked for, as it may end right after it was here
+            try:  # asked again and again, since a wait that runs out prints lines of torch's own
+                if self._store.check([key]):
+                    return
+            except RuntimeError as gone:  # the store is gone, and rank 0 may have had it
+                error = gone
+            if ended:
+                raise self.lost(error or RuntimeError("rank 0 is gone")) from error
+            time.sleep(min(SECONDS_APART, max(0.01, LATE * (time.monotonic() - begin))))
 
     def lost(self, error: BaseException) -> RankLostError:
         """What to raise where a collective call failed: names who is gone, which a few seconds tell."""

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from byteproxy.evaluate import amounts
+
 LANGUAGES_SHOWN = 12
 FINGERPRINT_SHOWN = 12
 DASH = "\N{EN DASH}"
-_PREFIXES = ("", "k", "M", "G", "T", "P")
 
 
 class Figures(NamedTuple):
@@ -23,12 +24,7 @@ class Figures(NamedTuple):
 
 def sized(count: float) -> str:
     """Bytes for people: 999 B, 1.23 kB, 45.6 MB."""
-    power = 0
-    while abs(count) >= 999.5 and power < len(_PREFIXES) - 1:
-        count /= 1000
-        power += 1
-    number = f"{count:,.0f}" if not power or count >= 99.95 else f"{count:.{1 if count >= 9.995 else 2}f}"
-    return f"{number} {_PREFIXES[power]}B"
+    return amounts.sized(count, "B")
 
 
 def by_side(figures: Mapping[str, Any]) -> Figures:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import byteproxy
-from byteproxy.evaluate.run_page import sized
+from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.scatter import Dot, scatter
 from byteproxy.page import figure, framed, json_details, plural, swatch, table, text, wrapped

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from byteproxy.evaluate.run_page import sized
+from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.inspect_page import Viewed
 from byteproxy.evaluate.views.symbols_text import cut, visible
