@@ -40,7 +40,8 @@ class Text(NamedTuple):
         return Split(salt="text").draw(f"{self.source}/{self.file}/{self.place}")
 
 
-def divided(texts: list[Text], split: Split) -> Division:
+def divided(texts: list[Text], split: Split, rejected: tuple[tuple[str, str], ...] = ()) -> Division:
+    """rejected: source and language of what was read, but gave no document."""
     projects = list(dict.fromkeys(text.project for text in texts))
     groups = list(dict.fromkeys((text.source, text.language) for text in texts))
     files = list(dict.fromkeys((text.source, text.file) for text in texts))
@@ -51,7 +52,7 @@ def divided(texts: list[Text], split: Split) -> Division:
         file=np.array([files.index((text.source, text.file)) for text in texts], np.int64),
         draw=np.array([text.draw for text in texts], np.uint64),
         projects=projects,
-        groups=groups,
+        groups=[*groups, *rejected],
     )
 
     def in_place(among: np.ndarray) -> np.ndarray:
@@ -213,6 +214,12 @@ def test_a_project_of_several_languages_and_sources_is_on_one_side() -> None:
     assert all(len(own) == 1 for own in sides.values())
     notes = [side for text, side in zip(texts, division.side.tolist(), strict=True) if text.source == "notes"]
     assert notes.count(TEST) / len(notes) == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_language_of_which_all_is_rejected_is_none() -> None:
+    texts = [Text("s", "c", f"p{n}", 100, f"f{n}") for n in range(9)]
+    groups = divided(texts, Split(), rejected=(("s", "json"), ("s", ""), ("t", "c"))).groups
+    assert [(group.source, group.language, group.languages) for group in groups] == [("s", "c", 1)]
 
 
 def test_languages_with_little_text_are_split_together() -> None:
