@@ -295,6 +295,15 @@ def test_a_name_that_no_project_has_is_refused(hold_out: tuple[str, ...], said: 
         divided(many(900), Split(hold_out=hold_out))
 
 
+def test_a_project_under_two_names_is_on_one_side() -> None:
+    texts = [text._replace(source=source) for text in many(20) for source in ("s0", "s1")]
+    for hold_out in (("p7", "validation:s1/p7"), ("validation:s0/p7", "s1/p7")):
+        with pytest.raises(InputError, match="p7 on both held-out sides: name it once"):
+            divided(texts, Split(hold_out=hold_out))
+    sides = divided(texts, Split(0, 0, hold_out=("p7", "s0/p7"))).side.tolist()
+    assert {side for text, side in zip(texts, sides, strict=True) if text.project == "p7"} == {TEST}
+
+
 def test_sides_of_projects_are_those_of_one_group() -> None:
     sizes = {f"p{n}": 100 + n * 37 % 900 for n in range(200)}
     sides = sides_of_projects(sizes, Split(0.1, 0.2))

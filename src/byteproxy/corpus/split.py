@@ -212,6 +212,11 @@ class _Dividing:
         held = np.zeros(len(self.documents.projects), bool)
         for side, name in self.split.named:
             own = self._named(name)
+            if any(held[number] and self.project_side[number] != side for number in own):
+                raise InputError(
+                    f"split.hold_out puts the project of {name} on both held-out sides: name it once, as a project of "
+                    "several sources is on one side"
+                )
             held[own] = True
             self.project_side[own] = side
         rows = np.flatnonzero(held[self.documents.project])
