@@ -28,6 +28,7 @@ from byteproxy.corpus.content import HEAD_BYTES, Content, compression_suffix, co
 from byteproxy.corpus.stdlib import read_stdlib
 
 TABLE = pa.table({"text": ["one", "two"] * 50})
+LINES = b'{"text": "a line of a file in an archive"}\n' * 200
 SUFFIXES = ("", ".txt", ".py", ".jsonl", ".json", ".parquet", ".gz", ".ts", ".md")
 
 
@@ -50,6 +51,14 @@ def arrow_file(sink: io.BytesIO) -> None:
 def tar_file(sink: io.BytesIO) -> None:
     with tarfile.open(fileobj=sink, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("a.txt"))
+
+
+def old_tar() -> bytes:
+    """One without a magic number, as Unix of Version 7 wrote them, of a long text."""
+    data = bytearray(written(tar_file))
+    data[257:512] = bytes(255)
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
+    return bytes(data) + LINES
 
 
 def zip_file(sink: io.BytesIO) -> None:
@@ -81,6 +90,7 @@ BINARY: dict[str, bytes] = {
     "Feather": written(lambda sink: feather.write_feather(TABLE, sink, version=1)),
     "ORC": written(lambda sink: orc.write_table(TABLE, sink)),
     "tar": written(tar_file),
+    "tar of Version 7": old_tar(),
     "zip": written(zip_file),
     "npz": written(lambda sink: np.savez(sink, a=np.arange(3))),
     "NumPy": written(lambda sink: np.save(sink, np.arange(3))),
@@ -150,7 +160,8 @@ def test_every_format_is_known_whatever_the_file_is_called(tmp_path: Path, suffi
 def test_pointers_and_wide_text_are_known(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"f{suffix}"
     lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n"
-    for data in (lfs, lfs.replace(b"\n", b"\r\n"), b"/annex/objects/SHA256E-s1--0\n"):
+    annex = b"/annex/objects/SHA256E-s1--0\n"
+    for data in (lfs, lfs.replace(b"\n", b"\r\n"), annex, annex + b"/annex/more\n"):
         path.write_bytes(data)
         assert look(str(path)).kind == "pointer"
     path.write_bytes(b"# " + lfs)
@@ -161,6 +172,12 @@ def test_pointers_and_wide_text_are_known(tmp_path: Path, suffix: str) -> None:
         found = look(str(path))
         assert (found.kind, found.what) == ("wide", f"text in {encoding[:6].upper()}")
         assert "iconv" in found.remedy
+    chinese = "".join(f'{{"text": "\u6f22\u5b57\u304b\u306a\u4ea4\u3058\u308a\u6587 {n}"}}\n' for n in range(600))
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        for cut in range(4):
+            assert content_of(chinese.encode(encoding)[: HEAD_BYTES - cut]).what == f"text in {encoding[:6].upper()}"
+    for numbers in (np.arange(4000, dtype="<u2") * 7, np.arange(2000, dtype="<i4") * 7, np.arange(900, dtype="<f8")):
+        assert content_of(numbers.tobytes()).kind == "unknown"
 
 
 @pytest.mark.parametrize(

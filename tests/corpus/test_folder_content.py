@@ -1,7 +1,9 @@
 """What a folder is read as: a repository of the Hub, code with fixtures, both at once, shards of other libraries."""
 
 import gzip
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +24,13 @@ CARD = b"---\nlicense: mit\n---\n# A dataset\n" * 40
 def parquet(path: Path, rows: int = 40) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"text": [str(n) for n in range(rows)]}), path)
+
+
+def tar(name: bytes) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name.decode()))
+    return sink.getvalue()
 
 
 def put(root: Path, **files: bytes) -> None:
@@ -119,6 +128,34 @@ def test_both_at_once_are_refused_with_how_to_choose(tmp_path: Path) -> None:
     assert len(ids(f"{tmp_path}:format=jsonl")) == len(ids(f"{tmp_path}:format=parquet")) == 40
     assert ids(f"{tmp_path}:format=files") == ids(f"{tmp_path}:include=*.py") == ["a.py"]
     assert len(ids(f"{tmp_path}:exclude=*.py")) == len(ids(f"{tmp_path}:text=text")) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("shard-000000.tar", tar(b"a.txt"), "2 x a tar archive: unpack it first"),
+        ("part.orc", b"ORC\x00" * 200, "2 x an ORC file: write its text as JSON lines or Parquet"),
+        ("data.csv", b"text,id\none,1\n" * 200, "2 x a table in CSV: write its text as JSON lines or Parquet"),
+        ("data.csv.gz", gzip.compress(b"text,id\none,1\n"), "2 x a table in CSV: write"),
+        ("data.zip", LFS, "2 x a Git LFS pointer: fetch the data with git lfs pull"),
+        ("data.gz", gzip.compress(b"one\n" * 99), "2 x a file of gzip: decompress it first"),
+    ],
+)
+def test_text_about_data_that_is_not_read_is_no_corpus(tmp_path: Path, name: str, data: bytes, what: str) -> None:
+    for folder in ("train", "test"):
+        put(tmp_path / folder, **{name.replace(".", "__"): data})
+    put(tmp_path, README__md=CARD, config__json=b'{"a": 1}')
+    with pytest.raises(InputError, match=rf"holds data that isn't read \({what}.*README\.md.*say format=files"):
+        source(str(tmp_path))
+    assert ids(f"{tmp_path}:format=files") == ids(f"{tmp_path}:exclude=/train|/test") == ["README.md", "config.json"]
+    put(tmp_path, a__py=b"x = 1\n" * 2000)
+    assert "a.py" in ids(str(tmp_path))
+    put(tmp_path, a__py=b"x = 1\n")
+    if name.endswith((".tar", ".csv")):
+        with pytest.raises(InputError, match=what):
+            source(str(tmp_path))
+    put(tmp_path, **{f"b{n}__py": b"%d\n" % n for n in range(20)})  # a project, whatever else there is
+    assert "a.py" in ids(str(tmp_path))
 
 
 def test_what_git_ignores_makes_no_folder_a_mixture(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_field_that_no_record_has_is_refused_with_those_that_there_are(tmp_pat
 
 def test_text_that_no_line_has_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "d.jsonl", [{"body": "x"}] * 3)
-    with pytest.raises(InputError, match=r"no record has a field text or content.* There are body"):
+    with pytest.raises(InputError, match=r"no record has a field text or content.*; there are body"):
         source(str(path)).units()
     assert len(source(f"{path}:text=body").units()) == 1
 

@@ -205,3 +205,13 @@ def test_units_refuse_what_is_gone_or_not_a_table(data: Path) -> None:
     (data / "c.parquet").unlink()
     with pytest.raises(InputError, match=r"can't read .*c\.parquet: No such file"):
         read.units()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.TSV", "a.csv.gz"])
+def test_a_table_in_csv_is_no_text_unless_somebody_says_so(tmp_path: Path, name: str) -> None:
+    data = b"text,id\none,1\n" * 9
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with pytest.raises(InputError, match=r"is a table in CSV, whose rows aren't read: .* format=files"):
+        source(str(path))
+    assert [text for _, _, text in texts(f"{path}:format=files")] == [data]

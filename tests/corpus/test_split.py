@@ -40,7 +40,8 @@ class Text(NamedTuple):
         return Split(salt="text").draw(f"{self.source}/{self.file}/{self.place}")
 
 
-def divided(texts: list[Text], split: Split) -> Division:
+def divided(texts: list[Text], split: Split, rejected: tuple[tuple[str, str], ...] = ()) -> Division:
+    """rejected: source and language of what was read, but gave no document."""
     projects = list(dict.fromkeys(text.project for text in texts))
     groups = list(dict.fromkeys((text.source, text.language) for text in texts))
     files = list(dict.fromkeys((text.source, text.file) for text in texts))
@@ -51,7 +52,7 @@ def divided(texts: list[Text], split: Split) -> Division:
         file=np.array([files.index((text.source, text.file)) for text in texts], np.int64),
         draw=np.array([text.draw for text in texts], np.uint64),
         projects=projects,
-        groups=groups,
+        groups=[*groups, *rejected],
     )
 
     def in_place(among: np.ndarray) -> np.ndarray:
@@ -215,6 +216,12 @@ def test_a_project_of_several_languages_and_sources_is_on_one_side() -> None:
     assert notes.count(TEST) / len(notes) == pytest.approx(0.1, abs=0.05)
 
 
+def test_a_language_of_which_all_is_rejected_is_none() -> None:
+    texts = [Text("s", "c", f"p{n}", 100, f"f{n}") for n in range(9)]
+    groups = divided(texts, Split(), rejected=(("s", "json"), ("s", ""), ("t", "c"))).groups
+    assert [(group.source, group.language, group.languages) for group in groups] == [("s", "c", 1)]
+
+
 def test_languages_with_little_text_are_split_together() -> None:
     texts = many(600, sources=1) + [Text("s0", f"l{n}", f"q{n}", 800 + n, f"q{n}") for n in range(60)]
     groups = divided(texts, Split()).groups
@@ -286,6 +293,15 @@ def test_named_projects_are_held_out_and_count() -> None:
 def test_a_name_that_no_project_has_is_refused(hold_out: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
         divided(many(900), Split(hold_out=hold_out))
+
+
+def test_a_project_under_two_names_is_on_one_side() -> None:
+    texts = [text._replace(source=source) for text in many(20) for source in ("s0", "s1")]
+    for hold_out in (("p7", "validation:s1/p7"), ("validation:s0/p7", "s1/p7")):
+        with pytest.raises(InputError, match="p7 on both held-out sides: name it once"):
+            divided(texts, Split(hold_out=hold_out))
+    sides = divided(texts, Split(0, 0, hold_out=("p7", "s0/p7"))).side.tolist()
+    assert {side for text, side in zip(texts, sides, strict=True) if text.project == "p7"} == {TEST}
 
 
 def test_sides_of_projects_are_those_of_one_group() -> None:

@@ -149,6 +149,25 @@ def test_a_file_that_ends_early_gives_all_that_is_whole(tmp_path: Path, compress
         assert damage.is_cut
 
 
+@pytest.mark.parametrize("compression", ["zstd", "bzip2"])
+def test_a_block_that_is_lost_is_lost_from_its_beginning(tmp_path: Path, compression: str) -> None:
+    data = b"".join(b"%d %d\n" % (n, n * n * 7919 % 10_000_019) for n in range(9000))  # one block
+    sound = PACK[compression](data[:99_000])
+    # bzip2 finds it at the end of the block, by the checksum; Zstandard where it is at a loss.
+    damaged = (sound[:-place] + bytes([sound[-place] ^ 1]) + sound[1 - place :] for place in range(20, 2000))
+    packed = next(packed for packed in damaged if compression == "bzip2" or not slowly(packed, compression)[0])
+    (tmp_path / "f").write_bytes(packed)
+    found, damage = read(tmp_path / "f", compression)
+    assert found == b""
+    assert damage is not None
+    assert damage.lost_bytes == len(packed)
+    (tmp_path / "f").write_bytes(PACK[compression](data) + packed)
+    found, damage = read(tmp_path / "f", compression)
+    assert found == data
+    assert damage is not None
+    assert damage.lost_bytes == len(packed)
+
+
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the command zstd")
 def test_windows_of_any_size(tmp_path: Path) -> None:
     data = b"".join(b"%d\n" % n for n in range(50_000))

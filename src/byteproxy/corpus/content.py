@@ -9,10 +9,12 @@ characters. Bytes above 127 tell nothing: text in an old encoding has them too.
 Costs an `open` and a `read` of 8 KiB; of a JSON file without an early line end, a read up to its first line end.
 """
 
+import codecs
 import errno
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
@@ -24,8 +26,10 @@ from byteproxy.corpus.stream import COMPRESSIONS, Stream
 HEAD_BYTES = 8000
 MOST_CONTROLS = 1 / 20
 """Share of a text's bytes that may be control characters which texts don't use."""
+LEAST_ASCII, MOST_STRANGE = 1 / 200, 1 / 100
+"""Shares of the characters of text in UTF-16 or UTF-32 that are ASCII, and that are controls or not assigned."""
 LFS_POINTER = re.compile(rb"version https://(git-lfs\.github\.com|hawser\.github\.com)/spec/v[0-9]+\r?\n")
-ANNEX_POINTER = re.compile(rb"/annex/objects/[!-~]+\s*\Z|(\.\./)*\.git/annex/objects/[!-~]+\s*\Z")
+ANNEX_POINTER = re.compile(rb"/annex/objects/[!-~]+\s*(\n/annex/.*)*\s*\Z|(\.\./)*\.git/annex/objects/[!-~]+\s*\Z")
 PDF = re.compile(rb"%PDF-[0-9]\.[0-9]\s")
 LONGEST_POINTER = 1024
 
@@ -128,6 +132,14 @@ def _is_hdf5(head: bytes) -> bool:
     return any(head[at : at + 8] == b"\x89HDF\r\n\x1a\n" for at in (0, 512, 1024, 2048, 4096))
 
 
+def _is_tar(head: bytes) -> bool:
+    """A first header whose checksum is that of its bytes, its own place counted as blanks; older ones have no magic."""
+    written = re.fullmatch(rb"[ \0]*([0-7]{1,7})[ \0]*", head[148:156])
+    if written is None or len(head) < 512:
+        return False
+    return sum(head[:148]) + 8 * ord(" ") + sum(head[156:512]) == int(written[1], 8)
+
+
 def _is_transport_stream(head: bytes) -> bool:
     """Packets of 188 bytes (192 with a time before each), each of which begins with "G"."""
     for length, first in ((188, 0), (192, 4)):
@@ -192,6 +204,7 @@ _FORMATS_IN_LETTERS = (
     _Magic("a DuckDB database", b"DUCK", 8),
     _Magic("an HDF5 file", b"", 0, _is_hdf5),
     _Magic("a tar archive", b"ustar", 257),
+    _Magic("a tar archive", b"", 0, _is_tar),
     _Magic("an ar archive", b"!<arch>\n"),
     _Magic("a cpio archive", b"07070"),
     _Magic("an lzip file", b"LZIP"),
@@ -312,14 +325,25 @@ def _is_arrow_stream(head: bytes) -> bool:
 
 
 def _wide(head: bytes) -> Content | None:
-    """Text in UTF-16 or UTF-32 without a mark: its NULs stand in every second byte, or in three of four."""
-    places = [head[first::4].count(0) / len(head[first::4]) for first in range(min(4, len(head)))]
-    if len(places) < 4:
-        return None
-    for name, empty in (("UTF-32", (1, 2, 3)), ("UTF-32", (0, 1, 2)), ("UTF-16", (1, 3)), ("UTF-16", (0, 2))):
-        if all((places[place] > 0.6) if place in empty else (places[place] < 0.05) for place in range(4)):
-            return _in_wide(name)
-    return None
+    """Text in UTF-16 or UTF-32 without a mark: it decodes, hardly any of it is no character, and some is ASCII.
+
+    The wrong order of bytes, or numbers in place of text, make characters that there aren't, or none of ASCII.
+    """
+    shares = {codec: _share_of_ascii(head, codec) for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")}
+    codec = max(shares, key=shares.__getitem__)
+    return _in_wide(codec[:6].upper()) if shares[codec] >= LEAST_ASCII else None
+
+
+def _share_of_ascii(head: bytes, codec: str) -> float:
+    """The share of line ends and printable ASCII in what bytes say in a codec; 0 where that is no text."""
+    try:
+        text = codecs.getincrementaldecoder(codec)().decode(head)  # its end may be missing
+    except UnicodeDecodeError:
+        return 0.0
+    strange = sum(unicodedata.category(sign) in ("Cc", "Cn", "Co") and sign not in "\t\n\r" for sign in text)
+    if not text or strange > MOST_STRANGE * len(text):
+        return 0.0
+    return sum(" " <= sign <= "~" or sign == "\n" for sign in text) / len(text)
 
 
 def _in_wide(name: str) -> Content:

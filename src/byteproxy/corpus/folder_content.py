@@ -10,6 +10,9 @@ Where a folder holds both, the one is read to which the other is incidental: rec
 bytes, and of fewer files, in a folder of code; or at most ten files of text, of at most a tenth of the records' bytes.
 What is left out is listed among the rejected. Any other mixture is refused, with how to choose.
 
+*Data that can't be read* (archives, tables in other formats, CSV, pointers of Git LFS) may be what a folder is about,
+as records may: text that would be incidental to it as records is not taken for the corpus, the folder is refused.
+
 Costs a listing, and a look into at most 1,000 files whose name tells nothing.
 """
 
@@ -34,6 +37,7 @@ SUFFIXES = {
 }
 VAGUE = frozenset({"json", "text", ""})
 """Languages whose files may as well be records."""
+CSV, CSV_REMEDY = "a table in CSV", "write its text as JSON lines or Parquet"
 LOOKED_AT = 1000
 INCIDENTAL = 10
 SMALL_BYTES = 1 << 20
@@ -51,7 +55,8 @@ class FolderContent:
     """What a folder holds, as paths relative to it.
 
     records, texts: those to read as such. beside: JSON objects that are about the records, if there are any.
-    others: what else there is, and how often.
+    others: what else there is, and how often. data: those of them that may hold text, which can't be read; remedies:
+    what each kind of these is, and what to do with it.
     """
 
     root: str
@@ -59,6 +64,8 @@ class FolderContent:
     texts: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    data: list[str] = field(default_factory=list)
+    remedies: dict[str, str] = field(default_factory=dict)
 
     @property
     def said_others(self) -> str:
@@ -66,11 +73,18 @@ class FolderContent:
         found = ", ".join(f"{count:,} x {what}" for what, count in self.others.most_common(SHOWN))
         return f"; what it holds: {found}" if found else ""
 
+    @property
+    def said_data(self) -> str:
+        """The data that can't be read, for people, with what to do: "2 x a tar archive: unpack it first"."""
+        shown = [what for what, _ in self.others.most_common() if what in self.remedies][:SHOWN]
+        return ", ".join(f"{self.others[what]:,} x {what}: {self.remedies[what]}" for what in shown)
+
     def sides(self) -> tuple[int, int]:
         """Bytes of records and of text."""
-        return self._bytes(self.records), self._bytes(self.texts)
+        return self.bytes_of(self.records), self.bytes_of(self.texts)
 
-    def _bytes(self, paths: Iterable[str]) -> int:
+    def bytes_of(self, paths: Iterable[str]) -> int:
+        """Bytes on disk of some of its files."""
         return sum(_size(os.path.join(self.root, path)) for path in paths)
 
 
@@ -83,6 +97,12 @@ def kind_by_name(path: str) -> str:
         return "jsonl"
     kinds = ("jsonl",) if packed else SUFFIXES
     return next((kind for kind in kinds if bare.endswith(SUFFIXES[kind])), "")
+
+
+def is_csv(path: str) -> bool:
+    """Whether a name tells of a table in CSV or TSV, also inside a compression; its bytes can't tell it from text."""
+    name = path.lower()
+    return name.removesuffix(compression_suffix(name) or " ").endswith((".csv", ".tsv"))
 
 
 def kind_of(path: str, content: Content) -> str:
@@ -113,10 +133,12 @@ def folder_content(source: FilesSource, spec: str) -> FolderContent:
             _put(found, vague, path, is_taken)
         elif is_taken:
             found.texts.append(path)
+    own = [path for path in found.texts if not _BESIDE.fullmatch(os.path.basename(path))]
     if found.records or vague:
-        found.texts = [path for path in found.texts if not _BESIDE.fullmatch(os.path.basename(path))]
+        found.texts = own
     else:
         found.texts += found.beside
+        _refuse_text_about_data(found, own, spec)
     (found.texts if found.texts else found.records).extend(vague)
     return found
 
@@ -134,13 +156,41 @@ def _put(found: FolderContent, vague: list[str], path: str, is_taken: bool) -> N
     elif content.is_records:
         vague.append(path)
     elif not content.is_text:
-        found.others[content.said] += 1
+        _put_other(found, path, content.said, content.remedy)
+    elif is_csv(path):
+        _put_other(found, path, CSV, CSV_REMEDY)
+    elif not is_taken and content.compression:
+        _put_other(found, path, f"a file of {content.compression}", "decompress it first")
     elif not is_taken:
-        found.others[f"a file of {content.compression}" if content.compression else "a file of no known language"] += 1
+        _put_other(found, path, "a file of no known language", "")
     elif content.shape == "object" and _size(os.path.join(found.root, path)) <= SMALL_BYTES:
         found.beside.append(path)
     else:
         found.texts.append(path)
+
+
+def _put_other(found: FolderContent, path: str, what: str, remedy: str) -> None:
+    """Count a file that isn't read. remedy: how to get the text that it may hold; "" if it hardly holds any."""
+    found.others[what] += 1
+    if remedy:
+        found.data.append(path)
+        found.remedies[what] = remedy
+
+
+def _refuse_text_about_data(found: FolderContent, own: list[str], spec: str) -> None:
+    """Refuse a folder without records whose text is incidental to data that can't be read.
+
+    own: the files of text that aren't such as are about data by their name.
+    """
+    if not found.data or not found.texts:
+        return
+    text_bytes, data_bytes = found.bytes_of(own), found.bytes_of(found.data)
+    if own and (len(own) > INCIDENTAL or INCIDENTAL * text_bytes > data_bytes):
+        return
+    raise InputError(
+        f"source {spec}: {printable(found.root)} holds data that isn't read ({found.said_data}), and beside it little "
+        f"text ({_told(found.texts, found.bytes_of(found.texts))}); to read that alone, say format=files"
+    )
 
 
 def is_text_folder(found: FolderContent, spec: str) -> bool:

@@ -124,4 +124,5 @@ def _absent(source: str, part: str, names: Sequence[str], seen: _Seen) -> str:
         what = f"none of the first {seen.records:,} records of its files has a field {' or '.join(asked)}"
     later = "" if seen.everything else f", or say by {part}={'|'.join(asked)}| that it comes later"
     hint = did_you_mean(part, names, there)
-    return f"source {source}: {what}: name another by {part}={later}{hint or ';'} There are {shown(there)}"
+    listed = f"{hint} There are" if hint else "; there are"
+    return f"source {source}: {what}: name another by {part}={later}{listed} {shown(there)}"

@@ -24,8 +24,11 @@ from byteproxy.corpus.content import Content, compression_suffix, look
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.folder import FilesSource, printable
 from byteproxy.corpus.folder_content import (
+    CSV,
+    CSV_REMEDY,
     SUFFIXES,
     folder_content,
+    is_csv,
     is_text_folder,
     kind_of,
     kinds_of_records,
@@ -174,6 +177,9 @@ def _format_of_file(path: str, form: str, spec: str) -> str:
         raise InputError(f"source {spec}: {printable(path)} is empty; name another file, or leave it out")
     if form == "auto":
         form = kind_of(path, content) or "files"
+        if form == "files" and content.is_text and is_csv(path):
+            what = f"{printable(path)} is {CSV}, whose rows aren't read: {CSV_REMEDY}"
+            raise InputError(f"source {spec}: {what}, or say format=files to take it as one text")
     if not _fits(form, content):
         raise InputError(f"source {spec}: {_not_a(form, path, content)}")
     return form

@@ -212,6 +212,11 @@ class _Dividing:
         held = np.zeros(len(self.documents.projects), bool)
         for side, name in self.split.named:
             own = self._named(name)
+            if any(held[number] and self.project_side[number] != side for number in own):
+                raise InputError(
+                    f"split.hold_out puts the project of {name} on both held-out sides: name it once, as a project of "
+                    "several sources is on one side"
+                )
             held[own] = True
             self.project_side[own] = side
         rows = np.flatnonzero(held[self.documents.project])
@@ -347,13 +352,14 @@ class _Dividing:
 def _groups(documents: Documents) -> tuple[list[tuple[str, str | None, int]], np.ndarray]:
     """Source, language and number of languages of each group, sorted, and the group of each document, int64 [N]."""
     cells = documents.groups
+    there = np.bincount(documents.group, minlength=len(cells)) > 0  # all that was read of a language may be rejected
     sizes = np.bincount(documents.group, weights=documents.size, minlength=len(cells))
     of_source: dict[str, float] = {}
     for (source, _), size in zip(cells, sizes.tolist(), strict=True):
         of_source[source] = of_source.get(source, 0.0) + size
     small: dict[str, list[str]] = {}
-    for (source, language), size in zip(cells, sizes.tolist(), strict=True):
-        if size < max(LITTLE_SHARE * of_source[source], LITTLE_BYTES):
+    for (source, language), size, some in zip(cells, sizes.tolist(), there.tolist(), strict=True):
+        if some and size < max(LITTLE_SHARE * of_source[source], LITTLE_BYTES):
             small.setdefault(source, []).append(language)
     named: dict[tuple[str, str], tuple[str, str | None, int]] = {
         (source, language): (source, None, len(small[source]))

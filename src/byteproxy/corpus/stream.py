@@ -206,6 +206,7 @@ class _Members:
     def _member(self) -> Iterator[bytes]:
         decoder = _decoder(self._compression)
         begin, given, size = self._at, 0, FIRST_BYTES
+        sound = begin
         while not decoder.eof:
             if not self._more():
                 what = f"the {self._compression} data breaks off"
@@ -217,30 +218,41 @@ class _Members:
             try:
                 for part in _parts(decoder, piece, MOST_BYTES):
                     given += len(part)
+                    if part:
+                        sound = self._at
                     yield part
             except _BROKEN as error:
-                yield from self._rest(begin, at, piece, given, error)
+                yield from self._rest(begin, at, piece, given, min(sound, at), error)
                 return
         self._place -= len(decoder.unused_data)
 
-    def _rest(self, begin: int, at: int, piece: bytes, given: int, error: BaseException) -> Iterator[bytes]:
+    def _rest(self, begin: int, at: int, piece: bytes, given: int, sound: int, error: BaseException) -> Iterator[bytes]:
         """What a member still gives before its damage, which is in `piece`, at `at` of the file.
 
-        begin: where the member begins. given: how much of it was given already.
+        begin: where the member begins. given: how much of it was given already. sound: up to where, in the file, that
+        was read from: what is between there and the damage is lost as well, of bzip2 and zstd up to a whole block.
         """
         decoder, behind = self._again(begin, at)
-        parts: list[bytes] = []
-        sound = 0
+        runs: list[tuple[int, bytes]] = []  # where in the piece something was given, and what
+        place = 0
         with suppress(*_BROKEN):
-            for sound in range(len(piece)):
-                parts.extend(list(_parts(decoder, piece[sound : sound + 1], MOST_BYTES)))  # all of a byte, or nothing
-        # What the decompressor has of the very byte at which it stops is given if it is asked for singly.
-        decoder, _ = self._again(begin, at + sound)
-        with suppress(*_BROKEN):
-            for part in _parts(decoder, piece[sound : sound + 1], 1):
-                parts.append(part)
-        yield b"".join(parts)[given - behind :]
-        self._stop(f"the {self._compression} data is damaged at byte {at + sound:,} or before: {error}", at + sound)
+            for place in range(len(piece)):
+                if part := b"".join(_parts(decoder, piece[place : place + 1], MOST_BYTES)):
+                    runs.append((place, part))
+        if self._compression == "bzip2":
+            # It looks at the checksum of a block when all of it was asked for, up to a byte of input later than it
+            # gives the first of it: that, and what the last byte gives, is mostly what the damage made of the block.
+            if runs and runs[-1][0] == place - 1:
+                runs.pop()
+        else:
+            # What the decompressor has of the very byte at which it stops is given if it is asked for singly.
+            decoder, _ = self._again(begin, at + place)
+            with suppress(*_BROKEN):
+                runs += ((place, part) for part in _parts(decoder, piece[place : place + 1], 1) if part)
+        if runs:
+            sound = at + runs[-1][0] + 1
+        yield b"".join(part for _, part in runs)[given - behind :]
+        self._stop(f"the {self._compression} data is damaged at byte {at + place:,} or before: {error}", sound)
 
     def _again(self, begin: int, end: int) -> tuple[_Decoder, int]:
         """A decompressor that has read from `begin` up to `end` of the file, and how many bytes it gave."""

@@ -12,8 +12,8 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.evaluate.views.stability import (
     EDITS,
-    SHORTEST,
     PERTURBATIONS,
+    SHORTEST,
     distance,
     distances,
     perturbed,
