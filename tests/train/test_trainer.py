@@ -69,6 +69,16 @@ def test_training_lowers_the_loss_in_both_representations(store, tmp_path, optim
         assert sum(values[-5:]) / 5 < 0.75 * values[0]
 
 
+def test_no_step_takes_the_time_that_the_first_rows_of_all_take(store, tmp_path, monkeypatch):
+    """The loader's inner loops are compiled where no cache has them, uncompiled models or not."""
+    trainer = Trainer(replace(CONFIG, stop="1 steps"), store, tmp_path)
+    calls, rows, step = [], trainer.stream.rows, trainer.step
+    monkeypatch.setattr(trainer.stream, "rows", lambda *spans: calls.append("rows") or rows(*spans))
+    monkeypatch.setattr(trainer, "step", lambda: calls.append("step") or step())
+    trainer.run()
+    assert calls == ["rows", "step", "rows"]
+
+
 def test_the_guard_hears_which_phase_it_is(undisturbed):
     assert undisturbed[1].guard.state()["phase"] == 1
 
