@@ -18,6 +18,7 @@ from byteproxy import __version__ as version
 from byteproxy.cli import main as cli
 from byteproxy.cli import refusals
 from byteproxy.export.llama import export_llama
+from byteproxy.files import read_bytes
 from byteproxy.jit import COMPILING
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
@@ -320,3 +321,27 @@ def test_ctrl_c_is_acknowledged_where_python_does_not_run_and_obeyed_the_second_
         assert process.wait(60) == 130
     finally:
         process.kill()
+
+
+def test_closed_streams_and_a_full_log_are_no_crash_and_lead_into_no_file(tmp_path):
+    byteproxy = f"{sys.executable} -m byteproxy.cli.main"
+    for words, status in (
+        (f"{byteproxy} --version >&-", 0),
+        (f"{byteproxy} --version <&- >&- 2>&-", 0),
+        (f"{byteproxy} xyzzy 2>&-", 2),
+        (f"{byteproxy} xyzzy 2>/dev/full", 2),
+        (f"{byteproxy} --version >/dev/full", 2),
+    ):
+        done = subprocess.run(["bash", "-c", words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"12345")])
+def test_what_is_refused_of_a_file_is_said_as_it_is(tmp_path, make):
+    make(tmp_path / "it")
+    with pytest.raises(OSError) as refused:  # noqa: PT011 - of several kinds
+        read_bytes(tmp_path / "it", 4)
+    told = refusals.refusal_of(refused.value)
+    assert told is not None
+    assert told.startswith(f"cannot use {tmp_path / 'it'}: it ")
