@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -77,6 +78,16 @@ def test_no_step_takes_the_time_that_the_first_rows_of_all_take(store, tmp_path,
     monkeypatch.setattr(trainer, "step", lambda: calls.append("step") or step())
     trainer.run()
     assert calls == ["rows", "step", "rows"]
+
+
+def test_a_stop_while_the_model_is_compiled_does_not_read_like_a_crash(store, tmp_path, monkeypatch):
+    trainer = Trainer(replace(CONFIG, stop="1 steps"), store, tmp_path)
+    trainer.model.compiled_for = 1
+    told = "Error detected in PowBackward0. Traceback of forward call that caused the error"
+    monkeypatch.setattr(trainer, "_pass", lambda *_: warnings.warn(told, stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.compile()
 
 
 def test_the_guard_hears_which_phase_it_is(undisturbed):
