@@ -110,10 +110,18 @@ _SAID = threading.Lock()
 
 
 def say(line: object) -> None:
-    """One line to people, at once: on stderr, above the progress that is shown."""
+    """One line to people, at once: on stderr, above the progress that is shown.
+
+    A log on a full disk loses lines, and stops no work. Raises BrokenPipeError where nobody reads any more.
+    """
     with _SAID:
-        STDERR.say(line)
-        STDERR.file.flush()
+        try:
+            STDERR.say(line)
+            STDERR.file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
 
 
 _SUBSTITUTES = {

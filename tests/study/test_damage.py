@@ -155,3 +155,9 @@ def test_killed_at_any_write_it_goes_on_to_the_same_figures(finished, copied, mo
         with pytest.raises(SystemExit):
             ran(copied)
     assert all_figures(ran(copied)) == all_figures(finished[1])
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_waited_for_by_nobody(tmp_path):
+    os.mkfifo(tmp_path / RESULT)
+    with pytest.raises(InputError, match="no regular file"):
+        read_sealed(tmp_path / RESULT)

@@ -14,6 +14,7 @@ import torch.distributed.checkpoint as dcp
 from tests.train.killed_saves import CALLS, SAVES, holding, loaded, save
 from tests.train.ranks import on_ranks
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.logger import _dcp_logger
 from torch.distributed.checkpoint.state_dict import get_state_dict
 
 from byteproxy.errors import InputError
@@ -282,3 +283,21 @@ def test_a_list_of_checksums_names_only_its_own_files(tmp_path):
         path.write_text(content)
         with pytest.raises(InputError, match="cannot be read"):
             checkpoint.load(tmp_path / "step-000010", *holding(0.0))
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_is_told_in_the_error_alone(tmp_path, monkeypatch):
+    """As beside a trainer, whose reader then takes a newer one: torch would log it with a traceback."""
+    save(tmp_path, 1, 1.0)
+    found = tmp_path / "step-000001"
+    load = dcp.load
+
+    def gone(*given, **named):
+        shutil.rmtree(found)
+        load(*given, **named)
+
+    monkeypatch.setattr(dcp, "load", gone)
+    logged: list[object] = []
+    monkeypatch.setattr(_dcp_logger, "handle", logged.append)
+    with pytest.raises(InputError, match="cannot be read"):
+        checkpoint.load(found, *holding(0.0))
+    assert logged == []

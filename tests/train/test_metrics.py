@@ -216,3 +216,10 @@ def test_what_is_no_file_is_no_log(tmp_path):
     assert read(tmp_path / "metrics.jsonl") == []
     with pytest.raises(InputError, match="cannot write"):
         Sinks(tmp_path, 0)
+
+
+def test_a_pipe_that_nobody_writes_to_is_no_log_and_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    assert read_log(tmp_path / "metrics.jsonl") == ([], [1])
+    with pytest.raises(InputError, match="no regular file"):
+        Sinks(tmp_path, 0)

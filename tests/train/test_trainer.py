@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -67,6 +68,26 @@ def test_training_lowers_the_loss_in_both_representations(store, tmp_path, optim
     for kind in ("raw_loss", "compressed_loss"):
         values = [line[kind] for line in lines if line[kind] is not None]
         assert sum(values[-5:]) / 5 < 0.75 * values[0]
+
+
+def test_no_step_takes_the_time_that_the_first_rows_of_all_take(store, tmp_path, monkeypatch):
+    """The loader's inner loops are compiled where no cache has them, uncompiled models or not."""
+    trainer = Trainer(replace(CONFIG, stop="1 steps"), store, tmp_path)
+    calls, rows, step = [], trainer.stream.rows, trainer.step
+    monkeypatch.setattr(trainer.stream, "rows", lambda *spans: calls.append("rows") or rows(*spans))
+    monkeypatch.setattr(trainer, "step", lambda: calls.append("step") or step())
+    trainer.run()
+    assert calls == ["rows", "step", "rows"]
+
+
+def test_a_stop_while_the_model_is_compiled_does_not_read_like_a_crash(store, tmp_path, monkeypatch):
+    trainer = Trainer(replace(CONFIG, stop="1 steps"), store, tmp_path)
+    trainer.model.compiled_for = 1
+    told = "Error detected in PowBackward0. Traceback of forward call that caused the error"
+    monkeypatch.setattr(trainer, "_pass", lambda *_: warnings.warn(told, stacklevel=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.compile()
 
 
 def test_the_guard_hears_which_phase_it_is(undisturbed):

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import io
+import math
 import os
 import re
 import shutil
@@ -30,6 +31,8 @@ _POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
 _COLUMNS = 60
 _COLUMN = 20
 """Columns that are wide enough to wrap text in."""
+_MOST_BITS = 63
+"""Of an integer: what arrays hold."""
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
 
@@ -63,10 +66,24 @@ def _ensure_values(command: Callable[..., Any], arguments: Sequence[str]) -> Non
         kind, *marks = get_args(one.annotation) if hasattr(one.annotation, "__metadata__") else (one.annotation,)
         if get_origin(kind) is not tuple or any(mark is _POSITIONAL for mark in marks):
             continue
-        option = "--" + (next(filter(None, (getattr(mark, "name", None) for mark in marks)), name)).replace("_", "-")
+        option = _option(name, one.annotation)
         for word, following in pairwise([*arguments, "--"]):
             if _name(word) == option and "=" not in word and following.startswith("--"):
                 raise InputError(f"{option} is given without a value: put one behind it, or leave it out")
+
+
+def _option(name: str, kind: Any) -> str:
+    """How a parameter is typed."""
+    marks = getattr(kind, "__metadata__", ())
+    return "--" + (next(filter(None, (getattr(mark, "name", None) for mark in marks)), name)).replace("_", "-")
+
+
+def _ensure_usual_number(option: str, value: Any) -> None:
+    """InputError for a number that no command can follow, whatever range it has by itself."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{option} is {value}: give a finite number")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise InputError(f"{option} is beyond 2^{_MOST_BITS}: give a smaller number")
 
 
 def without_values(arguments: Sequence[str], options: str) -> list[str]:
@@ -114,10 +131,13 @@ def told_of(kind: Any, default: Any) -> Any:
 def _gathering(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
     """What takes the same values as a command, for tyro, and gives the call of it."""
 
+    signature = inspect.signature(command)
+
     def gather(*given: Any, **named: Any) -> Callable[[], Any]:
+        for name, value in signature.bind(*given, **named).arguments.items():
+            _ensure_usual_number(_option(name, signature.parameters[name].annotation), value)
         return functools.partial(command, *given, **named)
 
-    signature = inspect.signature(command)
     parameters = [
         one.replace(annotation=told_of(one.annotation, one.default))
         for name, one in signature.parameters.items()
@@ -228,10 +248,13 @@ def _refusal(told: Any, prog: str, options: Callable[[], list[str]]) -> str:
 
 
 def _misread(shown: str, message: str) -> str:
-    """What Python says of a number that isn't one, in the words of this program."""
-    for start, wanted in (("invalid literal for int()", "a whole number"), ("could not convert string", "a number")):
-        if message.startswith(start):
-            return f"{shown} is {message.partition(': ')[2]}: give {wanted}"
+    """What Python says of a number that isn't one, in the words of this program.
+
+    message: of an option that may be absent, what each of its types had against the value, a line each.
+    """
+    for said, wanted in (("invalid literal for int()", "a whole number"), ("could not convert string", "a number")):
+        if found := re.search(rf"{re.escape(said)}[^:]*: (.*)", message):
+            return f"{shown} is {found[1]}: give {wanted}"
     return f"{shown}: {message}".rstrip(".")
 
 

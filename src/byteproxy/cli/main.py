@@ -111,10 +111,10 @@ def main() -> None:
     words = sys.argv[1:]
     goes_on = False
     try:
+        _set_up_streams()
         if words[:1] == ["--version"]:
             _print(f"byteproxy {__version__}")
             return
-        _set_up_streams()
         if not words or words[0] in ("-h", "--help"):
             _print(ABOUT)
             return
@@ -177,7 +177,16 @@ def _print_group(word: str, group: Group) -> None:
 
 
 def _set_up_streams() -> None:
-    """Let stdout and stderr take any text, where they would refuse some."""
+    """Let stdout and stderr take any text, where they would refuse some; what is closed leads nowhere.
+
+    The number of a closed one would else go to the next file that is opened, and what is printed into that.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            if (nowhere := os.open(os.devnull, os.O_RDWR)) != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
     if any(getattr(stream, "errors", None) in ("strict", "surrogateescape") for stream in (sys.stdout, sys.stderr)):
         from byteproxy.console import take_any_text
 

@@ -66,6 +66,8 @@ def _of_file(error: OSError) -> str | None:
         return _ANYWHERE[error.errno]
     name = error.filename2 if error.errno == errno.EEXIST and error.filename2 else error.filename
     shown = None if name is None or isinstance(name, int) else os.fsdecode(name)
+    if shown is not None and error.errno and error.strerror not in (None, os.strerror(error.errno)):
+        return f"cannot use {shown}: {error.strerror}"  # what we refuse ourselves, as devices and pipes
     if error.errno in _FULL:
         return f"cannot write {shown or 'a file'}: {error.strerror}; free space or give another folder"
     if error.errno in _FORBIDDEN:

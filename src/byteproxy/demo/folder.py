@@ -9,6 +9,8 @@ from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
+from byteproxy.files import read_bytes
+from byteproxy.parsing import MOST_TOML
 from byteproxy.store.format import write_whole
 from byteproxy.study.folder import RESULTS, held
 from byteproxy.study.sealed import DamagedError, read_sealed
@@ -37,7 +39,7 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
             )
         settings = to_toml(study)
         begun = out / SETTINGS
-        same = begun.exists() and begun.read_bytes() == settings.encode()
+        same = begun.exists() and read_bytes(begun, MOST_TOML) == settings.encode()
         going_on = same and not (out / RESULTS).exists() and not _damaged(out)
         if not going_on:
             _clear(out)

@@ -24,6 +24,7 @@ from byteproxy.corpus.reading import NEAR_DUPLICATE, TOO_LARGE, TOO_SMALL, Passe
 from byteproxy.corpus.split import SIDES, Split
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
 from byteproxy.store.format import (
@@ -253,7 +254,7 @@ def _key(units: list[Unit], weights: dict[str, float], preparation: Preparation)
 def _is_as_it_was(out: Path, manifest: Manifest, key: str, stage: Stage) -> bool:
     """Whether the sources are those that the corpus was made from, and its own files unaltered."""
     try:
-        if not key or json.loads((out / SOURCES).read_bytes()) != {"sources": key}:
+        if not key or read_json(out / SOURCES) != {"sources": key}:
             return False
     except (OSError, ValueError):
         return False

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from byteproxy.corpus.split import SIDES
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import read_bytes, write_aside
 from byteproxy.store.store import Store
 from byteproxy.study.folder import OPENED, Notes
 from byteproxy.study.recipe import StudyRecipe
-from byteproxy.study.sealed import DamagedError, opened, sealed
+from byteproxy.study.sealed import MOST_BYTES, DamagedError, opened, sealed
 from byteproxy.train.config import TrainConfig
 
 MOST_APART = 0.01
@@ -133,7 +133,7 @@ def openings(out: Path) -> list[dict[str, Any]]:
     """
     where = out / OPENED
     try:
-        lines = where.read_bytes().splitlines()
+        lines = read_bytes(where, MOST_BYTES).splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from byteproxy.files import write_aside
+from byteproxy.files import read_bytes, write_aside
 from byteproxy.study.folder import CACHE, RUNS
 from byteproxy.study.run_files import BEGUN, FAILED, RESULT, VIEWER, scores_file
-from byteproxy.study.sealed import DamagedError, known, read_sealed, write_sealed
+from byteproxy.study.sealed import MOST_BYTES, DamagedError, known, read_sealed, write_sealed
 
 _AGAIN = {
     BEGUN: "it is looked up in the run's other files",
@@ -62,6 +62,6 @@ def _restore(folder: Path, say: Callable[[str], None]) -> None:
     if known(folder / BEGUN) is None:
         write_sealed(folder / BEGUN, result["begun"])
     config = folder / "config.toml"
-    if not config.exists() or config.read_bytes() != result["config"].encode():
+    if not config.exists() or read_bytes(config, MOST_BYTES) != result["config"].encode():
         write_aside(config, result["config"].encode())
         say(f"{config} was altered: it is written again as the run was trained")

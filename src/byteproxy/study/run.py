@@ -5,7 +5,6 @@ nothing stays but its figures; of a final run its newest checkpoint, for the tes
 """
 
 import hashlib
-import json
 import shutil
 import time
 from hashlib import blake2b
@@ -19,6 +18,7 @@ from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.loaded import open_runs
 from byteproxy.generate.score import Scored, byte_bits, score
 from byteproxy.model.transformer import Transformer
+from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.study.queue import Job
@@ -85,7 +85,7 @@ def _goes_on(job: Job, corpus: str) -> bool:
     """Whether the newest checkpoint in a folder is of this very run."""
     found = checkpoint.newest(job.folder / "checkpoints")
     try:
-        saved = {} if found is None else json.loads((found / "state.json").read_bytes())
+        saved = {} if found is None else read_json(found / "state.json")
         return bool(saved["config"] == job.config.identity and saved["corpus"] == corpus)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import read_bytes, write_aside
 
 _CHECKSUM = "checksum"
+MOST_BYTES = 1 << 32
 
 
 class DamagedError(InputError):
@@ -30,7 +31,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     Raises DamagedError where the file doesn't agree with its checksum, InputError where it can't be read.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:

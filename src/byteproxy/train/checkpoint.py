@@ -33,6 +33,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.logger import _dcp_logger
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from byteproxy.errors import InputError
@@ -275,7 +276,15 @@ def _cause(error: BaseException) -> str:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One process writes, or each reads for itself: torch need not warn that it asks no group."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield
+    """One process writes, or each reads for itself: torch need not warn that it asks no group.
+
+    Nor does it log failures meanwhile, which it does with a traceback: who called says what became of it.
+    """
+    was_disabled = _dcp_logger.disabled
+    _dcp_logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            yield
+    finally:
+        _dcp_logger.disabled = was_disabled

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 from byteproxy.console import say
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import read_bytes, write_aside
 
 _CHECKED = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _ALMOST_CHECKED = re.compile(rb'"[^"]{7,9}"\}?\s*$')
 """How a line ends whose checksum was hit; none without a checksum ever ended so."""
 _MOST_NAMED = 10
+_MOST_BYTES = 1 << 32  # ten million lines
 
 
 class Log(NamedTuple):
@@ -41,7 +42,7 @@ class Metrics:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         try:
-            content = path.read_bytes() if path.exists() else b""
+            content = read_bytes(path, _MOST_BYTES) if path.exists() else b""
             kept = _up_to(content, step)
             if kept != content:
                 write_aside(path, kept)
@@ -175,7 +176,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def read_log(path: Path) -> Log:
     """The sound lines of a metrics file, and which others there are; nothing where no file can be read."""
     try:
-        parts = list(_parsed(path.read_bytes()))
+        parts = list(_parsed(read_bytes(path, _MOST_BYTES)))
     except FileNotFoundError:
         return Log([], [])
     except OSError:

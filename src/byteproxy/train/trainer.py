@@ -19,6 +19,7 @@ import json
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -280,12 +281,16 @@ class Trainer:
 
     def compile(self, stage: Stage = quietly) -> None:
         """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
-        if not self.model.compiled_for:
-            self._say_why_not_compiled()
-            return
         plan, _ = self.stream.plan(self.state)
         first, last = self.part.micro_batches(self.config.shape.rows)[0]
-        with stage("compile the model", "passes") as progress:
+        if not self.model.compiled_for:
+            self._say_why_not_compiled()
+            if first < last:  # a rank may have no row
+                self.stream.rows(plan, first, last)
+            return
+        with stage("compile the model", "passes") as progress, warnings.catch_warnings():
+            # Torch tells of what it was tracing when it was stopped, at length and like a crash.
+            warnings.filterwarnings("ignore", message="Error detected in")
             progress(0, 1)
             self._pass(plan, first, last)
             self._forget_gradients()
