@@ -136,9 +136,9 @@ def test_both_at_once_are_refused_with_how_to_choose(tmp_path: Path) -> None:
         ("shard-000000.tar", tar(b"a.txt"), "2 x a tar archive: unpack it first"),
         ("part.orc", b"ORC\x00" * 200, "2 x an ORC file: write its text as JSON lines or Parquet"),
         ("data.csv", b"text,id\none,1\n" * 200, "2 x a table in CSV: write its text as JSON lines or Parquet"),
-        ("data.csv.gz", gzip.compress(b"text,id\none,1\n"), "2 x a table in CSV: write"),
+        ("data.csv.gz", gzip.compress(b"text,id\none,1\n", mtime=0), "2 x a table in CSV: write"),
         ("data.zip", LFS, "2 x a Git LFS pointer: fetch the data with git lfs pull"),
-        ("data.gz", gzip.compress(b"one\n" * 99), "2 x a file of gzip: decompress it first"),
+        ("data.gz", gzip.compress(b"one\n" * 99, mtime=0), "2 x a file of gzip: decompress it first"),
     ],
 )
 def test_text_about_data_that_is_not_read_is_no_corpus(tmp_path: Path, name: str, data: bytes, what: str) -> None:
