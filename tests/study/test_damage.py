@@ -111,6 +111,20 @@ def test_a_damaged_log_of_openings_refuses_until_it_is_reopened(finished, copied
     assert figures(ran(copied)) == figures(finished[1])
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_log_of_openings_that_lost_its_lines_is_damaged(finished, copied, is_there):
+    path = copied / "opened.jsonl"
+    path.unlink()
+    if is_there:
+        path.touch()
+    found, said = again(copied)
+    assert found is None
+    assert "says nothing, though runs have scores of the test side" in said[-1]
+    results, _ = again(copied, limits=Limits(reopen=True))
+    assert [one.get("reopened", False) for one in results["opened"]] == [False, True]
+    assert figures(ran(copied)) == figures(finished[1])
+
+
 def test_a_file_that_cannot_be_read_is_said(finished, copied):
     path = copied / "runs" / LAST / RESULT
     path.unlink()

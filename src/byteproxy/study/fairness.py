@@ -126,16 +126,23 @@ def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], final
             )
 
 
+_REMEDY = (
+    "it says for which claim the test side was opened: restore the file from a copy, or say --reopen, which keeps it "
+    "aside and begins a new one, and all results will then tell"
+)
+
+
 def openings(out: Path) -> list[dict[str, Any]]:
     """Each time that the test side was opened: time, claim, runs, made_with.
 
-    Raises DamagedError where a line is damaged: nothing else says who saw the test side.
+    Raises DamagedError where a line is damaged, or none is left though runs have scores of the test side: nothing else
+    says who saw it.
     """
     where = out / OPENED
     try:
         lines = read_bytes(where, MOST_BYTES).splitlines()
     except FileNotFoundError:
-        return []
+        lines = []
     except OSError as error:
         raise InputError(f"cannot read {where} ({error.strerror}): make it readable") from error
     found = []
@@ -143,10 +150,9 @@ def openings(out: Path) -> list[dict[str, Any]]:
         try:
             found.append(opened(line, f"line {number} of {where}"))
         except DamagedError as error:
-            raise DamagedError(
-                f"{error}, and it says for which claim the test side was opened: restore the file from a copy, or say "
-                "--reopen, which keeps it aside and begins a new one, and all results will then tell"
-            ) from error
+            raise DamagedError(f"{error}, and {_REMEDY}") from error
+    if not found and next(out.glob("runs/*/scores-test.json"), None) is not None:
+        raise DamagedError(f"{where} says nothing, though runs have scores of the test side, and {_REMEDY}")
     return found
 
 
@@ -156,7 +162,8 @@ def forgive_damage(out: Path) -> None:
         openings(out)
     except DamagedError:
         aside = out / f"{OPENED}.damaged"
-        os.replace(out / OPENED, aside)
+        if (out / OPENED).exists():
+            os.replace(out / OPENED, aside)
         _log(out, [{"time": _now(), "claim": f"what the damaged log says: {aside.name}", "runs": [], "made_with": ""}])
 
 
