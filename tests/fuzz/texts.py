@@ -208,6 +208,9 @@ def _records_trial(dice: random.Random, place: Path) -> Outcome:
             f"{dice.choice(NAMES[:5])}.jsonl{suffix}",
         ]
     )
+    if name == f"data.json{suffix}" and made.content.strip().count(b"\n") == 0:
+        made.possible |= made.sound | {made.content}  # a single object in a .json is a text itself, as package.json is
+        made.sound = set()
     (place / os.fsdecode(os.fsencode(name))).write_bytes(packed)
     what = f"prepare {name!a} of {len(made.content)} bytes packed as {suffix or 'nothing'}{done}"
     return _prepared(dice, place, [name], what, made)
