@@ -25,5 +25,8 @@ def random_model(seed=0, spread=0.6, layers=2):
 @pytest.fixture
 def tiny(monkeypatch):
     """Training of size 1m trains a model that takes seconds."""
+    monkeypatch.setattr(
+        "byteproxy.train.budget.fastest_dtype", lambda *_: "float32"
+    )  # measured: a busy machine may differ
     model = ModelConfig(width=32, layers=1, heads=2, ffn=64)
     monkeypatch.setitem(training.MODELS, "1m", (model, Shape(2, 1024, training.LONG), 1e-2))

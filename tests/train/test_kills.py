@@ -18,6 +18,7 @@ stop = "24 steps"
 views = ["bpe-300"]
 log_every = 1
 deterministic = true
+dtype = "float32"
 checkpoint_seconds = 0.0
 [model]
 width = 32

@@ -111,10 +111,11 @@ def main() -> None:
     words = sys.argv[1:]
     goes_on = False
     try:
-        _set_up_streams()
+        _open_streams()
         if words[:1] == ["--version"]:
             _print(f"byteproxy {__version__}")
             return
+        _take_any_text()
         if not words or words[0] in ("-h", "--help"):
             _print(ABOUT)
             return
@@ -176,8 +177,8 @@ def _print_group(word: str, group: Group) -> None:
     _print("\n".join([*lines, "", "Each takes --help."]))
 
 
-def _set_up_streams() -> None:
-    """Let stdout and stderr take any text, where they would refuse some; what is closed leads nowhere.
+def _open_streams() -> None:
+    """Let what is closed lead nowhere.
 
     The number of a closed one would else go to the next file that is opened, and what is printed into that.
     """
@@ -187,6 +188,10 @@ def _set_up_streams() -> None:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _take_any_text() -> None:
+    """Let stdout and stderr take any text, where they would refuse some."""
     if any(getattr(stream, "errors", None) in ("strict", "surrogateescape") for stream in (sys.stdout, sys.stderr)):
         from byteproxy.console import take_any_text
 

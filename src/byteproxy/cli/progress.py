@@ -101,8 +101,10 @@ def progress_line(what: str, unit: str, seconds: float, done: int, total: int, n
     """How far a stage is: share, amount, rate, how long it has run and how long it has to go, as far as known."""
     parts = [_time(seconds)]
     if done:
-        of = f"{_amount(done, unit).removesuffix(f' {unit}')} of {_amount(total, unit)} ({100 * done / total:.0f} %)"
-        parts += [of if total else _amount(done, unit), _rate(done / seconds, unit)]
+        amount = _amount(done, unit)
+        if total:
+            amount = f"{amount.removesuffix(f' {unit}')} of {_amount(total, unit)} ({100 * done / total:.0f} %)"
+        parts += [amount, _rate(done / seconds, unit)]
         if total > done:
             parts.append(f"about {_time(seconds * (total - done) / done)} left")
     return f"{what}: {', '.join([*parts, note] if note else parts)}"

@@ -69,6 +69,8 @@ def cuts_of(pre_tokenizer: dict[str, Any] | None) -> Cuts:
     *cuts, last = steps
     same = {"type": "Sequence", "pretokenizers": steps} if len(steps) > 1 else last
     with_words = last.get("use_regex", True)
+    if type(with_words) is not bool:
+        raise ValueError("use_regex of its ByteLevel is neither true nor false")
     if not cuts and not with_words:
         return Cuts(WHOLE, None, same)
     if last["type"] != "ByteLevel":
