@@ -235,7 +235,7 @@ def test_no_file_holds_what_the_environment_says(byteproxy, folder, monkeypatch)
         assert b"xyzzy-secret-4711" not in path.read_bytes()
 
 
-def test_help_teaches_and_lists_recipes(byteproxy, monkeypatch):
+def test_help_teaches_and_lists_recipes(byteproxy, whole, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     status, stdout, _ = byteproxy("train", "--help")
     assert status == 0
