@@ -118,7 +118,10 @@ def test_what_is_sound_before_damage_is_given_to_the_last_byte(
         patch.setattr(stream_module, "FIRST_BYTES", data.draw(st.integers(1, 100)))
         patch.setattr(stream_module, "MOST_BYTES", data.draw(st.sampled_from([1, 50, 1 << 20])))
         found, told = read(path, compression)
-    assert found.startswith(expected)
+    if damage == "flip" and compression == "bzip2":  # of a block whose checksum fails, how much is given may differ
+        assert found.startswith(expected) or expected.startswith(found)
+    else:
+        assert found.startswith(expected)
     if damage != "flip":
         assert found == expected
         assert b"".join(members).startswith(found)
