@@ -112,16 +112,15 @@ def test_what_is_sound_before_damage_is_given_to_the_last_byte(
     path = tmp_path / "f"
     path.write_bytes(packed)
     # Behind a bit that was turned, what a decompressor makes of the rest depends on how it is asked.
-    expected, _ = slowly(packed[:place] if damage == "flip" else packed, compression)
+    # bzip2 gives a block up to a byte before it looks at its checksum, so a block that ends just there is not given.
+    sound = packed[: place - (compression == "bzip2")] if damage == "flip" else packed
+    expected, _ = slowly(sound, compression)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream_module, "COMPRESSED_BYTES", data.draw(st.integers(16, 500)))
         patch.setattr(stream_module, "FIRST_BYTES", data.draw(st.integers(1, 100)))
         patch.setattr(stream_module, "MOST_BYTES", data.draw(st.sampled_from([1, 50, 1 << 20])))
         found, told = read(path, compression)
-    if damage == "flip" and compression == "bzip2":  # of a block whose checksum fails, how much is given may differ
-        assert found.startswith(expected) or expected.startswith(found)
-    else:
-        assert found.startswith(expected)
+    assert found.startswith(expected)
     if damage != "flip":
         assert found == expected
         assert b"".join(members).startswith(found)
