@@ -6,7 +6,8 @@ its decompressor can give before the damage is given, and `damage` says what is 
 keep back what they have of the piece of input in which they find damage, so that piece is then read again, byte by
 byte; this costs a damaged file three times the time of a sound one, and a sound one nothing. gzip, xz and bzip2 notice
 some damage by a checksum at the end of a member or block only: the text before is given all the same, and may be wrong.
-Of bzip2, a sound block is lost too (and counted) where the very byte behind it is damaged: the library says the same of both.
+Of bzip2, a sound block is lost too, and counted, where the very byte behind it is damaged: the library's error is the
+same.
 
 Zstandard comes from `backports.zstd`, the module that Python has from 3.14 on: pyarrow's stream takes no windows above
 128 MiB, and loses up to a block of text before damage. Speed and memory are those of the libraries, and 1 MiB.
