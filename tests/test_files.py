@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from byteproxy.errors import InputError
 from byteproxy.files import inside, open_inside, open_regular, read_bytes, write_aside
 from byteproxy.page import write_page
+from byteproxy.study.headline import write_headline
 
 
 def test_a_file_is_written_whole_into_a_folder_that_is_made(tmp_path):
@@ -109,3 +110,32 @@ def test_what_goes_into_memory_is_bounded(tmp_path):
     os.truncate(path, 1 << 40)
     with pytest.raises(OSError, match="its kind 1,000 at most"):
         read_bytes(path, 1000)
+
+
+def test_only_files_are_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="no regular file"):
+        write_aside(pipe, b"new")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("write", "ours"),
+    [
+        (lambda path: write_page("<!DOCTYPE html>new", path), b"<!DOCTYPE html>old"),
+        (lambda path: write_headline({}, path), b"<svg/>"),
+    ],
+    ids=["page", "picture"],
+)
+def test_what_others_wrote_is_not_replaced(write, ours, tmp_path, monkeypatch):
+    monkeypatch.setattr("byteproxy.study.headline.headline_svg", lambda results: "<svg>new</svg>")
+    path = tmp_path / "file"
+    path.write_bytes(b'{"text": "a document"}')
+    with pytest.raises(InputError, match="is there and is no p"):
+        write(path)
+    assert path.read_bytes() == b'{"text": "a document"}'
+    for before in (b"", ours):
+        path.write_bytes(before)
+        write(path)
+        assert b"new" in path.read_bytes()

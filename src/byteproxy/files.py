@@ -20,9 +20,12 @@ LONGEST_NAME = 255
 def write_aside(path: Path, content: bytes) -> None:
     """Write a file aside in its own folder, sync it and rename it; folders on the way are made.
 
-    Raises InputError where that can't be done; nothing partial stays behind.
+    Raises InputError where that can't be done, or where something stands that is no regular file, such as a device;
+    nothing partial stays behind.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"cannot write {path} (it is no regular file): name another place")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +40,22 @@ def write_aside(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # it is gone unless something failed
             partial.unlink()
+
+
+def ensure_ours(path: Path, what: str, begins: tuple[bytes, ...]) -> None:
+    """Raise InputError where a file would be replaced that is not one of ours: what others wrote stays.
+
+    what: it is to be, for people: "page". begins: how each of that kind begins.
+    """
+    try:
+        if not os.path.isfile(path):
+            return
+        with open(path, "rb") as file:
+            head = file.read(max(map(len, begins)))
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): name another place") from error
+    if head and not head.startswith(begins):
+        raise InputError(f"{path} is there and is no {what}: name another file, or remove it")
 
 
 def sync_folder(folder: Path) -> None:

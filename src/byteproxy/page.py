@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from byteproxy.files import write_aside
+from byteproxy.files import ensure_ours, write_aside
 
 PALETTE = 8
 """Colours of series that the page defines: --arm0 to --arm7."""
@@ -172,7 +172,11 @@ def finite(value: object) -> object:
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write a page whole or not at all; its folder is made. Raises InputError if that can't be."""
+    """Write a page whole or not at all; its folder is made.
+
+    Raises InputError if that can't be, or if something else than a page stands there.
+    """
+    ensure_ours(path, "page", (b"<!DOCTYPE html>", b"<!doctype html>"))
     write_aside(path, page.encode("utf-8", "replace"))
 
 

@@ -136,6 +136,16 @@ def test_train_takes_a_place_to_save(views, corpus, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_train_replaces_views_only(views, corpus, tmp_path):
+    (tmp_path / "d.jsonl").write_text('{"text": "a document"}\n')
+    said = refusal(views("train", "bpe:270", "--corpus", corpus, "--out", "d.jsonl"))
+    assert "d.jsonl is there and is no view" in said
+    assert (tmp_path / "d.jsonl").read_text() == '{"text": "a document"}\n'
+    for size in (270, 280):
+        assert views("train", f"bpe:{size}", "--corpus", corpus, "--out", "mine.json")[0] == 0
+    assert load(tmp_path / "mine.json").alphabet_size == 280
+
+
 def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
     status, stdout, _ = views(
         "compare", "raw", "gzip", "--corpus", corpus, "--out", "page.html", "--most-bytes", "4000"

@@ -74,6 +74,8 @@ def train(
     kind_name = spec.partition(":")[0]
     if not needs_training(spec):
         raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
+    if out is not None and out.is_file() and out.stat().st_size and not registry.is_view(out):
+        raise InputError(f"{out} is there and is no view: name another file by --out, or remove it")
     texts = open_corpus(corpus).train_texts
     folder = out.parent if out else FOLDER
     _make_folder(folder)

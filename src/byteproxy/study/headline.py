@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from byteproxy.files import write_aside
+from byteproxy.files import ensure_ours, write_aside
 from byteproxy.page import PALETTE, swatch, take_away
 from byteproxy.study.page_tables import signed
 from byteproxy.study.pieces import called, colours, distinct, mapping, named, plain, text, wrapped
@@ -183,7 +183,11 @@ def _sparse(ticks: Sequence[float]) -> Sequence[float]:
 
 
 def write_headline(results: Mapping[str, Any], path: Path) -> None:
-    """Write the picture as an SVG file, whole or not at all. Raises InputError if that can't be."""
+    """Write the picture as an SVG file, whole or not at all.
+
+    Raises InputError if that can't be, or if something else than a picture stands there.
+    """
+    ensure_ours(path, "picture in SVG", (b"<svg", b"<?xml"))
     write_aside(path, headline_svg(results).encode("utf-8", "replace"))
 
 

@@ -80,14 +80,23 @@ def is_artefact(spec: str) -> bool:
     return spec.partition(":")[0] not in _entries() and ("/" in spec or os.path.exists(spec))
 
 
+def is_view(path: Path) -> bool:
+    """Whether a file is the artefact of any kind."""
+    return _kind_that_knows(path) is not None
+
+
+def _kind_that_knows(path: Path) -> type[TrainedKind] | None:
+    trained = (cast(type[TrainedKind], known) for known in kinds().values() if known.trained)
+    return next((known for known in trained if known.recognises(path)), None)
+
+
 def load(path: Path) -> View:
     """The view in an artefact of any kind, or in a folder's tokenizer.json; InputError where no kind knows the file."""
     path = artefact_in(Path(path))
     if not os.path.isfile(path):  # unlike Path's, this one takes names that are too long
         raise InputError(f"there is no file {path}: train one with `byteproxy views train`, or name a view")
-    for known in kinds().values():
-        if known.trained and cast(type[TrainedKind], known).recognises(path):
-            return cast(type[TrainedKind], known).load(path)
+    if (known := _kind_that_knows(path)) is not None:
+        return known.load(path)
     raise InputError(f"{path} is no view that byteproxy knows: name a tokenizer.json or what `views train` wrote")
 
 
