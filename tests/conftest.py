@@ -3,10 +3,20 @@ import signal
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # Tensors are small here, and another process of the tests uses the next core: threads would only wait for each other.
 # Whoever is started by a test does as this process does.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+# The suite says the same about the same code each time: examples are a function of the test, and no clock decides.
+# `make test TEST_ARGS="--hypothesis-profile search"` looks at others, more of them, anew each time.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile(
+    "search", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")

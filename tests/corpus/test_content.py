@@ -184,7 +184,7 @@ def test_pointers_and_wide_text_are_known(tmp_path: Path, suffix: str) -> None:
     ("name", "pack"), [("gzip", gzip.compress), ("zstd", zstd.compress), ("xz", lzma.compress), ("bzip2", bz2.compress)]
 )
 @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=300), suffix=st.sampled_from(SUFFIXES))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_compressions_are_known_by_content(
     tmp_path: Path, name: str, pack: Callable[[bytes], bytes], text: str, suffix: str
 ) -> None:
@@ -203,7 +203,7 @@ letters = st.sampled_from([*LETTERS.split(), b"SQLite format 3", b"(\xc2\xb5/"])
 
 
 @given(begin=letters | st.just(b""), text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=500))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_text_stays_text_whatever_it_begins_with(begin: bytes, text: str) -> None:
     data = begin + b" " + text.encode() + b"\n\tand so on\r\n"
     assert content_of(data[:HEAD_BYTES]).kind == "text"
@@ -233,7 +233,7 @@ def test_source_text_of_every_kind_stays_source(tmp_path: Path) -> None:
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_something(data: bytes) -> None:
     found = content_of(data)
     assert isinstance(found, Content)

@@ -36,7 +36,7 @@ def listed(source: FilesSource) -> list[str]:
     return [record.file for unit in source.units() for record in unit.read(Rules(smallest=0))]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(tree=paths, ignored=st.dictionaries(st.sampled_from(["", "a/", "a/b/", "b/", "ab/"]), lines, max_size=3))
 def test_files_are_those_that_git_would_add(
     tmp_path_factory: pytest.TempPathFactory, tree: list[str], ignored: dict[str, list[str]]
@@ -172,7 +172,7 @@ def test_a_file_above_the_limit_is_not_opened_for_its_bytes(tmp_path: Path) -> N
 
 
 @given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_units_are_runs_of_files_of_about_a_size(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     root = tmp_path_factory.mktemp("units")
     made(root, {f"{number:02d}.py": b"x" * size for number, size in enumerate(sizes)})

@@ -61,19 +61,53 @@ damaged = st.builds(
 @example(b"[" * 900 + b"]" * 900)
 @example(b'{"text": "t", "id": ' + b"7" * 900 + b"}")
 @example(b'{"text": "t", "id": -0, "project": 1e25}')
+@example(b'{"text": null, "id": {"": null, "\x80": null}}')
+@example(b'{"text": "\xe2\x82", "id": "\x80"}')
+@example(b"{}{")
+@example(b'{"text": "a"}\t{"text": "b"} {"text": "c" "id"}')
+@example(b"{} 1")
 def test_what_the_json_module_reads_is_read_as_it_does_and_nothing_else(line: bytes) -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-        assert [record.reason for record in read(line)] in ([BROKEN_JSON], []), "of a line of blanks there is none"
-        assert line.strip() == b"" or read(line)
-        return
+        values, sound = by_trial(line.decode("utf-8", "replace").strip(BLANKS))  # "repair": damage cuts characters too
     finally:
         sys.set_int_max_str_digits(limit)
-    (record,) = read(line)
+    records = read(line)
+    if not sound:
+        assert records[-1].reason == BROKEN_JSON
+        records = records[:-1]
+    for record, value in zip(records, values, strict=True):
+        check(record, value, several=len(values) > 1 or not sound)
+
+
+BLANKS = " \t\r\n\ufeff"
+
+
+def by_trial(text: str) -> tuple[list[Any], bool]:
+    """The values of a line, and whether that is all of it: one of any kind, else objects, each the shortest sound."""
+    values: list[Any] = []
+    while text:
+        try:
+            last = json.loads(text)
+            return ([*values, last], True) if isinstance(last, dict) or not values else ([], False)
+        except ValueError:
+            pass
+        for end in range(1, len(text)):
+            try:
+                value = json.loads(text[:end]) if text[end - 1] == "}" else None
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                break
+        else:
+            return values if text[0] == "{" else [], False
+        values.append(value)
+        text = text[end:].lstrip(BLANKS)
+    return values, True
+
+
+def check(record: Record, value: Any, several: bool) -> None:
     document = record.document
     if not isinstance(value, dict) or not isinstance(value.get("text"), str) or not value["text"]:
         assert document is None
@@ -82,12 +116,12 @@ def test_what_the_json_module_reads_is_read_as_it_does_and_nothing_else(line: by
     halves = [character if not "\ud800" <= character <= "\udfff" else "\ufffd" for character in value["text"]]
     assert document.text.decode() == "".join(halves)
     wanted = value.get("id")
-    if isinstance(wanted, str):
-        assert document.id == wanted.encode("utf-8", "backslashreplace").decode() or not wanted
+    if isinstance(wanted, str) and wanted:
+        assert document.id == wanted.encode("utf-8", "backslashreplace").decode()
     elif type(wanted) is int:
         assert document.id == str(Decimal(wanted))
     else:
-        assert document.id == "f:7"
+        assert document.id.startswith("f:7") if several else document.id == "f:7"
 
 
 @pytest.mark.parametrize("levels", [1, DEPTH - 1, DEPTH, DEPTH + 1, 2 * DEPTH, 1100, 10_000, 40_000])

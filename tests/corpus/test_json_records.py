@@ -38,7 +38,7 @@ def texts(found: list[Record]) -> list[str]:
     return [record.document.text.decode() for record in found if record.document is not None]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(records, min_size=1, max_size=8),
     indent=st.sampled_from([None, 0, 2]),
@@ -65,7 +65,7 @@ def test_an_array_is_its_elements(
             assert again_found == [record for record in found if record.place > after]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(records, min_size=2, max_size=8), share=st.floats(0.2, 0.999), packed=st.booleans())
 def test_an_array_that_breaks_off_keeps_what_is_whole(
     tmp_path: Path, rows: list[dict[str, object]], share: float, packed: bool
@@ -89,7 +89,7 @@ def test_an_array_that_breaks_off_keeps_what_is_whole(
 PACK = {"": bytes, "gz": gzip.compress, "zst": zstd.compress, "xz": lzma.compress, "bz2": bz2.compress}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(records, min_size=1, max_size=30),
     suffix=st.sampled_from(list(PACK)),

@@ -142,7 +142,7 @@ def packed(data: bytes, suffix: str) -> bytes:
     return b"".join(pa.compress(half, "zstd", asbytes=True) for half in halves) if suffix == ".zst" else data
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(json_lines(), max_size=8),
     bom=st.booleans(),
@@ -170,7 +170,7 @@ def test_as_a_slow_reader_finds(
             assert outcomes(unit_of(path).read(rules, after)) == [outcome for outcome in found if outcome[0] > after]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(suffix=st.sampled_from([".gz", ".zst"]), cut=st.floats(0.001, 0.999), flip=st.booleans())
 def test_damaged_stream_gives_what_stands_before_and_one_rejection(
     tmp_path: Path, suffix: str, cut: float, flip: bool

@@ -75,7 +75,7 @@ def slowly(data: bytes, compression: str) -> tuple[bytes, bool]:
     return b"".join(given), True
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(compression=names, members=texts, block=st.integers(1, 300), zeros=st.integers(0, 5), most=st.integers(1, 9999))
 def test_members_are_read_one_after_the_other(
     tmp_path: Path, compression: str, members: list[bytes], block: int, zeros: int, most: int
@@ -92,7 +92,7 @@ def test_members_are_read_one_after_the_other(
         assert read(path, compression) == (b"".join(members), None)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), compression=names, members=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=3))
 def test_what_is_sound_before_damage_is_given_to_the_last_byte(
     tmp_path: Path, data: st.DataObject, compression: str, members: list[bytes]

@@ -94,7 +94,7 @@ def slow_reader(rows: list[dict[str, Any]], rules: Rules) -> list[tuple[int, int
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=rows_and_types(),
     writer=st.sampled_from(WRITERS),
@@ -422,7 +422,7 @@ KINDS = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds=st.lists(KINDS, max_size=4), place=st.integers(0, 4), wrapped=st.integers(0, 2))
 def test_a_column_of_parquet_is_found_among_any_others(
     tmp_path: Path, kinds: list[pa.DataType], place: int, wrapped: int

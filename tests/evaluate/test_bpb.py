@@ -116,7 +116,7 @@ def test_bits_of_a_view_are_those_of_a_slow_loop(monkeypatch, window, stride, in
             assert bits == pytest.approx(slow_view_bits(model, view, text, window, stride), rel=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.binary(max_size=150), window=st.integers(1, 40), share=st.floats(0.01, 1), longest=st.integers(1, 60))
 def test_every_symbol_is_scored_once(text, window, share, longest):
     """A model that knows nothing pays the same for each."""
@@ -127,7 +127,7 @@ def test_every_symbol_is_scored_once(text, window, share, longest):
         assert scored.bits == pytest.approx(np.array(counts) * math.log2(164), rel=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.binary(max_size=150), window=st.integers(1, 40), share=st.floats(0.01, 1), longest=st.integers(1, 60))
 def test_bits_of_bytes_are_an_even_share_of_their_units(text, window, share, longest):
     """In closed form for a model that knows nothing: a unit's symbols over its bytes."""

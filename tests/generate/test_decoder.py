@@ -112,7 +112,7 @@ def test_no_more_fits_than_was_asked_for():
     assert decoder.filled == [2]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.sampled_from([(1, 1, 2), (4, 2, 8), (6, 1, 10), (2, 2, 34)]), st.integers(1, 3), st.booleans(), st.data())
 @torch.no_grad()
 def test_on_a_cpu_a_position_has_the_same_bits_in_every_pass(shape, layers, everything, data):

@@ -63,7 +63,7 @@ def slow(model, hidden, ids, count, temperature, noise):
     return [id - FIRST_BYTE for id in known[len(ids) :]], leads
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(list(SHAPES)),
     st.lists(st.binary(max_size=8), min_size=1, max_size=4),

@@ -12,7 +12,7 @@ BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-5, torch.float64: 1e-13}
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 15), st.integers(1, 70), st.integers(1, 50), st.data())
 def test_products_are_those_of_the_plain_matrix(dtype, rows, width, outputs, data):
     first = data.draw(st.integers(1, outputs))

@@ -92,7 +92,7 @@ def test_bits_are_those_of_a_slow_loop(monkeypatch, window, stride, soft_cap):
     assert scored.bpb == pytest.approx(scored.bits.sum() / sum(map(len, TEXTS)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=BATCHES, order=st.randoms(use_true_random=False), together=st.sampled_from([1, 50, 8192]))
 @example(texts=[b"", b"a", b"\xff\xfe" * 30], order=None, together=50)
 def test_neither_order_nor_neighbours_change_a_texts_bits(texts, order, together):
@@ -108,7 +108,7 @@ def test_neither_order_nor_neighbours_change_a_texts_bits(texts, order, together
         np.testing.assert_allclose(own, alone[number], rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     pairs=st.lists(st.tuples(st.binary(max_size=50), st.binary(max_size=50)), min_size=1, max_size=4),
     window=st.integers(1, 120),
@@ -164,7 +164,7 @@ def test_what_cannot_be_scored_is_refused():
         score(MODEL, [b"x", b"y"], 4, prompts=[b""])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=40), window=st.sampled_from([64, 100, 512]))
 @example(lengths=[161] * 9, window=512)
 @example(lengths=[17, 33, 65, 129, 257, 321], window=512)

@@ -231,7 +231,7 @@ def writer(model):
     return Writer(model, CONTEXT)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.text(max_size=30), min_size=1, max_size=3),
     st.integers(0, 40),
@@ -256,7 +256,7 @@ def test_a_character_that_the_prompt_began_is_finished(writer, drafts):
         assert len(found.text) == 30
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 1 << 62), st.integers(0, 30), st.integers(1, 4), st.sampled_from(DRAFTS), st.booleans())
 def test_a_stop_ends_a_text_where_it_first_appears(writer, seed, place, length, drafts, longer):
     sampling = Sampling(2.0, seed=seed)

@@ -54,7 +54,7 @@ def by_row(batches):
     return rows
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(mixture=MIXTURES, rows=st.integers(1, 5), seed=st.integers(0, 2**63 - 1), stop=st.integers(0, 9))
 def test_going_on_gives_the_next_50_batches_bit_for_bit(corpus, mixture, rows, seed, stop):
     undisturbed = list(Batches(stream_of(corpus, mixture, rows, seed)))
@@ -67,7 +67,7 @@ def test_going_on_gives_the_next_50_batches_bit_for_bit(corpus, mixture, rows, s
             assert np.array_equal(getattr(batch, name), getattr(wanted, name))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     mixture=MIXTURES,
     rows=st.integers(1, 6),

@@ -84,7 +84,7 @@ def check_counts(plan, cells_of_rows):
     assert plan.keys_attended == sum(n * (n + 1) // 2 for n in counted)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(case=CASES, length=st.integers(8, 60))
 def test_filled_rows_are_those_of_the_slow_planner(case, length):
     fast, slow = planner_of(case, length)
@@ -107,7 +107,7 @@ def test_filled_rows_are_those_of_the_slow_planner(case, length):
         assert plan.padding == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=CASES)
 def test_whole_packing_shows_the_same_draws_and_cuts_none(case):
     """Every document of the slow stream in order, whole, and each step as full as a next draw allows by its length."""
@@ -151,7 +151,7 @@ def test_whole_packing_shows_the_same_draws_and_cuts_none(case):
         assert plan.padding <= rows * 246
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=CASES, packing=st.sampled_from(["fill", "whole"]), order=st.permutations(range(STEPS)))
 def test_a_step_is_planned_the_same_from_its_state_alone(case, packing, order):
     fast, _ = planner_of(case, 400, packing)

@@ -57,7 +57,7 @@ def names_of(views: tuple[View, ...]) -> tuple[str, ...]:
     return tuple(view.name for view in views)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(SEVERAL),
     st.sampled_from(MODES),

@@ -36,7 +36,7 @@ def assert_like_the_oracle(attend, lengths, device=CPU, dtype=torch.float64, wid
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=LENGTHS, block=st.sampled_from([1, 3, 16, 128]), scores=st.sampled_from([1, 700, 5000, 1 << 20]))
 @example(lengths=[1], block=128, scores=1 << 20)
 @example(lengths=[90] * 7, block=16, scores=5000)
@@ -64,7 +64,7 @@ def test_a_layout_is_in_place_only_if_it_changes_nothing(lengths):
     assert_like_the_oracle(documents.attend, lengths)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=LENGTHS)
 @example(lengths=[1])
 @example(lengths=[300, 1, 140])
@@ -143,7 +143,7 @@ def test_backends_that_cannot_train_are_refused(name, device, dtype, said):
         backend(name, device, dtype)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 200), min_size=1, max_size=12))
 def test_layout_places_every_position_once(lengths):
     layout = layout_of(np.array(lengths))
@@ -159,7 +159,7 @@ def test_layout_places_every_position_once(lengths):
     assert all(bucket.documents.bit_count() == 1 and bucket.length % 32 == 0 for bucket in layout.buckets)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 700), min_size=1, max_size=12))
 @example(lengths=list(range(1, 700)))
 def test_a_fine_layout_pads_each_document_under_a_tenth_to_few_lengths(lengths):
@@ -185,7 +185,7 @@ def test_a_fine_layout_is_attended_as_any():
         assert_like_the_oracle(fine, lengths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 50), max_size=30), positions=st.integers(1, 120))
 def test_like_lengths_are_read_together(lengths, positions):
     batches = together(np.array(lengths, np.int64), positions)

@@ -37,7 +37,7 @@ def plainly(hidden, rows, found, soft_cap):
     return (nats * found.weight).sum(), nats
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     positions=st.integers(1, 70),

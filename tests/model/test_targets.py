@@ -230,7 +230,7 @@ rows = st.lists(st.none() | st.lists(raw_piece | compressed_piece, min_size=1, m
 weight = st.sampled_from([0.0, 0.5, 1.0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     documents=rows,
     byte_heads=st.integers(1, 5),
@@ -280,7 +280,7 @@ def told(tables, lengths, known):
     return added
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(documents=rows, seed=st.integers(0, 99))
 def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     """Each byte of the next symbol, from the state scaled by its place and the n-gram of bytes before it."""
@@ -325,7 +325,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     assert float(found.total.detach()) == pytest.approx(raw + 0.15 * sum(nats), rel=1e-4, abs=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(documents=rows, seed=st.integers(0, 99), outputs=st.booleans(), reach=st.sampled_from(["text", "symbol"]))
 def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs, reach):
     """Each from the state without its own n-gram and the n-gram before its byte, at raw and compressed positions."""

@@ -144,7 +144,7 @@ def test_places_in_bytes_turn_heads_by_the_text_before():
     torch.testing.assert_close(found, told(symbols, layout, spelling))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(units=UNITS, places=st.booleans())
 def test_composed_inputs_are_means_of_rows(units, places):
     generator = torch.Generator().manual_seed(0)
@@ -167,7 +167,7 @@ def hashed_rows_of(units, rows=ROWS):
     return composed(torch.zeros(320, 1, dtype=torch.float64), spelled(units), None, numbered)[:, 0].long().tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(units=UNITS)
 def test_equal_bytes_have_one_hashed_row_and_single_ones_none(units):
     row_of: dict = {}
@@ -193,7 +193,7 @@ def test_hashed_rows_are_added_to_the_mean():
     torch.testing.assert_close(added, torch.stack([torch.zeros(5), hashed[0], hashed[0]]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     documents=st.lists(st.lists(st.integers(64, 67), min_size=1, max_size=9), min_size=1, max_size=6),
     length=st.integers(2, 4),

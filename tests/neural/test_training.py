@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.neural.models import tiny
 from tests.toy_corpus import toy_documents
@@ -16,7 +16,6 @@ TEXTS = [document.text for document in toy_documents(30)]
 
 
 @given(st.lists(st.binary(max_size=700), max_size=5), st.integers(0, 2**62))
-@settings(deadline=None)
 def test_windows_are_the_texts_cut(texts, seed):
     found = list(windows_of(texts, seed))
     for number, text in enumerate(texts):

@@ -43,7 +43,7 @@ def anchors_through(view: object, text: bytes) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=TEXTS)
 def test_anchors_follow_the_rule(view: object, text: bytes) -> None:
     encoded = view.encode(text)  # type: ignore[attr-defined]

@@ -272,7 +272,7 @@ def test_a_leftover_is_kept_where_it_is_what_was_written(tmp_path: Path, undistu
     assert contents(tmp_path) == undisturbed
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_leftover_with_a_flipped_bit_is_made_again(
     data: st.DataObject, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
@@ -286,7 +286,7 @@ def test_a_leftover_with_a_flipped_bit_is_made_again(
         assert f"{left} was altered since it was written, and is made again" in capsys.readouterr().err
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_notes_of_leftovers_only_cost_time(data: st.DataObject, undisturbed: dict[str, bytes]) -> None:
     with TemporaryDirectory() as folder:

@@ -105,7 +105,7 @@ def check_cuts(store: Store, passages: Passages, names: tuple[str, ...], max_byt
                 assert (row, end, int(passages.symbol_end[v, p])) in anchors[v]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CORPORA, st.integers(1, 2000), st.sampled_from(CHOICES))
 def test_passages_cover_everything_once_and_keep_the_limit(
     documents: list[Document], max_bytes: int, names: tuple[str, ...]
@@ -167,7 +167,7 @@ def ends_at_anchors(text: bytes, anchors: list[int], max_bytes: int) -> list[int
     return ends
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.text("a\n", max_size=40), st.sets(st.integers(1, 39))), max_size=4), st.integers(1, 20))
 def test_cuts_at_dense_anchors(documents: list[tuple[str, set[int]]], max_bytes: int) -> None:
     texts = [text.encode() for text, _ in documents]
@@ -204,7 +204,7 @@ def test_without_views_any_byte_will_do(max_bytes: int, tmp_path: Path) -> None:
         assert pieces == [piece for document in store.documents(side) for piece in slow_cuts(document.text, max_bytes)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.text("ab\n", min_size=1, max_size=60).map(str.encode), st.integers(1, 12))
 def test_without_views_small_limits(text: bytes, max_bytes: int) -> None:
     with TemporaryDirectory() as folder:

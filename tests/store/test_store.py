@@ -43,7 +43,7 @@ def spans_of(store: Store, view_name: str, shard: int, row: int) -> list[int]:
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CORPORA, st.integers(1, 3000), st.sampled_from(VIEWS))
 def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes: int, view: View) -> None:
     with TemporaryDirectory() as folder:

@@ -77,7 +77,7 @@ def mixed(documents: list[Document]) -> list[Document]:
 NAMES: list[tuple[str, ...]] = [(), ("words",), ("halves",), ("words", "halves", "lines")]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(CORPORA, st.booleans(), st.sampled_from(NAMES), st.integers(1, 2000))
 def test_rows_are_the_passages_of_all_shards(
     documents: list[Document], several: bool, names: tuple[str, ...], most: int
@@ -140,7 +140,7 @@ def test_another_view_added_later_changes_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / FOLDER).iterdir()) == before
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), settled=st.booleans())
 def test_any_flipped_bit_is_said_and_the_table_is_made_again(
     data: st.DataObject, settled: bool, kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

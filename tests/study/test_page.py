@@ -154,7 +154,7 @@ for document in SMALL["viewer"]:
 ODD = st.sampled_from([None, [], {}, "", "x", 0, -1, float("nan"), float("inf"), True, [None], {"a": None}, 1e308])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_survives_whatever_is_missing_or_odd(data: st.DataObject) -> None:
     found = copy.deepcopy(SMALL)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
@@ -29,14 +29,12 @@ def slow(norms, spike):
     return answers
 
 
-@settings(deadline=None)
 @given(norms, st.sampled_from([0.0, 1.5, 10.0]))
 def test_takes_what_the_slow_rule_takes(norms, spike):
     guard = Guard(spike, most_skips=1000)
     assert [guard.judge(step, norm, 1.0) is None for step, norm in enumerate(norms)] == slow(norms, spike)
 
 
-@settings(deadline=None)
 @given(norms, st.integers(0, 300), st.integers(0, 5))
 def test_a_resumed_run_judges_alike(norms, stop, most_skips):
     def answers(guard, first, last):

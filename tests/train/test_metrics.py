@@ -92,7 +92,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), values, max_size=3))
 def test_numbers_are_found_by_their_way(tree):
     found = dict(_scalars(tree))
@@ -143,7 +142,7 @@ def damages(content):
     return st.one_of(flipped, written, cut, digits)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_damage_changes_a_figure_and_none_takes_a_sound_line_away(data, content, tmp_path_factory):
     """Each line read is one that was written; each that stands there unaltered is read, before and after a resume."""

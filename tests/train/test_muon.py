@@ -30,7 +30,7 @@ def step(optimizers, parameters, gradients):
         optimizer.step()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(shapes, st.floats(0, 0.5), st.sampled_from([0.0, 0.9, 0.95]), st.integers(1, 400), st.integers(0, 99))
 def test_moves_as_torchs_own(shapes, weight_decay, momentum, stack_bytes, seed):
     """Over five steps, whatever shares a stack; gradients of very different size, and some missing."""
@@ -65,7 +65,6 @@ def test_an_update_is_near_an_orthogonal_matrix():
         assert ((left.T @ update.float() @ right.T).diagonal() - 1).abs().max() < 0.4
 
 
-@settings(deadline=None)
 @given(shapes, st.integers(1, 2000))
 def test_stacks_hold_each_matrix_once_and_not_too_many(shapes, most):
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
@@ -11,7 +11,6 @@ from byteproxy.train.muon import Muon
 from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
 
 
-@settings(deadline=None)
 @given(st.integers(2, 300), st.integers(0, 100), st.floats(0, 1))
 def test_cosine_is_torchs_after_its_warm_up(steps, warmup, final_share):
     warmup = min(warmup, steps - 1)
@@ -26,7 +25,6 @@ def test_cosine_is_torchs_after_its_warm_up(steps, warmup, final_share):
         assert learning_rate(config, step, steps) == pytest.approx(2.0 * (step + 1) / warmup)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1))
 def test_wsd_is_three_straight_lines(steps, warmup_share, decay_share, final_share):
     config = OptimConfig(learning_rate=2.0, warmup_share=warmup_share, decay_share=decay_share, final_share=final_share)
@@ -37,7 +35,6 @@ def test_wsd_is_three_straight_lines(steps, warmup_share, decay_share, final_sha
         assert learning_rate(config, step, steps) == pytest.approx(min(rise, fall), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["wsd", "cosine"]), st.integers(1, 200), st.floats(0, 0.6), st.floats(0, 1))
 def test_no_step_is_taken_at_nothing_or_above_the_peak(curve, steps, warmup_share, final_share):
     config = OptimConfig(learning_rate=2.0, warmup_share=warmup_share, curve=curve, final_share=final_share)

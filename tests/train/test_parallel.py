@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.train.ranks import on_ranks
 
@@ -122,7 +122,6 @@ def test_wishes_and_what_rank_zero_knows_reach_all(found):
         assert result["seen"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 60))
 def test_buckets_hold_all_in_order_and_no_two_fit_into_one(sizes, most):
     parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]

@@ -45,7 +45,7 @@ def kind(request, tmp_path_factory):
     return path, form, load
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_flipped_bit_is_refused(kind, data):
     path, _, load = kind
@@ -64,7 +64,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(found)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_number_that_the_checksum_agrees_with_is_refused_or_sound(kind, data):
     """What loads can be walked: it encodes a text into symbols of its alphabet that cover it."""

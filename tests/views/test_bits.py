@@ -15,14 +15,14 @@ def written(document: bytes, digits: int) -> list[int]:
     return [int(text[place : place + digits], 2) for place in range(0, len(text), digits)]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents)
 def test_any_bytes_come_back(document: bytes) -> None:
     for kind in KINDS:
         check_contract(kind(), document)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(documents)
 def test_symbols_are_the_digits_of_the_bytes(document: bytes) -> None:
     document = document[:500]

@@ -10,7 +10,7 @@ from byteproxy.views.chunks import ChunksView
 SIZES = range(2, 17)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents, st.sampled_from(SIZES))
 def test_symbols_are_the_bytes_and_spans_the_chunks(document: bytes, size: int) -> None:
     symbols, span_bytes = check_contract(ChunksView(size), document)

@@ -50,7 +50,7 @@ def toy_texts() -> tuple[bytes, ...]:
     text=st.lists(letters, max_size=4).map(b"".join),
     options=options_of_a_parse,
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_the_walk_is_the_slow_parse(added, closed, text, options):
     if closed:
         added = [string[:n] for string in added for n in range(2, len(string) + 1)]
@@ -63,7 +63,7 @@ def test_the_walk_is_the_slow_parse(added, closed, text, options):
 @given(
     added=st.lists(st.text("ab", min_size=2, max_size=6).map(str.encode), max_size=12), text=st.text("ab", max_size=60)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_lookahead_needs_the_fewest_symbols_where_the_set_is_prefix_closed(added, text):
     closed = dict.fromkeys(string[:n] for string in added for n in range(2, len(string) + 1))
     counts = [
@@ -93,13 +93,13 @@ def test_round_trip_and_spans_on_real_documents(parse, identifiers):
 
 
 @given(documents)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_round_trip_and_spans_on_random_documents(document):
     check_contract(trained(), document)
 
 
 @given(documents, st.sampled_from([0.1, 0.5, 1.0]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_round_trip_and_spans_of_split_symbols(document, share):
     check_contract(CodebookView(trained().strings, CodebookOptions(split=share)), document)
 
@@ -118,7 +118,7 @@ def test_splitting_cuts_the_share_of_symbols_it_says_and_only_cuts():
 
 
 @given(letters.filter(bool), st.sampled_from([0.3, 1.0]), st.sampled_from(["free", "whole"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_splitting_is_the_slow_split(text, share, identifiers):
     strings = [*SINGLES, b"ab", b"abb", b"ba", b"b.", b" a", b"a_b", b". b", b"aaa"]
     seed = 7

@@ -30,7 +30,7 @@ def filling(texts, rules=FREE, how="greedy", closed=False):
 
 
 @given(letters, rules, st.data())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_fits_is_the_slow_rule(text, rules, data):
     begin = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(begin, len(text)))
@@ -42,7 +42,7 @@ def test_fits_is_the_slow_rule(text, rules, data):
 
 
 @given(st.lists(letters, min_size=1, max_size=6), rules, st.sampled_from([b"ab", b"  ", b"a."]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_pairs_are_counted_as_a_slow_count_does(texts, rules, string):
     strings = [*SINGLES, string]
     at_work = filling(texts, rules)
@@ -80,7 +80,7 @@ def test_more_pairs_than_the_table_first_holds_are_all_counted():
 
 
 @given(st.lists(st.text("abc", min_size=2, max_size=8).map(str.encode), max_size=20).map(lambda s: [*dict.fromkeys(s)]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_a_string_saves_is_counted_without_it(added):
     strings = [*SINGLES, *added]
     found = codebook_fill._fewest_without(strings, trie_of(strings))

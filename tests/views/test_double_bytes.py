@@ -14,7 +14,7 @@ def paired(document: bytes) -> list[int]:
     return pairs + [65536 + byte for byte in document[len(document) // 2 * 2 :]]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents)
 def test_symbols_are_the_pairs(document: bytes) -> None:
     assert check_contract(VIEW, document).symbols.tolist() == paired(document)

@@ -19,7 +19,7 @@ def packed(document: bytes, view: GzipView = VIEW) -> bytes:
     return bytes(view.encode(document).symbols.tolist())
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents)
 def test_symbols_are_a_gzip_file(document: bytes) -> None:
     _, span_bytes = check_contract(VIEW, document)
@@ -79,7 +79,7 @@ def test_decode_refuses_every_beginning_of_a_file_and_what_comes_after_it() -> N
             VIEW.decode(np.concatenate([symbols, more]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(packed(CODE)) - 1), st.integers(1, 255))
 def test_damage_never_gives_another_document(place: int, change: int) -> None:
     symbols = VIEW.encode(CODE).symbols

@@ -35,7 +35,7 @@ def of(predictor, code):
 
 
 @given(codes, predictors)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_single_byte_fits(code, predictor):
     counts = code.first_counts(of(predictor, code).of(b"").tolist())
     assert sum(counts) == 1 << code.precision
@@ -113,7 +113,7 @@ def test_windows_too_small_for_all_bytes():
 
 
 @given(texts, codes, predictors)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_windows_cover_a_document_and_are_as_long_as_can_be(document, code, predictor):
     found = windows(document, [], of(predictor, code), code)
     assert sum(window.size for window in found) == len(document)
@@ -141,7 +141,7 @@ def interval_of(text, predictor, code):
 
 
 @given(texts, st.lists(st.integers(1, 299), max_size=6), codes, predictors)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_cuts_make_windows_of_parts(document, places, code, predictor):
     """A document with cuts is its parts, one after the other: coder and context know nothing from before."""
     of(predictor, code)
@@ -152,7 +152,7 @@ def test_cuts_make_windows_of_parts(document, places, code, predictor):
 
 
 @given(texts.filter(bool), codes, predictors)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_stands_behind_a_symbol_is_a_chain_of_prefixes(document, code, predictor):
     window = first_window(document, of(predictor, code), code)
     behind = strings_behind(window.symbol, predictor, code)
@@ -170,7 +170,7 @@ def test_wide_windows_are_packed_most_significant_first():
 
 
 @given(st.lists(st.integers(0, 7), min_size=50, max_size=200).map(bytes), predictors)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_code_lengths_are_those_of_another_coder(document, predictor):
     """constriction's range coder, with the same shares, needs as many bits as our counts say, and its 64 at the end."""
     constriction = pytest.importorskip("constriction")
@@ -193,7 +193,7 @@ def test_code_lengths_are_those_of_another_coder(document, predictor):
 
 
 @given(st.lists(texts, max_size=3), st.lists(st.integers(1, 299), max_size=6), small_codes, predictors)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_longest_string_of_the_tree_is_the_oracles_window(documents, places, code, predictor):
     tree = expanded(Rereading(of(predictor, code)), code)
     symbols = dict(zip(tree.strings(), tree.symbol.tolist(), strict=True))
@@ -214,7 +214,7 @@ def test_the_longest_string_of_the_tree_is_the_oracles_window(documents, places,
 
 
 @given(small_codes, predictors, st.integers(1, 500))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_tree_is_the_same_whatever_its_blocks(code, predictor, block):
     whole = expanded(Rereading(of(predictor, code)), code)
     with pytest.MonkeyPatch.context() as patch:
@@ -288,7 +288,7 @@ def test_an_interval_that_is_one_block_fits():
 
 
 @given(st.lists(texts, min_size=1, max_size=4), codes, predictors)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_one_step_of_expanding_is_the_coders_for_windows_of_any_size(documents, code, predictor):
     """Trees of 24 bits are too large for a test, but not what is done to one of their nodes."""
     of(predictor, code)

@@ -31,7 +31,7 @@ few_bytes = st.lists(st.integers(0, 9), max_size=200).map(bytes)
 
 
 @given(st.one_of(documents.map(lambda text: text[:200]), few_bytes), st.lists(st.integers(1, 199), max_size=8))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_it_is_the_oracle(document, places):
     cuts = sorted({place for place in places if place < len(document)})
     for view, predictor in zip(VIEWS, PREDICTORS, strict=True):

@@ -8,7 +8,7 @@ from byteproxy.views.raw import RawView
 VIEW = RawView()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents)
 def test_symbols_are_the_bytes(document: bytes) -> None:
     symbols, span_bytes = check_contract(VIEW, document)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ chosen = st.builds(
 
 
 @given(some_bits, chosen, st.integers(1, 40))
-@settings(deadline=None)
 def test_cuts_are_where_the_rule_says(bits, chosen, times):
     """Over and over, so that some stretches are longer than a segment may be."""
     bits = np.tile(bits, times)

@@ -14,7 +14,7 @@ def view() -> ShuffledView:
     return ShuffledView.make(CodebookOptions(bits=10), real_documents()[:40])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(document=documents)
 def test_symbols_are_the_bytes_and_lengths_the_codebooks(view: ShuffledView, document: bytes) -> None:
     symbols, span_bytes = check_contract(view, document)

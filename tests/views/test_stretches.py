@@ -1,7 +1,7 @@
 """Stretches left raw: against the oracle's account of them, and read back."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from byteproxy.views.neural import Window
@@ -12,7 +12,6 @@ sizes = st.lists(st.one_of(st.integers(1, 3), st.integers(1, 64)), max_size=60)
 
 
 @given(sizes, st.integers(1, 4), st.integers(4, 12), st.integers(0, 8), st.integers(0, 2**31))
-@settings(deadline=None)
 def test_it_is_the_oracles_account(lengths, parts, bits, raw, seed):
     dice = np.random.default_rng(seed)
     text = dice.integers(0, 256, sum(lengths), np.uint8)

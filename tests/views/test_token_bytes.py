@@ -70,7 +70,7 @@ def unreadable() -> Iterator[bytes]:
     yield b""
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(documents)
 def test_any_bytes_come_back(document: bytes) -> None:
     for view in VIEWS:

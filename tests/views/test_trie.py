@@ -22,7 +22,7 @@ def entry_of(trie, string: bytes) -> int | None:
 
 
 @given(string_sets.filter(bool), st.lists(st.binary(max_size=4), max_size=20))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_trie_holds_its_strings_and_their_beginnings_and_nothing_else(strings, others):
     trie = trie_of(strings)
     beginnings = {string[:n] for string in strings for n in range(len(string) + 1)}
@@ -37,7 +37,7 @@ def test_a_trie_holds_its_strings_and_their_beginnings_and_nothing_else(strings,
 
 
 @given(string_sets.filter(bool), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rests_are_the_places_from_which_a_shorter_string_may_reach_further(strings, whole):
     trie = trie_of(strings, True, whole)
 

@@ -51,7 +51,7 @@ PARTS = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PARTS, st.lists(NAMES, min_size=31, max_size=31, unique=True))
 def test_it_lines_up_with_many_languages(
     found: dict[tuple[int, int], tuple[dict[str, int], ...]], names: list[str]

@@ -404,7 +404,7 @@ def tiny(letters):
 
 
 @given(tiny("ab"), tiny("xy\n").map(lambda texts: [*dict.fromkeys(texts)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_views_of_next_to_no_text_are_measured_or_refused(train, held_out):
     """No side at all, empty documents, one byte: figures that JSON and the tables take, or a line that refuses."""
     sides = {"train": train, "validation": held_out}

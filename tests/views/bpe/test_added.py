@@ -68,7 +68,7 @@ def check(view: BpeView, tokenizer: Tokenizer, text: str) -> None:
 
 @pytest.mark.parametrize("normalizer", [None, NFC], ids=["as it is", "NFC"])
 def test_tokens_are_found_as_in_tokenizers(normalizer: dict[str, Any] | None) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         st.lists(PLAIN, max_size=6, unique_by=lambda token: token["content"]), st.lists(TEXTS, min_size=10, max_size=10)
     )
@@ -80,7 +80,7 @@ def test_tokens_are_found_as_in_tokenizers(normalizer: dict[str, Any] | None) ->
     each()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(STRIPPED, min_size=1, max_size=3, unique_by=lambda token: token["content"]), st.data())
 def test_blanks_beside_tokens_go_with_them(tokens: list[dict[str, Any]], data: st.DataObject) -> None:
     view, tokenizer = pair(tokens)
@@ -102,7 +102,7 @@ def test_blanks_that_a_token_took_are_no_other_token() -> None:
     assert tokenizer.encode("a<r>   b  ", add_special_tokens=False).ids != symbols.tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(PLAIN, min_size=1, max_size=6, unique_by=lambda token: token["content"]),
     st.lists(st.one_of(TEXTS.map("".join).map(str.encode), st.binary(max_size=3)), max_size=5).map(b"".join),

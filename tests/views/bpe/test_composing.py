@@ -56,7 +56,7 @@ TEXTS = st.lists(st.one_of(st.sampled_from(UNITS), st.characters(exclude_categor
 DOCUMENTS = st.lists(st.one_of(TEXTS.map(str.encode), st.binary(max_size=3)), max_size=5).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS)
 def test_it_is_the_text_that_tokenizers_makes(text: str) -> None:
     found = composed(text.encode())
@@ -65,7 +65,7 @@ def test_it_is_the_text_that_tokenizers_makes(text: str) -> None:
     assert (found is None) == (expected == text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_symbols_are_those_of_tokenizers(text: str) -> None:
     ours = VIEW.encode(text.encode())
@@ -73,7 +73,7 @@ def test_symbols_are_those_of_tokenizers(text: str) -> None:
     assert ours.span_bytes.sum() == len(text.encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DOCUMENTS)
 def test_any_bytes_are_covered(document: bytes) -> None:
     ours = VIEW.encode(document)
@@ -86,7 +86,7 @@ def test_any_bytes_are_covered(document: bytes) -> None:
     ] * 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DOCUMENTS)
 def test_spans_are_of_the_text_as_it_was(document: bytes) -> None:
     """By the definition: a stretch that NFC changes is covered at its end, other text byte by byte."""

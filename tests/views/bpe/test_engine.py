@@ -87,7 +87,7 @@ def test_pieces_are_those_of_the_pattern(pattern: str) -> None:
     tables = tables_of(pattern)
     regex = split(pattern)
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=500)
     @given(TEXTS)
     def check(text: str) -> None:
         lengths = [len(piece.encode()) for piece, _ in regex.pre_tokenize_str(text)]
@@ -98,7 +98,7 @@ def test_pieces_are_those_of_the_pattern(pattern: str) -> None:
 
 @ALL
 def test_same_symbols_for_any_bytes(view: BpeView) -> None:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(MIXED)
     def check(document: bytes) -> None:
         check_same(view, [document, document[: len(document) // 2], document[len(document) // 2 :]])
@@ -120,7 +120,7 @@ def test_same_symbols_for_all_code_points(view: BpeView) -> None:
     check_same(view, [" ".join(everything[:70_000]).encode()])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(documents)
 def test_the_contract(document: bytes) -> None:
     for view in VIEWS.values():

@@ -54,7 +54,7 @@ EACH = pytest.mark.parametrize("name", FAMILIES)
 def test_same_numbers_for_odd_texts(name: str) -> None:
     missing = bytes(made(name)[0]._file.own).decode("latin-1")
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(TEXTS)
     def check(text: str) -> None:
         check_same(name, ["".join(one for one in text if not set(one.encode()) & set(missing.encode("latin-1")))])
@@ -82,7 +82,7 @@ def test_which_are_cut_here(name: str) -> None:
 
 
 @EACH
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(parts=st.lists(st.one_of(TEXTS.map(str.encode), st.binary(max_size=5), st.just(b"\xff")), max_size=5))
 def test_any_bytes_are_encoded(name: str, parts: list[bytes]) -> None:
     """By the engine as by the slow way; a lossless view gives them back."""

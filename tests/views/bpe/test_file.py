@@ -157,7 +157,7 @@ LEAVES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_wrong_value_anywhere_is_no_traceback(data: st.DataObject) -> None:
     content: Any = json.loads(

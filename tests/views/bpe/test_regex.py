@@ -31,7 +31,7 @@ PATTERNS = st.recursive(ONE, grown, max_leaves=8)
 STRINGS = st.lists(st.text(st.sampled_from("aab  \nb1é\tAC"), min_size=1, max_size=14), min_size=20, max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pattern=PATTERNS, texts=STRINGS)
 def test_pieces_are_those_of_a_backtracking_engine(pattern: str, texts: list[str]) -> None:
     try:
@@ -61,7 +61,7 @@ def test_cuts_are_within_the_pieces_of_the_one_before() -> None:
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
     row = pre_tokenizers.Sequence(cuts)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text(st.sampled_from("aab  \n\r12é\t"), max_size=20))
     def check(text: str) -> None:
         pieces = [len(piece.encode()) for piece, _ in row.pre_tokenize_str(text)]

@@ -40,7 +40,7 @@ def check_lossless(view: BpeView, document: bytes) -> None:
 
 
 @BOTH
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(document=ANY_BYTES)
 def test_any_bytes_come_back(view: BpeView, document: bytes) -> None:
     check_lossless(view, document)
@@ -65,7 +65,7 @@ def test_hard_documents_come_back(view: BpeView, document: bytes) -> None:
 
 
 @BOTH
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(before=CODE_LIKE, invalid=st.integers(0x80, 0xFF), after=CODE_LIKE)
 def test_invalid_byte_is_its_own_symbol_between_stretches_by_themselves(
     view: BpeView, before: str, invalid: int, after: str
@@ -77,7 +77,7 @@ def test_invalid_byte_is_its_own_symbol_between_stretches_by_themselves(
 
 
 @BOTH
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=CODE_LIKE)
 def test_each_line_is_encoded_by_itself(view: BpeView, text: str) -> None:
     lines = [line.encode() for line in re.findall(r"[^\n]*\n|[^\n]+", text)]
@@ -91,7 +91,7 @@ def test_each_line_is_encoded_by_itself(view: BpeView, text: str) -> None:
 def test_same_ids_as_tokenizers_itself(view: BpeView, tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_str(json.dumps(json.loads(view.tokenizer_json)))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(CODE_LIKE)
     def check(text: str) -> None:
         assert view.encode(text.encode()).symbols.tolist() == tokenizer.encode(text).ids
