@@ -68,7 +68,7 @@ no_llama = $(error npm has llama.cpp for Linux on x86-64 and arm64 only, and thi
     name a folder with the libraries of llama.cpp 0.5.0: make llama LLAMA_CPP=FOLDER)
 LLAMA_CPP ?= build/llama/package/bins/$(llama_build)
 llama: $(DEV_STAMP) $(LLAMA_CPP)  ## the GGUF export against llama.cpp, which npm fetches (Linux on x86-64, or untested on arm64; LLAMA_CPP=FOLDER for one you have)
-	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/export/test_gguf.py
+	LLAMA_CPP=$(LLAMA_CPP) $(BIN)/python -m pytest $(TEST_ARGS) tests/interop/test_gguf.py
 
 build/llama/package/bins/$(llama_build):
 	@$(if $(filter none,$(llama_build)),$(no_llama))rm -rf build/llama && mkdir -p build/llama/new

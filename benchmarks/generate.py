@@ -28,13 +28,13 @@ import torch
 
 from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.export.llama import export_llama
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import Drafts
 from byteproxy.generate.product import Matrix
 from byteproxy.generate.score import TOGETHER, score, windows_over
 from byteproxy.generate.writer import Writer
+from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import Layout, layout_of

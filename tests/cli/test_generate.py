@@ -16,9 +16,9 @@ from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.toy_corpus import toy_store
 
 from byteproxy.console import escaped
-from byteproxy.export.llama import export_llama
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Writer
+from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
 from byteproxy.train.config import TrainConfig, Validation

@@ -18,8 +18,8 @@ from tests.small_stdlib import small_stdlib
 from byteproxy import __version__ as version
 from byteproxy.cli import main as cli
 from byteproxy.cli import refusals
-from byteproxy.export.llama import export_llama
 from byteproxy.files import read_bytes
+from byteproxy.interop.llama import export_llama
 from byteproxy.jit import COMPILING
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer

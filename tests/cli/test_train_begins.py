@@ -15,8 +15,8 @@ from tests.cli.commands import in_process, last_object, refusal
 from tests.toy_corpus import toy_store
 
 from byteproxy.config import from_toml
-from byteproxy.export.llama import export_llama
-from byteproxy.export.start import fitted, start_from
+from byteproxy.interop.llama import export_llama
+from byteproxy.interop.start import fitted, start_from
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.store.store import Store

@@ -15,8 +15,8 @@ from byteproxy.demo import folder as study_folder
 from byteproxy.demo.recipe import Sample, Scoring, Study
 from byteproxy.demo.run import FEWEST_STEPS, run_study
 from byteproxy.errors import InputError
-from byteproxy.export.llama import load_llama
-from byteproxy.export.run import export_run
+from byteproxy.interop.llama import load_llama
+from byteproxy.interop.run import export_run
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.config import ModelConfig

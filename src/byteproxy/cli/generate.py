@@ -132,9 +132,9 @@ def _tell_of_backslashes(stops: tuple[str, ...]) -> None:
 def _writer(folder: Path, dtype: str, device: str) -> "Writer":
     """Of a run, or of an exported model."""
     from byteproxy.errors import InputError
-    from byteproxy.export.llama import load_llama
-    from byteproxy.export.stock import CONFIG
     from byteproxy.generate.writer import Writer
+    from byteproxy.interop.llama import load_llama
+    from byteproxy.interop.stock import CONFIG
     from byteproxy.train import saved
     from byteproxy.train.compiler import device_of
     from byteproxy.train.config import DTYPES

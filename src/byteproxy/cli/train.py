@@ -296,7 +296,7 @@ def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.run_page import PAGE, keeping_page, run_figures, run_page
     from byteproxy.evaluate.validation import validate_with
-    from byteproxy.export.start import start_from
+    from byteproxy.interop.start import start_from
     from byteproxy.page import write_page
     from byteproxy.progress import quietly
     from byteproxy.train.budget import resolved
@@ -360,7 +360,7 @@ def _begun(asked: Asked) -> "tuple[TrainConfig, bool]":
 
 def _fitted(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
     """The same with its views, and with the shape of the model that it begins with, if there is one."""
-    from byteproxy.export.start import fitted
+    from byteproxy.interop.start import fitted
 
     if config.start.path:
         config = fitted(config, store, Path(config.start.path))

@@ -27,13 +27,13 @@ from byteproxy.demo.report import write_report
 from byteproxy.demo.verdict import verdict
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.export.llama import load_llama
-from byteproxy.export.run import export_run
 from byteproxy.files import write_aside
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.utf8 import characters
 from byteproxy.generate.writer import Writer
+from byteproxy.interop.llama import load_llama
+from byteproxy.interop.run import export_run
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent

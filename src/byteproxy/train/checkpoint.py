@@ -3,7 +3,7 @@
 `torch.distributed.checkpoint` writes into a folder aside; once all is on disk the folder is renamed to `step-NNNNNN`.
 Beside the tensors lies `state.json`: the data state, the counters so far, and fingerprints of what the run was started
 with, so that a checkpoint is never continued with another corpus or configuration. `checksums.json` has the SHA-256 of
-each file, which loading compares; what lies in a checkpoint is never run (`unpickled.py`).
+each file, which loading compares; what lies in a checkpoint is never run (`safe_dcp.py`).
 
 All ranks call each function here. Rank 0 writes, as the others hold the same; every rank reads, so they need to see one
 file system. What goes wrong on one rank is raised on all.
@@ -43,7 +43,7 @@ from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.verified import verify
 from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
-from byteproxy.train.unpickled import METADATA, Reader
+from byteproxy.train.safe_dcp import METADATA, Reader
 
 _STATE = "state.json"
 _CHECKSUMS = "checksums.json"

@@ -13,9 +13,9 @@ from tests.toy_corpus import toy_documents, toy_store
 from byteproxy.config import to_toml
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.export.llama import export_llama, load_llama
-from byteproxy.export.start import fitted, start_from
 from byteproxy.generate.score import score
+from byteproxy.interop.llama import export_llama, load_llama
+from byteproxy.interop.start import fitted, start_from
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of

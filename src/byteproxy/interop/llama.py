@@ -20,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 
 from byteproxy.errors import InputError
-from byteproxy.export.folder import ensure_unaltered
-from byteproxy.export.stock import (
+from byteproxy.files import write_aside
+from byteproxy.interop.export_folder import ensure_unaltered
+from byteproxy.interop.stock import (
     CLASSES,
     CONFIG,
     EMBEDDING,
@@ -33,7 +34,6 @@ from byteproxy.export.stock import (
     stock_weights,
     tensors_in,
 )
-from byteproxy.files import write_aside
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.parsing import read_json

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
-from byteproxy.export.folder import ensure_unaltered, write_folder
+from byteproxy.interop.export_folder import ensure_unaltered, write_folder
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)), "README.md": b"# A card\n"}
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.export import llama_cpp
+from tests.interop import llama_cpp
 from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.export.gguf import GGUF, gguf_file
-from byteproxy.export.llama import stock_files
-from byteproxy.export.tokenizer import SPECIAL_NAMES
 from byteproxy.generate.writer import Writer, Written
+from byteproxy.interop.gguf import GGUF, gguf_file
+from byteproxy.interop.llama import stock_files
+from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import layout_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import Spelling

@@ -14,10 +14,10 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.validation import validate_with
-from byteproxy.export.card import Origin
-from byteproxy.export.llama import load_llama
-from byteproxy.export.run import export_run
 from byteproxy.generate.writer import Writer
+from byteproxy.interop.card import Origin
+from byteproxy.interop.llama import load_llama
+from byteproxy.interop.run import export_run
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load
 
-from byteproxy.export.stock import CONFIG, WEIGHTS
-from byteproxy.export.tokenizer import SPECIAL_NAMES
+from byteproxy.interop.stock import CONFIG, WEIGHTS
+from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.views.bpe import byte_characters
 from byteproxy.vocab import BYTES, EOS, PAD, RAW, SPECIALS, closing, opening
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from byteproxy.errors import InputError
-from byteproxy.export.llama import export_llama, load_llama
+from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.model.attention.layout import layout_of
 
 transformers = pytest.importorskip("transformers")

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.export.llama import load_llama
-from byteproxy.export.stock import CONFIG, MOST_CONFIG, stock_config, weight_files
-from byteproxy.export.tokenizer import TOKENIZER
+from byteproxy.interop.llama import load_llama
+from byteproxy.interop.stock import CONFIG, MOST_CONFIG, stock_config, weight_files
+from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.transformer import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store

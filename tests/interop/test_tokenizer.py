@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from byteproxy.export.tokenizer import SPECIAL_NAMES, tokenizer_files
+from byteproxy.interop.tokenizer import SPECIAL_NAMES, tokenizer_files
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.errors import InputError
-from byteproxy.export.card import NOBODY_SAID, Origin, card
-from byteproxy.export.folder import CARD, ensure_free, write_folder
-from byteproxy.export.gguf import gguf_file
-from byteproxy.export.llama import byte_heads_file, stock_files
-from byteproxy.export.tokenizer import tokenizer_files
+from byteproxy.interop.card import NOBODY_SAID, Origin, card
+from byteproxy.interop.export_folder import CARD, ensure_free, write_folder
+from byteproxy.interop.gguf import gguf_file
+from byteproxy.interop.llama import byte_heads_file, stock_files
+from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.store.format import read_manifest
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.saved import SavedRun

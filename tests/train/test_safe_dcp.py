@@ -10,7 +10,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from byteproxy.errors import InputError
 from byteproxy.train import checkpoint
-from byteproxy.train.unpickled import Reader
+from byteproxy.train.safe_dcp import Reader
 
 
 class Bad:

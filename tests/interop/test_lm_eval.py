@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from byteproxy.export.folder import write_folder
-from byteproxy.export.llama import stock_files
-from byteproxy.export.tokenizer import tokenizer_files
+from byteproxy.interop.export_folder import write_folder
+from byteproxy.interop.llama import stock_files
+from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer

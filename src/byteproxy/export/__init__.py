@@ -1,1 +1,0 @@
-"""Models as files that need no compressor to run."""

@@ -1,0 +1,1 @@
+"""Models of other tools: read as ours, and ours written as theirs."""
