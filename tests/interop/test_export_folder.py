@@ -91,6 +91,9 @@ def test_a_failure_leaves_nothing_and_what_a_killed_one_left_goes(tmp_path, monk
         with pytest.raises(InputError, match="No space left"):
             write_folder(tmp_path / "out", FILES)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="No space left"):
+        write_folder(tmp_path / "out", {**FILES, "model.gguf": full})
+    assert list(tmp_path.iterdir()) == []
     left.mkdir()
     write_folder(tmp_path / "out", FILES)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FILES, "byteproxy.json"])

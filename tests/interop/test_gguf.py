@@ -1,4 +1,4 @@
-"""The GGUF file against two readers of it: the gguf library and llama.cpp itself (`make llama`)."""
+"""The GGUF file against two readers of it: the gguf package and llama.cpp itself (`make llama`)."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from tests.toy_corpus import toy_documents
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.generate.writer import Writer, Written
-from byteproxy.interop.gguf import GGUF, gguf_file
+from byteproxy.interop.gguf import GGUF, write_gguf
 from byteproxy.interop.llama import stock_files
 from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.mixture.loader import Shape
@@ -43,7 +43,7 @@ def logits(model, symbols):
 
 def file_of(model, folder):
     path = folder / GGUF
-    path.write_bytes(gguf_file(stock_files(model, CONTEXT), "toy")[GGUF])
+    write_gguf(path, stock_files(model, CONTEXT), "toy")
     return path
 
 
@@ -72,6 +72,7 @@ def test_the_library_reads_every_tensor_and_field(written):
     assert said[f"{kind}.rope.freq_base"] == 500.0
     assert said["tokenizer.ggml.tokens"][:64] == list(SPECIAL_NAMES)
     assert said["tokenizer.ggml.token_type"] == [3] * 64 + [1] * 256
+    assert said["tokenizer.ggml.merges"] == []  # llama.cpp refuses a file without the field
     found = {tensor.name: tensor for tensor in reader.tensors}
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[kind.upper()], 3)
     for name, tensor in model.state_dict().items():

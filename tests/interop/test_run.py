@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,13 @@ def trained(tmp_path_factory):
 def exported(trained):
     out = trained.folder.with_name("out")
     return out, export_run(read_run(trained.folder), out)
+
+
+def test_without_the_package_gguf_the_command_that_installs_it_is_said(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(InputError, match=r"pip install 'byteproxy\[gguf\]'"):
+        export_run(read_run(trained.folder), tmp_path / "out", gguf=True)
+    assert not list(tmp_path.iterdir())
 
 
 def offline(*_):

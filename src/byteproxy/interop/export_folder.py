@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from byteproxy.errors import InputError
 from byteproxy.files import sync_folder
@@ -26,6 +27,9 @@ CARD = "README.md"
 _FORMAT = "byteproxy-export"
 _REMEDY = "export the run again, or copy the folder again"
 
+Content: TypeAlias = bytes | Callable[[Path], None]
+"""What a file holds, or what writes it to a path."""
+
 
 def ensure_free(folder: Path) -> None:
     """InputError where an export can't begin: something of that name is there."""
@@ -33,24 +37,21 @@ def ensure_free(folder: Path) -> None:
         raise InputError(f"{folder} exists already: delete it, or give another place to export to")
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and their checksums aside, sync all, and rename to `folder`; a copy of every file is in memory.
+def write_folder(folder: Path, files: Mapping[str, Content]) -> dict[str, int]:
+    """Write files and their checksums aside, sync all, and rename to `folder`; gives the size of each file in bytes.
 
     Raises InputError if the folder exists, or can't be written; nothing partial stays behind.
     """
     ensure_free(folder)
-    listed = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()}
-    checksums = json.dumps({"format": _FORMAT, "version": 1, "files": listed}, indent=2) + "\n"
     aside = folder.with_name(f".{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)  # what a killed export left
         aside.mkdir()
-        for name, data in {**files, CHECKSUMS: checksums.encode()}.items():
-            with (aside / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        listed = [_written(aside / name, content) for name, content in files.items()]
+        said = {file.name: {"size": file.size, "sha256": file.sha256} for file in listed}
+        checksums = json.dumps({"format": _FORMAT, "version": 1, "files": said}, indent=2) + "\n"
+        _written(aside / CHECKSUMS, checksums.encode())
         sync_folder(aside)
         ensure_free(folder)
         aside.rename(folder)
@@ -60,6 +61,18 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     finally:
         with suppress(OSError):
             shutil.rmtree(aside, ignore_errors=True)
+    return {file.name: file.size for file in listed}
+
+
+def _written(path: Path, content: Content) -> FileInfo:
+    """A file that lies on the disk when this returns."""
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return FileInfo(path.name, os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def ensure_unaltered(folder: Path) -> None:

@@ -1,17 +1,18 @@
 """A run as an export: its newest checkpoint, less all that compressed text took, as files that other tools load.
 
 The corpus isn't needed: how many symbols the model has is read from the checkpoint. Costs the model's memory three
-times over (the model, its tensors, the file to be written), and a pass over what is written.
+times over (the model, its tensors, the file to be written), with GGUF four times, and a pass over what is written.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from byteproxy.errors import InputError
 from byteproxy.interop.card import NOBODY_SAID, Origin, card
-from byteproxy.interop.export_folder import CARD, ensure_free, write_folder
-from byteproxy.interop.gguf import gguf_file
+from byteproxy.interop.export_folder import CARD, Content, ensure_free, write_folder
+from byteproxy.interop.gguf import GGUF, gguf_package, write_gguf
 from byteproxy.interop.llama import byte_heads_file, stock_files
 from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.store.format import read_manifest
@@ -26,19 +27,22 @@ def export_run(run: SavedRun, out: Path, gguf: bool = False, origin: Origin = NO
     """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
 
     gguf: with a `model.gguf` for llama.cpp beside them. origin: what the card says of license, data and language.
-    Raises InputError if the model has what no stock one has, or `out` exists or can't be written.
+    Raises InputError if the model has what no stock one has, `out` exists or can't be written, or the package gguf is
+    needed and not there.
     """
     ensure_free(out)
+    if gguf:
+        gguf_package()
     context = run.config.shape.passage_bytes
     heads = byte_heads_file(run.model)
-    files = stock_files(run.model, context) | heads | tokenizer_files(context) | {GENERATION: _generation()}
+    stock = stock_files(run.model, context)
+    files: dict[str, Content] = {**stock, **heads, **tokenizer_files(context), GENERATION: _generation()}
     figures = _figures(run, context)
     name = out.resolve().name.encode("utf-8", "replace").decode()
     if gguf:
-        files |= gguf_file(files, name)
+        files[GGUF] = partial(write_gguf, stock=stock, name=name)
     files[CARD] = card(name, figures, run.config, origin, _sources(run)).encode("utf-8", "replace")
-    write_folder(out, files)
-    return {**figures, "out": str(out), "files": {name: len(data) for name, data in sorted(files.items())}}
+    return {**figures, "out": str(out), "files": dict(sorted(write_folder(out, files).items()))}
 
 
 def _figures(run: SavedRun, context: int) -> dict[str, Any]:
