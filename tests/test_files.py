@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.files import inside, open_inside, open_regular, read_bytes, write_aside
-from byteproxy.page import write_page
-from byteproxy.study.headline import write_headline
+from byteproxy.report.headline import write_headline
+from byteproxy.report.page import write_page
 
 
 def test_a_file_is_written_whole_into_a_folder_that_is_made(tmp_path):
@@ -129,7 +129,7 @@ def test_only_files_are_replaced(tmp_path):
     ids=["page", "picture"],
 )
 def test_what_others_wrote_is_not_replaced(write, ours, tmp_path, monkeypatch):
-    monkeypatch.setattr("byteproxy.study.headline.headline_svg", lambda results: "<svg>new</svg>")
+    monkeypatch.setattr("byteproxy.report.headline.headline_svg", lambda results: "<svg>new</svg>")
     path = tmp_path / "file"
     path.write_bytes(b'{"text": "a document"}')
     with pytest.raises(InputError, match="is there and is no p"):

@@ -2,7 +2,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from byteproxy.evaluate.mixture_rows import Picture, Stretch, cells, rows_svg
+from byteproxy.evaluate.mixture_rows import Picture, Stretch, cells
+from byteproxy.report.mixture import rows_svg
 
 ROW = [Stretch(0, 30, 0, 0), Stretch(30, 50, 1, 0), Stretch(50, 90, 1, 1), Stretch(90, 100, -1, 2)]
 

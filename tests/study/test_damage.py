@@ -10,7 +10,6 @@ from tests.study.test_study import LAST, figures, ran
 from tests.study.toys import recipe
 
 from byteproxy.errors import InputError
-from byteproxy.study import page
 from byteproxy.study.run_files import BEGUN, RESULT, scores_file
 from byteproxy.study.sealed import DamagedError, read_sealed, write_sealed
 from byteproxy.study.study import Limits, report_study
@@ -26,8 +25,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def copied(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "write_study_page", lambda results, path: None)  # drawn anew each time
+def copied(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "run")
 
 

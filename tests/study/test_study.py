@@ -17,6 +17,7 @@ from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
+from byteproxy.report.study import write_study_page
 from byteproxy.store.store import Store
 from byteproxy.study import study, workers
 from byteproxy.study.fairness import check_apart
@@ -30,15 +31,15 @@ from byteproxy.train.config import TrainConfig
 LAST = "final-proxy-small-1.6e+08-seed1"
 
 
-def ran(out, limits=study.ALL, stage=None, say=lambda line: None, **changes):
+def ran(out, limits=study.ALL, stage=None, say=lambda line: None, page=None, **changes):
     options = {} if stage is None else {"stage": stage}
-    return run_study(recipe(out.parent, **changes), "toy", out, prepare, limits, say=say, **options)
+    return run_study(recipe(out.parent, **changes), "toy", out, prepare, limits, say=say, page=page, **options)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "run"
-    return out, ran(out)
+    return out, ran(out, page=write_study_page)
 
 
 @pytest.fixture

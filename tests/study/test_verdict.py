@@ -2,7 +2,7 @@
 
 import pytest
 
-from byteproxy.study.headline import headline
+from byteproxy.report.headline import headline
 from byteproxy.study.verdict import verdict
 
 

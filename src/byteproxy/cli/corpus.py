@@ -33,9 +33,9 @@ def stats(
     """
     from byteproxy.evaluate.corpus.figures import corpus_figures
     from byteproxy.evaluate.corpus.split_table import split_notes
-    from byteproxy.evaluate.corpus.stats_page import stats_page
     from byteproxy.evaluate.corpus.terminal import all_tables
-    from byteproxy.page import write_page
+    from byteproxy.report.corpus import stats_page
+    from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
     figures = corpus_figures(Store.open(corpus))
@@ -73,9 +73,9 @@ def show(
     """
     from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.document import find, seen, told
-    from byteproxy.evaluate.corpus.document_page import document_page
     from byteproxy.evaluate.corpus.terminal import print_document
-    from byteproxy.page import write_page
+    from byteproxy.report.document import document_page
+    from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
     if most_bytes < 1:

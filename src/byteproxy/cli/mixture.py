@@ -50,11 +50,11 @@ def preview(
     from byteproxy.cli.progress import stage
     from byteproxy.cli.recipes import recipe_of
     from byteproxy.errors import InputError
-    from byteproxy.evaluate.mixture_page import mixture_page
     from byteproxy.evaluate.mixture_rows import pictured
     from byteproxy.mixture.loader import Stream
     from byteproxy.mixture.preview import planned, span_of, step_figures, summed
-    from byteproxy.page import write_page
+    from byteproxy.report.mixture import mixture_page
+    from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
     asked = recipe_of(recipe, arm)

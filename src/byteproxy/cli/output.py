@@ -36,7 +36,7 @@ def print_whole(people: "Console", *tables: "Table") -> None:
 
 def end(json: bool, results: dict[str, Any]) -> None:
     """With --json, end with one object on one line; what isn't finite is null there."""
-    from byteproxy.page import finite
+    from byteproxy.finite import finite
 
     if json:
         sys.stdout.write(json_module.dumps(finite(results)) + "\n")

@@ -34,7 +34,7 @@ def plan_table(plan: RunPlan) -> Table:
 
 def run_table(figures: Mapping[str, Any]) -> Table:
     """The figures of a run after it."""
-    from byteproxy.evaluate.run_page import figure_rows
+    from byteproxy.evaluate.run_figures import figure_rows
 
     return _table([*figure_rows(figures)])
 

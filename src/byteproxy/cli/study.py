@@ -60,7 +60,8 @@ def study(
     from byteproxy.cli.progress import stage
     from byteproxy.cli.recipes import study_named
     from byteproxy.errors import InputError
-    from byteproxy.study.headline import write_headline
+    from byteproxy.report.headline import write_headline
+    from byteproxy.report.study import write_study_page
     from byteproxy.study.study import Limits, report_study, run_study
 
     if plan and report:
@@ -72,10 +73,10 @@ def study(
         _plan(known, place, only, json)
         return
     if report:
-        results = report_study(known, name, place, stage, say)
+        results = report_study(known, name, place, stage, say, write_study_page)
     else:
         limits = Limits(jobs, minutes, only, reopen)
-        results = run_study(known, name, place, prepared, limits, stage, say)
+        results = run_study(known, name, place, prepared, limits, stage, say, write_study_page)
     if picture is not None:
         write_headline(results, picture)
     _show(results, json)

@@ -294,11 +294,12 @@ def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[
     """Train to the last step; gives all figures, and a table of them. people: of rank 0 only."""
     from byteproxy.cli.plan_table import run_table
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_page import PAGE, keeping_page, run_figures, run_page
+    from byteproxy.evaluate.run_figures import run_figures
     from byteproxy.evaluate.validation import validate_with
     from byteproxy.interop.start import start_from
-    from byteproxy.page import write_page
     from byteproxy.progress import quietly
+    from byteproxy.report.page import write_page
+    from byteproxy.report.run import PAGE, keeping_page, run_page
     from byteproxy.train.budget import resolved
     from byteproxy.train.longer import ensure_same_so_far
     from byteproxy.train.run_folder import remember_asked

@@ -135,10 +135,10 @@ def compare(
     from byteproxy.cli.progress import stage
     from byteproxy.cli.trained import fingerprint_of, unfinished
     from byteproxy.evaluate.views import figures as view_figures
-    from byteproxy.evaluate.views.compare_page import compare_page
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.terminal import comparison_tables, order_text
-    from byteproxy.page import write_page
+    from byteproxy.report.page import write_page
+    from byteproxy.report.views import compare_page
     from byteproxy.views import registry
 
     specs = views or _all_kinds()
@@ -177,9 +177,10 @@ def inspect(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.figures import needs_training, training_unit
-    from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
-    from byteproxy.page import write_page
+    from byteproxy.evaluate.views.viewed import Viewed
     from byteproxy.progress import silent
+    from byteproxy.report.inspected import inspect_page
+    from byteproxy.report.page import write_page
     from byteproxy.views.registry import build
 
     if most_bytes < 1:
@@ -205,8 +206,8 @@ def _show(viewed: Any, document: bytes, most_bytes: int, people: "Console") -> N
     from rich.text import Text
 
     from byteproxy.console import one_line
-    from byteproxy.evaluate.views.inspect_page import rest, summary
     from byteproxy.evaluate.views.terminal import symbols_text
+    from byteproxy.evaluate.views.viewed import rest, summary
 
     people.print()
     people.print(Text(one_line(viewed.spec), "bold"), Text(summary(viewed.figures(document))), sep=": ")

@@ -23,7 +23,6 @@ import byteproxy
 from byteproxy.corpus.document import Document
 from byteproxy.demo.folder import BUDGET, COST, claimed
 from byteproxy.demo.recipe import Study
-from byteproxy.demo.report import write_report
 from byteproxy.demo.verdict import verdict
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
@@ -37,6 +36,7 @@ from byteproxy.interop.run import export_run
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.report.demo import write_report
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store

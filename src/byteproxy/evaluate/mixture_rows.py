@@ -13,8 +13,6 @@ from rich.text import Text
 from byteproxy.console import Console
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
-from byteproxy.page import PALETTE
-from byteproxy.page import text as escaped
 from byteproxy.vocab import PAD, RAW
 
 ROWS = 8
@@ -22,7 +20,6 @@ CELLS = 96
 BORDER, NOTHING = "|", "."
 _LETTERS = "rcdefghijklmnopqstuvwxyz"
 _STYLES = ("#10151a on #9fd0ff", "#10151a on #ffd08a", "#10151a on #a6e6bb", "#10151a on #e8b4e6")
-_WIDTH, _TALL, _GAP = 1000.0, 20.0, 6.0
 
 
 class Stretch(NamedTuple):
@@ -85,25 +82,6 @@ def rows_text(picture: Picture, console: Console) -> Text:
     each = picture.length / min(width, picture.length)
     rest = picture.total - len(picture.rows)
     return text.append(f"A cell is {each:.3g} positions." + (f" {rest:,} more rows." if rest else ""), "dim")
-
-
-def rows_svg(picture: Picture) -> str:
-    """The picture as an inline `<svg>`, to scale."""
-    tall = len(picture.rows) * (_TALL + _GAP)
-    parts = [f'<svg viewBox="0 0 {_WIDTH:g} {tall:g}" role="img" aria-label="rows of step {picture.step}">']
-    for number, row in enumerate(picture.rows):
-        top = number * (_TALL + _GAP)
-        documents = [row[0].document, *(one.document for one in row)]
-        for before, one in zip(documents, row, strict=False):
-            left, right = (_WIDTH * at / picture.length for at in (one.begin, one.end))
-            left += 1.5 if one.document != before else 0
-            colour = "--grid" if one.kind < 0 else f"--arm{one.kind % PALETTE}"
-            name = "nothing" if one.kind < 0 else picture.names[one.kind]
-            parts.append(
-                f'<rect x="{left:.2f}" y="{top:g}" width="{max(right - left, 0.3):.2f}" height="{_TALL:g}"'
-                f' fill="var({colour})"><title>{escaped(name)}: {one.end - one.begin:,} positions</title></rect>'
-            )
-    return "".join(parts) + "</svg>"
 
 
 def _stretches(kinds: np.ndarray, documents: np.ndarray) -> list[Stretch]:

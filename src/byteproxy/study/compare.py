@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from byteproxy.page import finite
+from byteproxy.finite import finite
 from byteproxy.study.cells import HELD_OUT, Cells
 from byteproxy.study.fits import fitted, read_at
 from byteproxy.study.queue import Queue

@@ -7,8 +7,9 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import byteproxy
 from byteproxy.errors import InputError
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.files import write_aside
-from byteproxy.page import finite
+from byteproxy.finite import finite
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.study.cells import HELD_OUT, Cells, Done
@@ -32,20 +33,24 @@ from byteproxy.study.run_files import FAILED, HeldOut, viewed
 from byteproxy.study.sealed import known
 from byteproxy.study.verdict import verdict
 
+WritePage = Callable[[Mapping[str, Any], Path], None]
+"""Writes the page about results to a place."""
 _COUNTED = ("flops", "positions", "steps", "text_bytes_seen", "raw_text_bytes_seen", "seconds")
 _UNSHOWN = ("made_with", "begun", "config")
 
 
 def write_results(
-    queue: Queue, name: str, stage: Stage = quietly, unscored: Sequence[Mapping[str, str]] = ()
+    queue: Queue,
+    name: str,
+    stage: Stage = quietly,
+    unscored: Sequence[Mapping[str, str]] = (),
+    page: WritePage | None = None,
 ) -> dict[str, Any]:
-    """Write results.json, runs.csv and report.html of what is done, and return the first.
+    """Write results.json, runs.csv and, by `page`, report.html of what is done, and return the first.
 
     unscored: runs that could not be scored on the test side, each with why.
     Raises InputError where the runs that are there break a rule of fairness.
     """
-    from byteproxy.study.page import write_study_page  # draws plots: half a second that no worker has to wait for
-
     with stage("results", "parts") as progress:
         progress(0, 1)
         results = finite(study_results(queue, name, unscored))
@@ -53,7 +58,8 @@ def write_results(
         progress(1, 1)
     write_aside(queue.out / RESULTS, json.dumps(results, indent=1).encode())
     write_aside(queue.out / TABLE, runs_table(results["runs"]).encode())
-    write_study_page(results, queue.out / REPORT)
+    if page is not None:
+        page(results, queue.out / REPORT)
     return results
 
 

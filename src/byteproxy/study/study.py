@@ -18,7 +18,7 @@ from byteproxy.study.folder import SETTINGS, claimed
 from byteproxy.study.mend import damaged, mend
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Claim, StudyRecipe
-from byteproxy.study.results import write_results
+from byteproxy.study.results import WritePage, write_results
 from byteproxy.study.run_files import FAILED, begun, note_failure, scores, viewed
 from byteproxy.study.workers import Do, Outcome, Task, doing
 from byteproxy.train.checkpoint import newest
@@ -51,10 +51,11 @@ def run_study(
     limits: Limits = ALL,
     stage: Stage = quietly,
     say: Callable[[str], None] = lambda line: None,
+    page: WritePage | None = None,
 ) -> dict[str, Any]:
     """Run a study, or go on with it, and return its results, which can be written as JSON.
 
-    say: told what becomes of each run, in a line for people.
+    say: told what becomes of each run, in a line for people. page: writes the page about them; None: there is none.
     Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
     """
     if limits.jobs < 1:
@@ -71,18 +72,23 @@ def run_study(
         with doing(queue.store, limits.jobs, until, stage) as do:
             _run(queue, do, until, say)
             refusal, unscored = _open(queue, do, until, limits.reopen, say)
-        results = write_results(queue, name, stage, unscored)
+        results = write_results(queue, name, stage, unscored, page)
     if refusal is not None:
         raise refusal
     return results
 
 
 def report_study(
-    recipe: StudyRecipe, name: str, out: Path, stage: Stage = quietly, say: Callable[[str], None] = lambda line: None
+    recipe: StudyRecipe,
+    name: str,
+    out: Path,
+    stage: Stage = quietly,
+    say: Callable[[str], None] = lambda line: None,
+    page: WritePage | None = None,
 ) -> dict[str, Any]:
     """Write a study's results again from the runs that are done; may be called while it is at work.
 
-    say: told of damaged files, whose figures are left out until the study is run again.
+    say: told of damaged files, whose figures are left out until the study is run again. page: as by `run_study`.
     Raises InputError where the folder holds no study.
     """
     if not (out / SETTINGS).exists():
@@ -92,7 +98,7 @@ def report_study(
         store.ensure_unaltered(progress)
     for path, again in damaged(out):
         say(f"{path} is damaged, or of an earlier version, and left out. When the study is run again, {again}")
-    return write_results(Queue(recipe, store, out), name, stage)
+    return write_results(Queue(recipe, store, out), name, stage, page=page)
 
 
 def checked(recipe: StudyRecipe, out: Path, prepare: Prepare, only: Iterable[str], stage: Stage) -> Queue:

@@ -13,7 +13,6 @@ from tests.toy_corpus import toy_documents, toy_store
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.compare_page import compare_page
 from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
 from byteproxy.evaluate.views.figures import (
     compare,
@@ -27,6 +26,7 @@ from byteproxy.evaluate.views.figures import (
     stability,
 )
 from byteproxy.evaluate.views.terminal import comparison_tables
+from byteproxy.report.views import compare_page
 from byteproxy.views.base import Encoded
 from byteproxy.views.chunks import ChunksView
 from byteproxy.views.raw import RawView

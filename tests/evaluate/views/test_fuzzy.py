@@ -6,13 +6,13 @@ from tests.neural.models import random_model
 from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.compare_page import compare_page
 from byteproxy.evaluate.views.corpus import open_corpus
 from byteproxy.evaluate.views.figures import compare, figures, paper_order_holds, stability_order
 from byteproxy.evaluate.views.fuzzy import fuzzy, neural_figures
 from byteproxy.evaluate.views.terminal import comparison_tables, order_text
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
+from byteproxy.report.views import compare_page
 from byteproxy.views.raw import RawView
 
 TEXTS = [document.text for document in toy_documents(12)]

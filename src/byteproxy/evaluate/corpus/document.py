@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from byteproxy.corpus.split import SIDES, Side
 from byteproxy.errors import InputError
-from byteproxy.evaluate.views.inspect_page import Viewed
+from byteproxy.evaluate.views.viewed import Viewed
 from byteproxy.store.store import Store
 
 NAMES_SHOWN = 3
@@ -108,6 +108,13 @@ def told(shown: Seen) -> dict[str, Any]:
         views[one.spec] |= {"alphabet_size": one.view.alphabet_size, "aligned": one.view.aligned}
     about = {name: getattr(place, name) for name in ("id", "source", "project", "language", "side", "shard", "row")}
     return {**about, "bytes": len(shown.text), "views": views}
+
+
+def agreement(shown: Seen, name: str) -> str:
+    """What is known about the symbols that are stored in a view."""
+    if name in shown.why_not:
+        return f"{shown.symbols[name]:,} symbols stored; not compared: {shown.why_not[name]}"
+    return f"{shown.symbols[name]:,} symbols; stored symbols agree"
 
 
 def _first(store: Store, side: Side) -> Place:

@@ -9,13 +9,12 @@ from rich.text import Text
 
 from byteproxy.console import Console, one_line
 from byteproxy.evaluate.corpus import tables
-from byteproxy.evaluate.corpus.document import Seen
-from byteproxy.evaluate.corpus.document_page import agreement
+from byteproxy.evaluate.corpus.document import Seen, agreement
 from byteproxy.evaluate.corpus.split_table import by_split
 from byteproxy.evaluate.corpus.tables import Figures, length_range, sized
-from byteproxy.evaluate.views.inspect_page import rest, summary
 from byteproxy.evaluate.views.symbols_text import visible
 from byteproxy.evaluate.views.terminal import symbols_text
+from byteproxy.evaluate.views.viewed import rest, summary
 
 BAR = 15
 MANY_COLUMNS = 9

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
-from byteproxy.evaluate.views.inspect_page import Viewed
 from byteproxy.evaluate.views.symbols_text import cut, visible
+from byteproxy.evaluate.views.viewed import Viewed
 
 COLOURS = ("#10151a on #9fd0ff", "#10151a on #ffd08a", "#10151a on #a6e6bb", "#10151a on #e8b4e6")
 BOUNDARY = "│"

@@ -7,20 +7,14 @@ from tests.cli.commands import keeps_to_itself
 from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate import run_page as run_page_module
 from byteproxy.evaluate.amounts import sized, timed
-from byteproxy.evaluate.plots import Line, curve_plot, smoothed
-from byteproxy.evaluate.run_page import (
-    figure_rows,
-    folder_figures,
-    keeping_page,
-    run_figures,
-    run_page,
-    write_page_of,
-)
+from byteproxy.evaluate.run_figures import figure_rows, folder_figures, run_figures
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
+from byteproxy.report import run as run_page_module
+from byteproxy.report.plots import Line, curve_plot, smoothed
+from byteproxy.report.run import keeping_page, run_page, write_page_of
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.metrics import Metrics, read

@@ -4,48 +4,15 @@ About 50 bytes of page for each symbol shown. Hovering over a symbol tells its n
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import byteproxy
 from byteproxy.evaluate.views.symbols_text import Piece, cut, visible
-from byteproxy.page import framed, json_details, text, wrapped
-from byteproxy.views.base import Encoded, View
+from byteproxy.evaluate.views.viewed import Viewed, rest, summary
+from byteproxy.report.page import framed, json_details, text, wrapped
 
 COLOURS = 4
 _LISTED = 16
-
-
-class Viewed(NamedTuple):
-    """A document through the view that `spec` names."""
-
-    spec: str
-    view: View
-    encoded: Encoded
-
-    def figures(self, document: bytes) -> dict[str, Any]:
-        """What there is to say about it, as JSON takes it; bytes_per_symbol is None where there are no symbols."""
-        symbols = len(self.encoded.symbols)
-        return {
-            "name": self.view.name,
-            "alphabet_size": self.view.alphabet_size,
-            "aligned": self.view.aligned,
-            "symbols": symbols,
-            "bytes_per_symbol": len(document) / symbols if symbols else None,
-        }
-
-
-def summary(figures: Mapping[str, Any]) -> str:
-    """The figures of a view in one line: "523 symbols of 4,096, 3.12 bytes each"."""
-    each = figures["bytes_per_symbol"]
-    size = "" if each is None else f", {each:.{2 if each >= 1 else 3}f} bytes each"
-    return f"{figures['symbols']:,} symbols of {figures['alphabet_size']:,}{size}"
-
-
-def rest(document: bytes, shown_bytes: int) -> str:
-    """What is left out, in a sentence; nothing if nothing is."""
-    if shown_bytes >= len(document):
-        return ""
-    return f"The first {shown_bytes:,} of {len(document):,} bytes are shown; the figures are for all of them."
 
 
 def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes: int, before: str = "") -> str:

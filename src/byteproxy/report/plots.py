@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from byteproxy.page import PALETTE, SHAPES, figure, shape, text
+from byteproxy.report.page import PALETTE, SHAPES, figure, shape, text
 
 SMOOTHING = 0.05  # share of a series' points that one smoothed value is the mean of
 _STAND_INS = {"#0f0f01": "--ink", "#0f0f02": "--muted", "#0f0f03": "--grid"}

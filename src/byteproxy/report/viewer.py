@@ -10,8 +10,8 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from byteproxy.evaluate.views.symbols_text import visible
-from byteproxy.page import swatch
-from byteproxy.study.pieces import called, colours, entries, mapping, named, sequence, text, wrapped
+from byteproxy.report.lenient import called, colours, entries, mapping, named, sequence, text, wrapped
+from byteproxy.report.page import swatch
 from byteproxy.study.units import fixed, number
 
 STEPS = 9

@@ -12,13 +12,14 @@ from tests.store.toys import HUNDREDS, WORDS, Nibbles, Opaque, Pieces
 from tests.toy_corpus import toy_documents
 
 from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views import scatter as scatter_module
-from byteproxy.evaluate.views.compare_page import compare_page
 from byteproxy.evaluate.views.figures import figures
-from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page, summary
-from byteproxy.evaluate.views.scatter import Dot, scatter
 from byteproxy.evaluate.views.symbols_text import cut
 from byteproxy.evaluate.views.terminal import comparison_tables, symbols_text
+from byteproxy.evaluate.views.viewed import Viewed, summary
+from byteproxy.report import scatter as scatter_module
+from byteproxy.report.inspected import inspect_page
+from byteproxy.report.scatter import Dot, scatter
+from byteproxy.report.views import compare_page
 from byteproxy.views.base import Encoded
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.raw import RawView

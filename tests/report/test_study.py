@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.cli.commands import keeps_to_itself
-from tests.demo.test_report import NBSP, Page
+from tests.report.test_demo import NBSP, Page
 from tests.study.fabricated import ARMS, BUDGETS, SEEDS, results
 
-from byteproxy.study import page_plots
-from byteproxy.study.page import study_page, write_study_page
-from byteproxy.study.page_plots import trend_of
-from byteproxy.study.page_tables import differences, interval, once, signed, took, trials
-from byteproxy.study.pieces import colours, listed
+from byteproxy.report import study_plots
+from byteproxy.report.lenient import colours, listed
+from byteproxy.report.study import study_page, write_study_page
+from byteproxy.report.study_plots import trend_of
+from byteproxy.report.study_tables import differences, interval, once, signed, took, trials
 from byteproxy.study.units import DASH
 
 FULL = results()
@@ -42,14 +42,14 @@ def full() -> str:
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_plots, "curve_figure", lambda *_: "<svg></svg>")
-    monkeypatch.setattr(page_plots, "trend_figure", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(study_plots, "curve_figure", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(study_plots, "trend_figure", lambda *_: "<svg></svg>")
 
 
 def without_plots(found: dict[str, Any]) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_plots, "curve_figure", lambda *_: "<svg></svg>")
-        patch.setattr(page_plots, "trend_figure", lambda *_: "<svg></svg>")
+        patch.setattr(study_plots, "curve_figure", lambda *_: "<svg></svg>")
+        patch.setattr(study_plots, "trend_figure", lambda *_: "<svg></svg>")
         return study_page(found)
 
 

@@ -6,14 +6,15 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 import byteproxy
-from byteproxy.evaluate.mixture_rows import Picture, rows_svg
+from byteproxy.evaluate.mixture_rows import Picture
 from byteproxy.evaluate.mixture_tables import COLUMNS, about, epochs, lines
-from byteproxy.page import PALETTE, figure, framed, json_details, plural, swatch, table, text
+from byteproxy.report.page import PALETTE, figure, framed, json_details, plural, swatch, table, text
 
 COUNTS = ("segments", "bytes", "positions")
 BAND = 2
 """Standard errors that the band about what is asked goes up and down."""
 _WIDTH, _HEIGHT = 390.0, 270.0
+_ROW_WIDTH, _TALL, _GAP = 1000.0, 20.0, 6.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 76.0, 30.0, 44.0
 
 
@@ -117,6 +118,25 @@ def share_plot(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]])
 
 def _legend(picture: Picture) -> str:
     return " ".join(f"{swatch(kind)}{text(name)}&emsp;" for kind, name in enumerate(picture.names))
+
+
+def rows_svg(picture: Picture) -> str:
+    """The picture as an inline `<svg>`, to scale."""
+    tall = len(picture.rows) * (_TALL + _GAP)
+    parts = [f'<svg viewBox="0 0 {_ROW_WIDTH:g} {tall:g}" role="img" aria-label="rows of step {picture.step}">']
+    for number, row in enumerate(picture.rows):
+        top = number * (_TALL + _GAP)
+        documents = [row[0].document, *(one.document for one in row)]
+        for before, one in zip(documents, row, strict=False):
+            left, right = (_ROW_WIDTH * at / picture.length for at in (one.begin, one.end))
+            left += 1.5 if one.document != before else 0
+            colour = "--grid" if one.kind < 0 else f"--arm{one.kind % PALETTE}"
+            name = "nothing" if one.kind < 0 else picture.names[one.kind]
+            parts.append(
+                f'<rect x="{left:.2f}" y="{top:g}" width="{max(right - left, 0.3):.2f}" height="{_TALL:g}"'
+                f' fill="var({colour})"><title>{text(name)}: {one.end - one.begin:,} positions</title></rect>'
+            )
+    return "".join(parts) + "</svg>"
 
 
 def _curve(points: Sequence[tuple[float, float]], colour: str, more: str = "") -> str:

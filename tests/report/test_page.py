@@ -11,23 +11,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.demo.test_report import results as demo_results
+from tests.report.test_demo import results as demo_results
 from tests.study.fabricated import results as study_results
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.demo.report import report_page
 from byteproxy.evaluate.corpus.figures import corpus_figures
-from byteproxy.evaluate.corpus.stats_page import stats_page
-from byteproxy.evaluate.plots import Line, curve_figure
-from byteproxy.evaluate.views.compare_page import compare_page
 from byteproxy.evaluate.views.figures import figures
-from byteproxy.evaluate.views.inspect_page import Viewed, inspect_page
-from byteproxy.page import LEAST_PX, PALETTE, SHAPES, TYPE_PX, as_csv, figure, swatch, wrapped
+from byteproxy.evaluate.views.viewed import Viewed
+from byteproxy.report.corpus import stats_page
+from byteproxy.report.demo import report_page
+from byteproxy.report.inspected import inspect_page
+from byteproxy.report.lenient import distinct
+from byteproxy.report.page import LEAST_PX, PALETTE, SHAPES, TYPE_PX, as_csv, figure, swatch, wrapped
+from byteproxy.report.plots import Line, curve_figure
+from byteproxy.report.study import study_page
+from byteproxy.report.views import compare_page
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.page import study_page
-from byteproxy.study.pieces import distinct
 from byteproxy.views.raw import RawView
 
 EVIL = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m\x07\u202e"

@@ -5,10 +5,10 @@ from typing import Any
 
 import byteproxy
 from byteproxy.evaluate.corpus import tables
-from byteproxy.evaluate.corpus.bars import length_plot
 from byteproxy.evaluate.corpus.split_table import by_split, split_notes
 from byteproxy.evaluate.corpus.tables import Figures, sized
-from byteproxy.page import figure, framed, json_details, table, text
+from byteproxy.report.bars import length_plot
+from byteproxy.report.page import figure, framed, json_details, table, text
 
 
 def stats_page(figures: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from byteproxy.evaluate.corpus.tables import length_range, sized
-from byteproxy.page import text as escaped
+from byteproxy.report.page import text as escaped
 
 WIDTH, HEIGHT = 760.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 8.0, 34.0, 44.0

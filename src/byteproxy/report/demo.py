@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from byteproxy.evaluate.plots import SMOOTHING, Level, Line, curve_figure
-from byteproxy.page import PALETTE, framed, json_details, swatch, write_page
-from byteproxy.study import pieces
-from byteproxy.study.pieces import distinct, facts, listed, mapping, named, points, text, wrapped
+from byteproxy.report import lenient
+from byteproxy.report.lenient import distinct, facts, listed, mapping, named, points, text, wrapped
+from byteproxy.report.page import PALETTE, framed, json_details, swatch, write_page
+from byteproxy.report.plots import SMOOTHING, Level, Line, curve_figure
 from byteproxy.study.units import DASH, fixed, flops_unit, number, percent, scientific, seconds_unit, si
 
 _COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
@@ -190,7 +190,7 @@ def _details(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) 
     )
     took = fixed(view.get("train_seconds"), 1, "s"), fixed(view.get("encode_seconds"), 1, "s")
     equal = (
-        f"<p>{pieces.EQUAL_FLOPS}{apart} What the compressor itself costs isn't among them: training it took"
+        f"<p>{lenient.EQUAL_FLOPS}{apart} What the compressor itself costs isn't among them: training it took"
         f" {took[0]} and encoding the corpus {took[1]} on this machine.</p>"
     )
     rejected = ", ".join(f"{text(count)} {text(why)}" for why, count in mapping(corpus.get("rejected")).items())
@@ -253,7 +253,7 @@ def _small_table(title: str, first: str, columns: Iterable[str], rows: Sequence[
 
 
 _STYLE = (
-    pieces.STYLE
+    lenient.STYLE
     + """
 tbody th:first-child { min-width: 8.5em; max-width: 15em; }
 .result td { padding-top: .65em; padding-bottom: .65em; }

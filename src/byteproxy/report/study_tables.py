@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isclose
 from typing import Any
 
-from byteproxy.page import swatch, table
-from byteproxy.study.pieces import called, entries, listed, mapping, named, text, wrapped
+from byteproxy.report.lenient import called, entries, listed, mapping, named, text, wrapped
+from byteproxy.report.page import swatch, table
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 
 _COLUMNS = (

@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 
 from byteproxy.files import ensure_ours, write_aside
+from byteproxy.finite import finite
 
 PALETTE = 8
 """Colours of series that the page defines: --arm0 to --arm7."""
@@ -160,15 +161,6 @@ def json_details(results: Mapping[str, object]) -> str:
     """All results as valid JSON, folded away."""
     held = escape(json.dumps(finite(results), indent=1, default=str))
     return f"<section><details><summary>All figures as JSON</summary><pre class=json>{held}</pre></details></section>"
-
-
-def finite(value: object) -> object:
-    """The same with None for what isn't finite, which JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_page(page: str, path: Path) -> None:

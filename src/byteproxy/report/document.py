@@ -1,10 +1,11 @@
 """The page that `byteproxy corpus show` leaves: where a document comes from, its text, its symbols in every view."""
 
 import byteproxy
-from byteproxy.evaluate.corpus.document import Seen
-from byteproxy.evaluate.views.inspect_page import inspect_page, rest
+from byteproxy.evaluate.corpus.document import Seen, agreement
 from byteproxy.evaluate.views.symbols_text import visible
-from byteproxy.page import framed, text
+from byteproxy.evaluate.views.viewed import rest
+from byteproxy.report.inspected import inspect_page
+from byteproxy.report.page import framed, text
 
 
 def document_page(shown: Seen, most_bytes: int) -> str:
@@ -33,13 +34,6 @@ def _about(shown: Seen) -> str:
         *((f"view {name}", agreement(shown, name)) for name in shown.why_not),
     ]
     return f"<dl>{''.join(f'<dt>{text(name)}</dt><dd>{text(fact)}</dd>' for name, fact in facts)}</dl>"
-
-
-def agreement(shown: Seen, name: str) -> str:
-    """What is known about the symbols that are stored in a view."""
-    if name in shown.why_not:
-        return f"{shown.symbols[name]:,} symbols stored; not compared: {shown.why_not[name]}"
-    return f"{shown.symbols[name]:,} symbols; stored symbols agree"
 
 
 def _text(shown: Seen, most_bytes: int) -> str:

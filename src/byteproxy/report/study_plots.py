@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from byteproxy.evaluate.plots import Level, Line, Trend, curve_figure, trend_figure
-from byteproxy.study import pieces
-from byteproxy.study.page_tables import at_cell, interval, nothing, once, signed
-from byteproxy.study.pieces import called, distinct, entries, mapping, named, plain, points, text
+from byteproxy.report import lenient
+from byteproxy.report.lenient import called, distinct, entries, mapping, named, plain, points, text
+from byteproxy.report.plots import Level, Line, Trend, curve_figure, trend_figure
+from byteproxy.report.study_tables import at_cell, interval, nothing, once, signed
 from byteproxy.study.units import flops_unit, number, scientific, seconds_unit, si, superscript
 
 _AXES = {
@@ -158,7 +158,7 @@ def _trend_figure(name: str, fit: Mapping[str, Any], colour: int) -> str:
         return ""
     compute = fit.get("over") == "flops"
     unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
-    return trend_figure(pieces.wrapped(fit.get("arm")), name, trend, unit, x_label, "difference (%)", _words(fit))
+    return trend_figure(lenient.wrapped(fit.get("arm")), name, trend, unit, x_label, "difference (%)", _words(fit))
 
 
 def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.study.fabricated import ARMS, results
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.plots import Line, Trend, curve_plot, trend_plot
-from byteproxy.study.headline import COLOURS, INK, headline, headline_svg, write_headline
+from byteproxy.report.headline import COLOURS, INK, headline, headline_svg, write_headline
+from byteproxy.report.plots import Line, Trend, curve_plot, trend_plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 

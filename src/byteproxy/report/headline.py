@@ -12,9 +12,9 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from byteproxy.files import ensure_ours, write_aside
-from byteproxy.page import PALETTE, swatch, take_away
-from byteproxy.study.page_tables import signed
-from byteproxy.study.pieces import called, colours, distinct, mapping, named, plain, text, wrapped
+from byteproxy.report.lenient import called, colours, distinct, mapping, named, plain, text, wrapped
+from byteproxy.report.page import PALETTE, swatch, take_away
+from byteproxy.report.study_tables import signed
 from byteproxy.study.units import fixed, number, scientific
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#757a81")

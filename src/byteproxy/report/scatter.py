@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from byteproxy.page import PALETTE, shape
-from byteproxy.page import text as escaped
+from byteproxy.report.page import PALETTE, shape
+from byteproxy.report.page import text as escaped
 
 WIDTH, HEIGHT = 390.0, 390.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 30.0, 44.0

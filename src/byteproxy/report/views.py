@@ -6,8 +6,8 @@ from typing import Any
 import byteproxy
 from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
-from byteproxy.evaluate.views.scatter import Dot, scatter
-from byteproxy.page import figure, framed, json_details, plural, swatch, table, text, wrapped
+from byteproxy.report.page import figure, framed, json_details, plural, swatch, table, text, wrapped
+from byteproxy.report.scatter import Dot, scatter
 
 _AXES = "bytes per symbol", "distance when 10 % of the characters are deleted"
 

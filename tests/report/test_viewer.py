@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.test_plots import contrast
 from tests.study.fabricated import EXCERPTS, results
-from tests.study.test_plots import contrast
 
-from byteproxy.study.viewer import DARK, LIGHT, STEPS, data_of, shaded, step, tinted, viewer
+from byteproxy.report.viewer import DARK, LIGHT, STEPS, data_of, shaded, step, tinted, viewer
 
 STAND_INS = re.compile(r"⏎\n|→\t|·|\\x[0-9a-f]{2}")
 BYTES = {"⏎\n": b"\n", "→\t": b"\t", "·": b" "}

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from byteproxy.page import framed, json_details, swatch, write_page
-from byteproxy.study import headline, page_plots, page_tables, pieces
-from byteproxy.study.pieces import colours, entries, facts, mapping, named, sequence, text, wrapped
+from byteproxy.report import headline, lenient, study_plots, study_tables
+from byteproxy.report.lenient import colours, entries, facts, mapping, named, sequence, text, wrapped
+from byteproxy.report.page import framed, json_details, swatch, write_page
+from byteproxy.report.viewer import viewer
 from byteproxy.study.units import fixed, number, scientific, si
-from byteproxy.study.viewer import viewer
 
 
 def write_study_page(results: Mapping[str, Any], path: Path) -> None:
@@ -26,7 +26,7 @@ def write_study_page(results: Mapping[str, Any], path: Path) -> None:
 
 def study_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
-    title = pieces.called(results.get("study") or "A study")
+    title = lenient.called(results.get("study") or "A study")
     hues = colours(named(results.get("arms")))
     seen, style = viewer(results)
     parts = (
@@ -35,17 +35,17 @@ def study_page(results: Mapping[str, Any]) -> str:
         f"{_unfinished(results)}</header>",
         f"<p class=verdict>{text(results['verdict'])}</p>" if results.get("verdict") else "",
         headline.headline_html(results),
-        _section("Result", page_tables.result_table(results, hues) + _about_result(results) + _arms(results, hues)),
-        _section("Differences", page_tables.differences(results, hues)),
-        _section("During training", page_plots.curves(results, hues)),
-        _section("Equal by other measures", page_tables.read_at(results, hues)),
-        _section("Over compute and size", page_plots.gains(results, hues) + page_tables.cells_table(results, hues)),
-        _section("Trials", page_tables.trials(results, hues)),
+        _section("Result", study_tables.result_table(results, hues) + _about_result(results) + _arms(results, hues)),
+        _section("Differences", study_tables.differences(results, hues)),
+        _section("During training", study_plots.curves(results, hues)),
+        _section("Equal by other measures", study_tables.read_at(results, hues)),
+        _section("Over compute and size", study_plots.gains(results, hues) + study_tables.cells_table(results, hues)),
+        _section("Trials", study_tables.trials(results, hues)),
         _section("Byte by byte", seen),
         _section("How it was measured", _measured(results)),
         json_details(_without_the_long(results)),
     )
-    return framed(pieces.plain(title), filter(None, parts), pieces.STYLE + headline.STYLE + _STYLE + style)
+    return framed(lenient.plain(title), filter(None, parts), lenient.STYLE + headline.STYLE + _STYLE + style)
 
 
 def _section(title: str, html: str) -> str:
@@ -68,7 +68,7 @@ def _about_result(results: Mapping[str, Any]) -> str:
         f"{si(side.get('bytes'), 'B')} of {wrapped(name)} text ({fixed(side.get('documents'), 0)} documents)"
         for name, side in named(results.get("scored")).items()
     ]
-    text_of = f" They are of {pieces.listed(scored)}, from projects that no run was trained on." if scored else ""
+    text_of = f" They are of {lenient.listed(scored)}, from projects that no run was trained on." if scored else ""
     own = " An arm that reads symbols only has no raw bits: its figure is the bits of its symbols per byte of text."
     views = any(arm.get("scored") == "view" for arm in named(results.get("arms")).values())
     return (
@@ -94,7 +94,7 @@ def _measured(results: Mapping[str, Any]) -> str:
     most = fixed(100 * (max(spent) / min(spent) - 1), 2, "%") if spent and min(spent) > 0 else ""
     apart = f" Here the arms' means differ by at most {most}." if most else ""
     words = (
-        f"<p>{pieces.EQUAL_FLOPS}{apart}</p>"
+        f"<p>{lenient.EQUAL_FLOPS}{apart}</p>"
         "<p><b>Every byte is scored once.</b> A window moves over each document; of each window only those bytes count"
         " that no earlier one had, so each byte is read with as much context before it as the window allows. A"
         " document's bits are summed and divided by its bytes of text, whatever the arm reads.</p>"
@@ -120,7 +120,7 @@ def _sides(corpus: Mapping[str, Any]) -> str:
         for name, side in named(corpus.get("sides")).items()
     ]
     columns = (("projects", ""), ("documents", ""), ("text", ""))
-    return f"<div><h3>Split by project</h3>{page_tables.table('side', columns, rows)}</div>" if rows else ""
+    return f"<div><h3>Split by project</h3>{study_tables.table('side', columns, rows)}</div>" if rows else ""
 
 
 def _queue(results: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _opened(results: Mapping[str, Any]) -> str:
     if not rows:
         return "<h3>The test side</h3><p>It has not been opened.</p>"
     columns = (("claim", ""), ("runs", "scored"))
-    return f"<h3>When the test side was opened</h3><div class=opened>{page_tables.table('time', columns, rows)}</div>"
+    return f"<h3>When the test side was opened</h3><div class=opened>{study_tables.table('time', columns, rows)}</div>"
 
 
 def _without_the_long(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from byteproxy import page
+from byteproxy.report import page
 from byteproxy.study.units import DASH, number
 
 EQUAL_FLOPS = (

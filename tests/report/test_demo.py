@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from byteproxy.demo import report
-from byteproxy.demo.report import report_page, write_report
 from byteproxy.errors import InputError
-from byteproxy.evaluate.plots import Level, Line, curve_plot, smoothed, spread
+from byteproxy.report import demo as report
+from byteproxy.report.demo import report_page, write_report
+from byteproxy.report.plots import Level, Line, curve_plot, smoothed, spread
 from byteproxy.study.units import fixed, flops_unit, percent, scientific, seconds_unit, si
 
 VOID = {"meta", "link", "br", "wbr"}
