@@ -29,15 +29,15 @@ import torch
 from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.generate.choice import Sampling
+from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import Drafts
-from byteproxy.generate.product import Matrix
-from byteproxy.generate.score import TOGETHER, score, windows_over
+from byteproxy.generate.score import score, windows_over
 from byteproxy.generate.writer import Writer
 from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
-from byteproxy.model.attention.layout import Layout, layout_of
+from byteproxy.model.attention.layout import MAX_POSITIONS_PER_PASS, Layout, layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, losses
@@ -282,7 +282,7 @@ def _train_forward(model: Transformer, texts: list[bytes]) -> Callable[[], None]
     """The training forward pass with its loss over windows of texts as they come, as many at once as scoring reads."""
     windows = windows_over([len(text) for text in texts], CONTEXT, CONTEXT)
     sizes = windows.end - windows.start
-    batch_of = np.cumsum(sizes) // TOGETHER
+    batch_of = np.cumsum(sizes) // MAX_POSITIONS_PER_PASS
     ids = byte_ids(b"".join(texts)).copy()
     steps = []
     for batch in np.unique(batch_of):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
-from byteproxy.generate import score as score_module
 from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
@@ -100,7 +99,7 @@ def unit_of_ends(begins, spans, at):
     ("window", "stride", "inputs"), [(8, 8, "symbols"), (12, 5, "symbols"), (12, 5, "positions"), (30, 20, "mean")]
 )
 def test_bits_of_a_view_are_those_of_a_slow_loop(monkeypatch, window, stride, inputs):
-    monkeypatch.setattr(score_module, "TOGETHER", 40)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 40)
     torch.manual_seed(1)
     config = ModelConfig(width=16, layers=2, heads=2, ffn=24, inputs=inputs, soft_cap=3.0)
     rows = FIRST_SYMBOL if config.composed else VOCAB.size

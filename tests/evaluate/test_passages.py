@@ -125,7 +125,7 @@ def test_pairs_fit_into_a_row(store):
 def test_batches_hold_all_passages_once_and_like_lengths_together(store, monkeypatch):
     run = run_of(config_of(store), store)
     passages = sampled(run, "train", 30)
-    monkeypatch.setattr("byteproxy.evaluate.passages.TOGETHER", 600)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 600)
     parts = batches(passages, [1, 0])
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(passages)))
     assert len(parts) > 2

@@ -10,7 +10,6 @@ import torch
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.evaluate import passages as passages_module
 from byteproxy.evaluate.loaded import Run, model_for
 from byteproxy.evaluate.passages import documents_of, inputs_of, sampled
 from byteproxy.evaluate.retrieval import pooled, retrieval
@@ -128,7 +127,7 @@ def prompts(passage, context, representation):
 
 @pytest.mark.parametrize(("context", "target"), [(None, RAW), (None, 1), (1, RAW), (RAW, 1)])
 def test_bits_are_those_of_a_slow_reader(store, monkeypatch, context, target):
-    monkeypatch.setattr(passages_module, "TOGETHER", 100)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 100)
     run = random_run(CONFIG, store)
     passages = sampled(run, "train", 9)
     found = written(run, passages, [target] if context is None else [context, target])
@@ -223,7 +222,7 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
     run = random_run(CONFIG, store)
     passages = sampled(run, "train", 7)
     whole = pooled(run, passages, 1)
-    monkeypatch.setattr(passages_module, "TOGETHER", 40)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 40)
     parts = pooled(run, passages, 1)
     assert parts == pytest.approx(whole, abs=1e-5)
     for number, passage in enumerate(passages):

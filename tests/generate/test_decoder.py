@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.packed import Packed
 from byteproxy.generate.portable import Portable
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig

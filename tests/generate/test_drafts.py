@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteproxy.generate.drafts import LEADS, Costs, Odds, copied, kinds_of, worth
+from byteproxy.generate.drafts import LEADS, AcceptanceRates, PassTimes, copied, kinds_of, worth
 
 
 def searched(text, context, most):
@@ -27,8 +27,8 @@ def test_copies_are_what_followed_the_last_same_bytes(parts, context, most):
     assert found == (searched(text, context, most) if len(text) > 6 else [])
 
 
-def test_odds_are_those_of_late_and_of_guesses_in_a_row():
-    odds, rng = Odds(3), np.random.default_rng(0)
+def test_acceptance_rates_are_those_of_late_and_of_guesses_in_a_row():
+    odds, rng = AcceptanceRates(3), np.random.default_rng(0)
     assert odds.of([0, 1, 2]) == [1.0, 1.0, 1.0], "until something was seen"
     rates = [0.9, 0.5, 0.2]
     for _ in range(400):
@@ -45,7 +45,7 @@ def test_odds_are_those_of_late_and_of_guesses_in_a_row():
 
 
 def test_only_what_was_checked_in_a_row_is_counted():
-    odds = Odds(4)
+    odds = AcceptanceRates(4)
     odds.saw([0, 1, 2, 3], 1)  # the first was right, the second wrong
     assert odds.of([0])[0] == 1.0
     assert odds.of([1])[0] < 1.0
@@ -61,7 +61,7 @@ def test_kinds_rise_with_the_lead():
     assert kinds_of([float("inf"), float("nan")]) == [LEADS - 1, 0]
 
 
-class Known(Costs):
+class Known(PassTimes):
     def __init__(self, costs):
         self.costs = costs
 
@@ -93,8 +93,8 @@ def test_what_is_checked_brings_the_most_bytes_for_its_cost(steps, slope, more):
     assert rate(found) == pytest.approx(best)
 
 
-def test_costs_are_the_least_of_the_last_few_and_never_fall_with_guesses():
-    costs = Costs()
+def test_pass_times_are_the_least_of_the_last_few_and_never_fall_with_guesses():
+    costs = PassTimes()
     assert costs.of(1, 3) == [1.0] * 4
     for seconds in (9.0, 5.0, 7.0):
         costs.saw(1, 4, seconds)

@@ -142,7 +142,7 @@ def test_heads_that_know_the_rule_are_never_wrong(temperature):
     writer, prompts = Writer(cycle(), 40), [b"", b"a", b"\xff"]
     sampling = Sampling(temperature)
     plain = writer.write(prompts, 300, sampling, drafts="none")
-    writer._costs.of = lambda documents, most: np.ones(most + 1)  # whatever a pass costs, guesses pay
+    writer._times.of = lambda documents, most: np.ones(most + 1)  # whatever a pass costs, guesses pay
     assert writer.write(prompts, 300, sampling, drafts="heads") == plain
     assert len({one.text[:256] for one in plain}) == 3
     assert all(len(set(one.text[:256])) == 256 for one in plain)
@@ -153,8 +153,8 @@ def test_heads_that_know_the_rule_are_never_wrong(temperature):
 
 def test_guesses_that_did_not_pay_are_tried_again():
     writer = Writer(cycle(), 400)
-    writer._costs.of = lambda documents, most: np.ones(most + 1)
-    odds = writer._odds["heads"]
+    writer._times.of = lambda documents, most: np.ones(most + 1)
+    odds = writer._rates["heads"]
     odds._right, odds._seen = [0.0] * len(odds._right), [1000] * len(odds._seen)
     writer.write([b"a"], 400)
     assert writer.counts.right["heads"] > 100

@@ -9,7 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
-from byteproxy.generate import score as score_module
 from byteproxy.generate.score import byte_bits, score, windows_over
 from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
@@ -79,7 +78,7 @@ def slow_bits(model, text, window, stride, end=False):
 @pytest.mark.parametrize("soft_cap", [0.0, 0.5])
 @pytest.mark.parametrize(("window", "stride"), [(8, 8), (8, 3), (16, 1), (100, None)])
 def test_bits_are_those_of_a_slow_loop(monkeypatch, window, stride, soft_cap):
-    monkeypatch.setattr(score_module, "TOGETHER", 40)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 40)
     model = model_of(soft_cap=soft_cap)
     scored = score(model, TEXTS, window, stride)
     assert scored.bytes.tolist() == [len(text) for text in TEXTS]
@@ -101,7 +100,7 @@ def test_neither_order_nor_neighbours_change_a_texts_bits(texts, order, together
         order.shuffle(numbers)
     alone = [byte_bits(MODEL, [text], 32, 8)[0] for text in texts]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_module, "TOGETHER", together)
+        patch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", together)
         found = byte_bits(MODEL, [texts[number] for number in numbers], 32, 8)
     for number, own in zip(numbers, found, strict=True):
         assert own.shape == (len(texts[number]),)
@@ -176,7 +175,7 @@ def test_attention_pads_under_a_tenth(lengths, window):
         return torch.zeros(len(symbols_N), MODEL.config.width)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_module, "TOGETHER", 2000)
+        patch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 2000)
         patch.setattr(MODEL, "forward", seen)
         score(MODEL, [bytes(length) for length in lengths], window)
     computed = sum(bucket.documents * bucket.length for layout in laid for bucket in layout.buckets)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from byteproxy.coins import hashed
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Sampling
-from byteproxy.generate.writer import Writer, Written
+from byteproxy.generate.writer import Generation, Writer
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
@@ -93,10 +93,10 @@ def slow(model, prompt, most, temperature=0.0, seed=0, number=0):
             logits = logits / temperature - torch.from_numpy(np.log(-np.log(uniform)).astype(np.float32))
         symbol = CHOICES[int(logits.argmax())]
         if symbol < FIRST_BYTE:
-            return Written(bytes(out), "model")
+            return Generation(bytes(out), "model")
         text.append(symbol - FIRST_BYTE)
         out.append(symbol - FIRST_BYTE)
-    return Written(bytes(out), "budget")
+    return Generation(bytes(out), "budget")
 
 
 MODELS = {
@@ -284,17 +284,17 @@ def test_the_model_can_end_the_text(model):
         ending.load_state_dict(model.state_dict())
         with torch.no_grad():
             ending.lm_head.weight[end] = ending(torch.tensor([opening(0)]), layout_of(np.array([1])))[0] * 10
-        assert Writer(ending, CONTEXT).write([b"", b""], 10) == [Written(b"", "model")] * 2
+        assert Writer(ending, CONTEXT).write([b"", b""], 10) == [Generation(b"", "model")] * 2
 
 
 def test_more_prompts_than_go_together_and_none(model, monkeypatch):
     writer = Writer(model, CONTEXT)
     prompts = [bytes([65 + number]) * number for number in range(9)]
     together = writer.write(prompts, 20, Sampling(1.0))
-    monkeypatch.setattr("byteproxy.generate.writer.TOGETHER", 4)
+    monkeypatch.setattr("byteproxy.generate.writer.MAX_DOCUMENTS_PER_PASS", 4)
     assert writer.write(prompts, 20, Sampling(1.0)) == together
     assert writer.write([], 20) == []
-    assert writer.write(prompts[:2], 0) == [Written(b"", "budget")] * 2
+    assert writer.write(prompts[:2], 0) == [Generation(b"", "budget")] * 2
 
 
 def test_streams_of_one_writer_do_not_disturb_each_other(model):

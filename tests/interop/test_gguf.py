@@ -10,7 +10,7 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.generate.writer import Writer, Written
+from byteproxy.generate.writer import Generation, Writer
 from byteproxy.interop.gguf import GGUF, write_gguf
 from byteproxy.interop.llama import stock_files
 from byteproxy.interop.tokenizer import SPECIAL_NAMES
@@ -163,7 +163,7 @@ def test_after_training_too_and_text_and_end_are_ours(trained, text):
     found = greedy(model, theirs, text)
     end = "model" if found[-1] in ENDS else "budget"
     written = bytes(symbol - 64 for symbol in found if symbol not in ENDS)  # and no other special
-    assert Writer(model, CONTEXT).write([text.encode()], 60) == [Written(written, end)]
+    assert Writer(model, CONTEXT).write([text.encode()], 60) == [Generation(written, end)]
 
 
 def test_what_was_trained_writes_a_function_and_ends_it(trained):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention import backend, dense, documents, flex, sdpa, varlen
-from byteproxy.model.attention.layout import layout_of, together
+from byteproxy.model.attention.layout import layout_of, length_batches
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=8)
@@ -188,7 +188,9 @@ def test_a_fine_layout_is_attended_as_any():
 @settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 50), max_size=30), positions=st.integers(1, 120))
 def test_like_lengths_are_read_together(lengths, positions):
-    batches = together(np.array(lengths, np.int64), positions)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", positions)
+        batches = length_batches(np.array(lengths, np.int64))
     order = [number for batch in batches for number in batch.tolist()]
     assert sorted(order) == list(range(len(lengths)))
     assert [lengths[number] for number in order] == sorted(lengths)

@@ -30,7 +30,7 @@ def slow(model, document, context):
 @pytest.mark.parametrize("together", [1, 100, 1 << 14])
 def test_it_is_what_each_byte_is_alone(monkeypatch, together):
     monkeypatch.setattr(module, "CONTEXT", 32)
-    monkeypatch.setattr(module, "TOGETHER", together)
+    monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", together)
     model = random_model()
     reports = []
     found = entropies(model, DOCUMENTS, lambda done, total, note="": reports.append((done, total)))

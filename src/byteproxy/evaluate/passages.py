@@ -15,10 +15,9 @@ import torch
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
 from byteproxy.evaluate.loaded import Run
-from byteproxy.generate.score import TOGETHER
 from byteproxy.mixture.loader import NO_TARGET, Rows
 from byteproxy.mixture.spelling import Spelled
-from byteproxy.model.attention.layout import Layout, layout_of, together
+from byteproxy.model.attention.layout import Layout, layout_of, length_batches
 from byteproxy.model.embedding import Spelling
 from byteproxy.progress import Progress, silent
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, length_column, start_column
@@ -138,9 +137,9 @@ def documents_of(passages: Sequence[Passage], shown: Sequence[int]) -> Documents
 
 
 def batches(passages: Sequence[Passage], shown: Sequence[int]) -> list[np.ndarray]:
-    """Which passages are read at once: numbers of some with about `TOGETHER` positions, as in scoring."""
+    """Which passages are read at once: numbers of some of like lengths, as in scoring."""
     sizes = [1 + sum(2 + len(passage.forms[one].ids) for one in shown) for passage in passages]
-    return together(np.array(sizes, np.int64), TOGETHER)
+    return length_batches(np.array(sizes, np.int64))
 
 
 class Inputs(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Passage
 from byteproxy.evaluate.retrieval import Retrieval, pooled, retrieval
-from byteproxy.evaluate.translation import Written, written
+from byteproxy.evaluate.translation import Translation, written
 from byteproxy.evaluate.validation import shown_views
 from byteproxy.progress import Stage, quietly
 from byteproxy.vocab import RAW
@@ -24,9 +24,9 @@ class ViewTransfer(NamedTuple):
     """
 
     representation: int
-    translated: Written
-    view: Written | None
-    reverse: Written | None
+    translated: Translation
+    view: Translation | None
+    reverse: Translation | None
     retrieval: Retrieval
 
 
@@ -34,7 +34,7 @@ class Transfer(NamedTuple):
     """A run's. raw: the bytes of each passage behind `<raw>` alone. views: by name."""
 
     passages: list[Passage]
-    raw: Written
+    raw: Translation
     views: dict[str, ViewTransfer]
 
 
@@ -101,7 +101,7 @@ def _view_figures(one: ViewTransfer, size: int, passages: int) -> dict[str, Any]
     }
 
 
-def _right(one: Written) -> float:
+def _right(one: Translation) -> float:
     """The share of a passage that is written before the first mistake, on average over passages."""
     return float((one.right / one.content).mean())
 

@@ -23,7 +23,7 @@ from byteproxy.vocab import EOS, Vocab, closing
 _LOGITS = 1 << 20  # that exist at the same time
 
 
-class Written(NamedTuple):
+class Translation(NamedTuple):
     """What the content of passages costs, and how far greedy writing gets; one entry for each passage.
 
     bits: float64, of all positions of its content; sentinels are no text.
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 
 @torch.no_grad()
-def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progress: Progress = silent) -> Written:
+def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progress: Progress = silent) -> Translation:
     """The content of the last segment of documents that show passages in these representations, in this order.
 
     progress: passages. Raises IndexError for a last representation whose symbols the model doesn't predict.
@@ -53,10 +53,10 @@ def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progres
         done += len(batch)
         progress(done, len(passages))
     order = np.argsort(np.concatenate(found))
-    return Written(*(np.concatenate(one)[order] for one in zip(*parts, strict=True)))
+    return Translation(*(np.concatenate(one)[order] for one in zip(*parts, strict=True)))
 
 
-def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representation: int) -> Written:
+def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representation: int) -> Translation:
     head, device = run.model.lm_head.weight, hidden_ND.device
     predicting = torch.from_numpy(documents.predicting).to(device)
     targets = documents.rows.targets[documents.predicting]
@@ -67,7 +67,7 @@ def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representat
     right = _before_first_miss(hit, documents.content)
     last = best_symbols(hidden_ND[torch.from_numpy(documents.ending).to(device)], head, representation, run.vocab)
     ended = ((last == EOS) | (last == closing(representation))).cpu().numpy()
-    return Written(bits, right, documents.content, (right == documents.content) & ended)
+    return Translation(bits, right, documents.content, (right == documents.content) & ended)
 
 
 def best_symbols(hidden_ND: torch.Tensor, head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:

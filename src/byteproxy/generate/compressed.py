@@ -15,8 +15,8 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Noise, Sampling, chosen
+from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.product import Matrix
 from byteproxy.model.transformer import Transformer
 from byteproxy.views.base import View
 from byteproxy.views.neural_view import NeuralView

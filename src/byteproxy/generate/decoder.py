@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from byteproxy.generate.packed import Packed
+from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.portable import Portable
 from byteproxy.model.transformer import Transformer
 

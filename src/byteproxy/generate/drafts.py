@@ -2,9 +2,10 @@
 
 Heads that predict several symbols ahead as drafts are Stern et al.'s blockwise parallel decoding (arXiv 1811.03115) and
 Medusa's (arXiv 2401.10774); copying what followed the same n-gram before is prompt lookup (Saxena 2023). A guess costs
-a position in a pass, and most of a pass's cost is there without any, so guesses are checked as far as they pay. `Odds`
-keeps how often guesses were right of late, by how sure their drafter was; `Costs` what passes took. Of all documents'
-guesses those with the best chances are taken, so a pass has more positions of one document than of another.
+a position in a pass, and most of a pass's cost is there without any, so guesses are checked as far as they pay.
+`AcceptanceRates` keeps how often guesses were right of late, by how sure their drafter was; `PassTimes` keeps what
+passes took. Of all documents' guesses those with the best chances are taken, so a pass has more positions of one
+document than of another.
 """
 
 from collections import Counter, deque
@@ -18,7 +19,7 @@ COPIED = 16  # bytes at most in one guess
 LEADS = 24  # kinds of guesses of heads
 _STEPS = 3.0  # of these kinds for each unit of a logit by which a guess leads
 _SEEN = 6  # bytes that have to agree before something is copied
-_MEMORY = 0.95  # of Odds, a guess
+_MEMORY = 0.95  # of AcceptanceRates, a guess
 _RECENT = 5  # passes of which the fastest counts
 
 
@@ -33,7 +34,7 @@ def copied(text: bytearray, context: int, most: int) -> list[int]:
     return list(text[found + _SEEN : found + _SEEN + most]) if found >= 0 else []
 
 
-class Costs:
+class PassTimes:
     """What a pass costs by documents and guesses, in seconds: the least of the last few.
 
     Other work on the machine disturbs that least.
@@ -66,7 +67,7 @@ class Costs:
         return costs
 
 
-class Odds:
+class AcceptanceRates:
     """How often guesses of one kind were right, of those that all guesses before were; kinds are numbered from 0.
 
     Kinds are places for copies, and for heads how far a guess was ahead of the second best.
@@ -92,7 +93,7 @@ def kinds_of(leads: Iterable[float]) -> list[int]:
     return [int(min(LEADS - 1, max(0.0, lead * _STEPS))) for lead in leads]  # of infinities too, and of none
 
 
-def worth(chances: Sequence[Sequence[float]], costs: Costs, more: int = 0) -> list[int]:
+def worth(chances: Sequence[Sequence[float]], costs: PassTimes, more: int = 0) -> list[int]:
     """How many guesses to check of each document: as many as bring the most bytes for what a pass with them costs.
 
     chances: of each document's guesses, the chance to be written. more: guesses of each beyond that.

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from byteproxy.generate.choice import ENDS, Sampling
-from byteproxy.generate.compiled import add_rows, ngram_rows
-from byteproxy.generate.product import packed, times
+from byteproxy.generate.cpu.compiled import add_rows, ngram_rows
+from byteproxy.generate.cpu.product import packed, times
 from byteproxy.jit import nb
 from byteproxy.model import embedding
 from byteproxy.model.transformer import Transformer

@@ -19,14 +19,12 @@ import numpy as np
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.model.attention.layout import layout_of, together
+from byteproxy.model.attention.layout import layout_of, length_batches
 from byteproxy.model.embedding import Spelling
 from byteproxy.model.loss import typed_bits
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.vocab import RAW, Vocab, byte_ids, closing, opening
-
-TOGETHER = 8192  # positions in one forward pass
 
 
 class Scored(NamedTuple):
@@ -155,7 +153,7 @@ def symbol_bits(
     size = windows.end - windows.start
     bits = np.zeros(len(shown.ids))
     done, total = 0, int((windows.end - windows.scored_from).sum())
-    for batch in together(size, TOGETHER):
+    for batch in length_batches(size):
         cost, place = _window_bits(model, vocab, shown, start[batch], size[batch], scored_from[batch])
         bits[place] = cost
         done += len(cost)

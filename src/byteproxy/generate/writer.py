@@ -24,21 +24,21 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, utf8_masks
+from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.drafts import COPIED, LEADS, Costs, Drafts, Odds, copied, kinds_of, worth
+from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, PassTimes, copied, kinds_of, worth
 from byteproxy.generate.heads import Heads
-from byteproxy.generate.product import Matrix
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.transformer import Transformer
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
-TOGETHER = 16  # documents in one pass at most
+MAX_DOCUMENTS_PER_PASS = 16
 _CHUNK = 512  # positions of a prompt that are read at once
 _RETRY = 32  # passes after which guesses are tried that do not seem to pay
 _REST = 8  # passes without guesses after one that had none worth checking
 
 
-class Written(NamedTuple):
+class Generation(NamedTuple):
     """The bytes after one prompt, and what ended them: the budget, the model, or a stop string, which is left out."""
 
     text: bytes
@@ -76,7 +76,7 @@ class _Document:
     state: int  # of UTF-8
     unread: int  # the id that the next pass reads first
     guesses: list[int]
-    kinds: list[int]  # of each guess, for `Odds`
+    kinds: list[int]  # of each guess, for `AcceptanceRates`
     drafter: str = ""
     released: int = 0
     ended: Literal["budget", "model", "stop"] | None = None
@@ -106,8 +106,12 @@ class Writer:
         self._device = model.lm_head.weight.device
         choices = torch.tensor(CHOICES, device=self._device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
-        self._costs, self._guessing = Costs(), 0.0  # seconds of the last guesses, a part of what the next pass costs
-        self._odds = {"heads": Odds(LEADS), "copy": Odds(COPIED)}  # what earlier calls taught stays known
+        self._times, self._guessing = (
+            PassTimes(),
+            0.0,
+        )  # seconds of the last guesses, a part of what the next pass costs
+        # What earlier calls taught stays known.
+        self._rates = {"heads": AcceptanceRates(LEADS), "copy": AcceptanceRates(COPIED)}
         self._turn = self._rest = 0
         self._decoder: Decoder | None = None
 
@@ -118,14 +122,14 @@ class Writer:
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
         drafts: Drafts = "heads",
-    ) -> list[Written]:
+    ) -> list[Generation]:
         """What follows each prompt, at most `most` bytes; the arguments are those of `pieces`."""
         found = [bytearray() for _ in prompts]
         ended: list[Literal["budget", "model", "stop"]] = ["budget"] * len(prompts)
         for number, piece, end in self.pieces(prompts, most, sampling, stops, drafts):
             found[number] += piece
             ended[number] = end or ended[number]
-        return [Written(bytes(text), end) for text, end in zip(found, ended, strict=True)]
+        return [Generation(bytes(text), end) for text, end in zip(found, ended, strict=True)]
 
     def stream(
         self,
@@ -161,11 +165,11 @@ class Writer:
         sampling = Sampling() if sampling is None else sampling
         _check(most, stops, sampling)
         self.counts = Counts()
-        self.counts.guessed, self.counts.right = dict.fromkeys(self._odds, 0), dict.fromkeys(self._odds, 0)
-        for first in range(0, len(prompts), TOGETHER):
+        self.counts.guessed, self.counts.right = dict.fromkeys(self._rates, 0), dict.fromkeys(self._rates, 0)
+        for first in range(0, len(prompts), MAX_DOCUMENTS_PER_PASS):
             documents = [
                 self._document(number, prompts[number], sampling)
-                for number in range(first, min(first + TOGETHER, len(prompts)))
+                for number in range(first, min(first + MAX_DOCUMENTS_PER_PASS, len(prompts)))
             ]
             if most == 0:
                 yield from ((one.number, b"", "budget") for one in documents)
@@ -240,7 +244,7 @@ class Writer:
         self.counts.passes += 1
         if self.counts.passes > 1:  # the first one may have compiled
             seconds = time.perf_counter() - begin + self._guessing
-            self._costs.saw(len(documents), len(logit_MC) - len(documents), seconds)
+            self._times.saw(len(documents), len(logit_MC) - len(documents), seconds)
         return _rows(hidden_MD, last)
 
     def _take(self, document: _Document, choices: list[int]) -> None:
@@ -260,7 +264,7 @@ class Writer:
     def _count(self, document: _Document, right: int) -> None:
         self.counts.steps += 1
         if document.guesses:
-            self._odds[document.drafter].saw(document.kinds[: len(document.guesses)], right)
+            self._rates[document.drafter].saw(document.kinds[: len(document.guesses)], right)
             self.counts.guessed[document.drafter] += len(document.guesses)
             self.counts.right[document.drafter] += right
 
@@ -287,8 +291,8 @@ class Writer:
                 document.kinds, document.drafter = list(range(len(found))), "copy"
         if drafts in ("heads", "both") and self._heads.count:
             self._ask_heads(hidden_BD, filled, documents, sampling)
-        chances = [self._odds[one.drafter].of(one.kinds) if one.guesses else [] for one in documents]
-        kept = worth(chances, self._costs, more=0 if self._turn % _RETRY else 2)
+        chances = [self._rates[one.drafter].of(one.kinds) if one.guesses else [] for one in documents]
+        kept = worth(chances, self._times, more=0 if self._turn % _RETRY else 2)
         for document, count in zip(documents, kept, strict=True):
             del document.guesses[count:]
         self._rest = 0 if any(kept) else _REST

@@ -2,7 +2,7 @@
 
 Documents are read in windows of up to 512 bytes that move on by half, so that every byte but a document's first has at
 least 256 bytes of context where they exist. Windows of like lengths go together, end to end, so no matrix product pads
-anything; attention pads documents to multiples of 32 (`padding` says how much that is). Costs two passes of the model
+anything, and attention little (`padding` says how much that is). Costs two passes of the model
 over each byte, in float32.
 """
 
@@ -12,14 +12,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.attention.layout import Layout, layout_of, length_batches
 from byteproxy.model.transformer import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.vocab import BYTES, FIRST_BYTE, RAW, byte_ids, opening
 
 CONTEXT = 512
-TOGETHER = 1 << 14
-"""Positions that are read at once."""
 
 
 @torch.no_grad()
@@ -31,15 +29,15 @@ def entropies(model: Transformer, documents: Sequence[bytes], progress: Progress
     found = [np.zeros(len(document), np.float16) for document in documents]
     total, done = sum(map(len, documents)), 0
     weight_BD = model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES].to(model.dtype)
-    for windows in _batches(documents):
-        ids, lengths = [], []
-        for document, begin, end, _ in windows:
-            ids.append(np.concatenate(([opening(RAW)], byte_ids(documents[document][begin : end - 1]))))
-            lengths.append(end - begin)
-        hidden_ND = model(torch.from_numpy(np.concatenate(ids)), layout_of(np.array(lengths)))
+    for windows, layout in _batches(documents):
+        ids = [
+            np.concatenate(([opening(RAW)], byte_ids(documents[document][begin : end - 1])))
+            for document, begin, end, _ in windows
+        ]
+        hidden_ND = model(torch.from_numpy(np.concatenate(ids)), layout)
         log_NB = F.log_softmax(F.linear(hidden_ND, weight_BD).float(), -1)
         bits = (-(log_NB.exp() * log_NB).sum(-1) / np.log(2)).numpy()
-        ends = np.cumsum(lengths).tolist()
+        ends = np.cumsum(layout.lengths).tolist()
         for (document, _, end, wanted), at in zip(windows, ends, strict=True):
             found[document][wanted:end] = bits[at - (end - wanted) : at]
             done += end - wanted
@@ -50,29 +48,20 @@ def entropies(model: Transformer, documents: Sequence[bytes], progress: Progress
 def padding(documents: Sequence[bytes]) -> float:
     """The share of slots in attention that hold nothing, over all windows of some documents."""
     positions = slots = 0
-    for windows in _batches(documents):
-        layout = layout_of(np.array([end - begin for _, begin, end, _ in windows]))
+    for _, layout in _batches(documents):
         positions += sum(layout.lengths)
         slots += sum(bucket.documents * bucket.length for bucket in layout.buckets)
     return 1 - positions / slots if slots else 0.0
 
 
-def _batches(documents: Sequence[bytes]) -> Iterator[list[tuple[int, int, int, int]]]:
-    """Windows as (document, begin, end, first byte that is wanted of it), the longest first, a batch at a time."""
+def _batches(documents: Sequence[bytes]) -> Iterator[tuple[list[tuple[int, int, int, int]], Layout]]:
+    """Windows as (document, begin, end, first byte that is wanted of it), a batch at a time, and its layout."""
     half = CONTEXT // 2
     windows = [
         (document, begin, min(begin + CONTEXT, len(text)), begin + half if begin else 0)
         for document, text in enumerate(documents)
         for begin in range(0, max(len(text) - half, min(len(text), 1)), half)
     ]
-    windows.sort(key=lambda window: window[1] - window[2])
-    batch: list[tuple[int, int, int, int]] = []
-    positions = 0
-    for window in windows:
-        batch.append(window)
-        positions += window[2] - window[1]
-        if positions >= TOGETHER:
-            yield batch
-            batch, positions = [], 0
-    if batch:
-        yield batch
+    lengths = np.array([end - begin for _, begin, end, _ in windows], np.int64)
+    for batch in length_batches(lengths):
+        yield [windows[at] for at in batch.tolist()], layout_of(lengths[batch], fine=True)

@@ -24,15 +24,13 @@ import torch
 import torch.nn.functional as F
 
 from byteproxy.errors import InputError
-from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.attention.layout import layout_of, length_batches
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.transformer import Transformer
 from byteproxy.parsing import parse_json
 from byteproxy.views.coder import counts_of
 from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
-TOGETHER = 1 << 13
-"""Positions of prefixes that are read at once."""
 _SENTINEL = opening(RAW)
 
 
@@ -102,15 +100,13 @@ class ModelPredictor:
     @torch.no_grad()
     def counts(self, prefixes: Sequence[bytes]) -> np.ndarray:
         """For each prefix 256 counts that sum to 2^precision: int64 [n, 256]; each is read from its first byte on."""
-        found, first = [np.empty((0, BYTES), np.int64)], np.array([_SENTINEL])
+        found, first = np.empty((len(prefixes), BYTES), np.int64), np.array([_SENTINEL])
         lengths = np.array([1 + len(prefix) for prefix in prefixes], np.int64)
-        batch_of = np.cumsum(lengths) // TOGETHER
-        for batch in np.unique(batch_of):
-            own = np.flatnonzero(batch_of == batch)
+        for own in length_batches(lengths):
             ids = [part for at in own.tolist() for part in (first, byte_ids(prefixes[at]))]
             hidden_ND = self._model(torch.from_numpy(np.concatenate(ids)), layout_of(lengths[own]))
-            found.append(self._counts(hidden_ND[torch.from_numpy(np.cumsum(lengths[own]) - 1)]))
-        return np.concatenate(found)
+            found[own] = self._counts(hidden_ND[torch.from_numpy(np.cumsum(lengths[own]) - 1)])
+        return found
 
     def begin(self) -> tuple[Grown, np.ndarray]:
         """The empty prefix: what is remembered of it, and its counts [1, 256]."""

@@ -5,7 +5,8 @@ hides the padding from every real position. Two index lists, each other's invers
 What only some backends need is made when the first of them asks.
 
 A training step is laid out as it comes: few documents, so coarse steps of length, or each would be a bucket of its own.
-Who may choose what is read at once takes documents of like lengths (`together`); then finer steps (`fine`) cost little.
+Whoever may choose what is read at once takes documents of like lengths (`length_batches`); then finer steps (`fine`)
+cost little.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 STEP = 32  # lengths are rounded up to multiples of this: little padding, few shapes, so few kernels to make and keep
+MAX_POSITIONS_PER_PASS = 8192  # of a pass without gradients, by less than a document more
 FINE = 10  # a fine step is at most this part of the shortest length that it rounds, so padding is under 1 in 11
 
 
@@ -60,13 +62,14 @@ class Layout:
         return torch.from_numpy(ends.astype(np.int32)).to(self.positions_N.device)
 
 
-def together(lengths: np.ndarray, positions: int) -> list[np.ndarray]:
+def length_batches(lengths: np.ndarray) -> list[np.ndarray]:
     """Which documents to read at once: numbers of documents of like lengths, the shortest first.
 
-    lengths: int64 [documents]. positions: about so many at once, more by less than a document, or one longer document.
+    lengths: int64 [documents]. About `MAX_POSITIONS_PER_PASS` positions are read at once, more by less than a document,
+    or one longer document.
     """
     order = np.argsort(lengths, kind="stable")
-    batch_of = np.cumsum(lengths[order]) // positions
+    batch_of = np.cumsum(lengths[order]) // MAX_POSITIONS_PER_PASS
     return [batch for batch in np.split(order, np.flatnonzero(np.diff(batch_of)) + 1) if len(batch)]
 
 

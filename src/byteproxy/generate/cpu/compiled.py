@@ -16,8 +16,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from byteproxy.generate.product import ROWS, WIDTH, next_rows, sums, times_part
-from byteproxy.generate.team import meet, share
+from byteproxy.generate.cpu.product import ROWS, WIDTH, next_rows, sums, times_part
+from byteproxy.generate.cpu.team import meet, share
 from byteproxy.jit import nb
 from byteproxy.model.embedding import MULTIPLIER
 

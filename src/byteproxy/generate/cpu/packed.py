@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from byteproxy.generate import team
-from byteproxy.generate.compiled import Cache, Layers, add_ngrams, ngram_rows, room, run
-from byteproxy.generate.product import WIDTH, packed
+from byteproxy.generate.cpu import team
+from byteproxy.generate.cpu.compiled import Cache, Layers, add_ngrams, ngram_rows, room, run
+from byteproxy.generate.cpu.product import WIDTH, packed
 from byteproxy.model.transformer import Attention, Transformer
 
 _SHARE = 1 << 19  # bytes of a layer's weights for each thread at least
@@ -63,7 +63,7 @@ class Packed:
         heads, epsilon = self.config.heads, self.config.norm_epsilon
         shared = room(self._layers, self._cache, len(x_MD), len(counts), max(counts), heads)
         arguments = (self._layers, self._cache, shared, x_MD, symbols_M, first, place_M, begin_B, heads, epsilon)
-        hidden_MD = team.together(run, arguments, self._threads())
+        hidden_MD = team.run_parallel(run, arguments, self._threads())
         if self._output_ngrams:
             add_ngrams(hidden_MD, self._output_ngrams, row_KM)
         return torch.from_numpy(hidden_MD)

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 import pytest
 
-from byteproxy.generate.team import meet, share, together
+from byteproxy.generate.cpu.team import meet, run_parallel, share
 
 
 @nb.njit(cache=True, nogil=True)
@@ -29,20 +29,22 @@ def waves(values, steps, worker, workers, sync):
 @pytest.mark.parametrize("workers", [2, 3, 5])
 def test_every_step_sees_all_of_the_step_before(workers):
     start = np.arange(34).reshape(2, 17)
-    wanted = together(waves, (start.copy(), 600), 1)
+    wanted = run_parallel(waves, (start.copy(), 600), 1)
     for _ in range(3):
-        assert (together(waves, (start.copy(), 600), workers) == wanted).all()
+        assert (run_parallel(waves, (start.copy(), 600), workers) == wanted).all()
     assert len(set(wanted.tolist())) == 17
 
 
 def test_callers_take_turns():
     start, found = np.arange(34).reshape(2, 17), []
-    callers = [threading.Thread(target=lambda: found.append(together(waves, (start.copy(), 500), 2))) for _ in range(4)]
+    callers = [
+        threading.Thread(target=lambda: found.append(run_parallel(waves, (start.copy(), 500), 2))) for _ in range(4)
+    ]
     for one in callers:
         one.start()
     for one in callers:
         one.join()
-    wanted = together(waves, (start.copy(), 500), 1)
+    wanted = run_parallel(waves, (start.copy(), 500), 1)
     assert len(found) == 4
     assert all((one == wanted).all() for one in found)
 
@@ -72,11 +74,11 @@ def test_an_interrupt_leaves_nobody_waiting():
         left.set()
 
     with pytest.raises(KeyboardInterrupt):
-        together(job, (), 4)
+        run_parallel(job, (), 4)
     assert left.wait(20)
     assert gone(before)
     start = np.arange(34).reshape(2, 17)
-    assert (together(waves, (start.copy(), 50), 4) == together(waves, (start.copy(), 50), 1)).all()
+    assert (run_parallel(waves, (start.copy(), 50), 4) == run_parallel(waves, (start.copy(), 50), 1)).all()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -90,20 +92,20 @@ def test_a_thread_that_fails_is_no_result_and_no_wait():
         return "half of it"
 
     with pytest.raises(RuntimeError, match="a thread of a pass failed"):
-        together(job, (), 6)
+        run_parallel(job, (), 6)
     assert gone(before)
     start = np.arange(34).reshape(2, 17)
-    assert (together(waves, (start.copy(), 50), 6) == together(waves, (start.copy(), 50), 1)).all()
+    assert (run_parallel(waves, (start.copy(), 50), 6) == run_parallel(waves, (start.copy(), 50), 1)).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_has_threads_of_its_own():
     start = np.arange(34).reshape(2, 17)
-    wanted = together(waves, (start.copy(), 50), 2)
+    wanted = run_parallel(waves, (start.copy(), 50), 2)
     child = os.fork()
     if child == 0:
-        os._exit(0 if (together(waves, (start.copy(), 50), 2) == wanted).all() else 1)
+        os._exit(0 if (run_parallel(waves, (start.copy(), 50), 2) == wanted).all() else 1)
     end = time.monotonic() + 60
     found = (0, 0)
     while found[0] == 0 and time.monotonic() < end:

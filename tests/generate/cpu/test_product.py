@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.generate.product import Matrix
+from byteproxy.generate.cpu.product import Matrix
 
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 1e-5, torch.float64: 1e-13}
 

@@ -26,7 +26,7 @@ _JOBS = 24  # and that of how many jobs there were
 _PATIENCE = 300_000  # looks for a next job, some tenths of a millisecond, before a worker sleeps
 
 
-def together(function: Callable[..., Any], arguments: tuple, workers: int) -> Any:
+def run_parallel(function: Callable[..., Any], arguments: tuple, workers: int) -> Any:
     """What a compiled function gives, run by so many threads; one at a time, whoever calls."""
     if workers == 1:
         return function(*arguments, 0, 1, np.zeros(1, np.int64))
