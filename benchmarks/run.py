@@ -1,6 +1,7 @@
 """`make bench`: every benchmark of this folder, one table; `--only NAME --json` ends with one JSON object.
 
-A benchmark is a module with `measure(say) -> dict`: figures by name, ratios taken in one run with their spread.
+A benchmark is a module with `measure(say) -> dict`: figures by name, ratios taken in one run with their spread. Other
+scripts stand by themselves.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).parent
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem != "run")
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if "\ndef measure(" in path.read_text(encoding="utf-8"))
 
 
 def main() -> None:
