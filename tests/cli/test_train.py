@@ -14,9 +14,9 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.cli import progress as cli_progress
 from byteproxy.cli.overrides import explanations
-from byteproxy.cli.recipes import recipe_of, run_named, run_recipes
 from byteproxy.config import from_toml
 from byteproxy.mixture.schedule import Phase
+from byteproxy.recipes.named import recipe_of, run_named, run_recipes
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read

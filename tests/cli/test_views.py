@@ -12,15 +12,14 @@ from tests.cli.commands import in_process, last_object, on_terminal, refusal
 from tests.neural.models import tiny
 from tests.toy_corpus import toy_store
 
-from byteproxy.cli import views as cli_views
-from byteproxy.cli.trained import fingerprint_of, unfinished
 from byteproxy.evaluate.views import figures as view_figures
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.store.store import Store
+from byteproxy.store.trained_views import fingerprint_of, unfinished
 from byteproxy.train.trainer import Trainer
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
-from byteproxy.views.registry import kinds, load
+from byteproxy.views.registry import kinds, load, quick_kinds
 
 __all__ = ["tiny"]  # a fixture
 
@@ -232,7 +231,7 @@ def test_a_folder_that_cannot_be_made_is_said(views, corpus, tmp_path):
 def test_no_view_named_means_all_kinds(views, corpus, tmp_path, monkeypatch):
     (tmp_path / "a.py").write_bytes(b"def f(): pass\n")
     few = {name: kind for name, kind in kinds().items() if not kind.trained}
-    assert set(cli_views._all_kinds()) == set(kinds()) - {"neural"}, "what takes minutes has to be named"
+    assert set(quick_kinds()) == set(kinds()) - {"neural"}, "what takes minutes has to be named"
     monkeypatch.setattr(registry, "kinds", lambda: few)
     status, stdout, stderr = views("inspect", "a.py", "--json")
     assert list(last_object((status, stdout, stderr))["views"]) == sorted(few)

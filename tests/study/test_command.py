@@ -87,7 +87,7 @@ def test_what_can_be_mended_is_said(toml, tmp_path, monkeypatch, capsys, argumen
 
 
 def test_the_mixture_of_an_arm_can_be_seen(toml):
-    from byteproxy.cli.recipes import recipe_of
+    from byteproxy.recipes.named import recipe_of
 
     found = recipe_of(str(toml), "bytes")
     assert (found.arm, found.mixture.preset, found.shape.length) == ("bytes", "bytes", 64)

@@ -3,16 +3,12 @@
 What is heavy to import is imported by the command itself, so that help comes at once.
 """
 
-from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from byteproxy.cli.output import Json, console, end
-
-SECONDS_BETWEEN_LOOKS = 10
 
 
 def demo(
@@ -39,18 +35,12 @@ def demo(
         json: End the output with all results as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.config import from_toml
     from byteproxy.corpus.stdlib import read_stdlib
-    from byteproxy.demo.recipe import Study
     from byteproxy.demo.run import run_study
     from byteproxy.demo.table import arms_table
+    from byteproxy.recipes.named import demo_recipe
 
-    with as_file(files("byteproxy") / "recipes" / "demo.toml") as recipe:
-        study = from_toml(recipe, Study)
-    # A look at the validation text takes two seconds: so many that they stay a small part of the training.
-    looks = max(1, min(study.scoring.validations, round(minutes * 60 / SECONDS_BETWEEN_LOOKS)))
-    study = replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, validations=looks))
-    results = run_study(study, read_stdlib, out, stage)
+    results = run_study(demo_recipe(minutes, seed), read_stdlib, out, stage)
     people, sample = console(json), results["sample"]
     people.print()
     people.print(arms_table(results), soft_wrap=True)

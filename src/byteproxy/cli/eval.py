@@ -3,17 +3,12 @@
 What is heavy to import is imported by the commands themselves, so that help comes at once.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
 from byteproxy.cli.output import Json, console, end, print_whole
-
-if TYPE_CHECKING:
-    from byteproxy.console import Console
-    from byteproxy.evaluate.loaded import Run
 
 HeldOut: TypeAlias = Literal["validation", "test"]
 Runs: TypeAlias = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
@@ -45,17 +40,11 @@ def bpb(
         json: End the output with all figures, of each document too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of, whole_side
     from byteproxy.evaluate.run_tables import about, differences_table, parts_table, runs_table
+    from byteproxy.evaluate.runs import bpb_of_runs
 
     people = console(json)
-    loaded = _loaded(runs, corpus)
-    strides = [stride_of(run, stride) for run in loaded]
-    documents = common_text(loaded, side, most_bytes, document_bytes)
-    opened = _remembered(loaded, side, "eval bpb", [_counts(documents, "documents")] * len(loaded), people)
-    scores = [run_scores(run, documents, own, stage) for run, own in zip(loaded, strides, strict=True)]
-    whole = whole_side(loaded[0].store, side)
-    results = {"side": side, "whole": whole, **bpb_figures(loaded, documents, scores), "opened": opened}
+    results = bpb_of_runs(runs, corpus, side, most_bytes, document_bytes, stride, stage, people.say)
     people.say("", about(results), "")
     print_whole(people, runs_table(results))
     if results["differences"]:
@@ -64,7 +53,7 @@ def bpb(
         print_whole(people, parts_table(results, "source"))
     for what in ("project", "document"):
         print_whole(people, parts_table(results, what))
-    _say(results["notes"], people)
+    people.say(*results["notes"])
     end(json, results)
 
 
@@ -89,59 +78,17 @@ def transfer(
         json: End the output with all figures, of each passage too, as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate import transfer as measure
-    from byteproxy.evaluate.passages import sampled
     from byteproxy.evaluate.run_tables import retrieval_table, transfer_table
+    from byteproxy.evaluate.runs import transfer_of_runs
 
     people = console(json)
-    loaded = _loaded(runs, corpus)
-    with stage("find passages", "passages") as progress:
-        chosen = [sampled(run, side, passages, progress=progress) for run in loaded]
-    opened = _remembered(loaded, side, "eval transfer", [_counts(own, "passages") for own in chosen], people)
-    found = [measure.transfer(run, own, stage) for run, own in zip(loaded, chosen, strict=True)]
-    figures = {run.name: measure.transfer_figures(run, one) for run, one in zip(loaded, found, strict=True)}
-    notes = measure.transfer_notes(loaded, found)
-    for name, run in figures.items():
-        told = f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes"
-        people.say(told)
+    results = transfer_of_runs(runs, corpus, side, passages, stage, people.say)
+    for name, run in results["runs"].items():
+        people.say(f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes")
     people.print()
-    print_whole(people, transfer_table(figures))
-    for name, run in figures.items():
+    print_whole(people, transfer_table(results["runs"]))
+    for name, run in results["runs"].items():
         if run["views"]:
             print_whole(people, retrieval_table(name, run))
-    _say(notes, people)
-    end(json, {"side": side, "runs": figures, "notes": notes, "opened": opened})
-
-
-def _loaded(folders: tuple[Path, ...], corpus: Path | None) -> list["Run"]:
-    from byteproxy.cli.progress import stage
-    from byteproxy.errors import InputError
-    from byteproxy.evaluate.loaded import open_runs
-
-    if not folders:
-        raise InputError("no run is named: name folders that `byteproxy train` left, such as runs/3m")
-    return open_runs(list(folders), corpus, stage)
-
-
-def _counts(texts: Sequence[Any], what: str) -> dict[str, int]:
-    return {what: len(texts), "bytes": sum(len(one.text) for one in texts)}
-
-
-def _remembered(
-    loaded: list["Run"], side: HeldOut, command: str, counts: Sequence[dict[str, int]], people: "Console"
-) -> list[dict[str, Any]]:
-    """The lines that opening the test side adds, one for each run; they are said, too. None for another side."""
-    from byteproxy.evaluate.loaded import OPENED, remember_opened
-
-    if side != "test":
-        return []
-    lines = []
-    for run, own in zip(loaded, counts, strict=True):
-        lines.append({"run": run.name, **remember_opened(run, command, **own)})
-        people.say(f"The test side is opened: noted in {run.folder / OPENED}")
-    return lines
-
-
-def _say(notes: list[str], people: "Console") -> None:
-    for note in notes:
-        people.say(note)
+    people.say(*results["notes"])
+    end(json, results)

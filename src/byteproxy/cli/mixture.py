@@ -48,11 +48,12 @@ def preview(
         json: End the output with the figures of every step as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.recipes import recipe_of
     from byteproxy.errors import InputError
     from byteproxy.evaluate.mixture_rows import pictured
     from byteproxy.mixture.loader import Stream
-    from byteproxy.mixture.preview import planned, span_of, step_figures, summed
+    from byteproxy.mixture.preview import preview as shown
+    from byteproxy.mixture.preview import span_of
+    from byteproxy.recipes.named import recipe_of
     from byteproxy.report.mixture import mixture_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
@@ -66,14 +67,9 @@ def preview(
     names = views or asked.views_in(store.manifest)
     with stage("find passages", "passages") as progress:
         stream = Stream(store, names, asked.mixture, asked.shape, asked.seed, run_steps, progress)
-    figures, epochs, picture = [], {}, None
     with stage("plan steps", "steps") as progress:
-        for plan, state in planned(stream, first, last, progress):
-            figures.append(step_figures(stream, plan))
-            epochs = stream.epochs(state)
-            picture = picture or pictured(stream, plan)
-    assert picture is not None, "a span has a step"
-    windows = [summed(figures[at : at + size], asked.mixture.count) for at, size in _windows(len(figures))]
+        found = shown(stream, first, last, LINES, progress)
+    picture = pictured(stream, found.first)
     results = {
         "corpus": str(corpus),
         "recipe": recipe,
@@ -83,20 +79,14 @@ def preview(
         "shape": asdict(asked.shape),
         "seed": asked.seed,
         "total_steps": run_steps,
-        "steps": figures,
-        "total": summed(figures, asked.mixture.count),
-        "epochs": epochs,
+        "steps": found.steps,
+        "total": found.total,
+        "epochs": found.epochs,
     }
-    write_page(mixture_page(results, windows, picture), out)
-    _show(results, windows, picture, console(json))
+    write_page(mixture_page(results, found.windows, picture), out)
+    _show(results, found.windows, picture, console(json))
     console(json).say(f"Page: {out}")
     end(json, {**results, "page": str(out)})
-
-
-def _windows(count: int) -> list[tuple[int, int]]:
-    """Where each line begins, and how many steps it is of."""
-    size = -(-count // LINES)
-    return [(at, min(size, count - at)) for at in range(0, count, size)]
 
 
 def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, people: "Console") -> None:

@@ -99,43 +99,23 @@ def prepare(
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.trained import named, trained_for
     from byteproxy.corpus.reading import Rules
-    from byteproxy.corpus.source import sources as read_sources
     from byteproxy.corpus.split import Split
-    from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.figures import corpus_figures
-    from byteproxy.store.encode import add_view
-    from byteproxy.store.entropies import add_entropies
+    from byteproxy.store.build import build_corpus
     from byteproxy.store.prepare import Preparation
-    from byteproxy.store.prepare import prepare as write_corpus
-    from byteproxy.store.store import Store
-    from byteproxy.views.base import in_context
-    from byteproxy.views.batches import cores
 
-    if not sources:
-        raise InputError("no source is named: give stdlib, or the path of a file or a folder")
     begin = time.perf_counter()
-    known = named(views)
     preparation = Preparation(
         split=Split(validation, test, salt, hold_out),
         rules=Rules(smallest, largest, invalid),
         near_duplicates=near_duplicates,
         most_faulty=most_faulty,
     )
-    manifest = write_corpus(read_sources(sources), out, preparation, cores() if workers is None else workers, stage)
-    train_seconds: dict[str, float | None] = {}
-    for spec, view in known.items():
-        if view is None:
-            view, train_seconds[spec] = trained_for(Store(out, manifest), spec, stage)
-        if in_context(view) is not None:
-            with stage(f"read for {view.name}", "B") as progress:
-                add_entropies(out, view, progress)
-        with stage(f"encode {view.name}", "B") as progress:
-            manifest = add_view(out, view, progress, spec)
-    figures = corpus_figures(Store(out, manifest))
+    built = build_corpus(sources, views, out, preparation, workers, stage)
+    figures = corpus_figures(built.store)
     _summary(figures, out, console(json))
-    end(json, {**figures, "train_seconds": train_seconds, "seconds": time.perf_counter() - begin})
+    end(json, {**figures, "train_seconds": built.train_seconds, "seconds": time.perf_counter() - begin})
 
 
 def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:

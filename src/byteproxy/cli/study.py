@@ -13,8 +13,6 @@ from byteproxy.cli.output import Json, console, end, print_whole
 from byteproxy.console import say
 
 if TYPE_CHECKING:
-    from byteproxy.progress import Stage
-    from byteproxy.store.store import Store
     from byteproxy.study.recipe import StudyRecipe
 
 STUDIES = Path("runs/studies")
@@ -58,8 +56,8 @@ def study(
         json: End the output with all results as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.recipes import study_named
     from byteproxy.errors import InputError
+    from byteproxy.recipes.named import study_named
     from byteproxy.report.headline import write_headline
     from byteproxy.report.study import write_study_page
     from byteproxy.study.study import Limits, report_study, run_study
@@ -76,7 +74,7 @@ def study(
         results = report_study(known, name, place, stage, say, write_study_page)
     else:
         limits = Limits(jobs, minutes, only, reopen)
-        results = run_study(known, name, place, prepared, limits, stage, say, write_study_page)
+        results = run_study(known, name, place, limits=limits, stage=stage, say=say, page=write_study_page)
     if picture is not None:
         write_headline(results, picture)
     _show(results, json)
@@ -122,34 +120,9 @@ def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -
     from byteproxy.study.study import checked
 
     with claimed(out, recipe):
-        planned = plan_study(checked(recipe, out, prepared, only, stage), stage)
+        planned = plan_study(checked(recipe, out, only=only, stage=stage), stage)
     people = console(json)
     print_whole(people, plan_table(planned))
     for line in plan_notes(planned):
         people.say(line)
     end(json, planned)
-
-
-def prepared(recipe: "StudyRecipe", out: Path, stage: "Stage") -> "Store":
-    """The corpus of a recipe; prepared as `byteproxy prepare` does it where that isn't done yet."""
-    from byteproxy.cli.trained import named, trained_for
-    from byteproxy.corpus.source import sources
-    from byteproxy.corpus.split import Split
-    from byteproxy.store.encode import add_view
-    from byteproxy.store.prepare import Preparation, prepare
-    from byteproxy.store.store import Store
-    from byteproxy.views.batches import cores
-
-    corpus = recipe.corpus
-    if corpus.path:
-        return Store.open(Path(corpus.path))
-    folder, known = out / "corpus", named(corpus.views)
-    preparation = Preparation(split=Split(corpus.validation, corpus.test, corpus.salt))
-    manifest = prepare(sources(corpus.sources), folder, preparation, cores(), stage)
-    for spec, view in known.items():
-        if view is None:
-            view, _ = trained_for(Store(folder, manifest), spec, stage)
-        if all(entry.fingerprint != view.fingerprint for entry in manifest.views):
-            with stage(f"encode {view.name}", "B") as progress:
-                manifest = add_view(folder, view, progress, spec)
-    return Store.open(folder)

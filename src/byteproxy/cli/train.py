@@ -87,7 +87,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
     from byteproxy.cli.arguments import help_of, parsed, without_values
     from byteproxy.cli.overrides import fields_told, made, registry
-    from byteproxy.cli.recipes import run_named, run_recipes
+    from byteproxy.recipes.named import run_named, run_recipes
     from byteproxy.train.config import Start, TrainConfig
 
     lines = "".join(f"  {name:<8}{told}\n" for name, told in run_recipes().items())
@@ -370,7 +370,7 @@ def _fitted(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig"
 
 def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
     """The same with the views that it shows; where none is named and one is needed, the corpus's first aligned one."""
-    from byteproxy.cli.recipes import first_view
+    from byteproxy.mixture.loader import first_view
 
     for name in config.views:
         store.manifest.view(name)

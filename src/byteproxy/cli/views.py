@@ -3,7 +3,6 @@
 What is heavy to import is imported by the commands themselves, so that help comes at once.
 """
 
-import shutil
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 FOLDER = Path("runs/views")
 TERMINAL_BYTES = 2000
 """What `inspect` shows of a document in the terminal; the page has more."""
-SAMPLE_BYTES = 1_000_000
-"""Training text that a freshly trained view is tried on."""
 
 
 def list_(json: Json = False) -> None:
@@ -30,8 +27,9 @@ def list_(json: Json = False) -> None:
         json: End the output with all of it as one JSON object on one line.
     """
     from byteproxy.evaluate.views.terminal import kinds_table
+    from byteproxy.views.registry import kinds_told
 
-    found = _kinds_there_are()
+    found = kinds_told()
     people = console(json)
     people.print(kinds_table(found))
     people.say(
@@ -62,49 +60,25 @@ def train(
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.trained import fingerprint_of, unfinished
-    from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training, training_unit
-    from byteproxy.views import registry
+    from byteproxy.store.trained_views import fingerprint_of, train_view
 
-    if registry.is_artefact(spec):
-        raise InputError(f"{spec} is a file and no kind of view to train: name one that `byteproxy views list` shows")
     spec = _with_option(_with_option(spec, "size", size), "minutes", minutes)
-    kind_name = spec.partition(":")[0]
-    if not needs_training(spec):
-        raise InputError(f"a view of kind {kind_name!r} has nothing to train: use it by its name")
-    if out is not None and out.is_file() and out.stat().st_size and not registry.is_view(out):
-        raise InputError(f"{out} is there and is no view: name another file by --out, or remove it")
     texts = open_corpus(corpus).train_texts
-    folder = out.parent if out else FOLDER
-    _make_folder(folder)
-    begun = unfinished(folder, spec, fingerprint_of(corpus))
-    with stage(f"train {spec}", training_unit(spec)) as progress:
-        view, seconds = registry.build(spec, texts, progress, begun)
-    trained: Any = view
-    path = out or FOLDER / f"{view.name}{trained.suffix}"
-    trained.save(path)
-    shutil.rmtree(begun, ignore_errors=True)
-    sample_bytes, symbols = 0, 0
-    for text in texts():
-        sample_bytes += len(text)
-        symbols += len(view.encode(text).symbols)
-        if sample_bytes >= SAMPLE_BYTES:
-            break
-    each = sample_bytes / symbols if symbols else None
+    found = train_view(spec, texts, fingerprint_of(corpus), FOLDER, out, stage)
+    view, each = found.view, found.bytes_per_symbol
+    told = "" if each is None else f", {each:.2f} bytes each on training text"
+    console(json).say(
+        f"{view.name}: {view.alphabet_size:,} symbols{told}; trained in {found.seconds:.1f} s", f"Saved: {found.path}"
+    )
     results = {
         "name": view.name,
         "alphabet_size": view.alphabet_size,
-        "train_seconds": seconds,
+        "train_seconds": found.seconds,
         "bytes_per_symbol": each,
         "fingerprint": view.fingerprint,
-        "path": str(path),
+        "path": str(found.path),
     }
-    size = "" if each is None else f", {each:.2f} bytes each on training text"
-    console(json).say(
-        f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {seconds:.1f} s", f"Saved: {path}"
-    )
     end(json, results)
 
 
@@ -133,19 +107,16 @@ def compare(
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.cli.trained import fingerprint_of, unfinished
     from byteproxy.evaluate.views import figures as view_figures
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.terminal import comparison_tables, order_text
     from byteproxy.report.page import write_page
     from byteproxy.report.views import compare_page
-    from byteproxy.views import registry
+    from byteproxy.views.registry import quick_kinds
 
-    specs = views or _all_kinds()
-    begun = {spec: unfinished(FOLDER, spec, fingerprint_of(corpus)) for spec in specs if not registry.is_artefact(spec)}
-    results = view_figures.compare(specs, open_corpus(corpus), side, most_bytes, seed, stage, begun.get)
-    for folder in begun.values():
-        shutil.rmtree(folder, ignore_errors=True)
+    results = view_figures.compare(
+        views or quick_kinds(), open_corpus(corpus), side, most_bytes, seed, stage, keep_in=FOLDER
+    )
     write_page(compare_page(results), out)
     people = console(json)
     people.print(*comparison_tables(results), sep="\n")
@@ -176,12 +147,11 @@ def inspect(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.figures import needs_training, training_unit
     from byteproxy.evaluate.views.viewed import Viewed
     from byteproxy.progress import silent
     from byteproxy.report.inspected import inspect_page
     from byteproxy.report.page import write_page
-    from byteproxy.views.registry import build
+    from byteproxy.views.registry import build, needs_training, quick_kinds, training_unit
 
     if most_bytes < 1:
         raise InputError(f"most_bytes is {most_bytes}: give at least 1")
@@ -189,7 +159,7 @@ def inspect(
     name = "standard input" if file == "-" else file.encode("utf-8", "replace").decode()
     texts = open_corpus(corpus).train_texts
     viewed = []
-    for spec in dict.fromkeys(views or _all_kinds()):
+    for spec in dict.fromkeys(views or quick_kinds()):
         with stage(f"train {spec}", training_unit(spec)) if needs_training(spec) else nullcontext(silent) as progress:
             view = build(spec, texts, progress).view
         viewed.append(Viewed(spec, view, view.encode(document)))
@@ -220,32 +190,6 @@ def _show(viewed: Any, document: bytes, most_bytes: int, people: "Console") -> N
         people.print(left_out, style="dim")
 
 
-def _kinds_there_are() -> dict[str, dict[str, Any]]:
-    """What there is to say about each kind: summary, trained, options with their defaults, choices where few are."""
-    from dataclasses import fields
-    from typing import get_args, get_origin, get_type_hints
-
-    from byteproxy.views.registry import kinds
-
-    found = {}
-    for name, kind in kinds().items():
-        types = get_type_hints(kind.Options)
-        found[name] = {
-            "summary": kind.summary,
-            "trained": kind.trained,
-            "options": {field.name: field.default for field in fields(kind.Options)},
-            "choices": {option: list(get_args(of)) for option, of in types.items() if get_origin(of) is Literal},
-        }
-    return found
-
-
-def _all_kinds() -> tuple[str, ...]:
-    """The kinds of views, less those that take minutes to train and so have to be named."""
-    from byteproxy.views.registry import kinds
-
-    return tuple(name for name, kind in kinds().items() if not getattr(kind, "slow", False))
-
-
 def _with_option(spec: str, name: str, value: str | float | None) -> str:
     """A spec with one more option, where a value is given."""
     if value is None:
@@ -263,12 +207,3 @@ def _read(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise InputError(f"can't read {file}: {error.strerror}; name a file, or - for standard input") from error
-
-
-def _make_folder(folder: Path) -> None:
-    from byteproxy.errors import InputError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"can't make the folder {folder} ({error.strerror}): give another place with --out") from error

@@ -26,6 +26,7 @@ from byteproxy.mixture.spelling import Spelled, spell
 from byteproxy.mixture.stretches import stretches_of, unit_symbols
 from byteproxy.progress import Progress, silent
 from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.store.format import Manifest
 from byteproxy.store.store import Store
 from byteproxy.store.table import length_column
 from byteproxy.vocab import EOS, PAD, Vocab, closing
@@ -191,6 +192,21 @@ class Stream:
         sources = self.table.summary.sources
         drawn = state.drawn or (0,) * len(sources)
         return {one.name: count / max(1, one.passages) for one, count in zip(sources, drawn, strict=True)}
+
+
+def first_view(mixture: Mixture, manifest: Manifest) -> tuple[str, ...]:
+    """The view to show where none is named: the first aligned one of the corpus; none if none is shown.
+
+    Raises InputError where the corpus has none.
+    """
+    if not mixture.needs_view:
+        return ()
+    if manifest.cutting_view is None:
+        raise InputError(
+            "the mixture shows compressed segments, and the corpus has no aligned view: add one with "
+            "`byteproxy prepare ... --view bpe:4096`, or take a mixture of raw bytes, such as the preset bytes"
+        )
+    return (manifest.cutting_view.name,)
 
 
 def _weights(field: str, own: dict[str, float], asked: dict[str, float]) -> dict[str, float]:

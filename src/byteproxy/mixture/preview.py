@@ -7,7 +7,7 @@ within about 3 if the mixture does what it says.
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,34 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan, State
 from byteproxy.progress import Progress, silent
+
+
+class Preview(NamedTuple):
+    """Planned steps, counted.
+
+    steps: the figures of each (`step_figures`). windows: of stretches of equal length (`summed`). total: of all steps.
+    epochs: how many times each source has been gone through after them. first: the plan of the first step.
+    """
+
+    steps: list[dict[str, Any]]
+    windows: list[dict[str, Any]]
+    total: dict[str, Any]
+    epochs: dict[str, float]
+    first: Plan
+
+
+def preview(stream: Stream, first: int, last: int, lines: int = 20, progress: Progress = silent) -> Preview:
+    """Plan steps `first` up to `last` and count what they show, in `lines` windows at most; progress: steps."""
+    figures: list[dict[str, Any]] = []
+    epochs, opening = {}, None
+    for plan, state in planned(stream, first, last, progress):
+        figures.append(step_figures(stream, plan))
+        epochs, opening = stream.epochs(state), opening or plan
+    assert opening is not None, "a span has a step"
+    size = -(-len(figures) // lines)
+    windows = [summed(figures[at : at + size], stream.mixture.count) for at in range(0, len(figures), size)]
+    total = summed(figures, stream.mixture.count)
+    return Preview(figures, windows, total, epochs, opening)
 
 
 def span_of(steps: str, total: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
+from byteproxy.study.corpus import prepared
 from byteproxy.study.fairness import check_apart, check_tricks, forgive_damage, open_once, openings
 from byteproxy.study.folder import SETTINGS, claimed
 from byteproxy.study.mend import damaged, mend
@@ -47,7 +48,7 @@ def run_study(
     recipe: StudyRecipe,
     name: str,
     out: Path,
-    prepare: Prepare,
+    prepare: Prepare = prepared,
     limits: Limits = ALL,
     stage: Stage = quietly,
     say: Callable[[str], None] = lambda line: None,
@@ -101,7 +102,9 @@ def report_study(
     return write_results(Queue(recipe, store, out), name, stage, page=page)
 
 
-def checked(recipe: StudyRecipe, out: Path, prepare: Prepare, only: Iterable[str], stage: Stage) -> Queue:
+def checked(
+    recipe: StudyRecipe, out: Path, prepare: Prepare = prepared, only: Iterable[str] = (), stage: Stage = quietly
+) -> Queue:
     """The queue of a study, with all that can be known before a run found fair."""
     check_tricks(recipe)
     store = prepare(recipe, out, stage)

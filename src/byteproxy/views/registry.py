@@ -51,6 +51,40 @@ def kind(name: str) -> type[ViewKind]:
     return _loaded(entry)
 
 
+def kinds_told() -> dict[str, dict[str, Any]]:
+    """What there is to say about each kind: summary, trained, options with their defaults, choices where few are."""
+    found = {}
+    for name, known in kinds().items():
+        types = get_type_hints(known.Options)
+        found[name] = {
+            "summary": known.summary,
+            "trained": known.trained,
+            "options": {field.name: field.default for field in dataclasses.fields(known.Options)},
+            "choices": {option: list(get_args(of)) for option, of in types.items() if get_origin(of) is Literal},
+        }
+    return found
+
+
+def quick_kinds() -> tuple[str, ...]:
+    """The kinds of views, less those that take minutes to train and so have to be named."""
+    return tuple(name for name, known in kinds().items() if not getattr(known, "slow", False))
+
+
+def needs_training(spec: str) -> bool:
+    """Whether the view that a spec names has to be trained; InputError for what is neither a kind nor a file."""
+    if is_artefact(spec):
+        return False
+    name, _, options = spec.partition(":")
+    chosen = kind(name)
+    parse_options(chosen, options)
+    return chosen.trained
+
+
+def training_unit(spec: str) -> str:
+    """What the progress of training the view of a spec counts: "B", or a noun."""
+    return "B" if is_artefact(spec) else getattr(kind(spec.partition(":")[0]), "progress_unit", "B")
+
+
 def build(
     spec: str, texts: Callable[[], Iterable[bytes]], progress: Progress = silent, unfinished: Path | None = None
 ) -> Built:

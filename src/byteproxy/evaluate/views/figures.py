@@ -4,8 +4,9 @@ Costs a few seconds a view: every text is encoded and decoded once, some hundred
 speed is measured for about a second.
 """
 
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from byteproxy.evaluate.views.corpus import Corpus, held_out_sample
 from byteproxy.evaluate.views.fuzzy import neural_figures
 from byteproxy.evaluate.views.stability import PERTURBATIONS, distances, pieces, resync_distances, units
 from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.store.trained_views import fingerprint_of, unfinished
 from byteproxy.views import registry
 from byteproxy.views.base import Encoded, View
 from byteproxy.views.codebook_parse import IS_IDENTIFIER
@@ -42,24 +44,26 @@ def compare(
     most_bytes: int = 2_000_000,
     seed: int = 0,
     stage: Stage = quietly,
-    unfinished: Callable[[str], Path | None] = lambda spec: None,
+    keep_in: Path | None = None,
 ) -> dict[str, Any]:
     """The figures of each view on the same text, which can be written as JSON; see `figures`.
 
     specs: views as `registry.build` takes them, trained on the training side of `corpus` where they have to be.
-    unfinished: the folder in which the training of a spec goes on, as `registry.build` has it.
+    keep_in: folder that keeps a training that was stopped, so that the next call goes on with it; None keeps nothing.
     Raises InputError for a view that can't be built and for one that breaks its contract.
     """
     if seed < 0:
         raise InputError(f"seed is {seed}: give a whole number from 0 up")
     specs = list(dict.fromkeys(specs))
-    trained = {spec: needs_training(spec) for spec in specs}
+    trained = {spec: registry.needs_training(spec) for spec in specs}
     with stage("look for copies", "B") as progress:
         sample = held_out_sample(corpus, side, most_bytes, progress)
-    built = {}
+    built, begun = {}, {}
     for spec in sorted(specs, key=trained.__getitem__):  # what can't be loaded is said before others are trained
-        with (stage if trained[spec] else quietly)(f"train {spec}", training_unit(spec)) as progress:
-            built[spec] = registry.build(spec, corpus.train_texts, progress, unfinished(spec))
+        with (stage if trained[spec] else quietly)(f"train {spec}", registry.training_unit(spec)) as progress:
+            if trained[spec] and keep_in is not None:
+                begun[spec] = unfinished(keep_in, spec, fingerprint_of(corpus.name))
+            built[spec] = registry.build(spec, corpus.train_texts, progress, begun.get(spec))
     unseen = list(_starts(corpus.train_texts(), SPEED_TEXT_BYTES))
     measured = {}
     for spec in specs:
@@ -67,6 +71,8 @@ def compare(
         with stage(f"measure {spec}", "pieces") as progress:
             speed = encode_mb_s(view, unseen)
             measured[spec] = figures(view, sample.texts, speed, train_seconds, seed, progress)
+    for folder in begun.values():
+        shutil.rmtree(folder, ignore_errors=True)
     return {
         "corpus": corpus.name,
         "side": side,
@@ -79,21 +85,6 @@ def compare(
         "stability_raw": stability(RawView(), pieces(sample.texts, STABILITY_BYTES, PIECES, seed), seed)["stability"],
         "views": measured,
     }
-
-
-def needs_training(spec: str) -> bool:
-    """Whether the view that a spec names has to be trained; InputError for what is neither a kind nor a file."""
-    if registry.is_artefact(spec):
-        return False
-    name, _, options = spec.partition(":")
-    kind = registry.kind(name)
-    registry.parse_options(kind, options)
-    return kind.trained
-
-
-def training_unit(spec: str) -> str:
-    """What the progress of training the view of a spec counts: "B", or a noun."""
-    return "B" if registry.is_artefact(spec) else getattr(registry.kind(spec.partition(":")[0]), "progress_unit", "B")
 
 
 def stability_order(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Views for a corpus, trained on its train side and remembered: the same command a second time trains nothing.
+"""Views trained on the train side of a corpus, and remembered: a second call trains nothing.
 
 A trained view is kept in the corpus's folder from the moment that it is trained, so a stop while the corpus is encoded
 costs no training either; what takes minutes to train goes on after a stop as well (`unfinished`). Which spec it came
@@ -9,13 +9,13 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.views.figures import needs_training, training_unit
 from byteproxy.files import inside, write_aside
 from byteproxy.parsing import read_json
 from byteproxy.progress import Stage, quietly
@@ -26,13 +26,23 @@ from byteproxy.views.base import View
 from byteproxy.views.registry import Built
 
 NOTE = ".byteproxy-trained.json"
+SAMPLE_BYTES = 1_000_000
+"""Training text that a freshly trained view is tried on."""
 
 
-def named(specs: tuple[str, ...]) -> dict[str, View | None]:
+class TrainedView(NamedTuple):
+    """A view in a file of its own. seconds: of training. bytes_per_symbol: on training text; None without any text."""
+
+    view: View
+    path: Path
+    seconds: float
+    bytes_per_symbol: float | None
+
+
+def named(specs: Iterable[str]) -> dict[str, View | None]:
     """The views that need no training, and None for those that do; InputError for what can't become a view."""
-    return {
-        spec: None if needs_training(spec) else registry.build(spec, lambda: ()).view for spec in dict.fromkeys(specs)
-    }
+    trained = {spec: registry.needs_training(spec) for spec in specs}
+    return {spec: None if trained[spec] else registry.build(spec, lambda: ()).view for spec in trained}
 
 
 def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
@@ -48,7 +58,7 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
             "prepare it again with smaller shares held out"
         )
     begun = unfinished(store.path, spec, notes["corpus"])
-    with stage(f"train {spec}", training_unit(spec)) as progress:
+    with stage(f"train {spec}", registry.training_unit(spec)) as progress:
         built = registry.build(spec, lambda: (document.text for document in store.documents("train")), progress, begun)
     view: Any = built.view
     file = artefact_name(view.name, view.suffix)
@@ -61,6 +71,53 @@ def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
     write_aside(store.path / NOTE, json.dumps(notes).encode())
     shutil.rmtree(begun, ignore_errors=True)
     return built
+
+
+def train_view(
+    spec: str,
+    texts: Callable[[], Iterable[bytes]],
+    texts_key: str,
+    folder: Path,
+    out: Path | None = None,
+    stage: Stage = quietly,
+) -> TrainedView:
+    """Train a view by itself and save it.
+
+    Args:
+        spec: What to train, such as "bpe:4096".
+        texts: Gives the text to train on, each time that it is called.
+        texts_key: The text's `fingerprint_of`: a training that was stopped goes on where it is the same.
+        folder: Folder of the file where `out` is None, named by the view.
+        out: File to write.
+
+    Raises:
+        InputError: Where the spec names nothing that has to be trained, the file can't be written, or is no view.
+    """
+    if registry.is_artefact(spec):
+        raise InputError(f"{spec} is a file and no kind of view to train: name one that `byteproxy views list` shows")
+    if not registry.needs_training(spec):
+        raise InputError(f"a view of kind {spec.partition(':')[0]!r} has nothing to train: use it by its name")
+    if out is not None and out.is_file() and out.stat().st_size and not registry.is_view(out):
+        raise InputError(f"{out} is there and is no view: name another file by --out, or remove it")
+    place = folder if out is None else out.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the folder {place} ({error.strerror}): give another place with --out") from error
+    begun = unfinished(place, spec, texts_key)
+    with stage(f"train {spec}", registry.training_unit(spec)) as progress:
+        built = registry.build(spec, texts, progress, begun)
+    view: Any = built.view
+    path = out or place / f"{view.name}{view.suffix}"
+    view.save(path)
+    shutil.rmtree(begun, ignore_errors=True)
+    sample_bytes, symbols = 0, 0
+    for text in texts():
+        sample_bytes += len(text)
+        symbols += len(view.encode(text).symbols)
+        if sample_bytes >= SAMPLE_BYTES:
+            break
+    return TrainedView(view, path, built.train_seconds or 0.0, sample_bytes / symbols if symbols else None)
 
 
 def unfinished(folder: Path, spec: str, texts: str) -> Path:

@@ -1,22 +1,26 @@
 """What somebody means by a name or a file: a run to train, or the mixture of a preset, a recipe or a TOML file."""
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byteproxy.config import from_toml, toml_of
 from byteproxy.errors import InputError, did_you_mean
-from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.loader import Shape, first_view
 from byteproxy.mixture.schedule import PRESETS, Mixture
 from byteproxy.model.config import ModelConfig
 from byteproxy.store.format import Manifest
 
 if TYPE_CHECKING:
+    from byteproxy.demo.recipe import Study as DemoStudy
     from byteproxy.study.recipe import StudyRecipe
     from byteproxy.train.config import TrainConfig
 
 STEPS = 1000
 """Of a run whose recipe doesn't say, or which has as many as its minutes allow."""
+SECONDS_BETWEEN_LOOKS = 10
+"""Of the demo, at least."""
 
 
 class Recipe(NamedTuple):
@@ -43,21 +47,6 @@ class Recipe(NamedTuple):
         if self.views and (self.needed or there.issuperset(self.views)):
             return self.views
         return first_view(self.mixture, manifest)
-
-
-def first_view(mixture: Mixture, manifest: Manifest) -> tuple[str, ...]:
-    """The view to show where none is named: the first aligned one of the corpus; none if none is shown.
-
-    Raises InputError where the corpus has none.
-    """
-    if not mixture.needs_view:
-        return ()
-    if manifest.cutting_view is None:
-        raise InputError(
-            "the mixture shows compressed segments, and the corpus has no aligned view: add one with "
-            "`byteproxy prepare ... --view bpe:4096`, or take a mixture of raw bytes, such as the preset bytes"
-        )
-    return (manifest.cutting_view.name,)
 
 
 def run_recipes() -> dict[str, str]:
@@ -90,6 +79,16 @@ def run_named(name: str) -> "TrainConfig":
             "with the fields of a run"
         )
     return from_toml(path, TrainConfig)
+
+
+def demo_recipe(minutes: float, seed: int) -> "DemoStudy":
+    """The recipe of `byteproxy demo`, for so many minutes of training and with a seed."""
+    from byteproxy.demo.recipe import Study
+
+    study = from_toml(_built_in()["demo"], Study)
+    # A look at the validation text takes two seconds: so many that they stay a small part of the training.
+    looks = max(1, min(study.scoring.validations, round(minutes * 60 / SECONDS_BETWEEN_LOOKS)))
+    return replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, validations=looks))
 
 
 def study_named(name: str) -> "StudyRecipe":

@@ -1,0 +1,87 @@
+"""Runs in their folders, measured on held-out text of their corpus: what `byteproxy eval` ends with.
+
+Opening the test side adds a line to `opened.jsonl` in the folder of each run, before anything is scored.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from byteproxy.errors import InputError
+from byteproxy.evaluate.loaded import OPENED, Run, open_runs, remember_opened
+from byteproxy.evaluate.passages import sampled
+from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of, whole_side
+from byteproxy.evaluate.transfer import transfer, transfer_figures, transfer_notes
+from byteproxy.progress import Stage, quietly
+
+HeldOut = Literal["validation", "test"]
+Say = Callable[[str], None]
+
+
+def bpb_of_runs(
+    folders: Sequence[Path],
+    corpus: Path | None = None,
+    side: HeldOut = "validation",
+    most_bytes: int = 200_000,
+    document_bytes: int = 20_000,
+    stride: int | None = None,
+    stage: Stage = quietly,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Bits per byte of runs on the same text: all figures of `byteproxy eval bpb --json`.
+
+    The arguments are those of the command; say: told that the test side was opened, in lines for people.
+    Raises InputError where a folder holds no run, a corpus is not the run's own, or runs would read different texts.
+    """
+    runs = _opened(folders, corpus, stage)
+    strides = [stride_of(run, stride) for run in runs]
+    documents = common_text(runs, side, most_bytes, document_bytes)
+    opened = _remembered(runs, side, "eval bpb", [_counts(documents, "documents")] * len(runs), say)
+    scores = [run_scores(run, documents, own, stage) for run, own in zip(runs, strides, strict=True)]
+    whole = whole_side(runs[0].store, side)
+    return {"side": side, "whole": whole, **bpb_figures(runs, documents, scores), "opened": opened}
+
+
+def transfer_of_runs(
+    folders: Sequence[Path],
+    corpus: Path | None = None,
+    side: HeldOut = "validation",
+    passages: int = 200,
+    stage: Stage = quietly,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Translation, transfer gap and retrieval of runs: all figures of `byteproxy eval transfer --json`.
+
+    The arguments are those of the command; say: as of `bpb_of_runs`.
+    Raises InputError where a folder holds no run, or a corpus is not the run's own.
+    """
+    runs = _opened(folders, corpus, stage)
+    with stage("find passages", "passages") as progress:
+        chosen = [sampled(run, side, passages, progress=progress) for run in runs]
+    opened = _remembered(runs, side, "eval transfer", [_counts(own, "passages") for own in chosen], say)
+    found = [transfer(run, own, stage) for run, own in zip(runs, chosen, strict=True)]
+    figures = {run.name: transfer_figures(run, one) for run, one in zip(runs, found, strict=True)}
+    return {"side": side, "runs": figures, "notes": transfer_notes(runs, found), "opened": opened}
+
+
+def _opened(folders: Sequence[Path], corpus: Path | None, stage: Stage) -> list[Run]:
+    if not folders:
+        raise InputError("no run is named: name folders that `byteproxy train` left, such as runs/3m")
+    return open_runs(list(folders), corpus, stage)
+
+
+def _counts(texts: Sequence[Any], what: str) -> dict[str, int]:
+    return {what: len(texts), "bytes": sum(len(one.text) for one in texts)}
+
+
+def _remembered(
+    runs: Sequence[Run], side: HeldOut, command: str, counts: Sequence[dict[str, int]], say: Say
+) -> list[dict[str, Any]]:
+    """The lines that opening the test side adds, one for each run; none for another side."""
+    if side != "test":
+        return []
+    lines = []
+    for run, own in zip(runs, counts, strict=True):
+        lines.append({"run": run.name, **remember_opened(run, command, **own)})
+        say(f"The test side is opened: noted in {run.folder / OPENED}")
+    return lines
