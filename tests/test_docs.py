@@ -9,7 +9,7 @@ import torch
 from tests.mixture.corpora import corpus as make_corpus
 from tests.toy_corpus import toy_store
 
-from byteproxy.mixture.batches import BatchDataset, Batches
+from byteproxy.mixture.batches import BatchDataset
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.config import ModelConfig
@@ -51,8 +51,8 @@ def test_it_learns(ran):
 
 def test_transformers_keeps_documents_apart(ran):
     """A symbol of another document changes no logit, and the loss is the mean over our own targets."""
-    batch = next(iter(Batches(ran["stream"])))
-    tensors = next(iter(BatchDataset(Batches(ran["stream"]))))
+    batch = next(iter(ran["batches"]))
+    tensors = next(iter(BatchDataset(ran["batches"])))
     model = ran["model"].eval()
     with torch.no_grad():
         out = model(**tensors)

@@ -50,7 +50,6 @@ def preview(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.mixture_rows import pictured
-    from byteproxy.mixture.loader import Stream
     from byteproxy.mixture.preview import preview as shown
     from byteproxy.mixture.preview import span_of
     from byteproxy.recipes.named import recipe_of
@@ -59,14 +58,13 @@ def preview(
     from byteproxy.store.store import Store
 
     asked = recipe_of(recipe, arm)
-    run_steps = asked.steps if total is None else total
-    if run_steps < 1:
-        raise InputError(f"total is {run_steps}: give at least 1")
-    first, last = span_of(steps or f"0:{min(SPAN, run_steps)}", run_steps)
+    asked = asked if total is None else asked._replace(steps=total)
+    if asked.steps < 1:
+        raise InputError(f"total is {asked.steps}: give at least 1")
+    first, last = span_of(steps or f"0:{min(SPAN, asked.steps)}", asked.steps)
     store = Store.open(corpus)
-    names = views or asked.views_in(store.manifest)
     with stage("find passages", "passages") as progress:
-        stream = Stream(store, names, asked.mixture, asked.shape, asked.seed, run_steps, progress)
+        stream = asked.stream(store, views, progress)
     with stage("plan steps", "steps") as progress:
         found = shown(stream, first, last, LINES, progress)
     picture = pictured(stream, found.first)
@@ -75,10 +73,10 @@ def preview(
         "recipe": recipe,
         "arm": asked.arm,
         "mixture": {**asdict(asked.mixture), "phases": [asdict(phase) for phase in asked.mixture.schedule]},
-        "views": list(names),
+        "views": list(stream.views),
         "shape": asdict(asked.shape),
         "seed": asked.seed,
-        "total_steps": run_steps,
+        "total_steps": asked.steps,
         "steps": found.steps,
         "total": found.total,
         "epochs": found.epochs,

@@ -85,6 +85,11 @@ class Batches:
     def __init__(self, stream: Stream, part: Part | None = None, state: State | None = None) -> None:
         self.stream, self.part, self.state = stream, part or Part(), state or State()
 
+    @property
+    def vocab_size(self) -> int:
+        """Symbols of all representations together: rows of an embedding that reads them all."""
+        return self.stream.vocab.size
+
     def __iter__(self) -> Iterator[Batch]:
         return self.turns(0, 1)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byteproxy.config import from_toml, toml_of
 from byteproxy.errors import InputError, did_you_mean
-from byteproxy.mixture.loader import Shape, first_view
+from byteproxy.mixture.loader import Shape, Stream, first_view
 from byteproxy.mixture.schedule import PRESETS, Mixture
 from byteproxy.model.config import ModelConfig
+from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest
+from byteproxy.store.store import Store
 
 if TYPE_CHECKING:
     from byteproxy.demo.recipe import Study as DemoStudy
@@ -47,6 +49,11 @@ class Recipe(NamedTuple):
         if self.views and (self.needed or there.issuperset(self.views)):
             return self.views
         return first_view(self.mixture, manifest)
+
+    def stream(self, store: Store, views: tuple[str, ...] = (), progress: Progress = silent) -> Stream:
+        """What it shows of a corpus; views: in place of its own. Raises InputError where they don't fit together."""
+        names = views or self.views_in(store.manifest)
+        return Stream(store, names, self.mixture, self.shape, self.seed, self.steps, progress)
 
 
 def run_recipes() -> dict[str, str]:

@@ -1,0 +1,263 @@
+"""The Python API: what the commands do, as functions. `import byteproxy` gives them all.
+
+Each function imports what it needs when it is called, as torch takes seconds. All of them take folders as text or
+`Path`, raise `byteproxy.errors.InputError` (a `ValueError`) for what the caller can mend, and take `stage`, which shows
+progress: `byteproxy.cli.progress.stage` draws bars on stderr, and the default shows nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from byteproxy.progress import Stage, quietly
+
+if TYPE_CHECKING:
+    from byteproxy.mixture.batches import Batches
+    from byteproxy.mixture.planner import State
+    from byteproxy.mixture.schedule import Mixture
+    from byteproxy.store.store import Store
+    from byteproxy.views.base import View
+
+Folder: TypeAlias = str | Path
+
+
+def prepare(
+    sources: Iterable[str],
+    out: Folder,
+    *,
+    views: Iterable[str] = (),
+    validation: float = 0.05,
+    test: float = 0.10,
+    salt: str = "",
+    hold_out: Iterable[str] = (),
+    smallest: int = 1,
+    largest: int = 64 << 20,
+    invalid: Literal["keep", "drop", "repair"] = "keep",
+    near_duplicates: Literal["held_out", "train", "keep"] = "held_out",
+    most_faulty: float = 0.01,
+    workers: int | None = None,
+    stage: Stage = quietly,
+) -> "Store":
+    """Make a corpus out of sources: documents split by project, without copies, and encoded by views.
+
+    Stopped at any moment, the same call goes on from there; called again, it does what is missing. It costs a
+    pass over the sources, which the workers share, and meanwhile twice their text on disk.
+
+    Args:
+        sources: What to read: "stdlib", "installed", or the path of a file or folder, with options behind a colon, as
+            `byteproxy prepare --help` explains them.
+        out: Folder of the corpus: new, empty, or the same corpus from before.
+        views: Views to encode the text with, such as "bpe:4096", "gzip", or the file of a trained view.
+        validation: Share of the text held out for choosing between settings.
+        test: Share of the text held out for what is reported.
+        salt: Any text; another one draws another split.
+        hold_out: Projects to put on the test side: "PROJECT" or "SOURCE/PROJECT", with "validation:" before those that
+            belong there.
+        smallest: Bytes that a document has at least.
+        largest: Bytes that a document has at most; 0: no limit.
+        invalid: What becomes of text that is not UTF-8: its bytes are kept, the document is dropped, or it is repaired
+            with U+FFFD.
+        near_duplicates: The side that loses a document where one of each are much alike; "keep" drops none.
+        most_faulty: Share of all records that may be damaged.
+        workers: Processes that read; None: one for each core that this process may use.
+        stage: Shows progress.
+
+    Returns:
+        The corpus, as `open_corpus` gives it.
+
+    Raises:
+        InputError: A source or view can't be used, too many records are damaged, `out` holds another corpus, or the
+            disk is full.
+    """
+    from byteproxy.corpus.reading import Rules
+    from byteproxy.corpus.split import Split
+    from byteproxy.store.build import build_corpus
+    from byteproxy.store.prepare import Preparation
+
+    preparation = Preparation(
+        split=Split(validation, test, salt, tuple(hold_out)),
+        rules=Rules(smallest, largest, invalid),
+        near_duplicates=near_duplicates,
+        most_faulty=most_faulty,
+    )
+    return build_corpus(sources, views, Path(out), preparation, workers, stage).store
+
+
+def open_corpus(folder: Folder) -> "Store":
+    """Open a prepared corpus.
+
+    Costs a look at the size of each file: files are mapped into memory when they are first read, and checked then.
+
+    Args:
+        folder: Folder that `prepare` (or `byteproxy prepare`) filled.
+
+    Returns:
+        The corpus. `documents("train")` (or "validation", "test") iterates over documents with their `text` (bytes),
+        `id`, `source`, `project` and `language`; `view(name)` gives a view that the corpus was encoded by; `manifest`
+        has all counts; `verify()` compares every file with its checksum.
+
+    Raises:
+        InputError: The folder holds no corpus, or a file is missing, of another size or of another version.
+    """
+    from byteproxy.store.store import Store
+
+    return Store.open(Path(folder))
+
+
+def view(
+    spec: str,
+    corpus: "Store | Folder | None" = None,
+    *,
+    texts: Iterable[bytes] | None = None,
+    stage: Stage = quietly,
+) -> "View":
+    """Make, train or load a view: what turns bytes into symbols.
+
+    Training costs from a second (`bpe`, `codebook`, on some 20 MB) to minutes (`neural`). A view that is trained on a
+    corpus is kept in the corpus's folder, so the second call loads it.
+
+    Args:
+        spec: A kind with options ("bpe", "bpe:4096", "codebook:bits=12,parse=greedy"; `byteproxy views list` has all of
+            them), the file of a trained view, a tokenizer.json or its folder, or the name of one of the corpus's own
+            views ("bpe-4096").
+        corpus: Corpus whose train side the view is trained on, or its folder.
+        texts: Texts to train on, in place of a corpus; such a view is kept nowhere until you `save(path)` it.
+        stage: Shows progress.
+
+    Returns:
+        The view. `encode(document)` gives `symbols` (uint16 or uint32 [n]) and `span_bytes` (uint32 [n]: bytes of the
+        document that each symbol covers); `decode(symbols)` gives bytes; `encode_batch(documents)` uses all cores.
+
+    Raises:
+        InputError: The spec names no view, or one that needs training where nothing to train on is given.
+    """
+    from byteproxy.errors import InputError
+    from byteproxy.store.store import Store
+    from byteproxy.store.trained_views import trained_for
+    from byteproxy.views import registry
+
+    store = corpus if corpus is None or isinstance(corpus, Store) else open_corpus(corpus)
+    if store is not None and any(spec == known.name for known in store.manifest.views):
+        return store.view(spec)
+    if not registry.needs_training(spec):
+        return registry.build(spec, lambda: ()).view
+    if texts is not None:
+        with stage(f"train {spec}", registry.training_unit(spec)) as progress:
+            return registry.build(spec, lambda: texts, progress).view
+    if store is None:
+        raise InputError(f"view {spec} has to be trained: give a corpus, or texts to train it on")
+    return trained_for(store, spec, stage).view
+
+
+def stream(
+    corpus: "Store | Folder",
+    recipe: "str | Mixture" = "paper",
+    *,
+    arm: str | None = None,
+    views: Sequence[str] = (),
+    steps: int | None = None,
+    seed: int | None = None,
+    sequences_per_step: int | None = None,
+    sequence_length: int | None = None,
+    context_bytes: int | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+    micro_sequences: int | None = None,
+    state: "State | None" = None,
+    stage: Stage = quietly,
+) -> "Batches":
+    """Give the training stream of a corpus as batches, for a trainer of your own.
+
+    The stream is a pure function of corpus, mixture and seed: the same rows for any number of ranks, micro-batches and
+    loader processes. Costs a table of all passages the first time that a corpus is used with these views (seconds a
+    gigabyte), and then a copy of the symbols that are shown.
+
+    Args:
+        corpus: The corpus, or its folder.
+        recipe: What is shown when: a preset ("paper", "coarse_first", "bytes", "symbols"), a recipe that comes with
+            byteproxy ("3m"), a TOML file of a run, a study or a mixture, or a `Mixture`.
+        arm: Which arm, where the recipe is a study.
+        views: Names of views that the corpus holds, representations 1 and up; empty: the recipe's own, or the first
+            aligned one where the mixture needs one.
+        steps: Optimizer steps of the whole run, of which the mixture's phases are shares; None: the recipe's, or 1000.
+        seed: Of all draws; None: the recipe's, or 0.
+        sequences_per_step: Rows of one optimizer step, over all ranks.
+        sequence_length: Positions of a row.
+        context_bytes: Bytes of the longest passage.
+        rank: Number of this process.
+        ranks: How many processes share each step.
+        micro_sequences: Most rows of a batch; None: all that a rank has of a step.
+        state: Where to go on: `following` of the last batch that was used.
+        stage: Shows progress.
+
+    Returns:
+        Batches to iterate over, each of numpy arrays `symbols`, `targets` (int64 [rows, positions]; targets are -1
+        where there is none), `representations`, `documents` and `positions`. `vocab_size` is what an embedding needs.
+        `byteproxy.mixture.batches.BatchDataset(batches)` gives tensors for `torch.utils.data.DataLoader`.
+
+    Raises:
+        InputError: The recipe, the corpus and the numbers don't fit together.
+    """
+    from byteproxy.mixture.batches import Batches, Part
+    from byteproxy.recipes.named import Recipe, recipe_of
+
+    store = open_corpus(corpus) if isinstance(corpus, str | Path) else corpus
+    asked = recipe_of(recipe, arm) if isinstance(recipe, str) else Recipe(recipe)
+    shape = {"rows": sequences_per_step, "length": sequence_length, "passage_bytes": context_bytes}
+    given = {name: value for name, value in shape.items() if value is not None}
+    asked = asked._replace(
+        shape=replace(asked.shape, **given),
+        steps=asked.steps if steps is None else steps,
+        seed=asked.seed if seed is None else seed,
+    )
+    with stage("find passages", "passages") as progress:
+        found = asked.stream(store, tuple(views), progress)
+    return Batches(found, Part(rank, ranks, micro_sequences), state)
+
+
+def evaluate(
+    runs: "Folder | Sequence[Folder]",
+    measure: Literal["bpb", "transfer"] = "bpb",
+    *,
+    corpus: Folder | None = None,
+    split: Literal["validation", "test"] = "validation",
+    most_bytes: int = 200_000,
+    document_bytes: int = 20_000,
+    stride: int | None = None,
+    passages: int = 200,
+    stage: Stage = quietly,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure runs on held-out text of their corpus.
+
+    Costs what reading the text costs: with a stride of half a window, a forward pass over twice the text for the raw
+    bytes, and about as much for each view. Opening the test side adds a line to `opened.jsonl` in each run's folder.
+
+    Args:
+        runs: Folder of a run, or of several, which are scored on the same text and compared.
+        measure: "bpb": bits per byte, raw and in each view, beside PPMd, xz and zstd on the same text. "transfer": what
+            passes between raw bytes and compressed text (translation, transfer gap, retrieval).
+        corpus: Where the corpus is now; None: where each run found it.
+        split: Which held-out side of the corpus.
+        most_bytes: For "bpb": bytes of text to score, spread over sources, languages and projects.
+        document_bytes: For "bpb": the most that one document gives.
+        stride: For "bpb": bytes by which windows move on; None: half a window.
+        passages: For "transfer": how many passages.
+        stage: Shows progress.
+        say: Is told, in a line for people, that the test side was opened.
+
+    Returns:
+        All figures, as `byteproxy eval bpb --json` or `byteproxy eval transfer --json` prints them: `["runs"][name]`
+        has those of each run, bits per byte of text in `["raw_bpb"]`.
+
+    Raises:
+        InputError: A folder holds no run, the corpus is not the run's own, or the runs would read different texts.
+    """
+    from byteproxy.evaluate.runs import bpb_of_runs, transfer_of_runs
+
+    folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(one) for one in runs]
+    place = None if corpus is None else Path(corpus)
+    if measure == "transfer":
+        return transfer_of_runs(folders, place, split, passages, stage, say)
+    return bpb_of_runs(folders, place, split, most_bytes, document_bytes, stride, stage, say)

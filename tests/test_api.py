@@ -1,0 +1,88 @@
+"""What `import byteproxy` gives: lazily, all of it there, documented, and doing what the commands do."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.commands import in_process, last_object
+from tests.toy_corpus import toy_documents
+
+import byteproxy
+from byteproxy.errors import InputError
+from byteproxy.mixture.schedule import Mixture
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported(code: str) -> set[str]:
+    """The packages that some code imports, in a process of its own."""
+    code = f"{code}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_the_import_is_lazy():
+    assert not imported("import byteproxy; byteproxy.stream") & {"torch", "numpy", "numba", "pyarrow", "rich", "tyro"}
+
+
+def test_every_name_is_there_and_documented():
+    assert set(byteproxy.HOMES) == set(byteproxy.__all__) <= set(dir(byteproxy))
+    for name in byteproxy.__all__:
+        said = getattr(byteproxy, name).__doc__
+        assert all(f"\n    {section}:\n" in said for section in ("Args", "Returns", "Raises")), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        byteproxy.nothing  # noqa: B018
+
+
+def test_the_page_is_what_the_docstrings_say():
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    make_api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_api)
+    assert make_api.PAGE.read_text() == make_api.page(), "run `make api`"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    for document in toy_documents():
+        path = folder / "text" / document.project / document.id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(document.text)
+    return byteproxy.prepare([f"{folder}/text"], folder / "corpus", views=["bpe:300"], workers=1)
+
+
+def test_a_corpus_is_what_the_command_makes(corpus, tmp_path, monkeypatch, capsys):
+    command = in_process(monkeypatch, capsys)
+    source = corpus.path.parent / "text"
+    made = last_object(command("prepare", str(source), "--out", str(tmp_path / "c"), "--view", "bpe:300", "--json"))
+    again = byteproxy.open_corpus(tmp_path / "c")
+    assert again.manifest.fingerprint == corpus.manifest.fingerprint
+    assert made["documents"] == sum(held.documents for held in corpus.manifest.sides.values())
+    with pytest.raises(InputError, match="no source is named"):
+        byteproxy.prepare([], tmp_path / "none")
+
+
+def test_views_are_made_trained_and_found(corpus):
+    text = b"def path_name(value):\n    return value\n"
+    own = byteproxy.view("bpe-300", corpus)
+    assert own.fingerprint == byteproxy.view("bpe:300", corpus.path).fingerprint == corpus.view("bpe-300").fingerprint
+    trained = byteproxy.view("bpe:260", texts=[text] * 9)
+    assert trained.decode(trained.encode(text).symbols) == text
+    assert byteproxy.view("double_bytes").encode(text).span_bytes.sum() == len(text)
+    with pytest.raises(InputError, match="has to be trained"):
+        byteproxy.view("bpe:300")
+
+
+def test_a_stream_is_the_same_for_any_ranks(corpus):
+    asked = {"steps": 3, "sequences_per_step": 4, "sequence_length": 128, "context_bytes": 50, "seed": 5}
+    whole = byteproxy.stream(corpus, "paper", **asked)
+    halves = [byteproxy.stream(corpus.path, Mixture("paper"), rank=rank, ranks=2, **asked) for rank in (0, 1)]
+    assert whole.vocab_size == 64 + 256 + 300
+    for batch, *parts in zip(whole, *halves, strict=True):
+        assert batch.symbols.shape == (4, 128)
+        assert (batch.symbols == np.concatenate([part.symbols for part in parts])).all()
+    last = list(byteproxy.stream(corpus, state=batch.following, **asked | {"steps": 4}))
+    assert [one.step for one in last] == [3]
+    assert len(list(byteproxy.stream(corpus, "bytes", **asked, micro_sequences=1))) == 12
