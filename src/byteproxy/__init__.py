@@ -2,8 +2,8 @@
 
 What `__all__` names is the Python API, documented in docs/api.md and kept stable. It is imported when it is first asked
 for, so `import byteproxy` costs nothing. The folders, read from top to bottom, are the pipeline; data flows one way and
-so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `generate`, `export`, `evaluate`,
-`study`, `demo`, `recipes`, `cli`. The idea is proxy compression (Zheng et al., arXiv 2602.04289).
+so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `generate`, `interop`, `evaluate`,
+`study`, `report`, `demo`, `recipes`, `cli`. The idea is proxy compression (Zheng et al., arXiv 2602.04289).
 """
 
 from importlib import import_module
