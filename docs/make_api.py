@@ -35,7 +35,10 @@ This page is made from the docstrings by `make api`.
 
 def page() -> str:
     """The whole page."""
-    functions = [_function(getattr(byteproxy, name), f"## {name}", f"byteproxy.{name}") for name in byteproxy.HOMES]
+    functions = [
+        _function(inspect.unwrap(getattr(byteproxy, name)), f"## {name}", f"byteproxy.{name}")
+        for name in byteproxy.HOMES
+    ]
     classes = [_class(kind, members) for kind, members in GIVEN.items()]
     return "\n".join([INTRO, *functions, "## What they give\n", *classes])
 

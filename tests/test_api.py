@@ -1,6 +1,8 @@
 """What `import byteproxy` gives: lazily, all of it there, documented, and doing what the commands do."""
 
+import importlib
 import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -24,16 +26,28 @@ def imported(code: str) -> set[str]:
 
 
 def test_the_import_is_lazy():
-    assert not imported("import byteproxy; byteproxy.stream") & {"torch", "numpy", "numba", "pyarrow", "rich", "tyro"}
+    heavy = {"torch", "numpy", "numba", "pyarrow", "rich", "tyro"}
+    assert not imported("import byteproxy; byteproxy.stream, byteproxy.evaluate") & heavy
 
 
 def test_every_name_is_there_and_documented():
     assert set(byteproxy.HOMES) == set(byteproxy.__all__) <= set(dir(byteproxy))
     for name in byteproxy.__all__:
-        said = getattr(byteproxy, name).__doc__
+        said = inspect.unwrap(getattr(byteproxy, name)).__doc__
         assert all(f"\n    {section}:\n" in said for section in ("Args", "Returns", "Raises")), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         byteproxy.nothing  # noqa: B018
+
+
+def test_what_is_a_package_too_can_be_called(tmp_path):
+    """Python sets `byteproxy.evaluate` to the package when something in it is imported."""
+    found = byteproxy.evaluate
+    assert importlib.import_module("byteproxy.evaluate.runs").HeldOut
+    assert byteproxy.evaluate is found is sys.modules["byteproxy.evaluate"]
+    assert list(inspect.signature(byteproxy.evaluate).parameters)[:2] == ["runs", "measure"]
+    for _ in range(2):
+        with pytest.raises(InputError, match="holds no run"):
+            byteproxy.evaluate(tmp_path)
 
 
 def test_the_page_is_what_the_docstrings_say():

@@ -6,7 +6,9 @@ so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `tra
 `study`, `report`, `demo`, `recipes`, `cli`. The idea is proxy compression (Zheng et al., arXiv 2602.04289).
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,12 +25,38 @@ HOMES = {
     "evaluate": "byteproxy.api",
 }
 """The module of each name of the API, in the order of the pipeline."""
+PACKAGES = ("evaluate",)
+"""Names of the API that are packages as well: these can be called."""
+
+
+class _CalledPackage(ModuleType):
+    """A package that is called as the function of its name: `byteproxy.evaluate(...)` and `byteproxy.evaluate.bpb`."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(HOMES[name]), name)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.__wrapped__(*arguments, **options)
+
+
+class _Root(ModuleType):
+    """This package; Python sets an attribute of it for each package inside, when that is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in PACKAGES and isinstance(value, ModuleType):
+            value.__class__ = _CalledPackage
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Root
 
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(HOMES[name]), name)
+    return import_module(f"byteproxy.{name}") if name in PACKAGES else getattr(import_module(HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
