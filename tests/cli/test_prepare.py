@@ -117,7 +117,7 @@ def test_stopped_while_it_encodes_it_keeps_what_it_trained(byteproxy, sources, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("byteproxy.store.encode.add_view", stopped)
+        patched.setattr("byteproxy.store.build.add_view", stopped)
         status, _, stderr = byteproxy(*command)
     assert status == 130
     assert "the same command goes on from here" in stderr
