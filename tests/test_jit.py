@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.waiting import GUARD_SECONDS
 
 import byteproxy
 from byteproxy import jit
@@ -28,7 +29,7 @@ def ran(code, **environment):
         env={name: value for name, value in known.items() if value is not None},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=GUARD_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -165,7 +166,7 @@ def test_old_versions_go_but_for_the_newest_and_those_in_use(tmp_path, monkeypat
     )
     used.stdout.readline()
     assert jit._in_home("new") == folders / "new"
-    used.communicate(b"", timeout=60)
+    used.communicate(b"", timeout=GUARD_SECONDS)
     assert {one.name for one in folders.iterdir()} == {"new", "old1", "old4", "old5", "old6"}
     for descriptor in jit._held:
         os.close(descriptor)

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.waiting import GUARD_SECONDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,7 +15,9 @@ def make(tmp_path):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     return lambda *words: (
-        subprocess.run(["make", "-n", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+        subprocess.run(
+            ["make", "-n", *words], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD_SECONDS
+        ).stdout
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.small_stdlib import small_stdlib
+from tests.waiting import GUARD_SECONDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,7 +49,7 @@ def ran(tmp_path_factory):
             capture_output=True,
             text=True,
             errors="replace",  # a model writes any bytes
-            timeout=1200,  # a guard, no measure: seconds on a free machine
+            timeout=GUARD_SECONDS,  # a guard, no measure: seconds on a free machine
             stdin=subprocess.DEVNULL,
             env=environment,
         )

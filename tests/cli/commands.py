@@ -5,10 +5,15 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy.cli import main as cli
+
+BYTEPROXY = Path(sys.executable).parent / "byteproxy"
+SLOW_TO_IMPORT = {"numpy", "numba", "pyarrow", "scipy", "torch", "transformers"}
 
 
 def in_process(monkeypatch, capsys):
@@ -48,6 +53,17 @@ def explained(text, option):
     line = next(line for line in text.splitlines() if line.strip("│ ").startswith(option))
     following = text.splitlines()[text.splitlines().index(line) + 1]
     return len(f"{line} {following}".replace("│", " ").split()) > 4
+
+
+def help_at_once(*words):
+    """What a help text says in a process of its own, which imports nothing that takes long."""
+    command = [sys.executable, "-X", "importtime", BYTEPROXY, *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=GUARD_SECONDS)
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert {"byteproxy", "rich"} <= imported
+    assert not imported & SLOW_TO_IMPORT
+    return done.stdout
 
 
 def keeps_to_itself(page):

@@ -2,39 +2,53 @@ import os
 import re
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.commands import on_terminal
+from tests.waiting import GUARD_SECONDS
 
+from byteproxy.cli import progress as progress_module
 from byteproxy.cli.progress import progress_line, seconds_between, stage
 from byteproxy.errors import InputError
 
 
-def test_where_no_terminal_is_lines_tell_of_begin_and_end(capsys):
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that stages see, in a list of one."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    return now
+
+
+def test_where_no_terminal_is_lines_tell_of_begin_and_end(capsys, clock):
     with stage("count sheep", "B") as progress:
         progress(5_000_000, 10_000_000)
-        time.sleep(0.1)
+        clock[0] += 0.4
         progress(10_000_000, 10_000_000)
     with stage("count goats", "goats") as progress:
-        time.sleep(0.1)
+        clock[0] += 0.5
         progress(1500, 0)
     with stage("count none", "B"):
         pass
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[::2] == ["count sheep ...", "count goats ...", "count none ..."]
-    bytes_, goats, none = lines[1::2]
-    assert re.fullmatch(r"count sheep: 0\.\d s, 10\.0 MB, \d\d?\.\d MB/s", bytes_)
-    assert re.fullmatch(r"count goats: 0\.\d s, 1,500 goats, [\d,]+ goats/s", goats)
-    assert none == "count none: 0.0 s"
+    assert capsys.readouterr().err.splitlines() == [
+        "count sheep ...",
+        "count sheep: 0.4 s, 10.0 MB, 25.0 MB/s",
+        "count goats ...",
+        "count goats: 0.5 s, 1,500 goats, 3,000 goats/s",
+        "count none ...",
+        "count none: 0.0 s",
+    ]
 
 
+@pytest.mark.usefixtures("clock")
 def test_no_rate_is_made_up_from_no_time(capsys):
     with stage("count sheep", "B") as progress:
         progress(10, 10)
     assert capsys.readouterr().err == "count sheep ...\ncount sheep: 0.0 s, 10 bytes\n"
 
 
+@pytest.mark.usefixtures("clock")
 def test_what_else_there_is_to_say_stands_at_the_end(capsys):
     with stage("count sheep", "B") as progress:
         progress(10, 20, "3 flocks")
@@ -54,7 +68,7 @@ def test_a_long_stage_tells_how_far_it_is_though_it_reports_nothing_new():
     )
     assert process.stderr.readline() == "count sheep ...\n"
     lines = [process.stderr.readline() for _ in range(2)]
-    process.communicate("\n", timeout=60)
+    process.communicate("\n", timeout=GUARD_SECONDS)
     for line in lines:
         assert re.match(r"count sheep: \d+ s, 3 of 12 sheep \(25 %\), [\d.,]+ sheep/s, about \d+ s left", line)
 

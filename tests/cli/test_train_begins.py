@@ -13,6 +13,7 @@ import pytest
 import torch
 from tests.cli.commands import in_process, last_object, refusal
 from tests.toy_corpus import toy_store
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy.config import from_toml
 from byteproxy.interop.llama import export_llama
@@ -300,7 +301,11 @@ def test_a_rank_that_dies_is_replaced_and_the_run_goes_on(byteproxy, folder, tmp
     train = ["train", "tiny.toml", "--out", "elastic", "--checkpoint-seconds", "0", "--resume-if-exists", "--json"]
     torchrun = [Path(sys.executable).parent / "torchrun", "--max-restarts", "1", "--nproc-per-node"]
     done = subprocess.run(
-        [*torchrun, "2", tmp_path / "dies.py", *train], env=environment(), capture_output=True, text=True, timeout=200
+        [*torchrun, "2", tmp_path / "dies.py", *train],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=GUARD_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()

@@ -1,8 +1,10 @@
 """A short form of `make fuzz`, and programs with known faults, which each judge has to find."""
 
 import json
+import mmap
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -13,9 +15,41 @@ import pytest
 from tests.fuzz import damage, kills, outcome, server, texts
 from tests.fuzz.command_lines import CommandLines
 from tests.fuzz.world import COMMANDS, World
+from tests.waiting import GUARD_SECONDS
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 48
+
+
+class Ticks:
+    """A clock for the server that moves only by what the program in its child ticks, and sees each tick in time.
+
+    A child goes on from a tick at the server's third look: the first may have begun before, and what the second leads
+    to is done by then.
+    """
+
+    def __init__(self) -> None:
+        self._ticks_and_looks = memoryview(mmap.mmap(-1, 16)).cast("q")
+
+    def monotonic(self) -> float:
+        self._ticks_and_looks[1] += 1
+        return float(self._ticks_and_looks[0])
+
+    sleep = staticmethod(time.sleep)
+
+    def tick(self, seconds: int = 1) -> None:
+        looks = self._ticks_and_looks[1]
+        self._ticks_and_looks[0] += seconds
+        while self._ticks_and_looks[1] < looks + 3:
+            time.sleep(0.0005)
+
+
+CLOCK = Ticks()
+
+
+@pytest.fixture(autouse=True)
+def no_other_clock(monkeypatch) -> None:
+    monkeypatch.setattr(server, "time", CLOCK)
 
 
 def test_no_trial_shows_a_fault() -> None:
@@ -67,12 +101,14 @@ def colours(arguments):
 
 def deaf(arguments):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    time.sleep(60)
+    CLOCK.tick(61)
+    CLOCK.tick(30)
 
 
 def listens(arguments):
     try:
-        time.sleep(60)
+        CLOCK.tick(61)
+        time.sleep(GUARD_SECONDS)
     except KeyboardInterrupt:
         return 130
 
@@ -96,22 +132,24 @@ def does(arguments):
     ],
 )
 def test_a_command_is_judged_by_how_it_ends(program, kind, tmp_path: Path) -> None:
-    limit = 0.2 if program in (deaf, listens) else 60
-    ended = server.run([], tmp_path, limit=limit, program=program, grace=0.3 if program is deaf else 30)
+    ended = server.run([], tmp_path, limit=60, program=program, grace=30)
     assert outcome.judged(ended, "").kind == kind
     assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_command_takes_its_children_along(tmp_path: Path) -> None:
-    def forks(arguments):
-        if os.fork() == 0:
-            time.sleep(60)
-        (tmp_path / "child").write_text("begun")
-        time.sleep(60)
+    ends, held = os.pipe()  # held open by both: its end is theirs
 
-    ended = server.run([], tmp_path, kill_after=0.3, program=forks)
+    def forks(arguments):
+        if os.fork():
+            CLOCK.tick()
+        time.sleep(2 * GUARD_SECONDS)
+
+    ended = server.run([], tmp_path, kill_after=1, program=forks)
+    os.close(held)
     assert ended.status == -signal.SIGKILL
-    assert ended.seconds < 30
+    assert select.select([ends], [], [], GUARD_SECONDS)[0]
+    os.close(ends)
 
 
 @pytest.fixture
@@ -176,7 +214,7 @@ def with_writer(monkeypatch, program) -> None:
 def slowly(write, text="whole"):
     for letter in text:
         write(letter)
-        time.sleep(0.02)
+        CLOCK.tick()
 
 
 def test_a_writer_that_leaves_half_a_file_is_found(monkeypatch, tmp_path: Path, tiny: World) -> None:

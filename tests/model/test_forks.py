@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.waiting import GUARD_SECONDS
+
 CODE = """
 import multiprocessing, torch
 torch.set_num_threads(2)
@@ -21,5 +23,5 @@ print(torch.get_num_threads())
 
 
 def test_a_forked_child_computes_with_one_thread_and_its_parent_as_before():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=GUARD_SECONDS)
     assert done.stdout == "1 27000000 1000000\n2\n", done.stderr

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.store.sources import ToySource, ToyUnit
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy.corpus.reading import Passed, Record, Rules, Source, Unit, unheard
 from byteproxy.errors import InputError
@@ -56,7 +57,7 @@ class StuckUnit(ToyUnit):
         staging.PART_RECORDS = 1
         yield from super().read(rules, after)
         (self.path.parent.parent / f"reading-{os.getpid()}").touch()
-        time.sleep(60)
+        time.sleep(2 * GUARD_SECONDS)
 
 
 @dataclass(frozen=True)

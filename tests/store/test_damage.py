@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.store.damaged import DAMAGES, used
 from tests.store.toys import FIXED_TEXTS, WORDS, Halves, Opaque, a_document
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy.corpus.split import Split
 from byteproxy.store.encode import add_view
@@ -38,7 +39,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_damage_changes_nothing_or_is_said(kind: str, corpus: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(corpus), str(tmp_path / "work"), kind, "1", "60"]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=GUARD_SECONDS)
     lines = ended.stdout.splitlines()
     assert ended.returncode == 0, f"{lines[-1:]} {ended.returncode} {ended.stderr[-2000:]}"
     assert len(lines) == 60

@@ -15,6 +15,7 @@ import pytest
 from tests.store.killed import finish
 from tests.store.sources import ToySource, a_source
 from tests.store.toys import FIXED, contents
+from tests.waiting import GUARD_SECONDS, until
 
 from byteproxy.errors import InputError
 from byteproxy.store import folder as store_folder
@@ -50,14 +51,9 @@ def children(process: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-def are_gone(processes: list[int], seconds: float = 5.0) -> bool:
-    """Whether processes end within a time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not any(Path(f"/proc/{process}").exists() for process in processes):
-            return True
-        time.sleep(0.02)
-    return False
+def wait_for_the_end(processes: list[int]) -> None:
+    """Wait until none is there; what hangs would stay for twice as long."""
+    until(lambda: not any(Path(f"/proc/{process}").exists() for process in processes))
 
 
 def test_killed_at_any_write_and_run_again(source: ToySource, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
@@ -80,8 +76,7 @@ def test_killed_with_its_readers_and_run_again(
 ) -> None:
     """A moment after the first part is there: then several processes are writing."""
     run = started(source, "run", str(tmp_path), "2")
-    while run.poll() is None and not list(tmp_path.glob(".staged/0*")):
-        time.sleep(0.002)
+    until(lambda: run.poll() is not None or list(tmp_path.glob(".staged/0*")))
     time.sleep(after)
     run.kill()
     run.wait()
@@ -95,9 +90,7 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
 ) -> None:
     own = a_source(tmp_path / "toy", [FIXED[:2], FIXED[2:4]])
     run = started(own, "stuck", str(tmp_path / "out"), "2", "")
-    while len(list(tmp_path.glob("reading-*"))) < 2:
-        assert run.poll() is None
-        time.sleep(0.01)
+    until(lambda: len(list(tmp_path.glob("reading-*"))) == 2, lambda: run.poll() is None)
     readers = [int(path.name.split("-")[1]) for path in tmp_path.glob("reading-*")]
     with (
         pytest.raises(InputError, match=rf"another process is preparing .*\(number {run.pid}\)"),
@@ -112,13 +105,13 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
     with pytest.raises(InputError, match="another process is preparing"), locked(tmp_path / "out"):
         pass
     os.kill(readers[0], signal.SIGCONT)
-    assert are_gone(readers[:1])
+    wait_for_the_end(readers[:1])
     with pytest.raises(InputError, match="another process is preparing"), locked(tmp_path / "out"):
         pass
     monkeypatch.undo()
     os.kill(readers[1], signal.SIGCONT)
     with locked(tmp_path / "out"):
-        assert are_gone(readers)
+        wait_for_the_end(readers)
 
 
 @needs_linux
@@ -126,18 +119,14 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
 def test_readers_end_at_once_when_a_run_ends_early(why: str, tmp_path: Path) -> None:
     own = a_source(tmp_path / "toy", [FIXED[:2], FIXED[2:4], FIXED[4:6]])
     run = started(own, "stuck", str(tmp_path / "out"), "2", why)
-    while not list(tmp_path.glob("reading-*")):
-        assert run.poll() is None
-        time.sleep(0.002)
+    until(lambda: list(tmp_path.glob("reading-*")), lambda: run.poll() is None)
     others = children(run.pid)
-    begin = time.monotonic()
     if why == "interrupt":
         run.send_signal(signal.SIGINT)
     elif why == "killed reader":
         os.kill(int(next(tmp_path.glob("reading-*")).name.split("-")[1]), signal.SIGKILL)
-    assert run.wait(10) != 0
-    assert are_gone(others)
-    assert time.monotonic() - begin < 5
+    assert run.wait(GUARD_SECONDS) != 0
+    wait_for_the_end(others)
     with locked(tmp_path / "out"):
         pass
 

@@ -1,4 +1,4 @@
-"""The saves that `test_checkpoint.py` has killed: `killed_saves.py FOLDER KIND`, in a process that forks one for each
+"""The saves that `test_checkpoint.py` has killed: `killed_saves.py FOLDER`, in a process that forks one for each
 
 moments     SAVES in a copy of a folder with steps 10 and 20, killed before each call that changes what is on disk
 rounds      saving in a loop, killed at random moments; each goes on where the one before was killed
@@ -71,8 +71,8 @@ def kill_at(number: int) -> None:
         setattr(os, name, counting(getattr(os, name)))
 
 
-def moments(folder: Path) -> None:
-    """Prints, for each kind of save, how many moments there were."""
+def moments(folder: Path) -> dict[str, int]:
+    """For each kind of save, how many moments there were."""
     save(folder / "start", 10, 10.0)
     save(folder / "start", 20, 20.0)
     counts = {}
@@ -88,11 +88,11 @@ def moments(folder: Path) -> None:
             if os.waitpid(child, 0)[1] == 0:
                 counts[name] = moment - 1
                 break
-    print(json.dumps(counts))
+    return counts
 
 
-def rounds(folder: Path) -> None:
-    """Prints, for each kill, [the last step whose save had returned, the step loaded]."""
+def rounds(folder: Path) -> list[tuple[int, int]]:
+    """For each kill, the last step whose save had returned, and the step loaded."""
     dice = random.Random(0)
     save(folder / "run", 1, 1.0)
     done, found = 1, []
@@ -115,11 +115,11 @@ def rounds(folder: Path) -> None:
             done = max([done, *map(int, heard.read().split())])
         step, number = loaded(folder / "run")
         assert number == step
-        found.append([done, step])
+        found.append((done, step))
         done = step
-    print(json.dumps(found))
+    return found
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"moments": moments, "rounds": rounds}[sys.argv[2]](Path(sys.argv[1]))
+    print(json.dumps([moments(Path(sys.argv[1])), rounds(Path(sys.argv[1]))]))

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from tests.waiting import GUARD_SECONDS
+
 from byteproxy.train.parallel import joined
 
 
@@ -15,7 +17,8 @@ def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["byteproxy.train.trainer"])  # once for all ranks: it takes seconds
     results = context.Queue()
     processes = [
         context.Process(target=_run, args=(rank, ranks, port, results, work, arguments), daemon=True)
@@ -24,7 +27,7 @@ def on_ranks(ranks: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
     for process in processes:
         process.start()
     try:
-        found = dict(results.get(timeout=60) for _ in processes)
+        found = dict(results.get(timeout=GUARD_SECONDS) for _ in processes)
     finally:
         for process in processes:
             process.join(5)

@@ -113,21 +113,23 @@ def test_no_variable_of_the_environment_is_written(tmp_path, monkeypatch):
         assert os.environ["PATH"].encode() not in file.read_bytes()
 
 
-def script(kind, folder):
-    command = [sys.executable, str(SCRIPT), str(folder), kind]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What became of the killed saves: the folder, the moments of each kind, and the rounds."""
+    folder = tmp_path_factory.mktemp("killed")
+    ended = subprocess.run([sys.executable, str(SCRIPT), str(folder)], env=ENVIRONMENT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
+    return folder, *json.loads(ended.stdout.splitlines()[-1])
 
 
-def test_killed_at_any_moment_leaves_the_old_or_the_new_and_the_next_save_tidies(tmp_path):
+def test_killed_at_any_moment_leaves_the_old_or_the_new_and_the_next_save_tidies(killed):
     """Before each call that changes the disk; also where a step is saved that is there already, as the only one."""
-    counts = script("moments", tmp_path)
+    place, counts, _ = killed
     assert min(counts.values()) > 10
     for name, (step, number, keep) in SAVES.items():
         seen = set()
         for moment in range(1, counts[name] + 1):
-            folder = tmp_path / f"{name}-{moment}"
+            folder = place / f"{name}-{moment}"
             found = loaded(folder)
             assert found in {(20, 20.0), (step, number)}
             seen.add(found)
@@ -137,8 +139,10 @@ def test_killed_at_any_moment_leaves_the_old_or_the_new_and_the_next_save_tidies
         assert len(seen) == 2
 
 
-def test_killed_at_random_moments_while_saving_loses_at_most_the_save_it_was_in(tmp_path):
-    for done, found in script("rounds", tmp_path):
+def test_killed_at_random_moments_while_saving_loses_at_most_the_save_it_was_in(killed):
+    _, _, rounds = killed
+    assert len(rounds) == 25
+    for done, found in rounds:
         assert done <= found <= done + 1
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy.train.interrupt import Interrupt
 
@@ -20,7 +21,9 @@ def run(code, **options):
     """The lines on stderr, and the exit status, of a program that has an `Interrupt`."""
     begin = "import os, signal, sys\nfrom byteproxy.train.interrupt import Interrupt\n"
     begin += "def kill(number=signal.SIGINT): os.kill(os.getpid(), number)\n"
-    done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, timeout=100, **options)
+    done = subprocess.run(
+        [sys.executable, "-c", begin + code], capture_output=True, text=True, timeout=GUARD_SECONDS, **options
+    )
     return done.stderr.splitlines(), done.returncode
 
 

@@ -1,14 +1,13 @@
 """`kill -9` in the middle of a compiled run: `--resume` goes on to the same curve, bit for bit."""
 
-import random
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from tests.toy_corpus import toy_store
+from tests.waiting import GUARD_SECONDS, until
 
 from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
@@ -67,19 +66,15 @@ def tensors(run):
     return state
 
 
-def test_killed_at_a_random_moment_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
+def test_killed_in_the_middle_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run(command(recipe, "--out", undisturbed), check=True, capture_output=True, timeout=200)
+    subprocess.run(command(recipe, "--out", undisturbed), check=True, capture_output=True, timeout=GUARD_SECONDS)
     process = subprocess.Popen(command(recipe, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 200
-    while len(curve(killed) if (killed / "metrics.jsonl").exists() else ()) < 5:
-        assert process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    time.sleep(random.uniform(0, 0.2))
+    written = killed / "metrics.jsonl"
+    until(lambda: written.exists() and len(curve(killed)) >= 5, lambda: process.poll() is None)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    subprocess.run(command("--resume", killed), check=True, capture_output=True, timeout=200)
+    subprocess.run(command("--resume", killed), check=True, capture_output=True, timeout=GUARD_SECONDS)
     assert len(curve(undisturbed)) == 24
     assert curve(killed) == curve(undisturbed)
     mine, theirs = tensors(killed), tensors(undisturbed)

@@ -2,11 +2,11 @@
 
 import os
 import threading
-import time
 
 import numba as nb
 import numpy as np
 import pytest
+from tests.waiting import GUARD_SECONDS, until
 
 from byteproxy.generate.cpu.team import meet, run_parallel, share
 
@@ -56,10 +56,7 @@ def waited(sync, workers):
 
 def gone(before):
     """Whether there are as few threads again."""
-    end = time.monotonic() + 20
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    return threading.active_count() <= before
+    return until(lambda: threading.active_count() <= before)
 
 
 def test_an_interrupt_leaves_nobody_waiting():
@@ -67,7 +64,7 @@ def test_an_interrupt_leaves_nobody_waiting():
 
     def job(worker, workers, sync):
         if worker == 0:
-            assert there.wait(20)
+            assert there.wait(GUARD_SECONDS)
             raise KeyboardInterrupt
         there.set()
         waited(sync, workers)
@@ -75,7 +72,7 @@ def test_an_interrupt_leaves_nobody_waiting():
 
     with pytest.raises(KeyboardInterrupt):
         run_parallel(job, (), 4)
-    assert left.wait(20)
+    assert left.wait(GUARD_SECONDS)
     assert gone(before)
     start = np.arange(34).reshape(2, 17)
     assert (run_parallel(waves, (start.copy(), 50), 4) == run_parallel(waves, (start.copy(), 50), 1)).all()
@@ -106,12 +103,11 @@ def test_a_forked_process_has_threads_of_its_own():
     child = os.fork()
     if child == 0:
         os._exit(0 if (run_parallel(waves, (start.copy(), 50), 2) == wanted).all() else 1)
-    end = time.monotonic() + 60
-    found = (0, 0)
-    while found[0] == 0 and time.monotonic() < end:
-        found = os.waitpid(child, os.WNOHANG)
-        time.sleep(0.01)
-    if found[0] == 0:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    assert found == (child, 0)
+    ended = []
+    try:
+        until(lambda: ended.append(os.waitpid(child, os.WNOHANG)) or ended[-1][0])
+    finally:
+        if not ended[-1][0]:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    assert ended[-1] == (child, 0)
