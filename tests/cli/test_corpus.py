@@ -1,13 +1,12 @@
 """`byteproxy corpus` as a user meets it."""
 
-import subprocess
-import sys
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.commands import explained, in_process, keeps_to_itself, last_object, on_terminal, refusal
+from tests.cli.commands import BYTEPROXY, explained, in_process, keeps_to_itself, last_object, on_terminal, refusal
 from tests.store.toys import Pieces
 from tests.toy_corpus import toy_documents
 
@@ -19,11 +18,11 @@ from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.bpe import BpeView
 
-BYTEPROXY = Path(sys.executable).parent / "byteproxy"
 
-
-def make(folder):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Two sources that share an id, a copy, several shards, and views of four sorts."""
+    folder = tmp_path_factory.mktemp("corpus") / "c"
     documents = [Document(d.id, d.text, d.source, d.project, "python") for d in toy_documents()]
     documents += [
         Document("file0.py", b"shared = 'id'\n\tcaf\xc3\xa9 \xff\n", "other", "project0"),
@@ -35,12 +34,13 @@ def make(folder):
     for spec in ("nibbles", "gzip"):
         add_view(folder, registry.build(spec, lambda: ()).view, spec=spec)
     add_view(folder, Pieces(rb"[a-z]+|\n|.", "words"))
-    return Store.open(folder)
+    return folder
 
 
 @pytest.fixture
-def store(tmp_path):
-    return make(tmp_path / "c")
+def store(made, tmp_path):
+    """The test's own."""
+    return Store.open(shutil.copytree(made, tmp_path / "c"))
 
 
 @pytest.fixture
@@ -249,8 +249,8 @@ def test_what_is_no_corpus_is_refused(byteproxy, command, tmp_path):
         ("verify", ["DIR", "--json"]),
     ],
 )
-def test_every_option_is_explained(command, options):
-    text = subprocess.run([BYTEPROXY, "corpus", command, "--help"], capture_output=True, text=True).stdout
+def test_every_option_is_explained(byteproxy, command, options):
+    _, text, _ = byteproxy("corpus", command, "--help")
     for option in options:
         assert explained(text, option), option
 

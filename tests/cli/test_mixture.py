@@ -1,8 +1,6 @@
 """`byteproxy mixture preview` as a user meets it."""
 
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from importlib.resources import files
 from itertools import pairwise
@@ -25,7 +23,6 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.vocab import PAD
 
-BYTEPROXY = Path(sys.executable).parent / "byteproxy"
 RUN = """
 stop = "60 steps"
 seed = 7
@@ -199,11 +196,12 @@ def test_mistakes_are_one_line(preview, folder, arguments, said):
     assert not (folder / "mistake.html").exists()
 
 
-def test_every_option_is_explained():
-    text = subprocess.run([BYTEPROXY, "mixture", "preview", "--help"], capture_output=True, text=True).stdout
+def test_every_option_is_explained(monkeypatch, capsys):
+    byteproxy = in_process(monkeypatch, capsys)
+    _, text, _ = byteproxy("mixture", "preview", "--help")
     for option in ("DIR", "--recipe", "--arm", "--steps", "--total", "--views", "--out", "--json"):
         assert explained(text, option), option
-    about = subprocess.run([BYTEPROXY, "mixture", "--help"], capture_output=True, text=True).stdout
+    _, about, _ = byteproxy("mixture", "--help")
     assert "byteproxy mixture preview " in about
 
 

@@ -2,12 +2,12 @@
 
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
+from tests.cli.commands import BYTEPROXY, in_process
 from tests.toy_corpus import toy_store
-from tests.waiting import GUARD_SECONDS, until
+from tests.waiting import until
 
 from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
@@ -45,10 +45,6 @@ def recipe(tmp_path_factory):
     return path
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "byteproxy.cli.main", "train", *map(str, arguments)]
-
-
 def curve(run):
     return {line["step"]: (line["loss"], line["losses"]) for line in read(run / "metrics.jsonl") if "loss" in line}
 
@@ -66,15 +62,17 @@ def tensors(run):
     return state
 
 
-def test_killed_in_the_middle_and_resumed_is_the_undisturbed_run(recipe, tmp_path):
+def test_killed_in_the_middle_and_resumed_is_the_undisturbed_run(recipe, tmp_path, monkeypatch, capsys):
+    byteproxy = in_process(monkeypatch, capsys)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run(command(recipe, "--out", undisturbed), check=True, capture_output=True, timeout=GUARD_SECONDS)
-    process = subprocess.Popen(command(recipe, "--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert byteproxy("train", recipe, "--out", undisturbed)[0] == 0
+    command = [BYTEPROXY, "train", recipe, "--out", killed]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     written = killed / "metrics.jsonl"
     until(lambda: written.exists() and len(curve(killed)) >= 5, lambda: process.poll() is None)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    subprocess.run(command("--resume", killed), check=True, capture_output=True, timeout=GUARD_SECONDS)
+    assert byteproxy("train", "--resume", killed)[0] == 0
     assert len(curve(undisturbed)) == 24
     assert curve(killed) == curve(undisturbed)
     mine, theirs = tensors(killed), tensors(undisturbed)
