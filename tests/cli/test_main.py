@@ -157,10 +157,12 @@ def test_the_version_comes_at_once_and_nothing_heavy_with_it():
     assert (done.stdout, done.stderr) == (f"byteproxy {version}\n", "")
 
 
-@pytest.mark.parametrize("module", ["corpus.terminal", "corpus.stats_page", "views.terminal", "views.compare_page"])
+@pytest.mark.parametrize(
+    "module", ["evaluate.corpus.terminal", "report.corpus", "evaluate.views.terminal", "report.views"]
+)
 def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
     """torch takes seconds to import, in which nothing is said."""
-    code = f"import sys, byteproxy.evaluate.{module}\nassert 'torch' not in sys.modules"
+    code = f"import sys, byteproxy.{module}\nassert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
