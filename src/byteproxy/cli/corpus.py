@@ -4,7 +4,7 @@ What is heavy to import is imported by the commands themselves, so that help com
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
@@ -99,27 +99,19 @@ def verify(corpus: Corpus, json: Json = False) -> None:
         json: End the output with what was verified as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
+    from byteproxy.evaluate.corpus.figures import verified_figures
     from byteproxy.evaluate.corpus.tables import sized
     from byteproxy.store.store import Store
 
     store = Store.open(corpus)
     with stage("verify", "B") as progress:
-        kept = store.verify(progress)
-    files, manifest = store.manifest.files, store.manifest
-    results: dict[str, Any] = {
-        "corpus": str(corpus),
-        "files": len(files),
-        "bytes": sum(file.size for file in files),
-        "caches": len(kept),
-        "cache_bytes": sum(cache.size for cache in kept),
-        "views": [view.name for view in manifest.views],
-        "fingerprint": manifest.fingerprint,
-    }
+        results = verified_figures(store, progress)
     views = f" and the views {', '.join(results['views'])}" if results["views"] else ""
-    caches = f" Sound as well: {len(kept):,} files of caches, {sized(results['cache_bytes'])}." if kept else ""
+    kept = results["caches"]
+    caches = f" Sound as well: {kept:,} files of caches, {sized(results['cache_bytes'])}." if kept else ""
     console(json).say(
-        f"{corpus}: {len(files):,} files with {sized(results['bytes'])} are what was written: the documents in "
-        f"{len(manifest.shards):,} shards{views}.{caches}",
-        f"Fingerprint: {manifest.fingerprint}",
+        f"{corpus}: {results['files']:,} files with {sized(results['bytes'])} are what was written: the documents in "
+        f"{len(store.manifest.shards):,} shards{views}.{caches}",
+        f"Fingerprint: {results['fingerprint']}",
     )
     end(json, results)

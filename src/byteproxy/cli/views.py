@@ -4,7 +4,6 @@ What is heavy to import is imported by the commands themselves, so that help com
 """
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -147,28 +146,22 @@ def inspect(
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
-    from byteproxy.evaluate.views.viewed import Viewed
-    from byteproxy.progress import silent
+    from byteproxy.evaluate.views.viewed import viewed
     from byteproxy.report.inspected import inspect_page
     from byteproxy.report.page import write_page
-    from byteproxy.views.registry import build, needs_training, quick_kinds, training_unit
+    from byteproxy.views.registry import quick_kinds
 
     if most_bytes < 1:
         raise InputError(f"most_bytes is {most_bytes}: give at least 1")
     document = _read(file)
     name = "standard input" if file == "-" else file.encode("utf-8", "replace").decode()
-    texts = open_corpus(corpus).train_texts
-    viewed = []
-    for spec in dict.fromkeys(views or quick_kinds()):
-        with stage(f"train {spec}", training_unit(spec)) if needs_training(spec) else nullcontext(silent) as progress:
-            view = build(spec, texts, progress).view
-        viewed.append(Viewed(spec, view, view.encode(document)))
-    write_page(inspect_page(name, document, viewed, most_bytes), out)
+    found = viewed(document, views or quick_kinds(), open_corpus(corpus).train_texts, stage)
+    write_page(inspect_page(name, document, found, most_bytes), out)
     people = console(json)
-    for one in viewed:
+    for one in found:
         _show(one, document, min(most_bytes, TERMINAL_BYTES), people)
     people.say("", f"Page: {out}")
-    figures = {one.spec: one.figures(document) for one in viewed}
+    figures = {one.spec: one.figures(document) for one in found}
     end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
 
 

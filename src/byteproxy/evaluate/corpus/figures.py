@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from byteproxy.corpus.reading import FAULTY
 from byteproxy.corpus.split import SIDES
+from byteproxy.progress import Progress, silent
 from byteproxy.store.format import ViewInfo
 from byteproxy.store.store import Store
 
@@ -60,6 +61,21 @@ def corpus_figures(store: Store) -> dict[str, Any]:
         **_rejections(store),
         "near_duplicates": manifest.near_duplicates,
         "views": {view.name: _view_figures(view) for view in manifest.views},
+    }
+
+
+def verified_figures(store: Store, progress: Progress = silent) -> dict[str, Any]:
+    """What was read and found unaltered; raises InputError naming the first file that differs. progress: bytes."""
+    kept = store.verify(progress)
+    files = store.manifest.files
+    return {
+        "corpus": str(store.path),
+        "files": len(files),
+        "bytes": sum(file.size for file in files),
+        "caches": len(kept),
+        "cache_bytes": sum(cache.size for cache in kept),
+        "views": [view.name for view in store.manifest.views],
+        "fingerprint": store.manifest.fingerprint,
     }
 
 

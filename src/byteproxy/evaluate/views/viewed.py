@@ -1,8 +1,10 @@
 """A document through a view, and what there is to say about it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from byteproxy.progress import Stage, quietly
+from byteproxy.views import registry
 from byteproxy.views.base import Encoded, View
 
 
@@ -23,6 +25,19 @@ class Viewed(NamedTuple):
             "symbols": symbols,
             "bytes_per_symbol": len(document) / symbols if symbols else None,
         }
+
+
+def viewed(
+    document: bytes, specs: Iterable[str], texts: Callable[[], Iterable[bytes]], stage: Stage = quietly
+) -> list[Viewed]:
+    """A document through each view, trained on `texts` where it has to be; InputError for what can't be built."""
+    found = []
+    for spec in dict.fromkeys(specs):
+        shown = stage if registry.needs_training(spec) else quietly
+        with shown(f"train {spec}", registry.training_unit(spec)) as progress:
+            view = registry.build(spec, texts, progress).view
+        found.append(Viewed(spec, view, view.encode(document)))
+    return found
 
 
 def summary(figures: Mapping[str, Any]) -> str:
