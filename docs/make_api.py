@@ -47,7 +47,7 @@ def _class(kind: type, members: tuple[str, ...]) -> str:
     found = [f"### {kind.__name__}\n", f"`{kind.__module__}.{kind.__name__}`\n", _told(kind)]
     for name in members:
         member, heading = inspect.getattr_static(kind, name), f"#### {kind.__name__}.{name}"
-        is_value = isinstance(member, property)
+        is_value = not inspect.isfunction(member)
         found.append(f"{heading}\n\n{_told(member)}" if is_value else _function(member, heading, name))
     return "\n".join(found)
 
