@@ -1,6 +1,6 @@
-"""Which columns of a table make up its documents: by their names, which need not be UTF-8, and by their types.
+"""The columns of a table that make up its documents, chosen by name and type. Names need not be UTF-8.
 
-A name with dots is that of a field of a struct, unless a column has just that name, as in lines of JSON.
+A name with dots leads into a struct field, unless a column has exactly that name. Lines of JSON follow the same rule.
 """
 
 from collections.abc import Iterator

@@ -1,12 +1,12 @@
-"""What a file holds, told by its first bytes: text, records, tables, or something that no text can be taken from.
+"""Recognize what a file holds by its first bytes: text, records, tables, or something that holds no usable text.
 
-A name promises, and only the bytes keep the promise: a `.ts` file may be a film, a `.jsonl` may be gzip, and a
-`.parquet` may be the pointer that Git LFS leaves in its place. Formats are known by their magic numbers. One that is
-made of letters ("BZh9", "PAR1") counts only before bytes that no text has, as a text may begin with the same letters.
-Whatever has no magic number is binary if its first 8,000 bytes hold a NUL (git's rule) or many other control
-characters. Bytes above 127 tell nothing: text in an old encoding has them too.
+Names aren't trusted: a `.ts` file may be a film, a `.jsonl` file may be gzip, and a `.parquet` file may be a Git LFS
+pointer. Formats are recognized by their magic numbers. A magic number made of letters ("BZh9", "PAR1") counts only if
+bytes follow that no text has, because a text may begin with the same letters. A file without a magic number is binary
+if its first 8,000 bytes hold a NUL (git's rule) or many other control characters. Bytes above 127 decide nothing,
+because text in an old encoding has them too.
 
-Costs an `open` and a `read` of 8 KiB; of a JSON file without an early line end, a read up to its first line end.
+Cost: one `open` and a `read` of 8 KiB. A JSON file without an early line end is read up to its first line end.
 """
 
 import codecs

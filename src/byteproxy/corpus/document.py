@@ -1,4 +1,4 @@
-"""A document: the unit that is read, split, viewed and stored."""
+"""A document: the unit that is read, split, encoded and stored."""
 
 from dataclasses import dataclass
 

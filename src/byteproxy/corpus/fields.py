@@ -1,9 +1,9 @@
-"""Which fields of a record (a line of JSON, a row of a table) make up its document.
+"""The fields of a record (a line of JSON, a row of a table) that make up its document.
 
-Each thing may be looked for under several names, in order. For the text, the first name that is there counts, whatever
-it holds; for the others, the first that holds something usable: a string that isn't empty, or a whole number.
+Each part of a document may have several candidate names, tried in order. The text is the first field that exists,
+whatever it holds. For the other parts, the first usable value counts: a non-empty string or a whole number.
 
-A name with dots, "metadata.repo", is that of a field inside another, unless a field has just that name.
+A name with dots ("metadata.repo") leads into a nested field, unless a field has exactly that name.
 """
 
 import re

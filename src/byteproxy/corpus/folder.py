@@ -1,14 +1,14 @@
-"""Source files: those of a folder, or a single one; each is a document, its bytes as they are.
+"""Source files as documents, from a folder or a single path, with their bytes unchanged.
 
-A file that is compressed gives what is inside. One whose first bytes are no text, whatever its name, is rejected.
+A compressed file gives its content. A file whose first bytes aren't text is rejected, whatever its name.
 
-Of a folder, files of a known language are taken, or those that a pattern names. What a .gitignore inside the folder
-rules out is not (those above it, and git's settings for a person or machine, don't count), nor hidden files, symbolic
-links, and what version control and Python keep for themselves.
+A folder gives the files of known languages, or those that a pattern selects. It leaves out what a .gitignore inside
+the folder excludes (a .gitignore above it and git's personal settings don't count), hidden files, symbolic links, and
+what version control and Python keep for themselves.
 
-A large file that is most of its source is text to be cut into documents (`pieces.py`) and a unit by itself; else a unit
-is a run of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` for each file taken, all of
-them in memory; reading is as fast as the disk.
+A large file that holds most of its source is cut into documents (`pieces.py`) and forms a unit by itself. All other
+units are runs of files, sorted by path, of 64 MB together. Cost: a listing with one `stat` per file, kept in memory;
+reading is as fast as the disk.
 """
 
 import os

@@ -1,19 +1,19 @@
-"""What a folder is: source text, or records (tables, lines of JSON) with what usually lies beside them.
+"""Decide what a folder is: source text, or records (tables, lines of JSON) with what usually lies beside them.
 
-Files are judged one by one, those with a name that tells nothing by their first bytes. *Tables*, whatever their name,
-and files named or compressed as lines of JSON are records. Lines of JSON (or an array) in a `.json` or `.txt` file are
-records only where the folder has no other source text: among code they are fixtures and settings, and so source text.
-README, LICENSE and small JSON objects beside records (a repository of the Hugging Face Hub, a folder of
-`save_to_disk`) are about them, and are no text to train on.
+Each file is judged by its name, or by its first bytes if the name says nothing. *Tables*, and files named or compressed
+as lines of JSON, are records. Lines of JSON (or an array) in a `.json` or `.txt` file are records only if the folder
+has no other source text: among code they are fixtures and settings, so they are source text. README, LICENSE and small
+JSON objects beside records (a repository of the Hugging Face Hub, a folder of `save_to_disk`) describe the records and
+aren't trained on.
 
-Where a folder holds both, the one is read to which the other is incidental: records of at most a tenth of the text's
-bytes, and of fewer files, in a folder of code; or at most ten files of text, of at most a tenth of the records' bytes.
-What is left out is listed among the rejected. Any other mixture is refused, with how to choose.
+If a folder holds both, the incidental kind is left out: records of at most a tenth of the text's bytes, and of fewer
+files, in a folder of code; or at most ten text files, of at most a tenth of the records' bytes. What is left out is
+listed among the rejected. Any other mixture is refused, and the error says how to choose.
 
-*Data that can't be read* (archives, tables in other formats, CSV, pointers of Git LFS) may be what a folder is about,
-as records may: text that would be incidental to it as records is not taken for the corpus, the folder is refused.
+*Unreadable data* (archives, other table formats, CSV, Git LFS pointers) may be what a folder is about, as records may
+be. If a folder's text is incidental to such data, the folder is refused and its text isn't taken for the corpus.
 
-Costs a listing, and a look into at most 1,000 files whose name tells nothing.
+Cost: a listing, and a look into at most 1,000 files whose names say nothing.
 """
 
 import json

@@ -1,17 +1,17 @@
-"""A line of JSON becomes records: one for each object in it, and nothing that stands beside its text decides that.
+"""Turn a line of JSON into records: one for each object in it. Only the requested fields decide.
 
-orjson reads a line, and Python's json what orjson refuses, so whatever `json.loads` reads is read: NaN and Infinity,
-half a surrogate pair ("\\ud83d" alone), numbers of any size. Beyond it:
+orjson reads the line, and Python's json reads what orjson refuses. So everything that `json.loads` accepts is read:
+NaN and Infinity, half a surrogate pair (a lone U+D83D), numbers of any size. In addition:
 
-- several objects in a line, where a newline was lost, are a record each; where one breaks off, those before it stay;
-- a byte order mark may stand before any object, as `cat` leaves them;
-- lists and objects may be nested to any depth, and whole numbers have any number of digits;
-- bytes that aren't UTF-8 are of no account in fields that nobody asked for.
+- Several objects in one line (a lost newline) are one record each. If one breaks off, those before it stay.
+- A byte order mark may stand before any object, as `cat` leaves them.
+- Lists and objects may nest to any depth, and whole numbers may have any number of digits.
+- Bytes that aren't UTF-8 don't matter in fields that nobody asked for.
 
-Text in JSON is Unicode. So half a surrogate pair, or a byte that isn't UTF-8, can't be kept as it is: "repair" writes
-U+FFFD for it, and with "keep" or "drop" a record with one in its *text* is rejected.
+Text in JSON is Unicode, so half a surrogate pair or an invalid byte can't be kept as it is. "repair" writes U+FFFD;
+with "keep" or "drop", a record with one in its *text* is rejected.
 
-Cost: what orjson takes. Python's json takes some five times as long.
+Cost: that of orjson. Python's json takes about five times as long.
 """
 
 import json

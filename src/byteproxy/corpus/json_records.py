@@ -1,8 +1,8 @@
-"""The bytes of each record in a stream of JSON: its lines, or the elements of the array that it is.
+"""Cut a stream of JSON into the bytes of its records: its lines, or the elements of its array.
 
-Neither the file nor a record that is too long for a document is in memory: such a one is passed over as it streams by.
-Lines are cut by `split`. Elements are cut at the commas between them, which numpy finds block by block: quotes that no
-odd number of backslashes precedes open and close strings, and outside of strings brackets give the depth.
+Neither the file nor an overlong record is ever in memory: an overlong record is skipped as it streams by. Lines are cut
+by `split`. Elements are cut at the commas between them, which numpy finds block by block: a quote opens or closes a
+string unless an odd number of backslashes precedes it, and outside of strings brackets give the depth.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
-"""Whether JSON is records (lines of objects, or one array of them) or a single object, told by its beginning.
+"""Decide from its beginning whether JSON is records (lines of objects, or one array of them) or a single object.
 
-A file of records is one to train on, record by record; a single object, such as package.json, is a text itself.
+A file of records is trained on record by record. A single object, such as package.json, is itself a text.
 """
 
 import json

@@ -1,13 +1,13 @@
-"""JSON records, each an object with a text: lines, or one array; plain, or compressed in any way. A unit is a file.
+"""JSON records with a text each: lines or one array, plain or compressed. A file is one unit.
 
-What the file is, its first bytes decide, not its name. It is never in memory, only a block of it and the record that is
-being read. A record that is too long for any document that the rules allow is passed over as it streams by. Text in
-JSON is Unicode, so "keep" can't keep bytes that aren't UTF-8. What becomes of a line says `json_record.py`.
+The first bytes decide what the file is, not its name. Only one block of it and the current record are in memory. A
+record that is longer than any allowed document is skipped as it streams by. Text in JSON is Unicode, so "keep" can't
+keep bytes that aren't UTF-8. `json_record.py` says what becomes of a line.
 
-Where a file is damaged, every record that is whole before the damage is kept, and one rejection stands for the rest:
-for the bytes on disk that could not be read, and for as many records as would be in them if they were as long as those
-before. Of a file that is cut off, nobody knows how long it was: what is missing to the usual size of the source's other
-files is taken to be lost or, where that tells nothing, as much again as there is.
+A damaged file gives every record before the damage, and one rejection for the rest: it counts the bytes on disk that
+could not be read, and estimates their records from the mean length of those before. The length of a truncated file is
+unknown: what it lacks to the usual size of the source's other files counts as lost or, if that says nothing, as much
+again as there is.
 """
 
 import re

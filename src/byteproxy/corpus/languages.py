@@ -1,8 +1,8 @@
-"""What a file is written in, told by its name: a suffix, or a whole name such as Makefile. It isn't opened.
+"""The language of a file by its name: a suffix, or a whole name such as Makefile. The file isn't opened.
 
-Where languages share a suffix, the one that most files with it are in has it (.h is C, .m Objective-C, .pl Perl).
-Data, logs and generated formats (.csv, .svg, .lock) are left out on purpose: these names also decide which files of a
-folder are taken as text to learn from. Names are in small letters, as people write them.
+If languages share a suffix, the most common one has it (.h is C, .m Objective-C, .pl Perl). Data, logs and generated
+formats (.csv, .svg, .lock) are left out on purpose, because these names also select the files of a folder that are
+trained on. Names are compared in lower case.
 """
 
 from functools import lru_cache

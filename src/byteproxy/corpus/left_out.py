@@ -1,4 +1,4 @@
-"""Files of a folder that are of another kind than what is read of it: each is listed, and none is read."""
+"""Files of a folder that aren't of the kind that is read: each is listed, and none is read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Fields that somebody named have to be there: a mistyped one would silently make each document a project of its own.
+"""Refuse field names that no record has: a typo would silently make every document a project of its own.
 
-Tables tell by their columns. Of lines of JSON the beginnings are read, of every file, and no further than to the first
-record that has what was named, mostly the first. If none has, then of so much text of all files that a wrong name is
-found within seconds, however large they are; whoever knows that a field comes later says so (`optional`).
+For a table, the columns decide. For lines of JSON, the beginning of every file is read, up to the first record that
+has the named field, which is mostly the first record. If no record has it, reading stops after so much text of all
+files that a wrong name is found within seconds. A field that comes later can be marked as optional.
 
-The same for the text, whatever names it is looked for under: without any, there is no document.
+The same holds for the text, under any of its names: without a text there is no document.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

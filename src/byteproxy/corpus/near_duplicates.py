@@ -1,21 +1,20 @@
-"""Which documents are near-duplicates: texts whose sets of shingles are nearly the same, found by MinHash.
+"""Find near-duplicates by MinHash: documents whose sets of shingles are nearly the same.
 
-The measure is the Jaccard similarity j of two texts' shingles (`shingles.py`): those in both, divided by those in
-either. So an edited, renamed or reindented copy is found. A small file that was pasted into a large one isn't, as the
-two are hardly alike.
+The measure is the Jaccard similarity j of two texts' shingles (`shingles.py`): shingles in both, divided by shingles in
+either. It finds an edited, renamed or reindented copy. It doesn't find a small file that was pasted into a large one,
+because the two are hardly alike as sets.
 
 A text's signature is 128 numbers, each of which two texts share with probability j (Broder, On the resemblance and
-containment of documents, 1997), computed by `rensa`. Two documents are near-duplicates if 0.7 of the entries or more
-are equal: an estimate of j, with a standard error of sqrt(j(1 - j)/128) at most. So 1 pair in 100 is taken for near at
+containment of documents, 1997). `rensa` computes it. Two documents are near-duplicates if at least 0.7 of the entries
+are equal: an estimate of j with a standard error of at most sqrt(j(1 - j)/128). So 1 pair in 100 is taken for near at
 j = 0.6, half at 0.7, and 3 in 1,000 are missed at 0.8.
 
-Which pairs are compared at all is up to 32 bands of 4 entries: two meet if they have one in common (Leskovec, Rajaraman
-and Ullman, Mining of Massive Datasets, chapter 3), with probability 1 - (1 - j^4)^32. That is 0.003 at 0.1, 0.05 at
-0.2, 0.99985 at 0.7, and all but 5e-8 at 0.8 and 2e-15 at 0.9. Of pairs with just enough equal entries, bands miss
-6 in 10 million.
+Only pairs that share one of 32 bands of 4 entries are compared (Leskovec, Rajaraman and Ullman, Mining of Massive
+Datasets, chapter 3). Two texts share one with probability 1 - (1 - j^4)^32: 0.003 at j = 0.1, 0.05 at 0.2, 0.99985 at
+0.7, all but 5e-8 at 0.8 and 2e-15 at 0.9. Of pairs with just enough equal entries, bands miss 6 in 10 million.
 
-Cost: a pass over the text, and up to 900 bytes for each document in an index, twice that while it grows. To look one up
-costs as much as the documents it meets: few, but all of them where all share much text and none enough to be near.
+Cost: a pass over the text, and up to 900 bytes per document in an index, twice that while it grows. A lookup costs as
+much as the documents it meets: few, unless all documents share much text and none of them enough to be near.
 """
 
 import math

@@ -1,9 +1,9 @@
-"""Large text files as documents: cut at line ends, decompressed and read front to back, and never whole in memory.
+"""Large text files as documents, cut at line ends. A file is read front to back and is never whole in memory.
 
-A piece has 64 KiB at most, and more than half of that where there is a line end to cut at; without one it ends after a
-blank, and without one of these between two characters. Its id is the file's name and the byte at which it begins,
-`enwik8@000000065536`; its project is the file's. So pieces hold all of the file, in its order, and what becomes of them
-is what becomes of any documents: a near-duplicate of another piece is no better than one of another file.
+A piece has 64 KiB at most. It ends after a line end in its second half, else after a blank, else between two
+characters. Its id is the file's name and the byte at which it begins (`enwik8@000000065536`), and its project is the
+file's. The pieces together hold all of the file, in its order, and are treated like any other documents: two pieces may
+be near-duplicates of each other, as two files may.
 """
 
 import os

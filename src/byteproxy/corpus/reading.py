@@ -1,7 +1,7 @@
-"""What reading a source gives, record by record, and the rules by which a record becomes a document or is rejected.
+"""Records that reading a source gives, and the rules that accept or reject them.
 
-A source is read in *units*, each of which can be read by itself, in any process, from any place on. Reading never
-raises for a bad record: it gives one with a reason, which is counted and listed.
+A source is read in *units*. Any process can read a unit by itself and can start at any record. Reading never raises for
+a bad record: it gives the record with a reason, which is counted and listed.
 """
 
 from collections.abc import Callable, Iterator

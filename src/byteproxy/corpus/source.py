@@ -1,13 +1,13 @@
-"""What a person types becomes a source: `stdlib`, `installed`, or a path with options behind a colon.
+"""Build a source from what a person types: `stdlib`, `installed`, or a path with options behind a colon.
 
     repositories:depth=2,languages=python|rust,weight=2
     pile/train.jsonl.zst:text=contents,project=metadata.repo
     dataset:name=web,include=*.parquet
     pages.jsonl:text=dc:description|"body, text=cleaned"
 
-What a file is, its first bytes decide (`content.py`), and what a folder is, its files (`folder_content.py`). A folder
-called stdlib is ./stdlib. `installed` are the Python packages beside the running Python, each of them a project: text
-for studies that is there without a network, as far as environments are alike.
+The first bytes of a file decide what it is (`content.py`), and the files of a folder what that is
+(`folder_content.py`). For a folder called stdlib, write ./stdlib. `installed` stands for the Python packages beside the
+running Python, each of them a project: text for studies without a network, to the extent that environments are alike.
 """
 
 import math

@@ -1,12 +1,12 @@
-"""How a person writes a source in a shell: a path, and options behind a colon.
+"""Parse a source as it is written in a shell: a path, and options behind a colon.
 
     pages.jsonl:text=dc:description,project=meta.repo|url
     pages.jsonl:text="body, cleaned"|"a|b",name=pages
 
-A value goes on to the next ",option=": so a colon, an equals sign, and a comma that no option follows are part of it.
-Double quotes around a value, or around one of several, keep all together that is in them; "" in them is a quote. A
-backslash takes the meaning from a comma, a "|" and a quote. The path goes on to the first colon that an option follows;
-where that leads to nothing that exists, to a later one.
+A value extends to the next ",option=", so it may contain colons, equals signs, and commas that no option follows.
+Double quotes around a value, or around one of several, keep everything inside together; "" inside them is a quote. A
+backslash escapes a comma, a "|" or a quote. The path extends to the first colon that an option follows or, if that path
+doesn't exist, to a later one.
 """
 
 import os

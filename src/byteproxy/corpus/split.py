@@ -1,21 +1,21 @@
-"""Which side of the split each document is on: train, validation or test.
+"""Split documents into train, validation and test.
 
-The asked shares are met within every *group*, the text of one source in one language, so that a held-out side holds a
-bit of all that is trained on. Languages with little text of a source (under 1 % of it, or 32 KiB) form one group. A
-project counts for the group that most of its text is in, and goes whole to one side, whatever else it holds: held-out
-means new code. Within a group, projects stand in the order of a hash of salt and name, and one after the other goes to
-the side that is being filled, if there is room for it; at the end one may go that is larger than the room, if that
-brings the share closer to what was asked. So a share is off by half a project at most.
+The requested shares are met within every *group*, the text of one source in one language, so that a held-out split
+holds a bit of everything that is trained on. Languages with little text (under 1 % of their source, or under 32 KiB)
+form one group. A project belongs to the group that most of its text is in, and goes into one split as a whole, so
+held-out means new code. Within a group, projects are ordered by a hash of salt and name, and each goes into the split
+that is being filled if there is room. The last one may exceed the room if that brings the share closer to the request.
+So a share is off by half a project at most.
 
-A share is *met* between half and twice what was asked. Where no choice of whole projects meets it, files are chosen in
-the same way instead, by a hash of their text, so a project is on two sides; and where no file is small enough, the
-group's text is cut in places: train first, then validation, then test, as is the custom with enwik8, with stretches
-between that are shown to nobody. Another salt moves the place. What is said of each group is in `SplitGroup`.
+A share counts as *met* between half and twice the request. If no choice of whole projects meets it, files are chosen in
+the same way, by a hash of their text, and a project may be in two splits. If no file is small enough either, the
+group's text is cut by position: train first, then validation, then test, as is the custom with enwik8, with gaps that
+nobody sees. Another salt moves the position. `SplitGroup` reports what was done in each group.
 
-All of this is a pure function of the documents as a set (each with its names and text) and of the `Split`. The price of
-meeting shares is that sides depend on the other documents: when a corpus grows, thresholds move a little, and some
-projects near them change sides; hashes stay, so most do not. Cost: a few sorts of all documents, about 60 bytes for
-each, and one hash for each project.
+The split is a pure function of the set of documents (each with its names and text) and of the options. The price of
+meeting shares is that a document's split depends on the other documents: when a corpus grows, thresholds move a little
+and some projects near them change splits; hashes stay, so most projects don't. Cost: a few sorts of all documents,
+about 60 bytes per document, and one hash per project.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""The Python standard library of the running interpreter as a corpus: real code that is there offline, 20-35 MB.
+"""The standard library of the running Python as a corpus: 20-35 MB of real code that is there offline.
 
-A document's project is its top-level module or package, and a test file belongs to what it tests: with module and
-test on different sides of the split, held-out text would quote trained text. File names say what is tested only by
-habit, so the rule merges when in doubt; a wrong merge costs nothing, a wrong separation leaks.
+A document's project is its top-level module or package, and a test file belongs to the module that it tests. If module
+and test were in different splits, held-out text would quote trained text. File names say only by convention what is
+tested, so the rule merges when in doubt: a wrong merge costs nothing, and a wrong separation leaks.
 
-Read as a source (`StdlibSource`), it is a folder of source files with projects of its own; `read_stdlib` gives the same
-documents in one go, empty files too.
+`StdlibSource` is a folder of source files with projects of its own. `read_stdlib` gives the same documents in one go,
+empty files included.
 """
 
 import os

@@ -1,16 +1,15 @@
-"""The content of a file from front to back: as it is, or decompressed, as far as it is sound.
+"""Read a file from front to back, decompressed if needed, up to its damage.
 
 gzip, Zstandard (windows up to 2 GiB, skippable frames), xz and bzip2 are read as their own tools read them: any number
-of members or frames, then any number of zero bytes. Reading never raises: where the file is damaged, every byte that
-its decompressor can give before the damage is given, and `damage` says what is behind it. Python's own decompressors
-keep back what they have of the piece of input in which they find damage, so that piece is then read again, byte by
-byte; this costs a damaged file three times the time of a sound one, and a sound one nothing. gzip, xz and bzip2 notice
-some damage by a checksum at the end of a member or block only: the text before is given all the same, and may be wrong.
-Of bzip2, a sound block is lost too, and counted, where the very byte behind it is damaged: the library's error is the
-same.
+of members or frames, then any number of zero bytes. Reading never raises. From a damaged file it gives every byte that
+the decompressor can give before the damage, and `damage` says what lies behind it. Python's decompressors hold back
+their output for the input block in which they find damage, so that block is read again byte by byte. A damaged file
+takes three times as long as a sound one; a sound one pays nothing. gzip, xz and bzip2 notice some damage only by the
+checksum at the end of a member or block, so the text before it is given and may be wrong. A sound bzip2 block is lost
+too, and counted, if the very next byte is damaged, because the library reports the same error.
 
-Zstandard comes from `backports.zstd`, the module that Python has from 3.14 on: pyarrow's stream takes no windows above
-128 MiB, and loses up to a block of text before damage. Speed and memory are those of the libraries, and 1 MiB.
+Zstandard comes from `backports.zstd`, the module of Python 3.14: pyarrow's stream refuses windows above 128 MiB and
+loses up to a block of text before damage. Speed and memory are those of the libraries, plus 1 MiB.
 """
 
 import bz2

@@ -1,13 +1,13 @@
-"""Rows of Parquet and Arrow IPC files (files and streams, Feather version 2), each with a text. A unit is a file.
+"""Rows of Parquet and Arrow IPC files (files and streams, Feather version 2), each with a text. A file is one unit.
 
-Of a Parquet file only the wanted columns are read, some hundred rows at a time; an Arrow file is memory-mapped. Text
-may be of any string or binary type, in a dictionary or run-end encoded, a column or a field of a struct. Bytes that
-aren't UTF-8 are dealt with by the rules, but for a dictionary of strings in Parquet: there they are damage to pyarrow.
+A Parquet file is read some hundred rows at a time, wanted columns only; an Arrow file is memory-mapped. Text may have
+any string or binary type, be dictionary- or run-end-encoded, and be a column or a field of a struct. The rules decide
+about bytes that aren't UTF-8, except in a Parquet dictionary of strings, which pyarrow reports as damaged.
 
-What is damaged is lost in one piece, with one rejection that says for how many rows it stands: of Parquet the rest of
-the row group, of an Arrow file the record batch, of an Arrow stream all that follows. Where the number of rows can't be
-read, it is estimated from those before.
-Arrow files carry no checksums, nor do most Parquet files: damage inside a text that isn't compressed goes unseen.
+Damage loses one piece, and one rejection says for how many rows it stands: the rest of the row group of a Parquet file,
+the record batch of an Arrow file, everything that follows in an Arrow stream. If the number of rows can't be read, it
+is estimated from those before. Arrow files carry no checksums, and most Parquet files don't either, so damage inside
+uncompressed text goes unnoticed.
 """
 
 import os

@@ -1,13 +1,13 @@
-"""A run's rows as batches: for this trainer, for others, for any number of ranks and loader processes.
+"""A run's rows as batches: for our trainer, for others, for any number of ranks and loader processes.
 
-Every optimizer step is one global sequence of R rows. Rank r of W gets rows R r / W to R (r + 1) / W of it, in
-micro-batches of at most `micro_rows`, as many on every rank: one that has no rows left gets an empty batch, so that all
-ranks take part in every collective. Loader processes each plan all steps, which costs next to nothing, and copy the
-rows of their own turn only. So what comes out, put back together, is the same for any ranks, micro-batches and
-processes, and a run may go on with others of each: all it needs is the state that a batch carries.
+Every optimizer step is one global sequence of R rows. Rank r of W gets rows R r / W to R (r + 1) / W, in micro-batches
+of at most `micro_rows`. Every rank gets the same number of batches: a rank without rows left gets an empty one, so all
+ranks take part in every collective. Each loader process plans all steps, which costs next to nothing, and copies the
+rows of its own turns only. The stream is therefore the same for any number of ranks, micro-batches and processes, and a
+run may resume with other numbers of each; the state that a batch carries is all it needs.
 
-`Batches` is a plain iterator over numpy arrays. `BatchDataset` is the same for `torch.utils.data.DataLoader`; see
-docs/other_trainers.md for an example.
+`Batches` is a plain iterator over numpy arrays. `BatchDataset` is the same for `torch.utils.data.DataLoader`;
+docs/other_trainers.md has an example.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,13 @@
-"""What one draw shows: of which source, which passage, in which representation; every choice is a coin of its own.
+"""What one draw shows: its source, passage and representation. Every choice is a hash of its own.
 
-A draw is a number. It takes a source by the sources' odds, then the next passage of that source: its n-th draw shows
-passage n of the keyed permutation that belongs to the epoch n // passages. So each epoch of a source shows each of its
-passages once, in a new order, and no order is ever kept in memory. Whether the passage is raw, compressed or
-both, and in which view, are coins of (seed, draw, purpose).
+A draw is a number. It picks a source by the sources' odds, then the next passage of that source: the n-th draw of a
+source shows passage n of the keyed permutation of epoch n // passages. So each epoch of a source shows each of its
+passages once, in a new order, and no order is kept in memory. Whether the passage is raw, compressed or both, and in
+which view, is decided by hashes of (seed, draw, purpose).
 
-In mode `switch` a draw shows a *chain*, consecutive passages of one document, if its passage begins one, and else
-nothing: chains divide a document, from an offset that differs from epoch to epoch, so each passage is still shown
-once an epoch. A draw costs two or three hashes and one look at the table; a skipped one the same.
+In mode `switch` a draw shows a *chain*, consecutive passages of one document, if its passage begins one, and otherwise
+nothing. Chains divide a document from an offset that changes with every epoch, so each passage is still shown once an
+epoch. A draw costs two or three hashes and one lookup in the table; a skipped draw costs the same.
 """
 
 from typing import NamedTuple

@@ -1,12 +1,12 @@
-"""From a plan to rows of symbols: copies just the planned stretches out of the memory-mapped store.
+"""Turn a plan into rows of symbols, by copying the planned pieces out of the memory-mapped store.
 
 `Stream` is the training data of a run: a pure function of (manifest, mixture, seed), one step at a time. Any rows of a
 step can be made by themselves, so ranks, micro-batches and loader processes (see `batches`) divide a step as they like.
-Copying is compiled: one read of 1 to 4 bytes and one write of 17 a position, and a few instructions a piece. A process
-maps the shards that its own rows come from, when it first needs them.
+The copy is compiled: one read of 1 to 4 bytes and one write of 17 bytes per position, and a few instructions per piece.
+A process maps only the shards that its own rows come from, when it first needs them.
 
-A stream may be *composed*: a compressed position is then a unit, a run of symbols up to one with a span, and lengths
-count units from the table of passages on. And it may be *spelled*: rows also say which text each position stands for.
+In a *composed* stream a compressed position is a unit (a run of symbols up to one with a span), and all lengths count
+units. In a *spelled* stream, rows also say which text each position stands for.
 """
 
 from collections.abc import Iterator

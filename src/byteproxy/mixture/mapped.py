@@ -1,8 +1,8 @@
-"""Where the content of a run's shards lies in memory, and how compiled code reads it there.
+"""Addresses of a run's shards in memory, and how compiled code reads them.
 
-A shard is mapped when it is first asked for. Compiled code takes addresses as they come, so each is checked against its
-shard before any is handed out; that costs a few vectorised operations for all pieces of a call. That the files still
-have the size that was mapped is looked at once a second for each shard in use.
+A shard is mapped when it is first needed. Compiled code follows addresses without checks, so each address is checked
+against its shard before it is handed out; a few vectorised operations check all pieces of a call. Once a second, each
+shard in use is checked to have the size that was mapped.
 """
 
 import time

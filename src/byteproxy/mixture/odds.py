@@ -8,15 +8,15 @@ compressed one a1 where they stand alone, and c0 and c1 where they stand togethe
 Modes without pairs have B = 0, so C = r a0 / (r a0 + (1 - r) a1). Pairs are made as frequent as the rate allows, so
 either C or A is 0:
 
-    with C = 0:  B = r a0 / (c1 - r (c0 + c1 - a0)), right while it is at most 1,
+    with C = 0:  B = r a0 / (c1 - r (c0 + c1 - a0)), which holds up to B = 1,
     with A = 0:  B = (1 - r) a1 / ((1 - r) (a1 - c1) + r c0) beyond that.
 
 What is counted:
 
     segments   a0 = a1 = c0 = c1 = 1, so B = r / (1 - r) up to r = 1/2 and 1/r - 1 beyond: the paper's two formulas.
-    bytes      every segment of a draw shows the same text, and the coin doesn't look at its length: all four are the
-               mean bytes of a passage, which cancels, and the odds are those of segments. What differs is what a
-               finite number of draws makes of them.
+    bytes      every segment of a draw shows the same text, and the draw doesn't look at its length: all four are the
+               mean bytes of a passage, which cancels, and the odds are those of segments. Only the sampling error of a
+               finite number of draws differs.
     positions  a segment has its content, b bytes or s symbols on average, and its symbols at both ends:
 
                  one, parallel   a = content + 3: sentinel, closing sentinel, eos (in parallel each has its own: c = a)
@@ -24,7 +24,7 @@ What is counted:
                  switch          a = content + 2 + chains per passage: one eos a chain, of the type of its last segment
                  plain           a = content + 2: a neutral opening symbol, and eos
 
-               The sentinel that a row's end repeats is left out: under one position in a row's length.
+               The sentinel that the start of a row repeats is left out: under one position per row.
 
 A draw is decided before its passage is looked at, so shares hold on average over draws, at every step.
 """

@@ -1,10 +1,10 @@
-"""Packing without cuts: whole documents into rows, by best fit in order of falling length.
+"""Pack whole documents into rows, by best fit in order of falling length.
 
-A step takes as many draws, in their order, as fit into its rows: each document goes to the row that it leaves least
-room in, the longest first (best-fit decreasing; Johnson et al., SIAM J. Computing 1974, within 11/9 of the fewest
-rows). How many draws that is, is found by bisection; what doesn't fit opens the next step, where it is drawn
-anew, so no length is favoured. What is lost are the positions that stay empty, which each plan counts: with passages of
-up to 1,024 bytes and 64 rows of 4,096, half a percent.
+A step takes as many draws, in order, as fit into its rows. The longest document is placed first, and each goes to the
+row that it leaves the least room in (best-fit decreasing; Johnson et al., SIAM J. Computing 1974, within 11/9 of the
+fewest rows). Bisection finds the number of draws. What doesn't fit opens the next step and is drawn anew there, so no
+length is favoured. The positions that stay empty are lost, and each plan counts them: half a percent with passages of
+up to 1,024 bytes and 64 rows of 4,096.
 
 Cost: documents x rows comparisons for each of about ten tries.
 """

@@ -1,11 +1,11 @@
-"""A piece: a stretch of one segment in one row, as a plan names it to the loader.
+"""A piece: the part of one segment that stands in one row, as a plan describes it to the loader.
 
 ROW, AT          where its opening symbol stands
 DOCUMENT         number of its document in the step, from 0, empty stretches included
 PASSAGE          row of the table
 REPRESENTATION   0 raw, 1 and up the compressed views
 OPENING          id of the opening symbol
-FROM, TO         which symbols of the passage in that representation follow it
+FROM, TO         which symbols of the passage, in that representation, follow
 CLOSED, ENDED    whether its closing sentinel, and whether eos, follow these
 """
 

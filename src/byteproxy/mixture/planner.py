@@ -1,17 +1,17 @@
-"""Which stretch of which passage goes where: one optimizer step's rows, planned from lengths alone.
+"""Plan one optimizer step: which piece of which passage goes where. Only lengths are needed.
 
 Draws (see `draws`) are laid out as documents, `<raw> bytes </raw> eos`, `<compressed> symbols </compressed> eos`, or
 several segments before one eos, and documents are packed into rows:
 
-- `fill` lays them end to end without padding. Where a row ends inside a segment, the next row opens with its sentinel
-  again and goes on with the next symbol, as a document of its own; of a document that lacks only its closing
-  symbols, these are dropped. So every symbol of a draw is a target exactly once. What it costs: two to four positions a
-  document, one position a cut, and at a cut the context before it.
+- `fill` lays them end to end without padding. If a row ends inside a segment, the next row opens with the segment's
+  sentinel again and goes on with the next symbol, as a document of its own. If only closing symbols are left, they are
+  dropped. So every symbol of a draw is a target exactly once. The price is two to four positions per document, one
+  position per cut, and at a cut the context before it.
 - `whole` (see `packing`) cuts nothing, and leaves positions empty.
 
 The plan of a step is a function of (table of passages, mixture, seed, state). The state between two steps is a few
 integers: which draw comes next or is open, what of it is done, and how many passages each source has given. Cost: a
-quarter of a microsecond a draw; no text is touched.
+quarter of a microsecond per draw; no text is touched.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
-"""What a mixture does before anything is trained: planned steps counted, asked shares beside realised ones.
+"""Show what a mixture does before anything is trained: planned steps, with requested and realised shares.
 
-Costs what planning costs: no text is read. A realised share is a finite sample of draws, so it comes with what chance
-makes of it: `deviation` is in standard errors, as if each segment of a draw had been decided by itself, and stays
+It costs what planning costs: no text is read. A realised share is a finite sample of draws, so it comes with its
+sampling error: `deviation` is in standard errors, as if each segment of a draw had been decided by itself, and stays
 within about 3 if the mixture does what it says.
 """
 

@@ -1,19 +1,19 @@
-"""What is shown when: rate and mode as a pure function of the optimizer step.
+"""The schedule of a mixture: rate and mode as a pure function of the optimizer step.
 
-A run is a row of phases, each with a share of its steps, a mode and a rate. The *rate* r is the share of what is
-compressed among all that is shown, counted in segments (the paper's count), in bytes of text or in positions. The
-*mode* says what one draw shows of its passage:
+A run is a sequence of phases, each with a share of the steps, a mode and a rate. The *rate* r is the share of what is
+shown that is compressed, counted in segments (the paper's count), in bytes of text or in positions. The *mode* says
+what one draw shows of its passage:
 
     one       one segment: compressed or raw, between its sentinels
     pairs     both, one after the other in one document, or else one
     parallel  both, as two documents that can't see each other, or else one
     switch    consecutive passages of a document in one context, each by itself compressed or raw
-    plain     one segment without sentinels: the model isn't told which it is (the paper's control)
+    plain     one segment without sentinels: the model doesn't know which it is (the paper's control)
 
-So several phases give a piecewise schedule, from one view to another too, such as from coarse to fine; within a phase
-the rate is constant, or goes to `rate_end` in a straight line or along half a cosine. Source: Zheng et al., arXiv
+Several phases give a piecewise schedule, and may lead from one view to another, such as from coarse to fine. Within a
+phase the rate is constant, or goes to `rate_end` in a straight line or along half a cosine. Source: Zheng et al., arXiv
 2602.04289 (rate warm-up, pairs in random order, parallel and plain); `switch`, the other counts and phases of one view
-are ours. How a rate becomes the odds of a draw is in `odds`.
+are ours. `odds` turns a rate into the odds of a draw.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Rows spelled out: which specials and bytes every position stands for, and so what text comes next at each.
+"""Spell rows out: which specials and bytes every position stands for, and so what text comes next at each position.
 
-Counted first, from what lies behind each piece (see `stretches`), then filled in. Compiled: a read and a write of 8
-bytes for each byte of text, a read of a span for each symbol and two writes of 8 bytes a position.
+Sizes are counted first, from what lies behind each piece (see `stretches`), then filled in. The code is compiled: a
+read and a write of 8 bytes per byte of text, a read of a span per symbol, and two writes of 8 bytes per position.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""Which symbols and which bytes of its passage each piece stands for, found by its spans.
+"""Find, by its spans, which symbols and which bytes of its passage each piece stands for.
 
-A piece counts positions. A raw one is a byte, so nothing has to be found. A compressed one is a symbol, or where inputs
-are composed a *unit*: a run of symbols up to and including one whose span is above 0. Neither says where in the text it
-lies, so the spans are added up from the passage's start: one read a symbol, and a passage is short.
+A piece counts positions. A raw position is a byte, so nothing has to be found. A compressed position is a symbol or,
+with composed inputs, a *unit*: a run of symbols up to and including one whose span is above 0. Neither says where in
+the text it lies, so the spans are summed from the passage's start: one read per symbol, and a passage is short.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
-"""Anchors: where a document may be cut, as pairs of a byte offset and a symbol offset.
+"""Anchors: the places where a document may be cut, as pairs of a byte offset and a symbol offset.
 
-A document has (0, 0) and (its length, its number of symbols), and between them an anchor about every 256 bytes,
-always at the end of a symbol and where possible at the end of a line. So text and symbols can be cut at the same place
-without going through either. Costs one pass over the symbols, and 16 bytes per 256 bytes of text on disk.
+A document has the anchors (0, 0) and (its length, its number of symbols), and one about every 256 bytes in between,
+always at the end of a symbol and, if possible, at the end of a line. Text and symbols can so be cut at the same place
+without a pass over either. Cost: one pass over the symbols, and 16 bytes per 256 bytes of text on disk.
 """
 
 import numpy as np

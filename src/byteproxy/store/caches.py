@@ -1,7 +1,7 @@
-"""The caches in a corpus's folder, all of which may be deleted: tables of passages, entropies, what was verified.
+"""Find and check the caches in a corpus's folder: tables of passages, entropies, notes on what was verified.
 
-Each carries a checksum over all that it holds, which whoever uses it compares, and makes it again where that is wrong.
-Here all of them are read, for `corpus verify`.
+All of them may be deleted. Each carries a checksum over its content, which its user compares; a wrong one is made
+again. `corpus verify` reads all of them here.
 """
 
 from collections.abc import Callable

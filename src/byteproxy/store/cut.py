@@ -1,6 +1,6 @@
-"""Documents that are on several sides of the split, cut into documents of one side each.
+"""Cut documents that are in several splits into documents of one split each.
 
-Cuts are made at line ends where there is one shortly before (`corpus/pieces.py`). What stands between two sides is no
+Cuts are made at a line end if there is one shortly before (`corpus/pieces.py`). The gap between two splits is no
 document. Memory: the documents that are cut, twice.
 """
 

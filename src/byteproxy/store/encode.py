@@ -1,9 +1,8 @@
-"""Adding a view to a corpus: every document's symbols and spans in a file beside each shard, and the view's own file.
+"""Add a view to a corpus: a file of symbols and spans beside each shard, and the view's own file.
 
-It can be run again at any time: whatever is finished and still what it should be is kept, and the files come out the
-same bytes as in one undisturbed run. The hash of each file is noted once it is synced, so that what a killed run left
-is compared with it before it becomes part of the corpus. Memory: symbols, spans and anchors of one shard, twice, and
-what the view takes.
+It can run again at any time: it keeps what is finished and still right, and the files come out byte for byte as in one
+undisturbed run. The hash of each file is noted once the file is synced, and what a killed run left is compared with it
+before it becomes part of the corpus. Memory: symbols, spans and anchors of one shard, twice, and what the view needs.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""How hard each byte of a corpus is to foresee, found once by a view's model and kept beside the shards.
+"""Cache the entropy of every byte of a corpus, as a view's model predicts it, beside the shards.
 
-The pass costs hours where encoding costs seconds, so it is done in parts of about a megabyte of text, each of which is
-kept as soon as it is done, in `.entropies/MODEL/SHARD-PART`: a stop costs one part, and other views of the same model
-need no pass at all. Parts that are cut off or altered, or of a shard that is another now, are made again; the folder
-may be deleted at any time. Disk: 2 bytes for each byte of text. Memory: a part.
+The pass takes hours where encoding takes seconds. So it is done in parts of about a megabyte of text, and each part is
+saved at once in `.entropies/MODEL/SHARD-PART`. A stop costs one part, and other views of the same model need no pass. A
+part that is truncated, altered, or of another shard is made again. The folder may be deleted at any time. Disk: 2 bytes
+per byte of text. Memory: one part.
 """
 
 from collections.abc import Iterator

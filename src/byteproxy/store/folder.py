@@ -1,11 +1,11 @@
-"""The folder of a corpus: claimed before anything else is written, held by one run at a time, cleared of a killed one.
+"""The folder of a corpus: claim it before anything is written, lock it for one run, clear what a killed run left.
 
-A folder is a corpus's own if it holds the marker, which is written first and whole, or a manifest of ours (before the
-marker, that was all there was). What a preparation writes has names of its own, so in such a folder these are its
-files. Any other folder that holds something is somebody's, and is left as it is.
+A folder belongs to a corpus if it holds the marker, which is written first and whole, or one of our manifests (the only
+sign before there was a marker). A preparation writes under names of its own, so in such a folder those files are ours.
+Any other folder that isn't empty belongs to somebody else and stays as it is.
 
-The hold is an advisory lock (flock) on a file in the folder, which the kernel lets go when its holder is gone.
-Processes that read for a run share its lock (`workers.py`), so the folder stays held until the last of them has
+The lock is an advisory lock (flock) on a file in the folder, and the kernel releases it when its holder is gone. The
+processes that read for a run share its lock (`workers.py`), so the folder stays locked until the last of them has
 stopped writing, even if the run itself was killed.
 """
 

@@ -1,12 +1,12 @@
-"""The prepared corpus on disk: what its files are called and hold, and how a file gets there whole or not at all.
+"""The prepared corpus on disk: names and content of its files, and how a file appears whole or not at all.
 
-    manifest.json                     everything about the folder; written last, so a folder without it is unfinished
+    manifest.json                     describes the folder; written last, so a folder without it is unfinished
     shard-00000.arrow                 id, source, project, language: string; text: large_binary; one row per document
     shard-00000.bpe-4096.arrow        the same documents through a view: symbols, spans and anchors
-    view-bpe-4096.json                the view itself, where its kind is trained
-    rejected.jsonl                    every record that became no document, with the reason; absent where there is none
+    view-bpe-4096.json                the view itself, if its kind is trained
+    rejected.jsonl                    every record that became no document, with the reason; absent if there is none
 
-Shards are Arrow IPC files, uncompressed, of one record batch each, so that a column is one contiguous stretch of the
+Shards are uncompressed Arrow IPC files of one record batch each, so a column is one contiguous part of the
 memory-mapped file. Lists and texts have 64-bit offsets, and anchors are 64-bit: no document is too large for them.
 """
 

@@ -1,8 +1,8 @@
-"""Passages: documents cut into the pieces that training draws, where symbols end.
+"""Cut documents into passages, the pieces that training draws. Every passage ends where symbols end.
 
-Cutting is greedy. In one view it is done at anchors and costs a few steps a passage: nothing is read but these and the
-bytes before them. Views that cut a text in their own ways share few anchors, and many ends of symbols: so with several
-views these are counted, byte by byte, which costs a pass over all spans, and as much memory as there is text.
+Cutting is greedy. With one view it happens at anchors and takes a few steps per passage; only the anchors and the bytes
+before them are read. Several views share few anchors and many ends of symbols. With several views, ends are therefore
+counted byte by byte, which takes a pass over all spans and as much memory as there is text.
 """
 
 from dataclasses import dataclass

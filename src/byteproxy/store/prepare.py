@@ -1,12 +1,12 @@
-"""Filling a store: sources of any size into shards, in several processes, and restartable at any moment.
+"""Fill a store: sources of any size become shards, in several processes, restartable at any moment.
 
-Before anything is written, the folder is claimed (`folder.py`). Then three phases. *Read*: every unit of every source
-becomes staged parts (`staging.py`); damaged records are counted, and too many of them end it. *Select*: which records
-are kept, on which side (`select.py`). *Write*: shards, the list of what was rejected, then the manifest. Whatever is
-finished and still what it should be is kept, the rest is made anew, and the files come out the same bytes as in one
-undisturbed run, with any number of workers.
+The folder is claimed before anything is written (`folder.py`). Three phases follow. *Read*: every unit of every source
+becomes staged parts (`staging.py`); damaged records are counted, and too many of them stop the run. *Select*: decide
+which records are kept, and in which split (`select.py`). *Write*: the shards, the list of rejected records, then the
+manifest. What is finished and still right is kept, and the files come out byte for byte as in one undisturbed run, with
+any number of workers.
 
-Memory: a shard twice, a part twice for each worker, and what `select.py` says. Disk: the text twice until it is done.
+Memory: a shard twice, a part twice for each worker, and what `select.py` needs. Disk: the text twice until it is done.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""What was rejected: a line of JSON for every record that became no document, and an error where too many are faulty.
+"""The list of rejected records, as lines of JSON, and the error if too many of them are faulty.
 
-A line stands for one record, or says for how many (`records`, often an estimate) and for how much of the file on disk
-(`lost_bytes`) where several were lost together; they count as that many.
+A line stands for one record. If several records were lost together, it says for how many it stands (`records`, often an
+estimate) and for how many bytes on disk (`lost_bytes`), and counts as that many.
 
-Both need a pass over what was staged of the records, without their texts.
+Both need a pass over the staged records, without their texts.
 """
 
 import json

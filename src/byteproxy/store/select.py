@@ -1,13 +1,13 @@
-"""Which records become documents of which side: a pure function of what was staged, in the records' global order.
+"""Decide which records become documents, and of which split: a pure function of the staged records in global order.
 
-Exact duplicates are found by sorting the first 16 bytes of the texts' SHA-256 (that two texts share them by accident is
-not to be expected); of equal texts the first stays. Near-duplicates are compared by their signatures: those of the
-held-out documents are in memory, those of the train side pass by.
+Exact duplicates are found by sorting the first 16 bytes of the texts' SHA-256; two different texts that share them by
+accident are not to be expected. Of equal texts the first stays. Near-duplicates are compared by their signatures: those
+of held-out documents are in memory, those of the train split stream by.
 
-A document that is cut by place becomes several: these are staged as further records, which stand after all others, and
-its own record is none any more.
+A document that is cut by position becomes several. They are staged as further records behind all others, and the
+document's own record is dropped.
 
-Memory: about 100 bytes a record at its peak, and 512 bytes and an index entry for each held-out document.
+Memory: about 100 bytes per record at the peak, and 512 bytes and an index entry per held-out document.
 """
 
 from collections.abc import Iterator, Sequence

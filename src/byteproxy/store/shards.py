@@ -1,4 +1,4 @@
-"""The documents that were selected, copied out of the staged parts into shards. Memory: a shard twice."""
+"""Copy the selected documents out of the staged parts into shards. Memory: a shard twice."""
 
 from collections.abc import Iterator
 from pathlib import Path

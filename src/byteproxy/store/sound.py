@@ -1,11 +1,11 @@
-"""What the files of a corpus have to be before anything follows the numbers in them.
+"""Check what the files of a corpus hold, before compiled code follows the numbers in them.
 
-A hash says that a file is what its manifest says, and not that either is what a preparation would have written.
-Compiled code takes offsets, spans and anchors as they are: one beyond its buffer is read or written there. So each file
-passes here once, when it is first mapped, and what is noted as verified (`verified.py`) has passed too. All of it is
-vectorised: a read of every symbol and two of every span; texts are not read, as any bytes are a text.
+A hash proves that a file is what its manifest says, not that either is what a preparation would have written. Compiled
+code follows offsets, spans and anchors without checks, and would read or write outside of a buffer. So each file is
+checked here when it is first mapped, and everything noted as verified (`verified.py`) has passed too. The checks are
+vectorised: they read every symbol once and every span twice. Texts aren't read, because any bytes are a text.
 
-Offsets of lists and strings lie in their buffers already: `format.mapped_batch` has Arrow look at all of them.
+Arrow itself checks the offsets of lists and strings, in `format.mapped_batch`.
 """
 
 import numpy as np

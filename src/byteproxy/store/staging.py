@@ -1,9 +1,9 @@
-"""Units of sources as files beside the corpus to be: read once, in any process, and not again after a stop.
+"""Stage the units of sources as files beside the corpus: each is read once, in any process, and not again after a stop.
 
-A unit becomes one or more parts, `.staged/000012-000003.arrow`, each one record batch of all that the later phases ask
-of its records, documents and rejections alike. A part appears whole or not at all, but isn't synced: one that an
-earlier run left is used only if every text has its digest and the other columns have theirs. Costs the corpus once more
-on disk, 512 bytes a document for signatures, and in memory twice a part.
+A unit becomes one or more parts, `.staged/000012-000003.arrow`. A part is one record batch with all that the later
+phases need of its records, rejections included. A part appears whole or not at all, but isn't synced: a part of an
+earlier run is used only if every text has its digest and the other columns have theirs. Cost: the corpus once more on
+disk, 512 bytes per document for signatures, and twice a part in memory.
 """
 
 import json

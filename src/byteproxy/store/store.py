@@ -1,7 +1,7 @@
-"""A prepared corpus to read from: memory-mapped, so opening costs a look at each file's size, and reading no copy.
+"""A prepared corpus, memory-mapped: opening it costs a look at each file's size, and reading copies nothing.
 
-What a file holds is checked when it is first mapped (`sound.py`): compiled code and addresses follow what it says. A
-file that `ensure_unaltered` noted as right, and that nobody wrote to since, is not looked at again.
+What a file holds is checked when it is first mapped (`sound.py`), because compiled code follows it. A file that
+`ensure_unaltered` has noted as right, and that nobody wrote to since, isn't checked again.
 """
 
 import hashlib

@@ -1,15 +1,15 @@
-"""The passages of one side as a table: what a planner needs of a corpus, in a file that is mapped and not read.
+"""Index the passages of one split: all that a planner needs to know of a corpus, in a memory-mapped file.
 
-A row is a passage, a few 64-bit numbers: where it begins in its shard and how much there is of it, in bytes and in
-the symbols of each view, or in its units (runs of symbols up to one with a span; where it begins is a symbol even
-then). The rows of a source stand together. The table is made once, shard by shard, and kept in the corpus's folder
-`.passages`, which may be deleted at any time; where it can't be written it stays in memory. Cost: 24 bytes a passage
-and 16 more for each view, on disk; no memory of its own for a process that maps it.
+A row describes a passage in a few 64-bit numbers: where it begins in its shard, and its length in bytes and in the
+symbols of each view, or in its units (it begins at a symbol even then). The rows of a source stand together. The index
+is made once, shard by shard, and kept in the corpus's folder `.passages`, which may be deleted at any time; if it can't
+be written, it stays in memory. Cost: 24 bytes per passage and 16 more per view, on disk. A process that maps it needs
+no memory of its own.
 
-It decides what is trained on, and compiled code follows its numbers. So `KEY.json` has a checksum of itself and of the
-rows in `KEY.i64`, and the state of that file when the rows were last found to have it and to fit the corpus: nobody can
-write to the file and leave that state (`verified.identity`). Rows in another state are read and compared once more,
-1 GB/s, and made again where they differ, with a remark.
+The index decides what is trained on, and compiled code follows its numbers. So `KEY.json` holds a checksum of itself
+and of the rows in `KEY.i64`, and the state of that file when the rows were last found right. Nobody can write to the
+file and keep that state (`verified.identity`). Rows in another state are read and compared once more, at 1 GB/s, and
+made again with a remark if they differ.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Whether files are what was written: all of them by hash, or only those that may have changed since the last look.
+"""Verify that files are what was written: all of them by hash, or only those that may have changed since the last time.
 
-What was found right is noted in the folder with each file's size, device, inode and times. Whoever writes to a file
-changes its time of change, which no program can set: so a file whose time of writing was put back is read again. What
-goes unnoticed until all is verified again (`corpus verify` always reads everything): a disk that rots by itself, a
-clock that was put back to the nanosecond, and somebody who writes notes that fit. The notes have a checksum themselves.
-Verifying costs a pass over every file, comparing with the notes a look at each file's entry in its folder.
+A file that was found right is noted in the folder with its size, device, inode and times. Writing to a file changes its
+ctime, which no program can set, so a file whose mtime was put back is read again. Three things go unnoticed until
+everything is verified again (`corpus verify` always reads everything): a disk that rots, a clock that was put back to
+the nanosecond, and somebody who forges the notes. The notes carry a checksum themselves. Verifying costs a pass over
+every file; comparing with the notes costs a look at each file's directory entry.
 """
 
 import json

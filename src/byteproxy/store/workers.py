@@ -1,8 +1,8 @@
-"""Processes that read for a run, and live no longer than it does.
+"""Processes that read for a run and end with it.
 
-They are spawned, not forked, as forking a process with threads is unsafe; each costs its imports.
-Each watches a pipe whose other end the run alone holds: when the run lets go of it, or is killed, they end at once.
-They share the run's lock on the folder, so nobody else writes there meanwhile.
+They are spawned, because forking a process with threads is unsafe; each costs its imports. Each watches a pipe whose
+other end only the run holds, so it ends at once when the run ends or is killed. They share the run's lock on the
+folder, so nobody else writes there meanwhile.
 """
 
 import multiprocessing

@@ -1,1 +1,1 @@
-"""Arms, sizes, budgets and seeds at equal training FLOPs, fairly tuned: what a method is worth, how surely."""
+"""Studies: arms, sizes, budgets and seeds at equal training FLOPs, fairly tuned, with intervals."""

@@ -1,4 +1,4 @@
-"""Final runs that are done, gathered into cells: an arm at a size and a budget, with its seeds."""
+"""Gather finished runs into cells: an arm at a size and a budget, with its seeds."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""Arms against each other: differences with intervals, curves read at equal work, gaps over compute and size."""
+"""Compare arms: differences with intervals, curves read at equal work, gaps over compute and size."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean

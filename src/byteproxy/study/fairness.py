@@ -1,7 +1,7 @@
-"""What makes a comparison fair, as rules that refuse: each raises InputError where it is broken, and says what to do.
+"""The rules of a fair comparison. Each raises InputError if it is broken, and says what to do.
 
-Equal training FLOPs; no project on two sides; the same trials for every arm; every trick that an arm of compressed text
-has is one that some arm of raw bytes has as well; the test side is opened once for each claim.
+Training FLOPs are equal. No project is in two splits. Every arm has the same trials. Every trick of an arm that reads
+compressed text is given to some arm of raw bytes as well. The test split is opened once for each claim.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What becomes of a gap as compute or models grow: a straight line over the doublings of x, by least squares."""
+"""Fit how a gap changes as compute or models grow: a straight line over the doublings of x, by least squares."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,12 @@
-"""A study's folder: never somebody else's, never two studies at work in it at a time.
+"""A study's folder, which one study at a time may work in.
 
-study.toml     the recipe as it was run last           corpus/      the prepared corpus, unless the recipe has a path
-runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), what `run_files` says
+study.toml     the recipe of the last call             corpus/      the prepared corpus, unless the recipe has a path
+runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), and see `run_files`
 results.json   all figures                             runs.csv     a row for each run
-report.html    the same for people                     opened.jsonl each time that the test side was opened
-.cache/        what can be made again: plans, rates, the projects of the sides, plain compressors
+report.html    the same for people                     opened.jsonl each time that the test split was opened
+.cache/        what can be made again: plans, rates, the projects of the splits, plain compressors
 
-What a study reads again carries a checksum (`sealed`). results.json, runs.csv and report.html are written anew by each
+Files that a study reads again carry a checksum (`sealed`). results.json, runs.csv and report.html are rewritten by each
 call and never read.
 """
 

@@ -1,4 +1,4 @@
-"""What figures were measured on, for results that are read elsewhere."""
+"""Describe the machine that figures were measured on."""
 
 import platform
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Damaged files of a study, found before anything reads them and set aside, so that what they said is made again.
+"""Find damaged files of a study before anything reads them, and set them aside so that they are made again.
 
-A run whose scores are damaged is scored again from its checkpoint; one whose figures are lost goes on from its newest
+A run with damaged scores is scored again from its checkpoint. A run without its figures goes on from its newest
 checkpoint, or from its start. What is known from elsewhere is written again at once.
 """
 

@@ -1,7 +1,7 @@
-"""What a study will take on this machine, before it is run: FLOPs are counted, time follows from a rate.
+"""Plan a study on this machine before it runs: FLOPs are counted, and time follows from a rate.
 
-The rate of an arm at a size is that of its runs which are done, scoring included; where there is none, that of a few
-steps of training, thrown away, and remembered. These are small ones: a recipe for an accelerator may be planned on a
+The rate of an arm at a size is that of its finished runs, scoring included. Without any, a few steps of training are
+timed, thrown away, and remembered. These steps are small, because a recipe for an accelerator may be planned on a
 laptop.
 """
 

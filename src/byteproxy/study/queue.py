@@ -1,9 +1,9 @@
 """The runs of a study in order: trials first, then final runs by budget, so that an early stop leaves balanced cells.
 
-Nothing is kept about a queue but what its runs leave in their folders. A run is done where its `result.json` was made
-with what the recipe says now: the same configuration (field by field, so that a field which is new in byteproxy and has
-its default changes nothing), corpus, budget and scoring; and a final one only with its scores on validation text.
-Whatever else changes in the recipe costs no run.
+The queue keeps nothing itself; its state is what runs leave in their folders. A run is done if its `result.json` was
+made with what the recipe says now: the same configuration (field by field, so a field that is new in byteproxy and has
+its default changes nothing), corpus, budget and scoring. A final run also needs its scores on validation text. Whatever
+else changes in the recipe costs no run.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
-"""What a study is: a corpus, arms, sizes of the model, budgets of compute and seeds; a recipe in TOML.
+"""The recipe of a study, in TOML: a corpus, arms, sizes of the model, budgets of compute, and seeds.
 
-A run of the study is one arm at one size, budget and seed. What it trains is `[run]`, changed by what its size says and
-then by what its arm says (`StudyRecipe.config`): fields of a run's configuration, nested as there, of which a recipe
-names those that it sets. Lists replace lists; in a mixture, a preset and phases replace each other.
+A run of the study is one arm at one size, budget and seed. It trains `[run]`, changed by its size and then by its arm
+(`StudyRecipe.config`): these name the fields of a run's configuration that they set, nested as there. Lists replace
+lists; in a mixture, a preset and phases replace each other.
 """
 
 import re

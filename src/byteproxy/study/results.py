@@ -1,6 +1,6 @@
-"""All figures of a study out of what its runs left: one JSON object, one table of runs, one page.
+"""Collect all figures of a study from what its runs left: one JSON object, one table of runs, one page.
 
-Nothing is computed while runs are made, so a study that is half done has results as well, of the runs that are there.
+Nothing is computed while runs are made, so a study that is half done has results of the runs that are there.
 """
 
 import csv

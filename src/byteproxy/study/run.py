@@ -1,7 +1,7 @@
-"""One run of a study: trained in its folder, scored on held-out text, its figures left in `result.json`.
+"""Run one run of a study: train it in its folder, score it on held-out text, leave its figures in `result.json`.
 
-A run goes on from its newest checkpoint, and one that is trained but was never scored is only scored. Of a trial
-nothing stays but its figures; of a final run its newest checkpoint, for the test side and whoever comes later.
+A run goes on from its newest checkpoint, and one that is trained but was never scored is only scored. A trial leaves
+nothing but its figures; a final run also leaves its newest checkpoint, for the test split and for later use.
 """
 
 import hashlib

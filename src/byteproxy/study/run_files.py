@@ -1,8 +1,8 @@
 """The files that a run of a study leaves in its folder, each bound to what it was made with.
 
 begun.json     the configuration and corpus that the folder was begun with
-result.json    figures, configuration and curve of a run that is done
-scores-*.json  of a final run, bits of each held-out document, a file for each side
+result.json    figures, configuration and curve of a finished run
+scores-*.json  of a final run, bits of each held-out document, a file per split
 viewer.json    of some final runs, bits of each byte of the excerpts
 failed.json    why the run failed the last time
 """

@@ -1,6 +1,6 @@
-"""JSON files that carry a checksum of what they say, so that a damaged one is noticed and never read as figures.
+"""JSON files with a checksum of their content, so that a damaged one is noticed and never read as figures.
 
-The checksum is of the values and not of their spelling: whoever formats a file by hand changes nothing.
+The checksum covers the values, not their formatting: reformatting a file by hand changes nothing.
 """
 
 import hashlib

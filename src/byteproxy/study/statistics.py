@@ -1,4 +1,4 @@
-"""How sure a difference between two arms is: over training seeds, and over documents."""
+"""Intervals for the difference between two arms: over training seeds, and over documents."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,5 +1,7 @@
-"""A study from recipe to report: all that it asks for is checked, then its runs are made, the test side opened, all of
-it written down. Whatever is done already is kept, so the same call goes on where another one stopped.
+"""Run a study from recipe to report.
+
+The recipe is checked, then runs are made, the test split is opened, and everything is written down. What is done
+already is kept, so the same call continues a study that was stopped.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What the figures of a study say, in plain sentences."""
+"""State what the figures of a study say, in plain sentences."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite

@@ -1,4 +1,4 @@
-"""The file of a trained view: a safetensors file that says what it is, with a checksum over all that it holds.
+"""The file of a trained view: a safetensors file that says what it is, with a checksum over its content.
 
 The same view gives the same bytes. Nothing is unpickled. Memory: the file twice while it is read.
 """

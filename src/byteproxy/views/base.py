@@ -1,4 +1,4 @@
-"""What a view is: a pure function from a document's bytes to symbols that remembers which bytes each one covers."""
+"""The contract of a view: a pure function from a document's bytes to symbols that keeps track of each symbol's bytes."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Documents of a batch on all cores, for views whose work holds no lock."""
+"""Encode the documents of a batch on all cores, for views whose work holds no lock."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,9 +1,9 @@
-"""Views finer than a byte: its bits one by one, in twos or in fours, the most significant first.
+"""Views finer than a byte: single bits, pairs or nibbles, the most significant first.
 
-From the granularity study of the proxy compression paper (arXiv 2602.04289): nothing is compressed, so whatever a model
-gains or loses comes from the size of a symbol alone. A byte belongs to the last symbol of its kind: spans 0, 0, ..., 1.
+They come from the granularity study of the proxy compression paper (arXiv 2602.04289): nothing is compressed, so all
+that a model gains or loses comes from the size of a symbol. A byte belongs to its last symbol: spans 0, 0, ..., 1.
 
-Costs one table look-up a byte, and 6 bytes of memory a symbol: 48 for each byte of the document as bits.
+Cost: one table lookup per byte, and 6 bytes of memory per symbol: 48 for each byte of the document as bits.
 """
 
 from collections.abc import Iterable

@@ -1,15 +1,15 @@
-"""Chunks of a fixed number of bytes: boundaries without a compressor, a study's control.
+"""Chunks of a fixed number of bytes: boundaries without a compressor, as a study's control.
 
-If a model learns as much from these as from a compressor's pieces, then it was the shorter sequence that helped and not
-where the pieces end.
+If a model learns as much from these as from a compressor's pieces, then the shorter sequence helped, and not where the
+pieces end.
 
-There are 256^size chunks, up to 2^128, so a chunk can't have a number of its own; and a table of the frequent ones
-would be a compressor again. Therefore a chunk is written as its bytes, and the boundaries live in the spans: the last
-byte of a chunk carries the span of the whole, the others 0. One span above 0 is one position of a model with composed
+There are 256^size chunks, up to 2^128, so a chunk can't have a number of its own, and a table of the frequent ones
+would be a compressor again. A chunk is therefore written as its bytes, and the spans hold the boundaries: the last byte
+of a chunk carries the span of the whole, the others 0. One span above 0 is one position of a model with composed
 inputs, which needs no symbol table. There are no `strings`, which would promise that a symbol's own bytes are its span.
 
-Costs one copy, as raw does. A control for the compressors of the proxy compression paper (arXiv 2602.04289), in the
-spirit of its granularity study; byte models over patches of a fixed size are MegaByte's idea (arXiv 2305.07185).
+Cost: one copy, as for raw. It is a control for the compressors of the proxy compression paper (arXiv 2602.04289), in
+the spirit of its granularity study; byte models over patches of a fixed size are MegaByte's idea (arXiv 2305.07185).
 """
 
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
 """Two neighbouring bytes as one symbol: half as many symbols, without a compressor.
 
-From the granularity study of the proxy compression paper (arXiv 2602.04289). There an odd document is filled up with a
-NUL, which can't be told from a NUL of its own; here its last byte has one of 256 symbols to itself, so every document
-comes back.
+From the granularity study of the proxy compression paper (arXiv 2602.04289). There a document of odd length is padded
+with a NUL, which can't be told from a NUL of its own. Here its last byte is one of 256 extra symbols, so every document
+round-trips.
 
-Costs one pass over the bytes, and 4 bytes of memory for each. The alphabet is as large as a big tokenizer's.
+Cost: one pass over the bytes, and 4 bytes of memory for each. The alphabet is as large as a big tokenizer's.
 """
 
 from collections.abc import Iterable

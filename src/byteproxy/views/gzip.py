@@ -1,15 +1,15 @@
 """The bytes of a gzip file as symbols: a general-purpose compressor whose output says little about its input.
 
-The proxy compression paper (arXiv 2602.04289) uses it as its counterexample. Codes are bits, cut into bytes wherever
-they fall, and depend on all that came before, so equal strings look different each time and no byte of the output
-belongs to a stretch of the text. Hence the view isn't aligned: the last symbol carries the span of the whole document.
+The proxy compression paper (arXiv 2602.04289) uses it as its counterexample. Its codes are bits, cut into bytes
+wherever they fall, and depend on everything before them. So equal strings look different each time, and no byte of the
+output belongs to a stretch of the text. Hence the view isn't aligned: the last symbol carries the span of the document.
 
-The header is always the same on every system: no time, no file name, operating system "unknown" (255). The rest is
-zlib's choice: DEFLATE says how to decompress but not how to compress, and other versions of zlib find other matches.
-So zlib's version is part of the fingerprint, and corpora prepared with two of them don't mix. Builds that call
-themselves the same version are trusted to be the same.
+The header is the same on every system: no time, no file name, operating system "unknown" (255). The rest is zlib's
+choice: DEFLATE specifies how to decompress, not how to compress, and other versions of zlib find other matches. So
+zlib's version is part of the fingerprint, and corpora prepared with two versions don't mix. Builds that claim the same
+version are trusted to be the same.
 
-Costs what zlib costs at that level, plus 6 bytes of memory a symbol. Spans are 32-bit: a document is below 4 GiB.
+Cost: that of zlib at its level, plus 6 bytes of memory per symbol. Spans are 32-bit, so a document is below 4 GiB.
 """
 
 import zlib

@@ -1,13 +1,13 @@
-"""The neural compressor as it is told: a predictor asked byte by byte, windows of equal information. The oracle.
+"""The neural compressor in its plain form: a predictor asked byte by byte, and windows of equal information.
 
 A predictor of the next byte drives an arithmetic coder. A window takes bytes as long as they fit into W bits, its code
-word is filled up with zeros, and then coder and context both start anew; so a window's symbol depends on its own bytes
-alone. Before, a document may be cut into segments where the next byte is hard to foresee (`segments.py`); a window also
-ends with its segment. (The neural proxy of arXiv 2602.04289, equal-information windows of arXiv 2404.03626; the fit
-rule is `coder.py`'s.)
+word is padded with zeros, and then coder and context both start anew. So a window's symbol depends on its own bytes
+alone. Before that, a document may be cut into segments where the next byte is hard to predict (`segments.py`); a window
+also ends with its segment. (The neural proxy of arXiv 2602.04289, equal-information windows of arXiv 2404.03626; the
+fit rule is `coder.py`'s.)
 
-This is what `neural_tree.py` compiles, written for a reader: one question to the predictor a byte, no table, nothing
-remembered. It is the compiled form's test. Costs one pass of the predictor over a window's prefix for each byte.
+`neural_tree.py` compiles this, and is tested against it. It is written for a reader: one question to the predictor per
+byte, no table, nothing remembered. Cost: one pass of the predictor over a window's prefix for each byte.
 """
 
 from collections.abc import Iterator, Sequence

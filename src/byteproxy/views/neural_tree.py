@@ -1,15 +1,15 @@
-"""Every string that fits into a window, found once: the neural compressor as a finite set.
+"""The neural compressor as a finite set: every string that fits into a window, found once.
 
 A window's symbol depends on its own bytes alone, and the strings that fit are prefix-closed, so they are the nodes of a
-tree. It is expanded from the root, a block of nodes at a time: their counts come from the predictor in one pass, and
-all 256 continuations of each are tried at once in 64-bit integers. There are about 2^W / h of them for h bits a byte
-near a window's end, and each costs the predictor one position, so compiling W = 16 costs what some 40,000 bytes of the
-corpus would.
+tree. The tree is expanded from the root, a block of nodes at a time: the predictor gives their counts in one pass, and
+all 256 continuations of each are tried at once in 64-bit integers. There are about 2^W / h strings, for h bits a byte
+near a window's end, and each costs the predictor one position. So compiling W = 16 costs about as much as 40,000 bytes
+of the corpus.
 
-Blocks are taken from the deepest first. So what waits is bounded by a block's children at each of 64 depths, and with
-it what a predictor has to remember of them.
+The deepest blocks are expanded first. The nodes that wait are therefore bounded by a block's children at each of 64
+depths, and so is what the predictor has to remember of them.
 
-It shares with `neural.py`, its oracle, what counts a prefix has and nothing else; arithmetic is written anew.
+It shares only the counts of a prefix with `neural.py`, its oracle; the arithmetic is written anew.
 """
 
 from collections.abc import Sequence

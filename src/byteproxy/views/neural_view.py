@@ -1,23 +1,23 @@
 """The neural compressor as a view: its compiled strings, walked like a codebook's, and the file that holds them.
 
 Encoding is the codebook's greedy walk (the strings are prefix-closed, so the longest one is the oracle's window) and
-one look-up from string to symbol. A window of more bits than a symbol is written as several, most significant bits
-first, and the last of them covers the window's bytes. The view is fuzzy: bytes to symbols is a function, but a symbol
-may stand for several strings, each a prefix of the next; so `decode` refuses, and `strings_of` gives them all.
+one lookup from string to symbol. A window of more bits than a symbol is written as several symbols, most significant
+bits first, and the last of them covers the window's bytes. The view is fuzzy: bytes to symbols is a function, but a
+symbol may stand for several strings, each a prefix of the next. So `decode` refuses, and `strings_of` gives them all.
 
-Where windows end early is one of three choices:
+Windows end early in one of three ways:
 
 none      nowhere.
-walk      where the predictor, asked for the window's own bytes, does not know the next one: at strings whose entropy is
-          high (the empty one aside, which says nothing), so that they are never extended. It is a smaller set of
-          strings and costs nothing.
-context   where the predictor, asked for the document up to there, does not know it (the paper's). It needs a model
-          pass over the text, which `foresee` makes. This one is no pure function of the bytes alone: what else is in a
-          batch changes the last bits of an entropy, and may move a boundary that hangs on them.
+walk      where the predictor, asked for the window's own bytes, can't predict the next one: strings of high entropy
+          (except the empty one, which says nothing) are never extended. The set of strings is smaller, and it costs
+          nothing.
+context   where the predictor, asked for the document up to there, can't predict the next byte (the paper's way). It
+          needs a model pass over the text, which `foresee` makes. This is no pure function of the bytes alone: the rest
+          of a batch changes the last bits of an entropy, and may move a boundary that depends on them.
 
-Where the predictor is at a loss for long, bytes may be left raw between two sentinels: `stretches`.
+Where the predictor fails for long, bytes may be left raw between two sentinels: see `stretches`.
 
-Costs what `codebook` costs. Memory: some 100 bytes a string.
+Cost: that of `codebook`. Memory: some 100 bytes per string.
 """
 
 import json

@@ -1,13 +1,13 @@
-"""Views by name: what a person types becomes a view.
+"""Build a view from its name.
 
     bpe                          a kind with its defaults
     bpe:65536                    the first option without its name
     codebook:bits=12,parse=greedy
-    runs/code.codebook           an artefact that was trained before
+    runs/code.codebook           a trained view's file
     models/llama                 a folder with a tokenizer.json, as models are published
 
-Kinds come from the entry-point group `byteproxy.views`, so an installed package adds its own without a change here.
-Costs nothing until a kind is asked for: its module is imported then.
+Kinds come from the entry-point group `byteproxy.views`, so an installed package adds its own without a change here. A
+kind's module is imported when the kind is first asked for.
 """
 
 import dataclasses

@@ -1,14 +1,14 @@
-"""Cutting a document where the next byte is hard to foresee.
+"""Cut a document where the next byte is hard to predict.
 
-From the entropy of each byte given what stands before it in the document, in bits:
+The entropy of each byte given the document before it, in bits, decides:
 
 global      a segment begins where the entropy is above a threshold;
 monotonic   where it has risen by more than another threshold since the byte before;
 either      at both.
 
-Thresholds are quantiles of a sample, so that they mean the same for a weak predictor and a strong one. No segment is
-longer than 512 bytes. (Global and monotonic: BLT, arXiv 2412.09871; quantiles and the limit: what is known of the
-neural proxy of arXiv 2602.04289.) Costs a few operations a byte.
+Thresholds are quantiles of a sample, so they mean the same for a weak predictor and a strong one. No segment is longer
+than 512 bytes. (Global and monotonic: BLT, arXiv 2412.09871; quantiles and the limit: what is known of the neural proxy
+of arXiv 2602.04289.) Cost: a few operations per byte.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,11 @@
-"""A codebook's pieces in shuffled order: boundaries of the same lengths that mean nothing, a study's control.
+"""A codebook's pieces in shuffled order: boundaries of the same lengths that mean nothing, as a study's control.
 
 Each document is cut into as many pieces, of the same lengths, as the codebook cuts it into, but in an order drawn by a
-hash of the document. If a model learns as much from these as from the codebook itself, then it was lengths that helped,
-not where the pieces end. `chunks` is the other half of that comparison: it takes the differences of length away as
-well.
+hash of the document. If a model learns as much from these as from the codebook itself, then lengths helped, and not
+where the pieces end. `chunks` is the other half of that comparison: it removes the differences in length as well.
 
 As with `chunks`, symbols are the bytes themselves, and the last byte of a piece carries the span of the whole: models
-with composed inputs read pieces, and need no table of them. Costs the codebook's walk, and a sort of its pieces.
+with composed inputs read pieces, and need no table of them. Cost: the codebook's walk, and a sort of its pieces.
 """
 
 import zlib

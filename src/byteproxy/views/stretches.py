@@ -1,12 +1,12 @@
-"""Stretches that a neural view leaves raw: bytes between two sentinels where windows would hold hardly any.
+"""Raw stretches of a neural view: bytes between two sentinels where windows would hold hardly any.
 
 A window costs a symbol however little it holds. So a run of windows that each hold fewer than `raw` bytes, and together
-at least `SHORTEST`, is written as OPEN, its bytes as symbols of their own, and CLOSE. (That the paper's neural proxy
-leaves stretches raw is known, which ones is not: this rule is ours.) It asks for windows alone, so it costs nothing and
-is a pure function of them.
+at least `SHORTEST`, is written as OPEN, its bytes as symbols of their own, and CLOSE. (It is known that the paper's
+neural proxy leaves stretches raw, but not which; this rule is ours.) The rule looks at windows alone, so it costs
+nothing and is a pure function of them.
 
 Numbers: the window symbols' 2^N come first, then OPEN, CLOSE and the 256 bytes. OPEN covers no byte and CLOSE the last
-one, so that the last symbol of a document covers something.
+one, so the last symbol of a document always covers something.
 """
 
 import numpy as np

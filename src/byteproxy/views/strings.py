@@ -1,4 +1,4 @@
-"""The strings behind a view's symbols as two arrays, so that spans and text come without a loop in Python."""
+"""The strings behind a view's symbols as two arrays, so that spans and text need no loop in Python."""
 
 from collections.abc import Sequence
 

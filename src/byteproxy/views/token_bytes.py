@@ -1,13 +1,13 @@
-"""A BPE tokenizer's symbol numbers written as two bytes each: a compressor that keeps the alphabet of bytes.
+"""A BPE tokenizer's token numbers written as two bytes each: a compressor that keeps the alphabet of bytes.
 
 From the proxy compression paper (arXiv 2602.04289), with both of its ways to write a number. "big-endian" writes the
-tokenizer's own, high byte first, so that what two tokens' bytes have in common is how frequent they are. "gray" first
-sorts the tokens by their bytes and writes the rank in reflected binary (Gray, US patent 2,632,058), so that neighbours
-in the sorted order, which tend to begin alike, differ in a single bit; a tokenizer with the same tokens under other
-numbers gives the same symbols.
+tokenizer's own number, high byte first, so that tokens of similar frequency share bytes. "gray" first sorts the tokens
+by their bytes and writes the rank in reflected binary (Gray, US patent 2,632,058). Neighbours in the sorted order tend
+to begin alike and then differ in a single bit, and a tokenizer with the same tokens under other numbers gives the same
+symbols.
 
-Costs what the BPE costs, and 12 bytes of memory a token on top. A symbol is half a token, so there are no `strings`;
-a token's span stands at its second byte.
+Cost: that of the BPE, and 12 bytes of memory per token on top. A symbol is half a token, so there are no `strings`; the
+second byte carries a token's span.
 """
 
 import json

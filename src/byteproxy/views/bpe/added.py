@@ -1,14 +1,14 @@
-"""Added tokens in text, found as `tokenizers` finds them: before text is cut into pieces, leftmost and longest first.
+"""Find added tokens in text as `tokenizers` does: before text is cut into pieces, leftmost and longest first.
 
-Tokens that aren't `normalized` are looked for first, in the text as it is; the others between these, in normalized
-text. Special tokens (`<|endoftext|>`) are reserved: text that spells one is text, as with the `encode_special_tokens`
-of `tokenizers`. As there, a find that is not used (a special token, a `single_word` inside a word) is passed over as a
-whole: no other token is found that begins in it.
+Tokens that aren't `normalized` are found first, in the original text; the others between them, in normalized text.
+Special tokens (`<|endoftext|>`) are reserved: text that spells one is plain text, as with the `encode_special_tokens`
+of `tokenizers`. As there, a match that isn't used (a special token, a `single_word` inside a word) is skipped as a
+whole: no other token is found that begins inside it.
 
 `lstrip` and `rstrip` make the blanks before and behind part of the token. `tokenizers` may find another token in blanks
-that the last one took, and then says these blanks twice; here the search goes on behind them.
+that the last one took, and then emits these blanks twice; here the search goes on behind them.
 
-Costs a table lookup a byte where there are such tokens, and a walk from each byte that begins one.
+Cost: a table lookup per byte if there are such tokens, and a walk from each byte that begins one.
 """
 
 from collections.abc import Sequence

@@ -1,14 +1,14 @@
-"""Patterns as automata that find the match which a backtracking engine finds, reading each character once.
+"""Automata that find the match of a backtracking regex engine and read each character once.
 
-Such an engine takes the first way through the pattern that leads to a match. An automaton does the same if its states
-are *ordered* sets of places in the pattern, best first: where one of them is the end of the pattern there is a match,
-and all that come after it are dropped (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009: the
-lists of Pike's machine, made in advance). A look at the next character is decided when that one is read.
+A backtracking engine takes the first way through the pattern that leads to a match. An automaton does the same if its
+states are *ordered* sets of places in the pattern, best first: if one of them is the end of the pattern there is a
+match, and all that come after it are dropped (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009:
+the thread lists of Pike's machine, computed in advance). A lookahead is decided when the next character is read.
 
-A state also says how far behind the last match is: at the place before the last character, or further. So a walk has to
-remember a place only for a match further behind, and the table says when (`MARK`).
+A state also says how far back the last match is: before the last character, or further. So a walk remembers a position
+only for a match further back, and the table says when (`MARK`).
 
-Making one takes some milliseconds; WORDS_PATTERN, which counts to 256, a quarter of a second.
+Building one takes some milliseconds; WORDS_PATTERN, which counts to 256, a quarter of a second.
 """
 
 from collections.abc import Sequence

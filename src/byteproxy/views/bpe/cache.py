@@ -1,4 +1,4 @@
-"""Pieces that were encoded before and their symbols, in a bounded table that a core's own cache holds."""
+"""A bounded cache of encoded pieces and their symbols, which fits into a core's own cache."""
 
 from typing import NamedTuple
 

@@ -1,11 +1,11 @@
-"""Text brought into NFC before it is encoded, and which bytes of the text its symbols then cover.
+"""Normalize text to NFC before it is encoded, and map spans back to the original bytes.
 
-A character is *safe* if NFC neither changes nor moves it, nor joins it to what stands before. Each stretch of other
-characters is normalized by itself, together with the safe one before it; nothing else has to be, and the result is that
-of normalizing all at once. A stretch that changes is covered by the symbol in which it ends; a symbol that ends inside
-of it covers none of it. Bytes that are not UTF-8 end a stretch.
+A character is *safe* if NFC neither changes nor moves it, nor joins it to what stands before. Each run of other
+characters is normalized by itself, together with the safe character before it, and the result equals that of
+normalizing the whole text. A run that changes is covered by the symbol in which it ends; a symbol that ends inside of
+it covers none of it. Bytes that are not UTF-8 end a run.
 
-Text of safe characters only, so all ASCII and nearly all code, costs one pass at memory speed.
+Text of safe characters only (all ASCII, nearly all code) costs one pass at memory speed.
 """
 
 from functools import cache

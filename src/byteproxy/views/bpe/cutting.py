@@ -1,12 +1,12 @@
-r"""Where a tokenizer cuts text into pieces before it merges, as automata.
+"""The pre-tokenizers of a `tokenizer.json` as automata: where text is cut into pieces before merging.
 
-A pre-tokenizer of a `tokenizer.json` is a row of cuts: each cuts the pieces of the one before it, and each piece as if
-it were all the text there is. What a cut finds is a piece, and so is what stands between two finds. `Removed` with
-`invert` keeps what its pattern finds and drops what stands between; published patterns of this kind find any text.
-Where one does not, what stands between is a piece here all the same, so that the symbols are the text's own bytes.
+A pre-tokenizer is a sequence of cuts. Each cut divides the pieces of the one before it, and treats each piece as if it
+were the whole text. Every match is a piece, and so is the text between two matches. `Removed` with `invert` keeps what
+its pattern matches and drops the rest; published patterns of this kind match any text. Where one doesn't, the text
+between is a piece here all the same, so that the symbols cover all of the text.
 
-A row of cuts is read by what its patterns mean (`regex`), whoever wrote it. A pattern that isn't understood is left to
-`tokenizers`, at the speed of `tokenizers`: see `Cuts.automata`.
+Cuts are recognized by what their patterns mean (`regex`), whoever wrote them. A pattern that isn't understood is left
+to `tokenizers`, at the speed of `tokenizers`: see `Cuts.automata`.
 """
 
 from collections.abc import Callable

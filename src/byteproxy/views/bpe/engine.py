@@ -1,13 +1,13 @@
-"""Byte-pair encoding at memory speed: the symbols that `tokenizers` gives, found piece by piece by compiled code.
+"""Byte-pair encoding at memory speed, with the ids of `tokenizers`, piece by piece in compiled code.
 
-Most pieces have been seen before, so a piece costs finding its end, one hash of its bytes and one look into a bounded
-cache that has its symbols; only a new piece is merged. The cache holds what merging gave, and each thread has its own:
+Most pieces have been seen before. A known piece costs finding its end, one hash of its bytes and one lookup in a
+bounded cache of symbols; only a new piece is merged. The cache holds what merging gave, and each thread has its own:
 neither history nor threads can change a symbol.
 
-The floor is to touch every byte once and to look up each piece, 3.9 bytes long on Python code: a hash and, as the slots
-are no larger than a core's own cache (1 MB), a few nanoseconds of waiting for memory.
+The lower bound is to touch every byte once and to look up each piece (3.9 bytes long on Python code): a hash and, as
+the slots are no larger than a core's own cache (1 MB), a few nanoseconds of waiting for memory.
 
-Costs: 4 MB per thread, 24 bytes per byte of the longest piece while it is merged, and the result.
+Cost: 4 MB per thread, 24 bytes per byte of the longest piece while it is merged, and the result.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

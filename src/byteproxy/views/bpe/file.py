@@ -1,6 +1,6 @@
-"""What a tokenizer.json says, checked: all that a view of it needs, or one reason why it can't be one.
+"""Read and check a tokenizer.json: all that a view needs of it, or one reason why it can't be a view.
 
-What `tokenizers` would refuse or quietly take otherwise is refused here, as the file comes from anywhere.
+The file may come from anywhere, so what `tokenizers` would refuse or silently read otherwise is refused here.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Merging one piece of text by rank: the lowest rank first, of equal ones the leftmost, one merge at a time.
+"""Merge one piece of text by rank: the lowest rank first, the leftmost of equal ones, one merge at a time.
 
-That is what `tokenizers` does. Here a short piece scans the ranks of all its pairs for the smallest at each merge, 16
-to a vector instruction, and a long one keeps them in a tree of minima, so that a piece of n bytes costs O(n log n).
-Most of the time goes by in waiting, as what is merged next depends on the last merge.
+This is what `tokenizers` does. A short piece scans the ranks of all its pairs for the smallest at each merge, 16 per
+vector instruction; a long one keeps them in a tree of minima, so a piece of n bytes costs O(n log n). Most of the time
+is latency, because each merge depends on the last one.
 
-Costs 24 bytes of memory per byte of the longest piece, and 8 to 16 bytes per merge and 256 KB for the tables.
+Cost: 24 bytes of memory per byte of the longest piece, and 8 to 16 bytes per merge and 256 KB for the tables.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Text cut into pieces by compiled code: UTF-8 bytes in, one piece's end at a time.
+"""Cut text into pieces in compiled code: UTF-8 bytes in, one piece's end at a time.
 
-Automata (`automaton`) are walked character by character: a load for its class, a load for the next state. Where each of
-several cuts cuts the pieces of the one before, they are walked one within the other.
+Automata (`automaton`) are walked character by character: a load for its class, a load for the next state. If several
+cuts each divide the pieces of the one before, they are walked one within the other.
 """
 
 import numpy as np

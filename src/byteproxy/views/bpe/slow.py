@@ -1,4 +1,4 @@
-"""What `engine` gives, by `tokenizers` itself: for patterns that aren't understood here, and to test the engine."""
+"""The results of `engine` by `tokenizers` itself: for patterns that aren't understood here, and to test the engine."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How byte-level BPE spells bytes: as characters that print."""
+"""The printable characters that byte-level BPE writes bytes as."""
 
 
 def byte_characters() -> list[str]:

@@ -1,4 +1,4 @@
-"""Merges learnt from text, by the trainer of `tokenizers`."""
+"""Learn merges from text, by the trainer of `tokenizers`."""
 
 import re
 from collections.abc import Iterable, Iterator

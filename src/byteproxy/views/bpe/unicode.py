@@ -1,10 +1,11 @@
-"""Properties of characters as `tokenizers` 0.23 sees them, so that text is cut alike by every version of it.
+"""Character properties as `tokenizers` 0.23 sees them, so that every version cuts text alike.
 
-`unicode.bin` holds run lengths over all code points: general categories of Oniguruma's Unicode 16, and what Rust's
-standard library and its regex engine say, which are of other versions. `tests/views/bpe/unicode_of_tokenizers.py` makes
-the file by asking `tokenizers` about every code point, and a test compares the two.
+`unicode.bin` holds run lengths over all code points: general categories of Oniguruma's Unicode 16, and the properties
+in Rust's standard library and its regex engine, which are of other versions.
+`tests/views/bpe/unicode_of_tokenizers.py` makes the file by asking `tokenizers` about every code point, and a test
+compares the two.
 
-Costs 2 MB of memory and some 5 ms, once.
+Cost: 2 MB of memory and some 5 ms, once.
 """
 
 import zlib

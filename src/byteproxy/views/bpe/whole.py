@@ -1,4 +1,4 @@
-"""Pieces that are some symbol's string, whatever merges would make of them: what `ignore_merges` asks for."""
+"""Pieces that equal some symbol's string, whatever merges would make of them: what `ignore_merges` asks for."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
