@@ -1,4 +1,4 @@
-"""The contract of a view: a pure function from a document's bytes to symbols that keeps track of each symbol's bytes."""
+"""The contract of a view: a pure function from bytes to symbols that keeps track of each symbol's bytes."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
