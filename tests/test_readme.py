@@ -1,8 +1,9 @@
 """The commands of the README are run, top to bottom, as a reader would.
 
 Four things are changed: training is cut to a second or two, runs go to a folder of the test's own, the standard
-library is a small one (`small_stdlib`; it gives no 65,536 symbols, so views that would have as many get 4,096), and of
-the targets that would run the tests from within the tests, or work for minutes, only what make would run is looked at.
+library and the demo's model are small ones (`small_stdlib`; it gives no 65,536 symbols, so views that would have as
+many get 4,096), and of the targets that would run the tests from within the tests, or work for minutes, only what make
+would run is looked at.
 """
 
 import json
