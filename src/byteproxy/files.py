@@ -1,4 +1,8 @@
-"""Files: small ones that appear whole or not at all, and reading what others may have put there.
+"""Files and folders that appear whole or not at all, and reading what others may have put there.
+
+What is written is written aside first, in the folder where it will be, synced and renamed. A killed process leaves
+`.NAME.PID.partial` of a file and `.NAME.partial` of a folder, and nothing else. (A checkpoint may also replace another,
+which takes a protocol of its own, `train/checkpoint.py`.)
 
 Whoever can write into a folder decides what lies in it. So a name that a file says is taken only if it is one of that
 folder (`inside`), and nothing is opened but regular files that are in the folder they seem to be in (`open_inside`): no
@@ -8,9 +12,12 @@ device or pipe that never ends, no link to somewhere else. What goes into memory
 import errno
 import io
 import os
+import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from byteproxy.errors import InputError
 
@@ -18,7 +25,7 @@ LONGEST_NAME = 255
 
 
 def write_aside(path: Path, content: bytes) -> None:
-    """Write a file aside in its own folder, sync it and rename it; folders on the way are made.
+    """Write a file as `aside` does; folders on the way are made.
 
     Raises InputError where that can't be done, or where something stands that is no regular file, such as a device;
     nothing partial stays behind.
@@ -26,20 +33,71 @@ def write_aside(path: Path, content: bytes) -> None:
     path = Path(path)
     if os.path.exists(path) and not os.path.isfile(path):
         raise InputError(f"cannot write {path} (it is no regular file): name another place")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with aside(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        sync_folder(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): free space or name another place") from error
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def aside(path: Path, synced: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that appears whole or not at all: aside in the same folder, synced, renamed.
+
+    synced: whether it has to outlast a power cut once it is there.
+    Raises InputError when the disk is full; whatever is raised, nothing partial stays behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            if synced:
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+        if synced:
+            sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _unwritable(path, error) from error
+        raise
     finally:
         with suppress(OSError):  # it is gone unless something failed
             partial.unlink()
+
+
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """A folder to fill with files that appears whole or not at all, where nothing is; folders on the way are made.
+
+    Raises InputError where something of that name is, or it can't be written; nothing partial stays behind.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        ensure_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+        partial.mkdir()
+        yield partial
+        sync_files(partial)
+        ensure_free(folder)
+        partial.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def ensure_free(path: Path) -> None:
+    """InputError where something of that name is there already."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path} exists already: delete it, or name another place")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write {path} ({error.strerror}): free space or name another place")
 
 
 def ensure_ours(path: Path, what: str, begins: tuple[bytes, ...]) -> None:
@@ -56,6 +114,14 @@ def ensure_ours(path: Path, what: str, begins: tuple[bytes, ...]) -> None:
         raise InputError(f"cannot write {path} ({error.strerror}): name another place") from error
     if head and not head.startswith(begins):
         raise InputError(f"{path} is there and is no {what}: name another file, or remove it")
+
+
+def sync_files(folder: Path) -> None:
+    """Make a folder's files, and their names, outlast a power cut."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

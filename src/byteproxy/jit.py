@@ -26,6 +26,8 @@ import numba as nb
 from numba.core import caching, config, dispatcher, event
 from numba.core.serialize import dumps
 
+from byteproxy.errors import InputError
+from byteproxy.files import aside
 from byteproxy.progress import announce
 
 __all__ = ["nb"]
@@ -195,14 +197,8 @@ class _Files:
 
     def save(self, key: Any, data: Any) -> None:
         content = dumps(data)
-        path = self._path(key)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        with suppress(OSError):
-            try:
-                partial.write_bytes(blake2b(content, digest_size=32).digest() + content)
-                os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+        with suppress(OSError, InputError), aside(self._path(key), synced=False) as file:
+            file.write(blake2b(content, digest_size=32).digest() + content)
 
     def flush(self) -> None:
         with suppress(OSError):

@@ -95,7 +95,7 @@ def test_a_second_preparation_is_refused_and_leaves_no_trace(tmp_path: Path) -> 
 
     prepare_documents((document for _ in (1,) for document in documents()), out, SPLIT)
     assert len(tried) == 1
-    assert f"another process is preparing {out} (number {os.getpid()})" in tried[0]
+    assert f"{out} is in use by another run (process {os.getpid()})" in tried[0]
 
 
 @pytest.mark.parametrize("left", [[], [LOCK], [LOCK, f".{MARKER}.77.partial"]])
@@ -152,13 +152,13 @@ def test_a_corpus_of_the_earlier_rule_is_not_split_anew(tmp_path: Path, monkeypa
 
 
 def test_who_writes_before_the_lock_is_taken_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hold = store_folder._hold
+    held = store_folder.held
 
-    def slow(lock: object, folder: Path) -> None:
+    def slow(folder: Path, *others: object) -> object:
         (folder / "notes.txt").touch()
-        hold(lock, folder)  # type: ignore[arg-type]
+        return held(folder, *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store_folder, "_hold", slow)
+    monkeypatch.setattr(store_folder, "held", slow)
     with pytest.raises(InputError, match=r"notes\.txt"), claimed(tmp_path):
         pass
     monkeypatch.undo()

@@ -93,7 +93,7 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
     until(lambda: len(list(tmp_path.glob("reading-*"))) == 2, lambda: run.poll() is None)
     readers = [int(path.name.split("-")[1]) for path in tmp_path.glob("reading-*")]
     with (
-        pytest.raises(InputError, match=rf"another process is preparing .*\(number {run.pid}\)"),
+        pytest.raises(InputError, match=rf"out is in use by another run \(process {run.pid}\)"),
         locked(tmp_path / "out"),
     ):
         pass
@@ -102,11 +102,11 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
     run.kill()
     run.wait()
     monkeypatch.setattr(store_folder, "ORPHAN_SECONDS", 0.3)
-    with pytest.raises(InputError, match="another process is preparing"), locked(tmp_path / "out"):
+    with pytest.raises(InputError, match="is in use by another run"), locked(tmp_path / "out"):
         pass
     os.kill(readers[0], signal.SIGCONT)
     wait_for_the_end(readers[:1])
-    with pytest.raises(InputError, match="another process is preparing"), locked(tmp_path / "out"):
+    with pytest.raises(InputError, match="is in use by another run"), locked(tmp_path / "out"):
         pass
     monkeypatch.undo()
     os.kill(readers[1], signal.SIGCONT)

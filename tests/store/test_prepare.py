@@ -143,7 +143,7 @@ def test_shard_has_a_bounded_number_of_documents(tmp_path: Path, monkeypatch: py
 def test_two_preparations_exclude_each_other(tmp_path: Path) -> None:
     def documents() -> Iterator[Document]:
         yield FIXED[0]
-        with pytest.raises(InputError, match="another process is preparing"):
+        with pytest.raises(InputError, match="is in use by another run"):
             prepare_documents(FIXED, tmp_path, SPLIT)
         script = (
             "import sys; from pathlib import Path; from byteproxy.store.folder import locked\n"
@@ -153,7 +153,7 @@ def test_two_preparations_exclude_each_other(tmp_path: Path) -> None:
         command = [sys.executable, "-c", script, str(tmp_path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         output = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
-        assert "another process is preparing" in output
+        assert "is in use by another run" in output
         yield from FIXED[1:]
 
     prepare_documents(documents(), tmp_path, SPLIT)

@@ -11,9 +11,7 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.config import ModelConfig
-from byteproxy.train import hold as hold_module
 from byteproxy.train.config import TrainConfig
-from byteproxy.train.hold import LOCK, held
 from byteproxy.train.memory import ensure_fits, ensure_plannable, fewest_parameters
 from byteproxy.train.metrics import read
 from byteproxy.train.trainer import Trainer, model_of, stream_of
@@ -31,43 +29,6 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return toy_store(tmp_path_factory.mktemp("corpus"))[0]
-
-
-def test_one_at_a_time_and_what_was_made_goes(tmp_path):
-    folder = tmp_path / "a" / "b"
-    with held(folder):
-        with pytest.raises(InputError, match="in use by another run"), held(folder):
-            pass
-        assert [path.name for path in folder.iterdir()] == [LOCK]
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c/theirs").write_text("x")
-    with held(tmp_path / "c"):
-        pass
-    assert [path.name for path in (tmp_path / "c").iterdir()] == ["theirs"]
-    with held(folder):
-        (folder / "x").touch()
-    with held(folder):
-        pass
-    assert {path.name for path in folder.iterdir()} == {LOCK, "x"}
-
-
-def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
-    """Between opening it and locking it."""
-    flock = hold_module.fcntl.flock
-    calls = []
-
-    def late(file, how):
-        if not calls:
-            (tmp_path / "run" / LOCK).unlink()
-            (tmp_path / "run").rmdir()
-        calls.append(how)
-        return flock(file, how)
-
-    monkeypatch.setattr(hold_module.fcntl, "flock", late)
-    with held(tmp_path / "run") as hold:
-        hold.ensure_there()
-    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])

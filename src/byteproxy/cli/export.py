@@ -36,8 +36,8 @@ def export(
         base_model: For the card: the model on the Hub that training began with.
         json: End the output with all figures as one JSON object on one line.
     """
+    from byteproxy.files import ensure_free
     from byteproxy.interop.card import Origin
-    from byteproxy.interop.export_folder import ensure_free
     from byteproxy.interop.run import export_run
     from byteproxy.train.saved import read_run
 

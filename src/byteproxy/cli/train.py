@@ -21,9 +21,9 @@ from byteproxy.console import say
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
+    from byteproxy.lock import Hold
     from byteproxy.store.store import Store
     from byteproxy.train.config import TrainConfig
-    from byteproxy.train.hold import Hold
 
 RUNS = Path("runs")
 _PROG = "byteproxy train"

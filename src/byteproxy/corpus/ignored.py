@@ -2,9 +2,12 @@
 
 Each pattern becomes a regular expression for one whole path, as git's wildmatch.c reads it; bytes and not characters,
 because "?" is one byte to git. git asks about every folder on the way down by itself and never goes into an ignored
-one: a caller that walks down does the same. The tests compare with `git check-ignore`. (Why not pathspec: it asks about
-a file's whole path at once and ranks patterns of folders below others, so "!*" before "a/" takes the folder a back in,
-and "[!a]" matches a slash. That is another set of files.)
+one: a caller that walks down does the same. The tests compare with `git check-ignore`.
+
+Why not pathspec (1.1.1): it asks about a file's whole path at once and ranks patterns of folders below others, so "!*"
+before "a/" takes the folder a back in; "[!a]" matches a slash, "?" any character, "[[:alpha:]]" no letter, and some
+lines that git passes over are errors. That is another set of files. Why not `git ls-files`: a corpus need not be a
+repository, nor git be installed.
 
 Cost: one match for each run of patterns of the same sign; some microseconds a path for a long .gitignore.
 """

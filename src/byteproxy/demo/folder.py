@@ -9,9 +9,8 @@ from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.demo.recipe import Study
 from byteproxy.errors import InputError
-from byteproxy.files import read_bytes
+from byteproxy.files import read_bytes, write_aside
 from byteproxy.parsing import MOST_TOML
-from byteproxy.store.format import write_whole
 from byteproxy.study.folder import RESULTS, held
 from byteproxy.study.sealed import DamagedError, read_sealed
 
@@ -43,7 +42,7 @@ def claimed(out: Path, study: Study) -> Iterator[bool]:
         going_on = same and not (out / RESULTS).exists() and not _damaged(out)
         if not going_on:
             _clear(out)
-            write_whole(begun, lambda file: file.write(settings.encode()))
+            write_aside(begun, settings.encode())
         yield going_on
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.errors import InputError
+from byteproxy.files import ensure_free
 from byteproxy.interop.card import NOBODY_SAID, Origin, card
-from byteproxy.interop.export_folder import CARD, Content, ensure_free, write_folder
+from byteproxy.interop.export_folder import CARD, Content, write_folder
 from byteproxy.interop.gguf import GGUF, gguf_package, write_gguf
 from byteproxy.interop.llama import byte_heads_file, stock_files
 from byteproxy.interop.tokenizer import tokenizer_files

@@ -4,24 +4,20 @@ A folder belongs to a corpus if it holds the marker, which is written first and 
 sign before there was a marker). A preparation writes under names of its own, so in such a folder those files are ours.
 Any other folder that isn't empty belongs to somebody else and stays as it is.
 
-The lock is an advisory lock (flock) on a file in the folder, and the kernel releases it when its holder is gone. The
-processes that read for a run share its lock (`workers.py`), so the folder stays locked until the last of them has
-stopped writing, even if the run itself was killed.
+The processes that read for a run share its lock (`lock.py`, `workers.py`), so the folder stays locked until the last of
+them has stopped writing, even if the run itself was killed.
 """
 
-import fcntl
 import json
-import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.lock import held
 from byteproxy.store.format import FORMAT, MANIFEST, MANIFEST_VERSION, SHARD_FILES, Manifest
 
 LOCK = ".byteproxy-store.lock"
@@ -72,17 +68,13 @@ def locked(folder: Path) -> Iterator[int]:
 
     Raises InputError where another run holds it.
     """
-    try:
-        lock = (folder / LOCK).open("a+b")
-    except OSError as error:
-        raise InputError(f"cannot write into {folder} ({error.strerror}): use another folder") from error
-    with lock:
-        _hold(lock, folder)
+    with held(folder, LOCK, ORPHAN_SECONDS) as hold:
         for place in (folder, folder / STAGED):
             for path in place.iterdir() if place.is_dir() else ():
                 if PARTIAL_FILES.fullmatch(path.name):
                     path.unlink()
-        yield lock.fileno()
+        assert hold.file is not None  # it is this process that holds it
+        yield hold.file.fileno()
 
 
 def remove_staged(folder: Path) -> None:
@@ -121,35 +113,3 @@ def _says_ours(path: Path) -> bool:
     except OSError:
         return False
     return re.match(OUR_OPENING, begin) is not None
-
-
-def _hold(lock: BinaryIO, folder: Path) -> None:
-    give_up = time.monotonic() + ORPHAN_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError as error:
-            owner = _owner(lock)
-            if owner is not None or time.monotonic() > give_up:
-                number = "" if owner is None else f" (number {owner})"
-                reason = f"another process is preparing {folder}{number}: wait until it is done or use another folder"
-                raise InputError(reason) from error
-        time.sleep(0.02)
-    with suppress(OSError):  # on a full disk nobody learns who it is
-        lock.truncate(0)
-        lock.write(b"%d" % os.getpid())
-        lock.flush()
-
-
-def _owner(lock: BinaryIO) -> int | None:
-    """The process that took the lock, if it still lives: otherwise those that read for it are about to end."""
-    lock.seek(0)
-    try:
-        owner = int(lock.read(20))
-        os.kill(owner, 0)
-    except (ValueError, ProcessLookupError, OverflowError):
-        return None
-    except PermissionError:
-        pass
-    return owner

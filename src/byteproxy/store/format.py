@@ -17,8 +17,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,7 +27,7 @@ import pyarrow as pa
 from byteproxy.corpus.reading import Rules
 from byteproxy.corpus.split import SIDES, Side, Split, SplitGroup
 from byteproxy.errors import InputError, did_you_mean
-from byteproxy.files import inside, open_inside, sync_folder
+from byteproxy.files import aside, inside, open_inside, write_aside
 from byteproxy.parsing import read_json
 
 FORMAT = "byteproxy-store"
@@ -207,7 +206,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     version = MANIFEST_VERSION if manifest.groups or manifest.lost_records else VERSION
     content = {"format": FORMAT, "version": version, "fingerprint": manifest.fingerprint, **_content(manifest)}
     text = json.dumps(content, indent=2) + "\n"
-    write_whole(folder / MANIFEST, lambda file: file.write(text.encode()))
+    write_aside(folder / MANIFEST, text.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -267,40 +266,12 @@ class HashingFile(io.RawIOBase):
         return FileInfo(name, self._size, self._hash.hexdigest())
 
 
-@contextmanager
-def whole(path: Path, synced: bool = True) -> Iterator[BinaryIO]:
-    """A file to write that appears whole or not at all: aside in the same folder, synced, renamed.
-
-    synced: whether it has to outlast a power cut once it is there.
-    Raises InputError when the disk is full; whatever is raised, nothing partial stays behind.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            if synced:
-                os.fsync(file.fileno())
-        os.replace(partial, path)
-        if synced:
-            sync_folder(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = f"no space left in {path.parent} to write {path.name}: free some, then run again"
-            raise InputError(reason) from error
-        raise
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def write_whole(path: Path, write: Callable[[HashingFile], object]) -> FileInfo:
-    """Write a file as `whole` does, and say what was written.
+    """Write a file as `files.aside` does, and say what was written.
 
     write: gets the open file and writes all of it, front to back.
     """
-    with whole(path) as file:
+    with aside(path) as file:
         hashing = HashingFile(file)
         write(hashing)
     return hashing.info(path.name)

@@ -23,7 +23,8 @@ from byteproxy.corpus import near_duplicates
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.reading import BAD_NAME, UNREADABLE, Record, Rules, Unit
 from byteproxy.errors import InputError
-from byteproxy.store.format import read_batch, whole, write_batch
+from byteproxy.files import aside
+from byteproxy.store.format import read_batch, write_batch
 
 PART_BYTES = 64 << 20
 PART_RECORDS = 1 << 16
@@ -91,7 +92,7 @@ class Parts:
         signed = _SIGNATURE.name in self[0].schema.names
         batch, _ = _batch(records, "", signed)
         path = self._next(self._added)
-        with whole(path, synced=False) as file:
+        with aside(path, synced=False) as file:
             write_batch(file, batch)
         self._paths.append(path)
         self._added += 1
@@ -152,7 +153,7 @@ class Staging:
         """Write a part, and return what it says about itself."""
         batch, reasons = _batch(records, source, self.signed)
         about = {**told, "reasons": reasons, "columns": _columns_digest(batch)}
-        with whole(path, synced=False) as file:
+        with aside(path, synced=False) as file:
             write_batch(file, batch.replace_schema_metadata({"byteproxy": json.dumps(about)}))
         return about
 

@@ -10,21 +10,21 @@ Files that a study reads again carry a checksum (`sealed`). results.json, runs.c
 call and never read.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from byteproxy import lock
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.lock import LOCK
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.sealed import known, write_sealed
 
 SETTINGS, RESULTS, TABLE, REPORT, OPENED = "study.toml", "results.json", "runs.csv", "report.html", "opened.jsonl"
 RUNS, CACHE = "runs", ".cache"
-_LOCK = ".lock"
 
 
 @contextmanager
@@ -46,16 +46,7 @@ def held(out: Path, settings: str) -> Iterator[None]:
     Raises InputError if the folder holds anything else or is in use.
     """
     _refuse_strangers(out, settings)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / _LOCK).open("a")
-    except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; give another --out") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out} is in use by another run: wait for it, or give another --out") from None
+    with lock.held(out):
         yield
 
 
@@ -64,7 +55,7 @@ def _refuse_strangers(out: Path, settings: str) -> None:
         return
     if not out.is_dir():
         raise InputError(f"{out} is a file: give a folder as --out")
-    found = {path.name for path in out.iterdir() if path.name != _LOCK and not _begun(path.name, settings)}
+    found = {path.name for path in out.iterdir() if path.name != LOCK and not _begun(path.name, settings)}
     if found and settings not in found:
         raise InputError(f"{out} is neither empty nor a run of byteproxy: give another --out")
 

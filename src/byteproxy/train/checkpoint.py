@@ -37,7 +37,7 @@ from torch.distributed.checkpoint.logger import _dcp_logger
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from byteproxy.errors import InputError
-from byteproxy.files import sync_folder
+from byteproxy.files import sync_files, sync_folder
 from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
@@ -149,10 +149,7 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
     (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
     listed = [asdict(file_info(file)) for file in sorted(aside.iterdir())]
     (aside / _CHECKSUMS).write_text(json.dumps(listed), encoding="utf-8")
-    for file in aside.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    sync_folder(aside)
+    sync_files(aside)
     if whole.exists():
         whole.rename(before)
     aside.rename(whole)

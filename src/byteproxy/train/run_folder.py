@@ -11,8 +11,8 @@ from pathlib import Path
 from byteproxy.config import from_toml, to_toml
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.lock import LOCK
 from byteproxy.train.config import Difference, TrainConfig, differences
-from byteproxy.train.hold import LOCK
 from byteproxy.train.saved import CONFIG
 
 ASKED = "asked.toml"

@@ -33,6 +33,7 @@ from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.lock import Hold
 from byteproxy.mixture.batches import Part
 from byteproxy.mixture.loader import Rows, Stream
 from byteproxy.mixture.planner import Plan, State
@@ -48,7 +49,7 @@ from byteproxy.train.config import DTYPES, Start, TrainConfig, differences
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matrix_rate, step_flops
 from byteproxy.train.guard import Guard
-from byteproxy.train.hold import Hold, held
+from byteproxy.train.hold import held
 from byteproxy.train.interrupt import Interrupt
 from byteproxy.train.longer import ensure_same_so_far
 from byteproxy.train.memory import ensure_fits
