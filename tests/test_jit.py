@@ -63,6 +63,22 @@ def test_any_edit_and_only_an_edit_changes_the_place(tmp_path, monkeypatch):
         seen.add(jit.source_hash())
 
 
+def test_what_was_compiled_before_an_edit_of_what_it_calls_is_not_used(tmp_path):
+    """numba itself would use it: the caller's own file is the same."""
+    package = tmp_path / "byteproxy"
+    package.mkdir()
+    for name in ("__init__", "errors", "files", "console", "progress", "jit"):
+        (package / f"{name}.py").write_bytes((SOURCE / f"{name}.py").read_bytes())
+    begin = "from byteproxy.jit import nb\n"
+    (package / "caller.py").write_text(
+        f"{begin}from byteproxy.called import called\n@nb.njit(cache=True)\ndef caller():\n    return called() + 1\n"
+    )
+    code = "from byteproxy.caller import caller; print(caller(), sum(caller.stats.cache_hits.values()))"
+    for answer, printed in ((1, "2 0"), (1, "2 1"), (5, "6 0"), (1, "2 1")):
+        (package / "called.py").write_text(f"{begin}@nb.njit(cache=True)\ndef called():\n    return {answer}\n")
+        assert ran(code, PYTHONPATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache")) == printed
+
+
 def test_it_is_the_users_own_folder(tmp_path):
     folder = Path(ran(PLACE, XDG_CACHE_HOME=str(tmp_path), PYTHONDONTWRITEBYTECODE="1"))
     assert folder == tmp_path / "byteproxy" / "numba" / jit.source_hash()

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,13 @@ def in_process(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["byteproxy", *map(str, arguments)])
-        status = 0
+        status, heard_by = 0, signal.getsignal(signal.SIGINT)
         try:
             cli.main()
         except SystemExit as stop:
             status = stop.code
+        finally:
+            signal.signal(signal.SIGINT, heard_by)  # a process that was stopped ends at the next one
         return status, *capsys.readouterr()
 
     return run

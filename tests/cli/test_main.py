@@ -342,6 +342,18 @@ def test_ctrl_c_is_acknowledged_where_python_does_not_run_and_obeyed_the_second_
         process.kill()
 
 
+@pytest.mark.parametrize("stop", ["os.kill(os.getpid(), signal.SIGINT)", "sys.exit(130)"])
+def test_ctrl_c_once_more_while_the_process_ends_prints_no_traceback(stop):
+    code = (
+        "import atexit, os, signal, sys\nfrom byteproxy.cli.interruption import acknowledged\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        f"try:\n    with acknowledged():\n        {stop}\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_closed_streams_and_a_full_log_are_no_crash_and_lead_into_no_file(tmp_path):
     byteproxy = f"{sys.executable} -m byteproxy.cli.main"
     for words, status in (

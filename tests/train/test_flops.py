@@ -1,5 +1,7 @@
 """The formula against torch's counter, which sees plain matrix products only."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import softmax_rows
 from byteproxy.model.objective import Objective
 from byteproxy.model.transformer import Transformer
+from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import DTYPES
 from byteproxy.train.flops import matrix_rate, plan_flops, plan_logits, training_flops
@@ -86,3 +89,19 @@ def test_every_softmax_in_use_is_priced():
 def test_rates_are_measured():
     assert matrix_rate(torch.float32, (256, 256, 256), 0.02) > 1e8
     assert fastest_dtype("cpu") in DTYPES
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.1, 6), (0.6, 2), (30, 1)])
+def test_a_busy_machine_is_measured_for_no_longer(monkeypatch, seconds, rounds):
+    """By a clock that only the measuring moves."""
+    now, measured = [0.0], []
+
+    def slow(dtype, **_):
+        now[0] += seconds
+        measured.append(dtype)
+        return 3.0 if dtype == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(compiler, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(compiler, "matrix_rate", slow)
+    assert fastest_dtype("cpu") == "bfloat16"
+    assert len(measured) == 2 * rounds

@@ -3,7 +3,8 @@
 Python raises KeyboardInterrupt when the main thread next runs Python code. A pipe that the signal itself writes to
 wakes a thread, which says that the stop was heard if it has not happened by then; a second Ctrl-C ends the process at
 once.
-Where something else handles Ctrl-C, such as a training run that finishes its step, this keeps silent.
+Where something else handles Ctrl-C, such as a training run that finishes its step, this keeps silent. Once a command
+was stopped, the next Ctrl-C ends the process, in which Python's own would print a traceback while modules are cleared.
 """
 
 import os
@@ -11,9 +12,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 SOON = 0.5
 """Seconds after which a stop that has not happened is acknowledged."""
+STOPPED = 130
+"""Exit status of what was stopped."""
 
 
 @contextmanager
@@ -30,6 +34,11 @@ def acknowledged() -> Iterator[None]:
     watcher.start()
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stopped = isinstance(stop, KeyboardInterrupt) or stop.code == STOPPED
+        if stopped and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _end)
+        raise
     finally:
         over.set()
         signal.set_wakeup_fd(before)
@@ -38,13 +47,17 @@ def acknowledged() -> Iterator[None]:
         os.close(reading)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(STOPPED)
+
+
 def _watch(reading: int, over: threading.Event) -> None:
     told = False
     while signals := os.read(reading, 64):
         if signal.SIGINT not in signals or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             continue
         if told:
-            os._exit(130)
+            os._exit(STOPPED)
         if not over.wait(SOON):
             from byteproxy.console import say
 

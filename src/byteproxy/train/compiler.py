@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,12 +31,16 @@ def fastest_dtype(device: str = "auto") -> str:
     """ "bfloat16" where it multiplies matrices at least 1.5 times as fast as float32 on that device, else "float32".
 
     Measured, not looked up: what counts is the kernel, and emulated bfloat16 is slower than float32. Both are measured
-    in turn, several times, and the best of each counts, so that other work on the machine hits both alike.
+    in turn, several times, and the best of each counts, so that other work on the machine hits both alike. No round
+    begins after 2 seconds, so a busy machine takes no longer than two of its products of each more.
     """
     best = dict.fromkeys(DTYPES, 0.0)
+    end = time.monotonic() + 2
     for _ in range(6):
         for name, dtype in DTYPES.items():
             best[name] = max(best[name], matrix_rate(dtype, seconds=0.03, device=device_of(device)))
+        if time.monotonic() > end:
+            break
     return "bfloat16" if best["bfloat16"] > 1.5 * best["float32"] else "float32"
 
 
