@@ -58,8 +58,9 @@ lint: $(DEV_STAMP)  ## style, types, and the one direction of the imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# llama.cpp is measured beside ours where `make llama` has put it, or LLAMA_CPP names it.
 bench: $(DEV_STAMP)  ## ratios against other implementations (BENCH_ARGS="--only encode --json")
-	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+	LLAMA_CPP=$(wildcard $(LLAMA_CPP)) $(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 # npm has this llama.cpp for Linux; its builds for macOS are of an older one, with other structures than the tests know.
 llama_of := case "$$(uname -sm)" in ("Linux x86_64") echo linux-x64;; ("Linux aarch64") echo linux-arm64;; (*) echo none;; esac

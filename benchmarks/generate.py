@@ -3,6 +3,11 @@
 `vs_transformers`: bytes a second, ours one by one over `LlamaForCausalLM.generate` on the exported model (float32, 20
 million parameters, random weights: the time does not depend on them), greedy, a prompt of 64 bytes, 64 bytes written,
 end symbols not taken on their side; the fastest counts of its default cache, the static one, and that compiled.
+`vs_llama_cpp`: the same model and prompts, plain decoding, over llama.cpp's library with the same weights as GGUF, in
+float32 and in bfloat16, and as many threads. Both sides read the prompts and choose greedily. The faster of llama.cpp's
+defaults (flash attention, keys and values in float16) and its exact settings (neither) counts. `make llama` fetches the
+library; LLAMA_CPP names another folder. `heads_vs_llama_cpp`: the model of `multibyte_vs_plain` over llama.cpp's plain
+decoding, temperature 0: `heads` with its byte heads, `plain` without.
 `multibyte_vs_plain`: a model of 3 million parameters with 7 further byte heads, trained here for 120 steps of 4,096
 positions on the standard library, or the model of the run that the environment variable BYTEPROXY_BENCH_RUN names,
 writes after held-out prompts; copying is off. Outputs with under 50 % distinct
@@ -16,6 +21,7 @@ attention computes in scoring that is padding.
 Sides alternate; a ratio is the median over rounds, with the quartiles beside it.
 """
 
+import copy
 import os
 import tempfile
 import time
@@ -23,18 +29,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import llama_cpp
 import numpy as np
 import torch
 
 from byteproxy.corpus.split import Split
 from byteproxy.corpus.stdlib import read_stdlib
+from byteproxy.errors import InputError
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder
 from byteproxy.generate.drafts import Drafts
 from byteproxy.generate.score import score, windows_over
 from byteproxy.generate.writer import Writer
-from byteproxy.interop.llama import export_llama
+from byteproxy.interop.gguf import write_gguf
+from byteproxy.interop.llama import export_llama, stock_files
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import MAX_POSITIONS_PER_PASS, Layout, layout_of
@@ -45,7 +54,7 @@ from byteproxy.model.transformer import Transformer
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import FAILURES
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.config import DTYPES, TrainConfig, Validation
 from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
@@ -73,7 +82,12 @@ def measure(say: Callable[[str], None]) -> dict:
         say("beside transformers ...")
         figures["vs_transformers"] = _against_transformers(folder / "model", texts, say)
         say(str(figures))
+        say("beside llama.cpp ...")
+        prompts = [text[:PROMPT] for text in texts]
+        figures["vs_llama_cpp"] = _against_llama_cpp(_random(), CONTEXT, prompts, 64, say)
         model, context = _with_heads(store, folder / "run", say)
+        varied = _varied(Writer(model, context), prompts[:32], Sampling(0.0))
+        figures["heads_vs_llama_cpp"] = _against_llama_cpp(model, context, varied, 192, say, heads=True)
         say("several bytes a pass ...")
         figures |= _several(model, context, texts)
         say(str(figures))
@@ -117,13 +131,7 @@ def _training(store: Store) -> TrainConfig:
 def _against_transformers(folder: Path, texts: list[bytes], say: Callable[[str], None]) -> dict:
     from transformers import LlamaForCausalLM
 
-    torch.manual_seed(0)
-    model = Transformer(SHAPE, FIRST_SYMBOL)
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.05)
-    with torch.no_grad():
-        model.lm_head.weight[:64] = 0  # so that nothing ends
+    model = _random()
     export_llama(model, CONTEXT, folder)
     theirs, compiled = (LlamaForCausalLM.from_pretrained(folder).eval() for _ in range(2))
     compiled.forward = torch.compile(compiled.forward)
@@ -166,14 +174,89 @@ def _against_transformers(folder: Path, texts: list[bytes], say: Callable[[str],
     return ratios
 
 
+def _random() -> Transformer:
+    """A model of random weights that ends no text."""
+    torch.manual_seed(0)
+    model = Transformer(SHAPE, FIRST_SYMBOL)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    with torch.no_grad():
+        model.lm_head.weight[:64] = 0
+    return model
+
+
+def _against_llama_cpp(
+    model: Transformer, context: int, prompts: list[bytes], most: int, say: Callable[[str], None], heads: bool = False
+) -> dict:
+    """Bytes a second over those of llama.cpp with the same weights, by number format and batch.
+
+    heads: let further byte heads guess, too.
+    """
+    if not llama_cpp.FOLDER:
+        say("LLAMA_CPP names no folder with llama.cpp's libraries: make llama")
+        return {}
+    figures: dict = {}
+    with tempfile.TemporaryDirectory() as name:
+        files = {"float32": Path(name) / "float32.gguf", "bfloat16": Path(name) / "bfloat16.gguf"}
+        try:
+            write_gguf(files["float32"], stock_files(model, context), "bench")
+        except InputError as error:
+            say(f"this model is no stock one: {error}")
+            return {}
+        llama_cpp.as_bfloat16(files["float32"], files["bfloat16"])
+        for dtype, file in files.items():
+            own = copy.deepcopy(model)
+            own.dtype = DTYPES[dtype]
+            for batch in (1, 8):
+                if len(prompts) >= batch:
+                    found = _beside_llama_cpp(Writer(own, context), file, prompts[:batch], most, heads)
+                    figures.setdefault(dtype, {})[f"b{batch}"] = found
+    return figures
+
+
+def _beside_llama_cpp(writer: Writer, file: Path, prompts: list[bytes], most: int, heads: bool) -> dict:
+    ids = [[12, *byte_ids(prompt).tolist()] for prompt in prompts]
+    theirs = {
+        name: llama_cpp.Writer(file, len(prompts), 1 + PROMPT + most, torch.get_num_threads(), name == "exact")
+        for name in ("default", "exact")
+    }
+    written = {name: len(prompts) * most for name in theirs}
+
+    def write(name: str, drafts: Drafts) -> None:
+        writer.write(prompts, most, Sampling(0.0), drafts=drafts)
+        written[name] = writer.counts.bytes
+
+    sides: dict[str, Callable[[], object]] = {"plain": lambda: write("plain", "none")}
+    if heads:
+        sides["heads"] = lambda: write("heads", "heads")
+    for name, one in theirs.items():
+        sides[name] = lambda one=one: one.write(ids, most)
+    rates = {name: written[name] / seconds for name, seconds in _alternate(sides).items()}
+    best = max(theirs, key=lambda name: float(np.median(rates[name])))
+    figures: dict = {"theirs": best, "bytes_s": {name: round(float(np.median(one)), 1) for name, one in rates.items()}}
+    figures["same_texts"] = sum(
+        bytes(max(0, one - 64) for one in theirs_.tolist()).startswith(ours.text)
+        for ours, theirs_ in zip(
+            writer.write(prompts, most, Sampling(0.0)), theirs["exact"].write(ids, most), strict=True
+        )
+    )
+    return figures | {side: _ratio(rates[side], rates[best]) for side in sides if side not in theirs}
+
+
+def _varied(writer: Writer, prompts: list[bytes], sampling: Sampling) -> list[bytes]:
+    """Those prompts after which what is written doesn't repeat itself."""
+    written = writer.write(prompts, WRITTEN["multibyte_vs_plain"], sampling, drafts="none")
+    return [prompt for prompt, one in zip(prompts, written, strict=True) if _distinct(one.text) >= 0.5]
+
+
 def _several(model: Transformer, context: int, texts: list[bytes]) -> dict:
     writer, most = Writer(model, context), WRITTEN["multibyte_vs_plain"]
     figures: dict = {"multibyte_vs_plain": {}, "accepted_bytes_per_pass": {}, "left_out": {}}
     for temperature in (0.0, 0.7):
         sampling = Sampling(temperature)
         prompts = [text[:PROMPT] for text in texts[:32]]
-        written = writer.write(prompts, most, sampling, drafts="none")
-        kept = [prompt for prompt, one in zip(prompts, written, strict=True) if _distinct(one.text) >= 0.5]
+        kept = _varied(writer, prompts, sampling)
         key = f"t{temperature}"
         figures["left_out"][key] = len(prompts) - len(kept)
         for batch in (1, 8):

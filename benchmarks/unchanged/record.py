@@ -103,11 +103,12 @@ def record(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     logits = _python(folder, "logits", [f"out/{name}" for name in EXPORTED])
     tensors = _python(folder, "gguf_tensors", [f"out/{name}/model.gguf" for name in EXPORTED])
     files = {name: hashes(folder / "out" / name) for name in EXPORTED}
+    ggufs = {name: [one.pop(what, None) for what in ("model.gguf", "byteproxy.json")] for name, one in files.items()}
     found["export"] = {
         "figures": exports,
         "logits": dict(zip(EXPORTED, logits, strict=True)),
         "gguf tensors": dict(zip(EXPORTED, tensors, strict=True)),
-        "gguf file": {name: one.pop("model.gguf", None) for name, one in files.items()},
+        "gguf file": ggufs,
         "files": files,
     }
     done("exports")

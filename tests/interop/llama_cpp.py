@@ -14,7 +14,7 @@ import numpy as np
 FOLDER = os.environ.get("LLAMA_CPP")
 
 
-class _Parameters(ctypes.Structure):
+class Parameters(ctypes.Structure):
     _fields_ = [("words", ctypes.c_uint32 * 128), ("align", ctypes.c_uint64 * 0)]
 
 
@@ -31,27 +31,43 @@ def library():
     pointers = "model_load_from_file init_from_model model_get_vocab get_memory get_logits_ith"
     for name in pointers.split():
         getattr(found, f"llama_{name}").restype = ctypes.c_void_p
-    found.llama_model_default_params.restype = found.llama_context_default_params.restype = _Parameters
+    found.llama_model_default_params.restype = found.llama_context_default_params.restype = Parameters
     found.llama_batch_get_one.restype = _Batch
     found.llama_vocab_is_eog.restype = ctypes.c_bool
     return found
 
 
+def loaded_model(lib, path):
+    """A GGUF file's model."""
+    loaded = ctypes.c_void_p(lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params()))
+    assert loaded, f"llama.cpp refuses {path}"
+    return loaded
+
+
+def context_of(lib, model, positions, sequences=1, threads=1, exact=True):
+    """A context of so many positions, all sequences together.
+
+    exact: no flash attention, and keys and values in float32; else llama.cpp's defaults, which keep them in float16.
+    """
+    parameters = lib.llama_context_default_params()
+    words = parameters.words
+    assert (list(words[:4]), list(words[7:9]), list(words[26:28])) == ([512, 2048, 512, 1], [4, 4], [1, 1])
+    words[:4] = [positions, positions, positions, sequences]
+    words[7:9] = [threads, threads]
+    if exact:
+        words[13] = 0
+        words[26:28] = [0, 0]
+    context = ctypes.c_void_p(lib.llama_init_from_model(model, parameters))
+    assert context
+    return context
+
+
 class Model:
     def __init__(self, path, context):
         self.lib = library()
-        loaded = self.lib.llama_model_load_from_file(str(path).encode(), self.lib.llama_model_default_params())
-        assert loaded, f"llama.cpp refuses {path}"
-        self.vocab = ctypes.c_void_p(self.lib.llama_model_get_vocab(ctypes.c_void_p(loaded)))
-        parameters = self.lib.llama_context_default_params()
-        words = parameters.words
-        assert (list(words[:4]), list(words[7:9]), list(words[26:28])) == ([512, 2048, 512, 1], [4, 4], [1, 1])
-        words[:3] = [context, context, context]
-        words[7:9] = [1, 1]  # threads
-        words[13] = 0  # no flash attention
-        words[26:28] = [0, 0]  # keys and values are kept in float32, not float16
-        self.context = ctypes.c_void_p(self.lib.llama_init_from_model(ctypes.c_void_p(loaded), parameters))
-        assert self.context.value
+        loaded = loaded_model(self.lib, path)
+        self.vocab = ctypes.c_void_p(self.lib.llama_model_get_vocab(loaded))
+        self.context = context_of(self.lib, loaded, context)
 
     def tokenize(self, text, add_special=True, parse_special=False):
         found = (ctypes.c_int32 * (len(text) + 8))()
