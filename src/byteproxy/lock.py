@@ -65,6 +65,18 @@ def held(folder: Path, name: str = LOCK, patience: float = 0.0) -> Iterator[Hold
         _let_go(folder, lock)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether some process holds a folder now, this one included."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _locked(folder: Path, name: str, patience: float) -> _Lock:
     made: list[Path] = []
     tries, give_up = 0, time.monotonic() + patience

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from byteproxy.errors import InputError
-from byteproxy.report import demo as report
+from byteproxy.report import plots
 from byteproxy.report.demo import report_page, write_report
-from byteproxy.report.plots import Level, Line, curve_plot, smoothed, spread
+from byteproxy.report.page import Picture
+from byteproxy.report.plots import Level, Line, curves, smoothed, spread
 from byteproxy.study.units import fixed, flops_unit, percent, scientific, seconds_unit, si
 
-VOID = {"meta", "link", "br", "wbr"}
+VOID = {"meta", "link", "br", "wbr", "input"}
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -211,7 +212,7 @@ def paths(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
 def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "curve_figure", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
     for path in paths(results()):
         broken = results()
         inner = broken
@@ -312,8 +313,8 @@ def test_labels_stand_apart() -> None:
 @pytest.mark.parametrize("y", [[2.0], [0.0, 0.0], [1e9, 1e-9]], ids=repr)
 def test_plots_degenerate_series(y: list[float]) -> None:
     for smooth in (False, True):
-        picture = curve_plot(
+        picture = curves(
             "one", [Line("日本 <b>", 9, [0.0] * len(y), y, smooth=smooth)], [Level("xz", 2.0)], "x", "y"
-        )
+        ).svg
         assert "日本 &lt;b&gt;" in picture
         assert "nan" not in picture

@@ -19,12 +19,12 @@ from byteproxy.corpus.split import Split
 from byteproxy.evaluate.corpus.figures import corpus_figures
 from byteproxy.evaluate.views.figures import figures
 from byteproxy.evaluate.views.viewed import Viewed
-from byteproxy.report.corpus import stats_page
+from byteproxy.report.corpus import corpus_page
 from byteproxy.report.demo import report_page
-from byteproxy.report.inspected import inspect_page
+from byteproxy.report.document import inspect_page
 from byteproxy.report.lenient import distinct
-from byteproxy.report.page import LEAST_PX, PALETTE, SHAPES, TYPE_PX, as_csv, figure, swatch, wrapped
-from byteproxy.report.plots import Line, curve_figure
+from byteproxy.report.page import HUES, LEAST_PX, SHAPES, TYPE_PX, Picture, as_csv, rivals, shape, wrapped
+from byteproxy.report.plots import Line, curves
 from byteproxy.report.study import study_page
 from byteproxy.report.views import compare_page
 from byteproxy.store.prepare import prepare_documents
@@ -77,7 +77,7 @@ def evil_compare():
 def evil_corpus(folder):
     documents = [Document(f"{EVIL}{n}", TEXT + b"%d" % n, EVIL, f"{EVIL}{n}", EVIL) for n in range(20)]
     prepare_documents(documents, folder / "c", Split(0.2, 0.2))
-    return stats_page(hostile(corpus_figures(Store.open(folder / "c"))))
+    return corpus_page(hostile(corpus_figures(Store.open(folder / "c"))))
 
 
 def evil_inspect():
@@ -129,10 +129,10 @@ def test_what_others_wrote_stays_text(page):
 
 def test_every_picture_can_be_taken_away_from_the_page_alone(page):
     read = Page(page)
-    pictures = [values for tag, values in read.elements if tag == "svg"]
+    drawn, narrow = (sum(tag == "svg" for tag, _ in read.elements), page.count('<div class="plot narrow"'))
     svgs = [file for name, held in read.files.items() if name.endswith(".svg") for file in held]
     tables = [file for name, held in read.files.items() if name.endswith(".csv") for file in held]
-    assert len(svgs) == len(tables) >= len(pictures)
+    assert len(svgs) == len(tables) == drawn - narrow
     for svg in svgs:
         root = ElementTree.fromstring(svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -156,9 +156,10 @@ def test_letters_of_pictures_are_never_too_small(page):
 
 
 def test_thirty_series_have_thirty_marks():
-    assert len({swatch(series) for series in range(PALETTE * len(SHAPES))}) == PALETTE * len(SHAPES)
+    count = HUES * len(SHAPES)
+    assert len({(series % HUES, shape(series)) for series in range(count)}) == count
     lines = [Line(f"arm {n}", n, [1, 2, 3], [3.0, 2.0, 1.0 + n / 50]) for n in range(25)]
-    picture = curve_figure("", "many", lines, [], "x", "y")
+    picture = curves("many", lines, [], "x", "y").svg
     drawn = re.findall(r"stroke-dasharray: ([^;\"]*)", picture)
     assert len(set(drawn)) == 2 * 3, "dashed in three ways beside the solid ones, the lines to the names too"
     labels = {n: float(re.search(rf'y="([\d.]+)"[^>]*>arm {n}<', picture)[1]) for n in range(25)}
@@ -189,4 +190,24 @@ def test_csv_holds_no_formulas():
 
 
 def test_a_file_is_named_by_letters_and_digits():
-    assert 'download="a-b.svg"' in figure("", "<svg></svg>", 'a"/../b', ("x",), [])
+    (svg, _, _), (table, _, _) = Picture("<svg></svg>", 'a"/../b', ("x",), []).links
+    assert (svg, table) == ("a-b.svg", "a-b.csv")
+
+
+def test_of_many_series_each_hue_has_one_at_a_time():
+    """25 arms: radio buttons give a hue to one of those that share it, by a rule for each; the others are grey."""
+    many = study_results()
+    many["arms"] = {f"arm {n}": {**next(iter(many["arms"].values())), "role": None} for n in range(25)}
+    page = study_page(many)
+    read = Page(page)
+    picks = [values for tag, values in read.elements if tag == "input" and values["id"].startswith("hue")]
+    assert len(picks) == 25
+    assert [values["name"] for values in picks if "checked" in values] == [f"hue{hue}" for hue in range(HUES)]
+    for values in picks:
+        series = int(values["id"].removeprefix("hue"))
+        assert values["name"] == f"hue{series % HUES}"
+        assert f":root {{ --arm{series}: var(--muted); }}" in page
+        assert f":root:has(#hue{series}:checked) {{ --arm{series}: var(--hue{series % HUES}); }}" in page
+    assert rivals(8) == []
+    assert [len(found) for found in rivals(25)] == [4, 3, 3, 3, 3, 3, 3, 3]
+    assert "id=hue" not in study_page(study_results())

@@ -12,7 +12,7 @@ from tests.study.fabricated import ARMS, results
 
 from byteproxy.errors import InputError
 from byteproxy.report.headline import COLOURS, INK, headline, headline_svg, write_headline
-from byteproxy.report.plots import Line, Trend, curve_plot, trend_plot
+from byteproxy.report.plots import Line, Trend, curves, trend
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,21 +48,26 @@ def test_the_file_is_xml_with_every_arm(tmp_path: Path) -> None:
         assert any(word.startswith(name[:7]) for word in words), name
         assert f"{arm['raw_bpb']['mean']:.3f}" in words
     assert any("Fewer is better" in word and "own symbols" in word for word in words)
-    # A dot for each arm's name and one for each seed.
-    assert len(list(root.iter(f"{SVG}circle"))) == 5 + 15
+    # A mark for each arm's name and one for each seed.
+    assert len(list(root.iter(f"{SVG}use"))) == 5 + 15
 
 
 def test_dots_lie_by_their_figures() -> None:
     shown = headline(results())
     assert shown is not None
     root = ElementTree.fromstring(headline_svg(results()))
-    bars = [float(node.attrib["x"]) for node in root.iter(f"{SVG}rect")]
+    lines = [
+        node.get("d", "").split() for node in root.iter(f"{SVG}path") if "stroke-width: 3" in node.get("style", "")
+    ]
+    assert all(line[1] == line[4] for line in lines), "they stand upright"
+    bars = [float(line[1]) for line in lines]
+    assert len(bars) == len(ARMS)
     means = [row.mean for row in shown.rows]
     scale = (bars[0] - bars[4]) / (means[0] - means[4])
     assert scale > 0
     for bar, mean in zip(bars, means, strict=True):
         assert bar - bars[4] == pytest.approx(scale * (mean - means[4]), abs=0.11)
-    ticks = [float(text.text or "") for text in root.iter(f"{SVG}text") if text.attrib["text-anchor"] == "middle"]
+    ticks = [float(text.text) for text in root.iter(f"{SVG}text") if re.fullmatch(r"\d\.\d\d", text.text or "")]
     assert ticks == sorted(ticks)
     assert len(ticks) >= 3
 
@@ -105,7 +110,7 @@ def test_all_that_is_shown_is_inside(means: list[float], ppmd: float | None) -> 
     arms = {f"arm{at}": {"raw_bpb": {"mean": mean, "seeds": {"0": mean, "1": None}}} for at, mean in enumerate(means)}
     shown = headline({"arms": arms, "compressors": {"validation": {"ppmd": ppmd}}})
     assert shown is not None
-    assert all(0 < shown.place(row.mean) < 1 for row in shown.rows)
+    assert all(shown.low < row.mean < shown.high for row in shown.rows)
     assert all(shown.low <= tick <= shown.high for tick in shown.ticks)
     assert shown.level_inside == (ppmd is not None and shown.low <= ppmd <= shown.high)
 
@@ -116,8 +121,8 @@ def paths(svg: str) -> list[str]:
 
 def test_seeds_are_drawn_behind_their_mean() -> None:
     x, seeds = [1.0, 2.0, 3.0], [([1.0, 2.0, 3.0], [3.0, 2.5, 2.0]), ([1.0, 2.0, 3.0], [2.0, 1.5, 1.0])]
-    without = curve_plot("a", [Line("arm", 1, x, [2.5, 2.0, 1.5])], [], "x", "y")
-    with_seeds = curve_plot("a", [Line("arm", 1, x, [2.5, 2.0, 1.5], behind=seeds)], [], "x", "y")
+    without = curves("a", [Line("arm", 1, x, [2.5, 2.0, 1.5])], [], "x", "y").svg
+    with_seeds = curves("a", [Line("arm", 1, x, [2.5, 2.0, 1.5], behind=seeds)], [], "x", "y").svg
     assert len(paths(with_seeds)) == len(paths(without)) + 2
     # With seeds behind it only the end of the mean is marked.
     assert with_seeds.count("<use ") == without.count("<use ") - 2
@@ -126,9 +131,9 @@ def test_seeds_are_drawn_behind_their_mean() -> None:
 def test_a_trend_has_points_line_band_and_what_lies_beyond() -> None:
     x, y = [1e12, 1e12, 4e12, 4e12], [-4.0, -4.2, -2.0, -2.2]
     line = [(1e12, -4.1, -4.5, -3.7), (4e12, -2.1, -2.5, -1.7)]
-    bare = trend_plot("a", Trend(1, x, y), 1e12, "FLOPs", "%")
-    lined = trend_plot("a", Trend(1, x, y, line), 1e12, "FLOPs", "%")
-    beyond = trend_plot("a", Trend(1, x, y, line, (1.6e13, 0.0)), 1e12, "FLOPs", "%")
+    bare = trend("a", Trend(1, x, y), 1e12, "FLOPs", "%").svg
+    lined = trend("a", Trend(1, x, y, line), 1e12, "FLOPs", "%").svg
+    beyond = trend("a", Trend(1, x, y, line, (1.6e13, 0.0)), 1e12, "FLOPs", "%").svg
     assert bare.count("<use ") == 4
     assert "var(--arm1)" in bare
     assert len(bare) < len(lined) < len(beyond)
@@ -140,13 +145,13 @@ def test_a_trend_has_points_line_band_and_what_lies_beyond() -> None:
 
 @pytest.mark.parametrize("x", [[1e12], [1e-9, 1e15], [5.0, 5.0]], ids=repr)
 def test_degenerate_trends(x: list[float]) -> None:
-    svg = trend_plot("<name>", Trend(9, x, [math.pi] * len(x)), 1.0, "x", "difference to <b> (%)")
+    svg = trend("<name>", Trend(9, x, [math.pi] * len(x)), 1.0, "x", "difference to <b> (%)").svg
     assert "nan" not in svg
     assert "<b>" not in svg
 
 
 def test_ticks_of_a_trend_stand_apart() -> None:
     xs = [1e12 * (1 + at / 50) for at in range(40)]
-    svg = trend_plot("a", Trend(0, xs, [50.0] * 40), 1e12, "x", "y")
+    svg = trend("a", Trend(0, xs, [50.0] * 40), 1e12, "x", "y").svg
     labels = [found for found in re.findall(r">([\d.]+)</text>", svg) if float(found) < 2]
     assert 4 <= len(labels) <= 8

@@ -10,11 +10,12 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized, timed
 from byteproxy.evaluate.run_figures import figure_rows, folder_figures, run_figures
 from byteproxy.evaluate.validation import validate_with
+from byteproxy.lock import held
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
 from byteproxy.report import run as run_page_module
-from byteproxy.report.plots import Line, curve_plot, smoothed
-from byteproxy.report.run import keeping_page, run_page, write_page_of
+from byteproxy.report.plots import Line, curves, smoothed
+from byteproxy.report.run import keeping_page, read_run, run_page, runs_page, write_run_page
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.metrics import Metrics, read
@@ -42,7 +43,7 @@ def trained(tmp_path_factory):
 
 
 def test_the_page_shows_all_that_was_measured(trained):
-    page = run_page(trained, run_figures(trained))
+    page = run_page(read_run(trained.folder))
     assert keeps_to_itself(page)
     for heading in ("Bits per byte of validation text", "Transfer gap", "Training loss", "Speed", "Configuration"):
         assert f">{heading}</h" in page
@@ -76,7 +77,7 @@ def test_skipped_steps_stand_on_the_page(trained):
     log = Metrics(metrics, 6)
     log.write({"step": 6, "skipped": "the loss is <nan>"})
     log.close()
-    page = run_page(trained, run_figures(trained))
+    page = run_page(read_run(trained.folder))
     metrics.write_text(kept)
     assert "the loss is &lt;nan&gt;" in page
     assert "every step was taken" not in page
@@ -86,7 +87,7 @@ def test_a_run_without_validation_or_views_has_a_page(trained, tmp_path):
     config = replace(CONFIG, stop="1 steps", views=(), mixture=replace(CONFIG.mixture, preset="bytes"))
     trainer = Trainer(config, Store.open(trained.stream.store.path), tmp_path / "bare")
     trainer.run()
-    page = run_page(trainer, run_figures(trainer))
+    page = run_page(read_run(trainer.folder))
     assert "Nothing was logged." in page
     assert "Transfer gap" not in page
     assert run_figures(trainer)["raw_bpb"] is None
@@ -94,11 +95,11 @@ def test_a_run_without_validation_or_views_has_a_page(trained, tmp_path):
 
 def test_a_plot_takes_its_colours_from_the_page_and_repeats_itself():
     lines = [Line("one", 0, [1, 2, 3], [3.0, 2.0, 1.5]), Line("other", 9, [1, 2, 3], [4.0, 2.5, 1.0], smooth=True)]
-    picture = curve_plot("name", lines, [], "steps", "loss")
-    assert picture == curve_plot("name", lines, [], "steps", "loss")
+    picture = curves("name", lines, [], "steps", "loss").svg
+    assert picture == curves("name", lines, [], "steps", "loss").svg
     assert picture.startswith('<svg viewBox="')
     assert "var(--arm0)" in picture
-    assert "var(--arm1)" in picture
+    assert "var(--arm9)" in picture
     assert "#0" not in picture.replace('href="#', "").replace("url(#", "")
     assert ">other<" in picture
     assert "stroke-dasharray" in picture
@@ -133,12 +134,12 @@ def test_a_page_is_made_of_the_folder_alone(trained, tmp_path):
     for what in ("loss", "flops", "positions", "raw_parameters", "compressed_share", "of_steps"):
         assert told[what] == known[what], what
     assert sum(told["text_bytes"].values()) == sum(known["text_bytes"].values())
-    page = write_page_of(folder).read_text()
+    page = write_run_page(folder).read_text()
     assert keeps_to_itself(page)
     assert page.count("<svg") == 3 * 3 + 2
     (folder / "metrics.jsonl").write_text("")
     with pytest.raises(InputError, match="holds no metrics of any step yet"):
-        write_page_of(folder)
+        write_run_page(folder)
 
 
 def test_the_page_is_there_while_the_run_goes_on(trained, tmp_path, monkeypatch):
@@ -151,7 +152,7 @@ def test_the_page_is_there_while_the_run_goes_on(trained, tmp_path, monkeypatch)
         clock[0] += 1000
 
     monkeypatch.setattr(run_page_module.time, "monotonic", lambda: clock[0])
-    trainer.run(validate_with(CONFIG, trainer.stream.store), keeping_page(trainer, progress))
+    trainer.run(validate_with(CONFIG, trainer.stream.store), keeping_page(trainer.folder, CONFIG, progress))
     assert seen == [(1, False), (2, False), (3, False), (4, True), (5, True), (6, True)]
     assert "6 steps," in page.read_text()
 
@@ -160,7 +161,7 @@ def test_the_page_is_there_while_the_run_goes_on(trained, tmp_path, monkeypatch)
 
     page.unlink()
     monkeypatch.setattr(run_page_module, "write_page", full)
-    keeping_page(trainer, progress)(6, 6)
+    keeping_page(trainer.folder, CONFIG, progress)(6, 6)
     assert not page.exists()
 
 
@@ -173,8 +174,47 @@ def test_pages_take_a_small_share_of_the_time(trained, monkeypatch):
 
     monkeypatch.setattr(run_page_module.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(run_page_module, "write_page", slow)
-    told = keeping_page(trained, lambda *_: None)
+    told = keeping_page(trained.folder, CONFIG, lambda *_: None)
     for _ in range(200):
         clock[0] += 1.0
         told(3, 6)
     assert 3 <= len(written) <= 5
+
+
+def test_a_finished_run_says_from_its_folder_what_its_counters_say(trained):
+    told, known = folder_figures(trained.folder, trained.config), run_figures(trained)
+    timed = ("seconds", "wall_seconds", "loading_share", "positions_per_second")  # rounded, or of another moment
+    assert {name: told[name] for name in told if name not in timed} == {
+        name: known[name] for name in known if name not in timed
+    }
+    assert told["parameters"] > told["raw_parameters"]
+
+
+def test_only_the_page_of_a_run_that_goes_on_renews_itself(trained, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    longer = (trained.folder / "config.toml").read_text().replace("6 steps", "9 steps")
+    (begun / "config.toml").write_text(longer)
+    (begun / "metrics.jsonl").write_bytes((trained.folder / "metrics.jsonl").read_bytes())
+    stopped = run_page(read_run(begun))
+    assert "not finished" in stopped
+    with held(begun):
+        going_on = run_page(read_run(begun))
+    assert going_on.count('<meta http-equiv="refresh"') == 1
+    assert "this page renews itself" in going_on
+    assert 'http-equiv="refresh"' not in stopped + run_page(read_run(trained.folder))
+    assert keeps_to_itself(going_on)
+
+
+def test_runs_stand_side_by_side(trained, tmp_path):
+    other = tmp_path / "other & run"
+    other.mkdir()
+    changed = (trained.folder / "config.toml").read_text().replace("seed = 0", "seed = 7")
+    (other / "config.toml").write_text(changed)
+    (other / "metrics.jsonl").write_bytes((trained.folder / "metrics.jsonl").read_bytes())
+    page = runs_page([read_run(trained.folder), read_run(other)])
+    assert keeps_to_itself(page)
+    assert page.count("<svg") == 3 * 3
+    assert page.count(">other &amp; run<") >= 3 * 3
+    assert "<th scope=row>seed</th><td>0</td><td>7</td>" in page
+    assert page.count("<tr><th scope=row>") == 2 + 1, "two runs, and the field that they differ in"

@@ -15,24 +15,23 @@ from tests.cli.commands import keeps_to_itself
 from tests.report.test_demo import NBSP, Page
 from tests.study.fabricated import ARMS, BUDGETS, SEEDS, results
 
-from byteproxy.report import study_plots
-from byteproxy.report.lenient import colours, listed
+from byteproxy.report import plots
+from byteproxy.report.lenient import colours
+from byteproxy.report.page import Picture, listed
 from byteproxy.report.study import study_page, write_study_page
 from byteproxy.report.study_plots import trend_of
-from byteproxy.report.study_tables import differences, interval, once, signed, took, trials
-from byteproxy.study.units import DASH
+from byteproxy.report.study_tables import differences, interval, once, trials
+from byteproxy.study.units import DASH, signed, took
 
 FULL = results()
+NO_PICTURE = Picture("<svg></svg>", "a", ("x",), [])
 
 
 class Read(Page):
     """As of a demo's page; pages of studies have inputs and places to break a line."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("input", "wbr"):
-            self.elements.append((tag, dict(attrs)))
-        else:
-            super().handle_starttag(tag, attrs)
+        super().handle_starttag(tag, attrs)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +41,14 @@ def full() -> str:
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study_plots, "curve_figure", lambda *_: "<svg></svg>")
-    monkeypatch.setattr(study_plots, "trend_figure", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(plots, "curves", lambda *_: NO_PICTURE)
+    monkeypatch.setattr(plots, "trend", lambda *_: NO_PICTURE)
 
 
 def without_plots(found: dict[str, Any]) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study_plots, "curve_figure", lambda *_: "<svg></svg>")
-        patch.setattr(study_plots, "trend_figure", lambda *_: "<svg></svg>")
+        patch.setattr(plots, "curves", lambda *_: NO_PICTURE)
+        patch.setattr(plots, "trend", lambda *_: NO_PICTURE)
         return study_page(found)
 
 
@@ -101,8 +100,8 @@ def test_keeps_to_itself(full: str) -> None:
 
 def test_draws_curves_and_gains(full: str) -> None:
     page = Read(full)
-    # Four measures; four arms against bytes and three against the control, over compute and over size.
-    assert page.count("svg") == 4 + 2 * (4 + 3)
+    # Four measures; four arms against bytes and three against the control, over two axes; the headline twice.
+    assert page.count("svg") == 4 + 2 * (4 + 3) + 2
     for name, arm in FULL["arms"].items():
         assert page.text.count(f"{name} {arm['raw_bpb']['mean']:.3f}") >= 4
     assert page.text.count("PPMd 1.77") == 4
@@ -220,36 +219,48 @@ def test_only_finished_studies_say_nothing_of_what_is_left(no_plots: None) -> No
     assert "Not finished" not in study_page(FULL | {"queue": {"done": 150, "left": 0, "failed": []}})
 
 
-def test_the_main_cell_comes_first_and_each_pair_once() -> None:
-    html = differences(FULL, colours(FULL["arms"]))
-    first, rest = html.split("<details>")
-    assert first.count("<th scope=row>") == 7
-    assert rest.count("<th scope=row>") == 7 * (2 * 3 * 2 - 1)
-    first = first.replace("<wbr>", "")
-    assert "multi_byte against bytes" in first
-    assert "bytes against multi_byte" not in html.replace("multi_byte against bytes", "")
-    assert first.index("codebook against bytes") < first.index("codebook against multi_byte")
+def test_the_main_cell_comes_first_and_each_pair_once(full: str) -> None:
+    first, rest = differences(FULL)
+    assert (len(first), len(rest)) == (7, 7 * (2 * 3 * 2 - 1))
+    said = [f"{one['arm']} against {one['against']}" for one in first]
+    assert "multi_byte against bytes" in said
+    assert "bytes against multi_byte" not in {f"{one['arm']} against {one['against']}" for one in (*first, *rest)}
+    assert said.index("codebook against bytes") < said.index("codebook against multi_byte")
+    text = shown(full)
+    assert "At other sizes and budgets, and on the other side (77)" in text
+    assert text.index("codebook against bytes") < text.index("At other sizes") < text.index("Below zero: the first arm")
 
 
 def test_intervals_that_include_zero_are_grey() -> None:
-    assert interval(-0.2, -0.1, 2) == "−0.20 to −0.10"
-    assert interval(-0.2, 0.1, 2) == "<span class=quiet>−0.20 to +0.10</span>"
-    assert interval(None, 0.1, 2) == DASH
+    assert interval({"low": -0.2, "high": -0.1}, 2) == "−0.20 to −0.10"
+    assert interval({"low": -0.2, "high": 0.1}, 2) == "<span class=quiet>−0.20 to +0.10</span>"
+    assert interval({"high": 0.1}, 2) == DASH
     assert [signed(value, 1, "%") for value in (-0.04, 0.04, 0.0, -1)] == [f"0.0{NBSP}%"] * 3 + [f"−1.0{NBSP}%"]
     assert [took(value).replace(NBSP, " ") for value in (7, 240, 7200, None)] == ["7 s", "4.0 min", "2.0 h", DASH]
 
 
-def test_trials_mark_what_was_chosen_and_tell_unequal_counts() -> None:
-    hues = colours(FULL["arms"])
-    html = trials(FULL, hues)
-    assert html.count("class=chosen") == 5 * 2
-    assert html.count("<td>") == 5 * 2 * (1 + 2 * 3)
+def test_trials_mark_what_was_chosen_and_tell_unequal_counts(full: str, no_plots: None) -> None:
+    assert full.count("<b class=chosen>") == 5 * 2
+    found = trials(FULL)
+    assert len(found.lines) == 5 * 2
+    assert all(len(line) == len(found.columns) == 2 * 3 for _, _, line in found.lines)
+    assert DASH not in shown(full).partition("Every arm had the same trials")[2].partition("Byte by byte")[0]
     fewer = [entry for entry in FULL["trials"] if entry["arm"] != "bytes" or entry["rows"] == 32]
-    html = trials({"trials": fewer}, hues)
-    assert "had the same trials" not in html
-    assert "bytes 3 at 1m" in html
-    assert "codebook 6 at 3m" in html
-    assert DASH not in html
+    text = shown(study_page(FULL | {"trials": fewer}))
+    assert "had the same trials" not in text
+    assert "bytes 3 at 1m" in text
+    assert "codebook 6 at 3m" in text
+
+
+def test_says_how_sides_were_split(no_plots: None) -> None:
+    for ways, said in (
+        (["project"], "split by project."),
+        (["file", "project"], "split by file and project."),
+        ([], "Three sides."),
+    ):
+        text = shown(study_page(FULL | {"corpus": FULL["corpus"] | {"split_by": ways}}))
+        assert said in text
+        assert ("projects that no run was trained on" in text) == (ways == ["project"])
 
 
 def test_the_band_is_that_of_least_squares() -> None:

@@ -3,6 +3,7 @@
 import copy
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from tests.report.test_plots import contrast
 from tests.study.fabricated import EXCERPTS, results
 
-from byteproxy.report.viewer import DARK, LIGHT, STEPS, data_of, shaded, step, tinted, viewer
+from byteproxy.report.study import study_page
+from byteproxy.report.viewer import STEPS, data_of, shaded, step, tinted, viewer
 
 STAND_INS = re.compile(r"⏎\n|→\t|·|\\x[0-9a-f]{2}")
 BYTES = {"⏎\n": b"\n", "→\t": b"\t", "·": b" "}
@@ -119,8 +121,10 @@ def oklab_lightness(colour: str) -> float:
     return 0.2104542553 * long + 0.7936177850 * middle - 0.0040720468 * short
 
 
-@pytest.mark.parametrize(("ramp", "ink"), [(LIGHT, "#1c1f24"), (DARK, "#e6e8eb")], ids=["light", "dark"])
-def test_the_ramp_is_even_and_its_text_can_be_read(ramp: tuple[str, ...], ink: str) -> None:
+@pytest.mark.parametrize(("place", "ink"), [(0, "#1c1f24"), (1, "#e6e8eb")], ids=["light", "dark"])
+def test_the_ramp_is_even_and_its_text_can_be_read(place: int, ink: str) -> None:
+    style = (files("byteproxy.report") / "templates" / "style.css").read_text()
+    ramp = [re.findall(rf"--s{number}: (#[0-9a-f]{{6}})", style)[place] for number in range(STEPS)]
     assert len(ramp) == STEPS
     lightness = [oklab_lightness(colour) for colour in ramp]
     steps = [after - before for before, after in pairwise(lightness)]
@@ -128,48 +132,47 @@ def test_the_ramp_is_even_and_its_text_can_be_read(ramp: tuple[str, ...], ink: s
     assert all(contrast(colour, ink) >= 4.5 for colour in ramp)
 
 
-def panes(html: str) -> list[tuple[str, str]]:
-    return re.findall(r'<div class="pane p\d+"><h3>(.*?)</h3><pre tabindex=0>(.*?)</pre>', html, re.DOTALL)
-
-
 def test_every_document_in_every_arm_and_view() -> None:
     found = results()
-    html, style = viewer(found)
-    shown = panes(html)
-    assert len(shown) == 2 * (5 + 2)
+    shown = viewer(found)
+    assert len(shown.panes) == 2
     for number, document in enumerate(found["viewer"]):
-        own = shown[7 * number : 7 * number + 7]
-        assert all(Read(inside).data == EXCERPTS[number] for _, inside in own)
-        for (title, _), (arm, bits) in zip(own, document["bits"].items(), strict=False):
-            assert f"</i>{arm} " in title.replace("<wbr>", "")
-            assert f"{sum(bits) / len(bits):.3f} bits per byte here" in title.replace("\N{NO-BREAK SPACE}", " ")
-        for (title, _), (view, spans) in zip(own[5:], document["cuts"].items(), strict=True):
-            assert f"Cut by {view}" in title.replace("<wbr>", "")
-            assert f"{len(spans):,} symbols of {len(EXCERPTS[number]) / len(spans):.2f} bytes" in title
-    # Every input has a label, and a rule that makes it switch something.
-    inputs = re.findall(r"<input type=\w+ id=(\w+)", html)
-    assert inputs == re.findall(r"<label for=(\w+)", html)
+        title, size, own = shown.panes[number]
+        assert (title, size) == (document["document"], len(EXCERPTS[number]))
+        assert [pane.name for pane in own] == [*document["bits"], *document["cuts"]]
+        assert [pane.is_arm for pane in own] == [True] * 5 + [False] * 2
+        assert all(Read(pane.inside).data == EXCERPTS[number] for pane in own)
+        for pane, bits in zip(own, document["bits"].values(), strict=False):
+            assert pane.said.replace("\N{NO-BREAK SPACE}", " ") == f"{sum(bits) / len(bits):.3f} bits per byte here"
+        for pane, spans in zip(own[5:], document["cuts"].values(), strict=True):
+            assert f"{len(spans):,} symbols of {len(EXCERPTS[number]) / len(spans):.2f} bytes" in pane.said
+
+
+def test_every_input_has_a_label_and_switches_something() -> None:
+    page = study_page(results() | {"runs": [], "fits": []})
+    inputs = re.findall(r"<input type=\w+ id=(\w+)", page)
+    assert inputs == re.findall(r"<label for=(\w+)", page)
     assert len(inputs) == len(set(inputs)) == 2 + 7
-    assert all(f"#{name}:" in style for name in inputs)
+    assert all(f"#{name}:" in viewer(results()).switches for name in inputs)
+    assert len(re.findall(r'<div class="pane p\d+"><h3>.*?</h3><pre tabindex=0>', page, re.DOTALL)) == 2 * 7
 
 
 def test_a_pane_is_compact() -> None:
     found = results()
-    html, _ = viewer(found)
-    assert len(html) < 15 * sum(7 * len(excerpt) for excerpt in EXCERPTS)
+    inside = [pane.inside for _, _, panes in viewer(found).panes for pane in panes]
+    assert sum(map(len, inside)) < 15 * sum(7 * len(excerpt) for excerpt in EXCERPTS)
 
 
 def test_too_much_is_left_out_and_said_to_be() -> None:
     found = results()
     found["viewer"] = [copy.deepcopy(found["viewer"][0]) for _ in range(30)]
-    html, _ = viewer(found)
-    assert len(html) < 1_000_000
-    left = re.search(r"(\d+) more in results.json", html)
-    assert left is not None
-    assert html.count('class="document ') == 30 - int(left[1])
+    shown = viewer(found)
+    assert sum(len(pane.inside) for _, _, panes in shown.panes for pane in panes) < 1_000_000
+    assert 0 < shown.left_out == 30 - len(shown.panes) == 30 - len(shown.documents)
+    assert f"{shown.left_out} more in results.json" in study_page(found | {"runs": [], "fits": []})
 
 
 @pytest.mark.parametrize("text", [None, [], [256], [1.5], [True], "abc", [None], {"a": 1}], ids=repr)
 def test_what_is_no_text_is_not_shown(text: Any) -> None:
     assert data_of({"text": text}) == b""
-    assert viewer({"viewer": [{"text": text}]}) == ("<p class=note>There are no excerpts yet.</p>", "")
+    assert viewer({"viewer": [{"text": text}]}).panes == []

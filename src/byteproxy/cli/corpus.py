@@ -34,12 +34,12 @@ def stats(
     from byteproxy.evaluate.corpus.figures import corpus_figures
     from byteproxy.evaluate.corpus.split_table import split_notes
     from byteproxy.evaluate.corpus.terminal import all_tables
-    from byteproxy.report.corpus import stats_page
+    from byteproxy.report.corpus import corpus_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
     figures = corpus_figures(Store.open(corpus))
-    write_page(stats_page(figures), out)
+    write_page(corpus_page(figures), out)
     people = console(json)
     people.print(*all_tables(figures), sep="\n")
     for note in split_notes(figures):
@@ -74,7 +74,7 @@ def show(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.document import find, seen, told
     from byteproxy.evaluate.corpus.terminal import print_document
-    from byteproxy.report.document import document_page
+    from byteproxy.report.corpus import document_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 

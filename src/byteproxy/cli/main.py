@@ -41,6 +41,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy study study_small --jobs 2
                                  compare ways to train at equal FLOPs: arms, seeds and budgets, fairly tuned; Ctrl-C,
                                  and the same command goes on (study --plan: how long it takes)
+  byteproxy report runs/3m       the page of a run, going on or killed or finished, of a study, a demo or a corpus, from
+                                 its files alone; of several runs side by side
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  a run or an exported model continues a prompt in raw bytes; a file or a pipe gets the
@@ -97,6 +99,7 @@ COMMANDS: dict[str, Command | Group] = {
         "Measure runs on held-out text.", {"bpb": Command("eval", "bpb"), "transfer": Command("eval", "transfer")}
     ),
     "study": Command("study", "study", goes_on=True),
+    "report": Command("report", "report"),
     "demo": Command("demo", "demo", goes_on=True),
     "generate": Command("generate", "generate"),
     "export": Command("export", "export"),

@@ -298,8 +298,7 @@ def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[
     from byteproxy.evaluate.validation import validate_with
     from byteproxy.interop.start import start_from
     from byteproxy.progress import quietly
-    from byteproxy.report.page import write_page
-    from byteproxy.report.run import PAGE, keeping_page, run_page
+    from byteproxy.report.run import keeping_page, write_run_page
     from byteproxy.train.budget import resolved
     from byteproxy.train.longer import ensure_same_so_far
     from byteproxy.train.run_folder import remember_asked
@@ -316,16 +315,14 @@ def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[
         if people is not None and not goes_on:
             remember_asked(folder, asked.config)
         with show("train", "steps") as progress:
-            keeping = progress if people is None else keeping_page(trainer, progress)
+            keeping = progress if people is None else keeping_page(folder, config, progress)
             trainer.run_held(hold, validate, keeping, show)
     elif people is not None:
         people.say(f"{folder} is finished: its {config.steps:,} steps are done.")
     if people is None:
         return {}, None
-    page = folder / PAGE
     figures = run_figures(trainer)
-    write_page(run_page(trainer, figures), page)
-    return {**figures, "page": str(page)}, run_table(figures)
+    return {**figures, "page": str(write_run_page(folder))}, run_table(figures)
 
 
 def _begun(asked: Asked) -> "tuple[TrainConfig, bool]":

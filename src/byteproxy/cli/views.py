@@ -147,7 +147,7 @@ def inspect(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.corpus import open_corpus
     from byteproxy.evaluate.views.viewed import viewed
-    from byteproxy.report.inspected import inspect_page
+    from byteproxy.report.document import inspect_page
     from byteproxy.report.page import write_page
     from byteproxy.views.registry import quick_kinds
 

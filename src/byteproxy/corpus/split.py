@@ -19,7 +19,7 @@ about 60 bytes per document, and one hash per project.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -128,6 +128,11 @@ class SplitGroup:
     def divides_projects(self) -> bool:
         """Whether a project of this group may be on two sides."""
         return not {self.validation, self.test} <= {"project", ""}
+
+
+def ways(groups: Iterable[SplitGroup]) -> list[By]:
+    """By what some groups were split: "project", "file", "place", those that were used; of no groups, nothing."""
+    return sorted({by for group in groups for by in (group.validation, group.test) if by})
 
 
 class Documents(NamedTuple):

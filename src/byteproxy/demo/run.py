@@ -21,6 +21,7 @@ from typing import Any
 
 import byteproxy
 from byteproxy.corpus.document import Document
+from byteproxy.corpus.split import ways
 from byteproxy.demo.folder import BUDGET, COST, claimed
 from byteproxy.demo.recipe import Study
 from byteproxy.demo.verdict import verdict
@@ -149,6 +150,7 @@ def _prepared(
                 "bytes": sum(side["bytes"] for side in sides.values()),
                 "rejected": dict(manifest.rejected),
                 "sides": sides,
+                "split_by": ways(manifest.groups),
             },
             "view": {
                 "name": view.name,

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized, timed
+from byteproxy.lock import is_held
 from byteproxy.train import parallel
+from byteproxy.train.checkpoint import newest, said
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer
@@ -17,7 +20,10 @@ DASH = "\N{EN DASH}"
 
 
 def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
-    """As `run_figures`, from the metrics alone: as far as they were written, and None of what they don't tell."""
+    """As `run_figures`, from the files of a run: as far as they were written, and None of what they don't tell.
+
+    Most of it is of the metrics; the newest checkpoint adds what they lack.
+    """
     path = folder / "metrics.jsonl"
     lines = read_metrics(path) if path.exists() else []
     last: dict[str, Any] = next((line for line in reversed(lines) if "flops" in line), {})
@@ -28,6 +34,10 @@ def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
     if config.views:
         others = config.views[0] if len(config.views) == 1 else "all views"
         shown[others] = last["text_bytes"] - shown["raw"]
+    saved = _checkpointed(folder)
+    about = saved.get("about", {})
+    if saved and saved["state"]["step"] == last["step"]:
+        shown = dict(zip(("raw", *config.views), saved["counters"]["text_bytes"], strict=False))
     return {
         "run": str(folder),
         "corpus": config.corpus,
@@ -44,12 +54,27 @@ def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
         "flops": last["flops"],
         "seconds": last["seconds"],
         "wall_seconds": last["wall_seconds"],
-        "parameters": None,
+        "parameters": about.get("parameters"),
         "raw_parameters": config.model.raw_parameters(),
         "dtype": config.dtype,
-        "device": config.device,
-        "processes": None,
+        "device": about.get("device", config.device),
+        "processes": about.get("processes"),
     }
+
+
+def _checkpointed(folder: Path) -> dict[str, Any]:
+    """What the newest checkpoint says beside its tensors; nothing where there is none that can be read."""
+    with suppress(InputError, KeyError):
+        found = newest(folder / "checkpoints")
+        return said(found) if found is not None else {}
+    return {}
+
+
+def state_of(folder: Path, figures: Mapping[str, Any]) -> str:
+    """Whether a run is "finished", "going on" or "stopped". figures: as `folder_figures` gives them."""
+    if figures["steps"] == figures["of_steps"]:
+        return "finished"
+    return "going on" if is_held(folder) else "stopped"
 
 
 def _logged(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

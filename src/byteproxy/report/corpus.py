@@ -1,58 +1,67 @@
-"""The page that `byteproxy corpus stats` leaves: how long documents are, as a plot, and every table."""
+"""The pages of a corpus: what it holds, and one document of it in all its views."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import byteproxy
 from byteproxy.evaluate.corpus import tables
+from byteproxy.evaluate.corpus.document import Seen, agreement
 from byteproxy.evaluate.corpus.split_table import by_split, split_notes
-from byteproxy.evaluate.corpus.tables import Figures, sized
-from byteproxy.report.bars import length_plot
-from byteproxy.report.page import figure, framed, json_details, table, text
+from byteproxy.evaluate.corpus.tables import length_range, sized
+from byteproxy.report.document import viewed, whole
+from byteproxy.report.page import render
+from byteproxy.report.plots import Bars, bars
+
+_SERIES = {"documents": "share of documents", "bytes": "share of text"}
 
 
-def stats_page(figures: Mapping[str, Any]) -> str:
+def corpus_page(figures: Mapping[str, Any]) -> str:
     """The page about what `corpus_figures` returned, as HTML."""
-    parts = (
-        tables.by_source,
-        tables.by_field,
-        tables.by_language,
-        tables.by_length,
-        tables.by_view,
-        tables.by_reason,
-    )
-    file = figures["rejected_file"]
-    listed = f"<p class=note>Each rejected record is listed in <code>{text(file)}</code>.</p>" if file else ""
-    return framed(
-        "what a corpus holds",
-        (
-            f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p><h1>What a corpus holds</h1>"
-            f"<p><code>{text(figures['corpus'])}</code>: {figures['documents']:,} documents with"
-            f" {sized(figures['bytes'])} of text, of {figures['records']:,} records that were read. Fingerprint"
-            f" <code>{text(figures['fingerprint'][: tables.FINGERPRINT_SHOWN])}</code>.</p></header>",
-            "<section><h2>Documents by length</h2><div class=wide>"
-            + figure("", length_plot(figures["histogram"]), "document lengths", _COLUMNS, _rows(figures["histogram"]))
-            + "</div><p class=note>Each pair of bars is of the documents up to twice as long as its label says."
-            " Hover over a bar for its numbers.</p></section>",
-            _section(tables.by_side(figures)),
-            _section(by_split(figures)),
-            *(f"<p class=note>{text(note)}</p>" for note in split_notes(figures)),
-            *(_section(shown) for part in parts if (shown := part(figures)).rows),
-            listed,
-            json_details(figures),
+    first = tables.by_side(figures), by_split(figures)
+    kinds = tables.by_source, tables.by_field, tables.by_language, tables.by_length, tables.by_view, tables.by_reason
+    return render(
+        "corpus.html",
+        title="What a corpus holds",
+        results=figures,
+        fingerprint=figures["fingerprint"][: tables.FINGERPRINT_SHOWN],
+        lengths=bars(
+            "document lengths", list(_SERIES.values()), _lengths(figures), "length of a document, from … on", "%"
         ),
-        ".wide figure { max-width: 760px; }",
+        first=first,
+        notes=split_notes(figures),
+        tables=[shown for kind in kinds if (shown := kind(figures)).rows],
     )
 
 
-_COLUMNS = ("from bytes", "to bytes", "documents", "bytes")
+def _lengths(figures: Mapping[str, Any]) -> list[Bars]:
+    """For each power of two, the share of all documents and the share of all text, in percent."""
+    totals = {key: sum(one[key] for one in figures["histogram"]) or 1 for key in _SERIES}
+    found = []
+    for one in figures["histogram"]:
+        heights = [100 * one[key] / totals[key] for key in _SERIES]
+        held = f"{one['documents']:,} documents, {sized(one['bytes'])} of text"
+        hover = [
+            f"{length_range(one)}: {height:.1f} % ({what}); {held}"
+            for height, what in zip(heights, _SERIES.values(), strict=True)
+        ]
+        found.append(Bars("empty" if one["to"] == 0 else length_range(one).partition(" –")[0], heights, hover))
+    return found
 
 
-def _rows(histogram: Sequence[Mapping[str, int]]) -> list[tuple[int, ...]]:
-    return [(one["from"], one["to"], one["documents"], one["bytes"]) for one in histogram]
-
-
-def _section(figures: Figures) -> str:
-    columns = [(text(heading), text(unit)) for heading, unit in figures.columns]
-    rows = [(text(name), [text(cell) for cell in cells]) for name, cells in figures.rows]
-    return f"<section><h2>{text(figures.title)}</h2>{table(text(figures.first), columns, rows)}</section>"
+def document_page(shown: Seen, most_bytes: int) -> str:
+    """The page of a document as HTML. most_bytes: how much of the text each view shows, and on to a symbol's end."""
+    place = shown.place
+    facts = [
+        ("side", place.side),
+        ("project", place.project),
+        ("language", place.language or "unknown"),
+        *((f"view {one.spec}", agreement(shown, one.spec)) for one in shown.viewed),
+        *((f"view {name}", agreement(shown, name)) for name in shown.why_not),
+    ]
+    return render(
+        "document.html",
+        title=place.name,
+        size=len(shown.text),
+        facts=facts,
+        whole=whole(shown.text, most_bytes),
+        views=[viewed(one, shown.text, most_bytes) for one in shown.viewed],
+    )

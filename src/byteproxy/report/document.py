@@ -1,47 +1,78 @@
-"""The page that `byteproxy corpus show` leaves: where a document comes from, its text, its symbols in every view."""
+"""The page that `byteproxy views inspect` leaves: a document through every view, symbol by symbol.
 
-import byteproxy
-from byteproxy.evaluate.corpus.document import Seen, agreement
-from byteproxy.evaluate.views.symbols_text import visible
-from byteproxy.evaluate.views.viewed import rest
-from byteproxy.report.inspected import inspect_page
-from byteproxy.report.page import framed, text
+About 50 bytes of page for each symbol shown. Hovering over a symbol tells its number and its bytes.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
+
+from byteproxy.evaluate.views.symbols_text import Piece, Shown, cut, visible
+from byteproxy.evaluate.views.viewed import Viewed, rest, summary
+from byteproxy.report.page import render, seen
+
+_COLOURS, _LISTED = 4, 16
 
 
-def document_page(shown: Seen, most_bytes: int) -> str:
-    """The page as HTML. most_bytes: how much of the text each view shows, and on to a symbol's end."""
-    if not shown.viewed:
-        return framed(
-            shown.place.name,
-            (
-                f"<header><p class=kicker>byteproxy {text(byteproxy.__version__)}</p>"
-                f"<h1>{text(shown.place.name)}</h1></header>",
-                _about(shown),
-                _text(shown, most_bytes),
-            ),
+class Part(NamedTuple):
+    """A document as one view sees it. name: the view's, where the spec is another. inside: the text, coloured."""
+
+    spec: str
+    name: str
+    summary: str
+    inside: Markup
+    note: str
+
+
+def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes: int) -> str:
+    """The page as HTML.
+
+    name: of the document. most_bytes: how much of it each view shows, and on to a symbol's end.
+    """
+    views = list(views)
+    results: dict[str, Any] = {"file": name, "bytes": len(document)}
+    results["views"] = {one.spec: one.figures(document) for one in views}
+    parts = [viewed(one, document, most_bytes) for one in views]
+    return render("document.html", title=name, size=len(document), views=parts, results=results)
+
+
+def whole(document: bytes, most_bytes: int) -> Part:
+    """A document as it is, up to `most_bytes`."""
+    inside = _visible(visible(document[:most_bytes]))
+    return Part("text", "", f"{len(document):,} bytes", inside, rest(document, min(most_bytes, len(document))))
+
+
+def viewed(one: Viewed, document: bytes, most_bytes: int) -> Part:
+    """A document in the colours of a view's symbols."""
+    figures = one.figures(document)
+    if one.view.aligned:
+        pieces = list(cut(document, one.encoded, most_bytes))
+        note = rest(document, sum(len(piece.text) for piece in pieces))
+        inside = Markup("").join(_symbol(place, piece) for place, piece in enumerate(pieces))
+    else:
+        inside, note = (
+            Markup(""),
+            "Symbols of this view belong to no stretches of the text: there is nothing to colour.",
         )
-    before = _about(shown) + _text(shown, most_bytes)
-    return inspect_page(shown.place.name, shown.text, shown.viewed, most_bytes, before)
+    return Part(one.spec, "" if figures["name"] == one.spec else figures["name"], summary(figures), inside, note)
 
 
-def _about(shown: Seen) -> str:
-    place = shown.place
-    facts = [
-        ("side", place.side),
-        ("project", place.project),
-        ("language", place.language or "unknown"),
-        *((f"view {one.spec}", agreement(shown, one.spec)) for one in shown.viewed),
-        *((f"view {name}", agreement(shown, name)) for name in shown.why_not),
-    ]
-    return f"<dl>{''.join(f'<dt>{text(name)}</dt><dd>{text(fact)}</dd>' for name, fact in facts)}</dl>"
-
-
-def _text(shown: Seen, most_bytes: int) -> str:
-    runs = visible(shown.text[:most_bytes])
-    inside = "".join(f"<b>{text(run.characters)}</b>" if run.stand_in else text(run.characters) for run in runs)
-    note = rest(shown.text, min(most_bytes, len(shown.text)))
-    return (
-        f"<section><details{'' if shown.viewed else ' open'}><summary>text</summary><p class=figures>"
-        f"{len(shown.text):,} bytes</p><pre class=symbols tabindex=0>{inside}</pre>"
-        f"{f'<p class=note>{text(note)}</p>' if note else ''}</details></section>"
+def _symbol(place: int, piece: Piece) -> Markup:
+    """One span of colour."""
+    return Markup('<i class=c{} title="{}">{}</i>').format(
+        place % _COLOURS, seen(title(piece)), _visible(visible(piece.text))
     )
+
+
+def _visible(runs: Iterable[Shown]) -> Markup:
+    """Stand-ins are in `b`, so that they can't be taken for the text itself."""
+    said = ((run.stand_in, escape(seen(run.characters))) for run in runs)
+    return Markup("").join(Markup("<b>{}</b>").format(one) if stand_in else one for stand_in, one in said)
+
+
+def title(piece: Piece) -> str:
+    """The symbols' numbers and the bytes, such as "312 = b'def '"; both cut where they are long."""
+    numbers = " ".join(map(str, piece.symbols[:_LISTED])) + (" …" if len(piece.symbols) > _LISTED else "")
+    data = repr(piece.text[: 4 * _LISTED]) + ("…" if len(piece.text) > 4 * _LISTED else "")
+    return f"{numbers} = {data}"

@@ -1,27 +1,28 @@
 """The picture that tells a study's result: each arm's raw bits per byte at equal compute, with each seed's own.
 
-Twice, from the same figures: as HTML that takes the page's colours and width, and, for a README, as an SVG file with
-fixed colours that read on white and on dark alike (all at about 4.3 : 1 on both).
+On the page in its colours, for wide and for narrow screens; for a README as an SVG file with fixed colours that read on
+white and on dark alike (all at about 4.3 : 1 on both).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import escape
 from matplotlib.ticker import MaxNLocator
 
 from byteproxy.files import ensure_ours, write_aside
-from byteproxy.report.lenient import called, colours, distinct, mapping, named, plain, text, wrapped
-from byteproxy.report.page import PALETTE, swatch, take_away
-from byteproxy.report.study_tables import signed
-from byteproxy.study.units import fixed, number, scientific
+from byteproxy.report.lenient import called, colours, distinct, mapping, named, plain
+from byteproxy.report.page import HUES, Picture
+from byteproxy.report.plots import Strip, strips
+from byteproxy.study.units import number, scientific, signed
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#757a81")
-"""Of arms in the file, in the order of the page's."""
+"""Of series in the file, in the order of the page's hues."""
 INK = "#727a85"
-_WIDTH, _ROW, _TOP, _SIZE = 720.0, 34.0, 58.0, 14.0
-_LETTER = 0.66 * _SIZE  # an upper estimate of a letter's mean width
+_WIDE, _NARROW = 720.0, 350.0
 _FAR = 1.2  # a level farther off than this many times the arms' range is named at the edge, not drawn to scale
 
 
@@ -49,9 +50,10 @@ class Headline:
     high: float
     ticks: Sequence[float]
 
-    def place(self, value: float) -> float:
-        """Where a value lies from low (0) to high (1); what is outside lies at the edge."""
-        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+    @property
+    def own_symbols(self) -> bool:
+        """Whether the figures of some arm are bits of its own symbols."""
+        return any(row.own_symbols for row in self.rows)
 
     @property
     def level_inside(self) -> bool:
@@ -119,67 +121,30 @@ def _scale(rows: Iterable[Row], level: float | None) -> tuple[float, float, list
     return low, high, [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
 
 
-def headline_html(results: Mapping[str, Any]) -> str:
-    """The picture for the page; a sentence as long as there is nothing to show."""
-    shown = headline(results)
-    if shown is None:
-        return "<p class=note>No arm has a figure yet.</p>"
-    grid = "".join(f"<i class=tick style=left:{100 * shown.place(tick):.2f}%></i>" for tick in shown.ticks)
-    if shown.level is not None and shown.level_inside:
-        grid += f"<i class=level style=left:{100 * shown.place(shown.level):.2f}%></i>"
-    lines = []
-    for row in shown.rows:
-        colour = f"background:var(--arm{row.colour % PALETTE})"
-        dots = "".join(f'<i class=seed style="left:{100 * shown.place(seed):.2f}%;{colour}"></i>' for seed in row.seeds)
-        dots += f'<i class=mean style="left:{100 * shown.place(row.mean):.2f}%;{colour}"></i>'
-        small = "<small>bits of its symbols</small>" if row.own_symbols else ""
-        lines.append(
-            f"<div class=name>{swatch(row.colour)}{wrapped(row.name)}{small}</div><div class=track>{grid}{dots}</div>"
-            f"<div class=value><b>{row.mean:.3f}</b><small>{_percent(row, shown.base)}</small></div>"
+def headline_picture(shown: Headline) -> Picture:
+    """The picture for the page."""
+    columns = ("arm", "bits per byte", "percent", "of its own symbols", "seeds")
+    rows = [(row.name, row.mean, row.percent, row.own_symbols, " ".join(map(str, row.seeds))) for row in shown.rows]
+    return Picture(_svg(shown, _WIDE), "headline", columns, rows, _svg(shown, _NARROW))
+
+
+def _svg(shown: Headline, width: float) -> str:
+    names = distinct(row.name for row in shown.rows)
+    found = [
+        Strip(
+            names[row.name] + ("*" if row.own_symbols else ""),
+            row.colour,
+            row.mean,
+            row.seeds,
+            (f"{row.mean:.3f}", "base" if row.name == shown.base else signed(row.percent, 1, "%").replace("–", "")),
         )
-    ticks = "".join(
-        f"<span style=left:{100 * shown.place(tick):.2f}%>{_tick(tick, shown.ticks)}</span>"
-        for tick in _sparse(shown.ticks)
-    )
-    label = ""
-    if shown.level is not None:
-        at = shown.place(shown.level)
-        anchor = f"right:{100 - 100 * at:.2f}%" if at > 0.5 else f"left:{100 * at:.2f}%"
-        label = f"<span class=named style={anchor}>{shown.level_label}</span>"
-    return (
-        f"<figure class=headline><figcaption>{text(shown.title)}</figcaption><div class=dots>"
-        f"<div></div><div class=axis>{label}</div><div></div>{''.join(lines)}"
-        f"<div></div><div class=axis>{ticks}</div><div></div></div>"
-        f"<p class=note>Fewer is better. Dots: each seed; bar: their mean.{_base_note(shown)}</p>"
-        f"{take_away(headline_svg(results), 'headline', _COLUMNS, _rows(shown))}</figure>"
-    )
-
-
-_COLUMNS = ("arm", "bits per byte", "percent", "of its own symbols", "seeds")
-
-
-def _rows(shown: Headline) -> list[tuple[object, ...]]:
-    return [(row.name, row.mean, row.percent, row.own_symbols, " ".join(map(str, row.seeds))) for row in shown.rows]
-
-
-def _base_note(shown: Headline) -> str:
-    return f" Percent: against {text(shown.base)}." if shown.base else ""
-
-
-def _percent(row: Row, base: str | None) -> str:
-    if row.percent is None:
-        return "base" if row.name == base else ""
-    return signed(row.percent, 1, "%")
-
-
-def _tick(tick: float, ticks: Sequence[float]) -> str:
-    """With as many places as all of them need."""
-    return f"{tick:.{max(len(f'{one:.6g}'.partition('.')[2]) for one in ticks)}f}"
-
-
-def _sparse(ticks: Sequence[float]) -> Sequence[float]:
-    """Every second one where there are more than have room on a narrow screen."""
-    return ticks if len(ticks) <= 5 else ticks[::2]
+        for row in shown.rows
+    ]
+    places = max(len(f"{tick:.6g}".partition(".")[2]) for tick in shown.ticks) if shown.ticks else 0
+    ticks = shown.ticks if width > 500 or len(shown.ticks) <= 3 else shown.ticks[::2]
+    level = None if shown.level is None else (shown.level, shown.level_label, shown.level_inside)
+    labels = {tick: f"{tick:.{places}f}" for tick in ticks}
+    return strips("headline", shown.title, found, labels, (shown.low, shown.high), level, width)
 
 
 def write_headline(results: Mapping[str, Any], path: Path) -> None:
@@ -192,87 +157,29 @@ def write_headline(results: Mapping[str, Any], path: Path) -> None:
 
 
 def headline_svg(results: Mapping[str, Any]) -> str:
-    """The picture as the text of an SVG file, with nothing behind it."""
+    """The picture as the text of an SVG file, with nothing behind it, its title above and what it says below."""
     shown = headline(results)
     if shown is None:
-        return _file(60.0, [_words(16.0, 36.0, "No arm has a figure yet.")], "byteproxy: no figure yet")
-    names = distinct(row.name for row in shown.rows)
-    left = 34 + max(map(len, names.values())) * _LETTER
-    right = _WIDTH - 128
-
-    def x(value: float) -> float:
-        return left + (right - left) * shown.place(value)
-
-    bottom = _TOP + _ROW * len(shown.rows) + 6
-    parts = [_words(12.0, 22.0, shown.title, weight=600)]
-    parts += [_line(x(tick), _TOP - 6, bottom, ' stroke-opacity="0.25"') for tick in shown.ticks]
-    parts += [
-        _words(x(tick), bottom + 18, _tick(tick, shown.ticks), size=12.0, anchor="middle") for tick in shown.ticks
-    ]
-    if shown.level is not None:
-        at = x(shown.level)
-        anchor = "end" if shown.place(shown.level) > 0.5 else "start"
-        if shown.level_inside:
-            parts.append(_line(at, _TOP - 6, bottom, ' stroke-dasharray="3 4"'))
-        parts += [_words(at, _TOP - 11, shown.level_label, size=12.0, anchor=anchor)]
-    for place, row in enumerate(shown.rows):
-        y = _TOP + _ROW * (place + 0.5)
-        colour = COLOURS[row.colour % PALETTE]
-        mark = "*" if row.own_symbols else ""
-        parts.append(f'<circle cx="18" cy="{y:.1f}" r="5" fill="{colour}"/>')
-        parts.append(_words(30.0, y + 5, names[row.name] + mark, weight=600))
-        parts += [
-            f'<circle cx="{x(seed):.1f}" cy="{y:.1f}" r="5" fill="{colour}" fill-opacity="0.55"/>' for seed in row.seeds
-        ]
-        parts.append(
-            f'<rect x="{x(row.mean) - 1.5:.1f}" y="{y - 11:.1f}" width="3" height="22" rx="1.5" fill="{colour}"/>'
-        )
-        parts.append(_words(right + 14, y + 5, fixed(row.mean, 3), weight=600))
-        parts.append(_words(right + 62, y + 5, _percent(row, shown.base), size=12.0))
+        return _file(60.0, _words(36.0, "No arm has a figure yet."), "byteproxy: no figure yet")
+    svg = _svg(shown, _WIDE)
+    svg = re.sub(r"var\(--arm(\d+)\)", lambda found: COLOURS[int(found[1]) % HUES], svg)
+    svg = re.sub(r"var\(--\w+\)", INK, svg)
+    height = float(svg.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
+    inner = svg.replace("<svg ", f'<svg x="0" y="34" width="{_WIDE:.0f}" height="{height:g}" ', 1)
     note = "Fewer is better. Dots: each seed; bar: their mean."
-    if any(row.own_symbols for row in shown.rows):
+    if shown.own_symbols:
         note += " * Bits of its own symbols per byte: it can't read raw bytes."
-    parts.append(_words(12.0, bottom + 42, note, size=12.0))
-    return _file(bottom + 54, parts, shown.title)
+    parts = _words(22.0, shown.title, 600) + "\n" + inner + "\n" + _words(height + 54, note, size=12.0)
+    return _file(height + 66, parts, shown.title)
 
 
-def _file(height: float, parts: Iterable[str], title: str) -> str:
+def _file(height: float, inside: str, title: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:.0f} {height:.0f}" width="{_WIDTH:.0f}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE:.0f} {height:.0f}" width="{_WIDE:.0f}"'
         f" height=\"{height:.0f}\" font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\""
-        f' role="img" aria-label="{text(title)}">\n<title>{text(title)}</title>\n' + "\n".join(parts) + "\n</svg>\n"
+        f' role="img" aria-label="{escape(title)}">\n<title>{escape(title)}</title>\n{inside}\n</svg>\n'
     )
 
 
-def _words(x: float, y: float, words: str, size: float = _SIZE, weight: int = 400, anchor: str = "start") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" font-weight="{weight}" text-anchor="{anchor}"'
-        f' fill="{INK}">{text(words)}</text>'
-    )
-
-
-def _line(x: float, top: float, bottom: float, more: str) -> str:
-    return f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{INK}"{more}/>'
-
-
-STYLE = """
-.headline { margin: 2em 0; max-width: 900px; }
-.headline .note { margin: .6em 0 0; }
-.dots { display: grid; grid-template-columns: fit-content(15em) minmax(0, 1fr) max-content; column-gap: 1.2em;
-  align-items: stretch; font-variant-numeric: tabular-nums; }
-.dots small { display: block; color: var(--muted); font-size: .78rem; font-weight: 400; line-height: 1.2; }
-.dots .name { padding: .45em 0; font-weight: 600; overflow-wrap: break-word; line-height: 1.25; align-self: center; }
-.dots .name small { padding-left: 1.6em; }
-.dots .value { align-self: center; text-align: right; line-height: 1.2; padding: .3em 0; }
-.track { position: relative; min-height: 2.7em; border-bottom: 1px solid var(--grid); }
-.track i { position: absolute; }
-.tick, .level { top: 0; bottom: 0; border-left: 1px solid var(--grid); }
-.level { border-left: 2px dashed var(--muted); margin-left: -1px; }
-.seed { width: 11px; height: 11px; margin: -5.5px; top: 50%; border-radius: 50%; opacity: .5; }
-.mean { width: 3px; height: 24px; margin: -12px -1.5px; top: 50%; border-radius: 2px; }
-.axis { position: relative; height: 1.7em; color: var(--muted); font-size: .82rem; }
-.axis span { position: absolute; transform: translateX(-50%); padding-top: .3em; }
-.axis .named { transform: none; white-space: nowrap; padding: 0; }
-@media (max-width: 760px) { .dots { grid-template-columns: fit-content(7.5em) minmax(0, 1fr) max-content;
-  column-gap: .7em; font-size: .9rem; } .dots .name small { padding-left: 0; } }
-"""
+def _words(y: float, words: str, weight: int = 400, size: float = 14.0) -> str:
+    return f'<text x="6" y="{y:.1f}" font-size="{size:g}" font-weight="{weight}" fill="{INK}">{escape(words)}</text>'

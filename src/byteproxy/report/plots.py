@@ -1,57 +1,56 @@
-"""The plots of runs, studies and the demo: small SVG pictures that take their colours from the page around them.
+"""The plots of all pages: small SVG pictures that take their colours from the page around them (see `drawing`).
 
-matplotlib draws with stand-in colours, which then become the page's CSS variables (`--ink`, `--muted`,
-`--grid`, `--arm0`, ...), so one picture reads in light and in dark. Text stays text. Every series is named
-beside its right end, with its colour, dashes and mark, so that many can be told apart; the picture grows with them. The
-same input gives the same bytes. About 0.1 s a picture.
+Every series is named beside its right end, with its colour, dashes and mark; the picture grows with them. About 0.1 s a
+picture.
 """
 
 import math
-import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from byteproxy.report.page import PALETTE, SHAPES, figure, shape, text
+from byteproxy.report.drawing import (
+    BOTTOM,
+    GRID,
+    INK,
+    LETTER_PX,
+    LINE_PX,
+    MARKERS,
+    MUTED,
+    TOP,
+    draw_dots,
+    drawn_by,
+    furnish,
+    round_top,
+    size_of,
+    stand_in,
+)
+from byteproxy.report.page import SHAPES, Picture, shape
 
 SMOOTHING = 0.05  # share of a series' points that one smoothed value is the mean of
-_STAND_INS = {"#0f0f01": "--ink", "#0f0f02": "--muted", "#0f0f03": "--grid"}
-_STAND_INS |= {f"#0e0e0{number}": f"--arm{number}" for number in range(PALETTE)}
-_COLOURS = {variable: colour for colour, variable in _STAND_INS.items()}
-_MARKERS = dict(zip(SHAPES, "os^D", strict=True))
+HIDDEN_START = 0.08  # of the x axis: where a steep start may leave the picture at its top
 _DASHES: dict[str, Any] = dict(zip(SHAPES, ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2))), strict=True))
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 390.0, 260.0, 36.0, 28.0, 42.0  # letters of 11 px on a telephone
-_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT = 320.0, 230.0, 44.0
-_LABEL_PX, _LETTER_PX, _LINE_PX = 12.0, 6.8, 13.5  # the type size, a letter's width at it, and a line's height
+_WIDTH, _HEIGHT = 390.0, 260.0  # letters of 11 px on a telephone
+_TREND_WIDTH, _TREND_HEIGHT = 320.0, 230.0
 _MOST_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
-_HIDDEN_START = 0.08
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": _LABEL_PX,
-    "text.parse_math": False,
-    "axes.unicode_minus": True,
-    "path.simplify": True,
-}
+_DOT, _LONGEST = 4.5, 26
 
 
 @dataclass(frozen=True)
 class Line:
     """One series: finite points, x ascending; `smooth` draws a running mean and the points faintly behind.
 
-    label: stands beside its end; may be empty. colour: the series' number, see `page.swatch`.
+    label: stands beside its end; may be empty. colour: the series' number, see `page.shape`; None: the page's ink.
     behind: other series, as (x, y), of which this one is the mean; drawn faintly.
     """
 
     label: str
-    colour: int
+    colour: int | None
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
@@ -82,6 +81,42 @@ class Trend:
     beyond: tuple[float, float] | None = None
 
 
+class Dot(NamedTuple):
+    """A dot of a scatter plot; both coordinates are at least 0."""
+
+    label: str
+    x: float
+    y: float
+
+
+class Bars(NamedTuple):
+    """Bars side by side, one of each series. hover: what each says when the pointer is on it."""
+
+    label: str
+    heights: Sequence[float]
+    hover: Sequence[str]
+
+
+class Block(NamedTuple):
+    """A stretch of a row, in shares of the row. colour: the series; None: of nothing."""
+
+    row: int
+    begin: float
+    end: float
+    colour: int | None
+    hover: str
+
+
+class Strip(NamedTuple):
+    """A row of a dot plot: each measurement and their mean. said: the figure, and what stands beside it."""
+
+    label: str
+    colour: int
+    mean: float
+    values: Sequence[float]
+    said: tuple[str, str]
+
+
 def smoothed(values: Sequence[float]) -> list[float]:
     """A centred mean over about `SMOOTHING` of the points; towards the ends the window narrows, so nothing lags."""
     half = max(1, round(len(values) * SMOOTHING / 2))
@@ -93,138 +128,213 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return means
 
 
-def curve_plot(
+def curves(
     name: str,
     lines: Sequence[Line],
     levels: Sequence[Level],
     x_label: str,
     y_label: str,
-    hidden_start: float = _HIDDEN_START,
-) -> str:
-    """An inline `<svg>`; `name` tells the pictures of a page apart, their ids included. `lines` isn't empty.
+    hidden_start: float = HIDDEN_START,
+    band: Sequence[tuple[float, float, float]] = (),
+    y_range: tuple[float, float] | None = None,
+) -> Picture:
+    """Lines over x. `name` tells the pictures of a page apart, their ids included. No lines: an empty picture.
 
     hidden_start: for this share of its x axis a line that starts steeply may leave the picture at its top.
+    band: (x, low, high), shaded. y_range: otherwise what is worth reading.
     """
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        labels = [line.label for line in lines] + [level.label for level in levels]
-        longest = max(len(label) for label in labels)
-        height = max(_HEIGHT, len(labels) * _LINE_PX + _TOP + _BOTTOM)
-        beside = longest * _LETTER_PX + 22 if longest else 12.0
-        picture, axes = _canvas(_WIDTH + max(0.0, beside - _MOST_BESIDE), height, _LEFT, beside)
-        drawn = [_draw(axes, line) for line in lines]
-        for level in levels:
-            axes.axhline(level.y, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
-        _limit(axes, drawn, levels, hidden_start)
-        _furnish(axes, x_label, y_label)
-        _name_ends(axes, lines, drawn, levels)
-        return _inline(_svg(picture), f"{y_label} over {x_label}")
-
-
-def curve_figure(
-    caption: str,
-    name: str,
-    lines: Sequence[Line],
-    levels: Sequence[Level],
-    x_label: str,
-    y_label: str,
-    hidden_start: float = _HIDDEN_START,
-) -> str:
-    """`curve_plot` in a figure under a caption (HTML), with its points to take away."""
     rows: list[tuple[object, ...]] = []
     for line in lines:
         rows += [(line.label, x, y) for x, y in zip(line.x, line.y, strict=True)]
         for number, (xs, ys) in enumerate(line.behind, start=1):
             rows += [(f"{line.label}, seed {number}", x, y) for x, y in zip(xs, ys, strict=True)]
     rows += [(level.label, "", level.y) for level in levels]
-    svg = curve_plot(name, lines, levels, x_label, y_label, hidden_start)
-    return figure(caption, svg, name, ("series", x_label, y_label), rows)
+    columns = ("series", x_label, y_label)
+    if not lines:
+        return Picture("", name, columns, rows)
+    longest = max(map(len, [*(line.label for line in lines), *(level.label for level in levels)]))
+    beside = longest * LETTER_PX + 22 if longest else 12.0
+
+    def draw(axes: Axes) -> None:
+        drawn = [_draw(axes, line) for line in lines]
+        for level in levels:
+            axes.axhline(level.y, color=MUTED, linewidth=1.1, dashes=(2, 3), zorder=1)
+        if band:
+            xs, lows, highs = zip(*band, strict=True)
+            axes.fill_between(xs, lows, highs, color=INK, alpha=0.13, linewidth=0, zorder=1)
+        _limit(axes, drawn, levels, hidden_start)
+        if y_range is not None:
+            axes.set_ylim(*y_range)
+            axes.set_xlim(min(xs[0] for xs, _ in drawn), axes.get_xlim()[1])
+        furnish(axes, x_label, y_label)
+        _name_ends(axes, lines, drawn, levels)
+
+    height = max(_HEIGHT, (len(lines) + len(levels)) * LINE_PX + TOP + BOTTOM)
+    size = _WIDTH + max(0.0, beside - _MOST_BESIDE), height
+    return Picture(drawn_by(name, f"{y_label} over {x_label}", size, beside, draw), name, columns, rows)
 
 
-def trend_plot(name: str, trend: Trend, unit: float, x_label: str, y_label: str) -> str:
-    """An inline `<svg>` as by `curve_plot`, with a log axis, in units of `unit`, and a level at zero."""
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        picture, axes = _canvas(_TREND_WIDTH, _TREND_HEIGHT, _TREND_LEFT, 14.0)
-        colour = _COLOURS[f"--arm{trend.colour % PALETTE}"]
+def trend(name: str, found: Trend, unit: float, x_label: str, y_label: str) -> Picture:
+    """Points and their line over a log axis, in units of `unit`, and a level at zero."""
+
+    def draw(axes: Axes) -> None:
+        colour = stand_in(found.colour)
         axes.set_xscale("log")
-        axes.axhline(0, color=_COLOURS["--muted"], linewidth=1.1, dashes=(2, 3), zorder=1)
-        if trend.line:
-            xs, ys, lows, highs = zip(*trend.line, strict=True)
+        axes.axhline(0, color=MUTED, linewidth=1.1, dashes=(2, 3), zorder=1)
+        if found.line:
+            xs, ys, lows, highs = zip(*found.line, strict=True)
             axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, linewidth=0, zorder=2)
             axes.plot(xs, ys, color=colour, linewidth=1.9, zorder=3)
-            if trend.beyond:
-                ends = (xs[-1], trend.beyond[0]), (ys[-1], trend.beyond[1])
+            if found.beyond:
+                ends = (xs[-1], found.beyond[0]), (ys[-1], found.beyond[1])
                 axes.plot(*ends, color=colour, linewidth=1.4, linestyle=(0, (4, 2)), zorder=3)
-        axes.plot(
-            trend.x,
-            trend.y,
-            color=colour,
-            linestyle="none",
-            marker=_MARKERS[shape(trend.colour)],
-            markersize=5.5,
-            markeredgewidth=0,
-            alpha=0.75,
-            zorder=4,
-        )
-        far = [*trend.x, *([trend.beyond[0]] if trend.beyond else [])]
+        draw_dots(axes, found.x, found.y, found.colour, 5.5, 0.75)
+        far = [*found.x, *([found.beyond[0]] if found.beyond else [])]
         room = (max(far) / min(far)) ** 0.06 if max(far) > min(far) else 2.0
         axes.set_xlim(min(far) / room, max(far) * room)
-        _furnish(axes, x_label, y_label)
-        _mark(axes, far, unit)
-        return _inline(_svg(picture), f"{y_label} over {x_label}")
+        furnish(axes, x_label, y_label)
+        _tick_at(axes, far, unit)
+
+    rows: list[tuple[object, ...]] = [("measured", x / unit, y, "", "") for x, y in zip(found.x, found.y, strict=True)]
+    rows += [("line", x / unit, *rest) for x, *rest in found.line]
+    svg = drawn_by(name, f"{y_label} over {x_label}", (_TREND_WIDTH, _TREND_HEIGHT), 14.0, draw)
+    return Picture(svg, name, ("what", x_label, y_label, "low", "high"), rows)
 
 
-def trend_figure(caption: str, name: str, trend: Trend, unit: float, x_label: str, y_label: str, note: str) -> str:
-    """`trend_plot` in a figure, with its points and its line to take away. caption, note: HTML."""
-    rows: list[tuple[object, ...]] = [("measured", x / unit, y, "", "") for x, y in zip(trend.x, trend.y, strict=True)]
-    rows += [("line", x / unit, *rest) for x, *rest in trend.line]
-    columns = ("what", x_label, y_label, "low", "high")
-    return figure(caption, trend_plot(name, trend, unit, x_label, y_label), name, columns, rows, note)
+def scatter(name: str, dots: Sequence[Dot], x_label: str, y_label: str) -> Picture:
+    """Labelled dots: both axes begin at 0, each dot has its label beside it, or further off with a line to it."""
+    hover = [f"{dot.label}: {dot.x:.3g}, {dot.y:.3g}" for dot in dots]
+
+    def draw(axes: Axes) -> None:
+        axes.set_xlim(0, round_top(max((dot.x for dot in dots), default=0)))
+        axes.set_ylim(0, round_top(max((dot.y for dot in dots), default=0)))
+        furnish(axes, x_label, y_label)
+        box, (wide, tall) = axes.get_position(), size_of(axes)
+        inner = box.width * wide, box.height * tall
+        at = [(dot.x / axes.get_xlim()[1] * inner[0], dot.y / axes.get_ylim()[1] * inner[1]) for dot in dots]
+        taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in at]
+        for number, (dot, (x, y)) in enumerate(zip(dots, at, strict=True)):
+            label = dot.label if len(dot.label) <= _LONGEST else dot.label[: _LONGEST - 1] + "…"
+            place = _free_box(x, y, len(label) * LETTER_PX, inner, taken)
+            taken.append(place)
+            left, bottom, right, top = place
+            if max(left - x, x - right, bottom - y, y - top) > 2 * _DOT:
+                end = min(max(x, left), right) / inner[0], (bottom + top) / 2 / inner[1]
+                ends = zip((x / inner[0], y / inner[1]), end, strict=True)
+                axes.plot(*ends, transform=axes.transAxes, color=stand_in(number), linewidth=0.8, clip_on=False)
+            below = sum(math.dist((x, y), other) < _DOT for other in at[:number])
+            size = 2 * max(_DOT - 1.5 * below, 1)  # dots in one place become rings
+            draw_dots(axes, [dot.x], [dot.y], number, size)[0].set_gid(f"hover{number}")
+            words: dict[str, Any] = {"va": "center_baseline", "color": stand_in(number), "transform": axes.transAxes}
+            axes.text(left / inner[0], (bottom + top) / 2 / inner[1], label, **words)
+
+    svg = drawn_by(name, f"{y_label} over {x_label}", (_WIDTH, _WIDTH), 12.0, draw, hover)
+    return Picture(svg, name, ("label", x_label, y_label), dots)
 
 
-def _canvas(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
-    """A figure with nothing behind it, all in px; left, right: beside the axes."""
-    picture = Figure(figsize=(width / 72, height / 72))
-    axes = picture.add_axes((left / width, _BOTTOM / height, 1 - (left + right) / width, 1 - (_TOP + _BOTTOM) / height))
-    picture.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    return picture, axes
+def bars(name: str, series: Sequence[str], found: Sequence[Bars], x_label: str, y_label: str) -> Picture:
+    """A group of bars for each of `found`, as high as percent."""
+    hover = [said for one in found for said in one.hover]
+
+    def draw(axes: Axes) -> None:
+        wide = 0.8 / len(series)
+        for at, one in enumerate(found):
+            for number, height in enumerate(one.heights):
+                left = at + (number - len(series) / 2) * wide
+                bar = Rectangle((left, 0), wide * 0.96, height, color=stand_in(number), linewidth=0)
+                bar.set_gid(f"hover{at * len(series) + number}")
+                axes.add_patch(bar)
+        axes.set_xlim(-0.6, max(len(found), 1) - 0.4)
+        axes.set_ylim(0, round_top(max((max(one.heights) for one in found), default=0)))
+        furnish(axes, x_label, "")
+        every = -(-len(found) * 62 // int(2 * _WIDTH)) or 1
+        axes.xaxis.set_major_locator(FixedLocator(range(0, len(found), every)))
+        axes.xaxis.set_major_formatter(FixedFormatter([one.label for one in found[::every]]))
+        place = axes.get_position()
+        for number, label in enumerate((y_label, *series)):
+            colour = INK if not number else stand_in(number - 1)
+            x = (150 * number - 110 * (number > 0)) / (2 * _WIDTH * place.width)
+            axes.text(x, 1 + 11 / (_HEIGHT * place.height), label, transform=axes.transAxes, color=colour)
+
+    svg = drawn_by(name, f"{y_label} over {x_label}", (2 * _WIDTH, _HEIGHT), 12.0, draw, hover)
+    rows = [(one.label, *one.heights) for one in found]
+    return Picture(svg, name, (x_label, *series), rows)
 
 
-def _size(axes: Axes) -> tuple[float, float]:
-    """Width and height of the whole picture in px."""
-    assert isinstance(axes.figure, Figure), "it has no parts"
-    wide, tall = axes.figure.get_size_inches() * 72
-    return float(wide), float(tall)
+def blocks(name: str, found: Sequence[Block], columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Picture:
+    """Rows of stretches, to scale. columns, rows: what is to be taken away as CSV."""
+    count = max((one.row for one in found), default=0) + 1
+
+    def draw(axes: Axes) -> None:
+        axes.set_position((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(0, 1)
+        axes.set_ylim(count, 0)
+        for number, one in enumerate(found):
+            colour = GRID if one.colour is None else stand_in(one.colour)
+            block = Rectangle((one.begin, one.row + 0.1), one.end - one.begin, 0.8, color=colour, linewidth=0)
+            block.set_gid(f"hover{number}")
+            axes.add_patch(block)
+
+    svg = drawn_by(name, name, (2 * _WIDTH, 22.0 * count), 0.0, draw, [one.hover for one in found])
+    return Picture(svg, name, columns, rows)
 
 
-def _mark(axes: Axes, wanted: Sequence[float], unit: float) -> None:
-    """Ticks of a log axis where something was measured, as far as their labels have room."""
-    low, high = axes.get_xlim()
-    letters = (math.log(high) - math.log(low)) / (axes.get_position().width * _TREND_WIDTH) * _LETTER_PX
-    marks: list[float] = []
-    for x in sorted(set(wanted)):
-        if not marks or math.log(x) - math.log(marks[-1]) >= letters * (len(f"{x / unit:.3g}") + 2):
-            marks.append(x)
-    axes.xaxis.set_major_locator(FixedLocator(marks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{x / unit:.3g}" for x in marks]))
-    axes.xaxis.set_minor_locator(NullLocator())
+def strips(
+    name: str, title: str, found: Sequence[Strip], ticks: Mapping[float, str], ends: tuple[float, float],
+    level: tuple[float, str, bool] | None, width: float,
+) -> str:  # fmt: skip
+    """An inline `<svg>`: each measurement a dot, their mean a bar, a row for each series.
+
+    ends: of the axis. level: a value, its label, and whether a line is drawn there.
+    """
+    row, right = 34.0, 98.0
+    left = 30 + max(len(strip.label) for strip in found) * (LETTER_PX + 1.2)
+
+    def draw(axes: Axes) -> None:
+        _, tall = size_of(axes)
+        inner = width - left - right
+        axes.set_position((left / width, 30 / tall, inner / width, 1 - 58 / tall))
+        axes.set_xlim(*ends)
+        axes.set_ylim(len(found) - 0.3, -0.7)
+        furnish(axes, "", "")
+        axes.grid(axis="y", visible=False)
+        axes.grid(axis="x", color=GRID, linewidth=0.8)
+        axes.yaxis.set_major_locator(NullLocator())
+        axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+        axes.xaxis.set_major_formatter(FixedFormatter(list(ticks.values())))
+        words: dict[str, Any] = {"va": "center_baseline", "transform": axes.get_yaxis_transform()}
+        if level is not None:
+            at, label, inside = level
+            share = (min(max(at, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
+            if inside:
+                axes.axvline(at, color=MUTED, linewidth=1.4, dashes=(2, 3), zorder=1)
+            axes.text(share, -0.95, label, **words, color=MUTED, ha="right" if share > 0.5 else "left")
+        for y, strip in enumerate(found):
+            draw_dots(axes, strip.values, [y] * len(strip.values), strip.colour, 9, 0.55)
+            axes.plot([strip.mean] * 2, [y - 0.32, y + 0.32], color=stand_in(strip.colour), linewidth=3, zorder=4)
+            name = draw_dots(axes, [-(left - 8) / inner], [y], strip.colour, 9)[0]
+            name.set_transform(axes.get_yaxis_transform())
+            axes.text(-(left - 20) / inner, y, strip.label, **words, color=INK, weight="bold")
+            axes.text(1 + 10 / inner, y, strip.said[0], **words, color=INK, weight="bold")
+            axes.text(1 + 54 / inner, y, strip.said[1], **words, color=MUTED)
+
+    return drawn_by(f"{name} {width:g}", title, (width, row * len(found) + 58), right, draw)
 
 
 def _draw(axes: Axes, line: Line) -> tuple[Sequence[float], Sequence[float]]:
     """Draw a series; gives the points of its strong line."""
-    colour = _COLOURS[f"--arm{line.colour % PALETTE}"]
+    colour, kind = stand_in(line.colour), shape(line.colour or 0)
     strong = smoothed(line.y) if line.smooth else line.y
-    if line.smooth:
-        axes.plot(line.x, line.y, color=colour, linewidth=0.9, alpha=0.28, zorder=2)
-    for x, y in line.behind:
-        axes.plot(x, y, color=colour, linewidth=0.9, alpha=0.35, zorder=2)
+    for x, y in [(line.x, line.y)] * line.smooth + list(line.behind):
+        axes.plot(x, y, color=colour, linewidth=0.9, alpha=0.3, zorder=2)
     axes.plot(
         line.x,
         strong,
         color=colour,
         linewidth=1.9,
-        linestyle=(0, (4, 2)) if line.dashed else _DASHES[shape(line.colour)],
-        marker=_MARKERS[shape(line.colour)],
+        linestyle=(0, (4, 2)) if line.dashed else _DASHES[kind],
+        marker=None if line.colour is None else MARKERS[kind],
         markersize=4.5,
         markeredgewidth=0,
         markevery=[len(line.x) - 1] if line.behind or line.smooth else None,
@@ -249,24 +359,17 @@ def _limit(
     axes.set_xlim(0, longest * 1.02 or 1.0)
 
 
-def _furnish(axes: Axes, x_label: str, y_label: str) -> None:
-    """Axis labels with units, a quiet grid, no box."""
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_COLOURS["--muted"])
-    axes.spines["bottom"].set_linewidth(0.8)
-    axes.grid(axis="y", color=_COLOURS["--grid"], linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, pad=5, labelcolor=_COLOURS["--muted"])
-    if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(x_label, color=_COLOURS["--ink"], labelpad=5)
-    width, height = _size(axes)
-    left = -(axes.get_position().x0 - 2 / width) / axes.get_position().width
-    axes.text(
-        left, 1 + 11 / (axes.get_position().height * height), y_label, transform=axes.transAxes, color=_COLOURS["--ink"]
-    )
+def _tick_at(axes: Axes, wanted: Sequence[float], unit: float) -> None:
+    """Ticks of a log axis where something was measured, as far as their labels have room."""
+    low, high = axes.get_xlim()
+    letters = (math.log(high) - math.log(low)) / (axes.get_position().width * _TREND_WIDTH) * LETTER_PX
+    marks: list[float] = []
+    for x in sorted(set(wanted)):
+        if not marks or math.log(x) - math.log(marks[-1]) >= letters * (len(f"{x / unit:.3g}") + 2):
+            marks.append(x)
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{x / unit:.3g}" for x in marks]))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _name_ends(
@@ -278,27 +381,24 @@ def _name_ends(
     """Write each series' name right of the picture at the height where it ends, pushed apart where they meet."""
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
-    ends: list[tuple[float, str, str, Any, Any]] = []
-    last = []
+    begin = axes.get_xlim()[0]
+    ends: list[tuple[float, float, str, str, Any, Any]] = []  # y, x, label, colour, dashes, marker
     for line, (xs, ys) in zip(lines, drawn, strict=True):
         if line.label:
-            kind = shape(line.colour)
-            ends.append((ys[-1], line.label, f"--arm{line.colour % PALETTE}", _DASHES[kind], _MARKERS[kind]))
-            last.append(xs[-1])
-    ends += [(level.y, level.label, "--muted", "-", None) for level in levels]
-    last += [right] * len(levels)
-    order = sorted(range(len(ends)), key=lambda at: ends[at][0])
-    box, (wide, tall) = axes.get_position(), _size(axes)
-    heights = spread([(ends[at][0] - low) / (high - low) for at in order], _LINE_PX / (box.height * tall))
+            kind = shape(line.colour or 0)
+            ends.append((ys[-1], xs[-1], line.label, stand_in(line.colour), _DASHES[kind], MARKERS[kind]))
+    ends += [(level.y, right, level.label, MUTED, "-", None) for level in levels]
+    ends.sort(key=lambda end: end[0])
+    box, (wide, tall) = axes.get_position(), size_of(axes)
+    heights = spread([(end[0] - low) / (high - low) for end in ends], LINE_PX / (box.height * tall))
     gap = 15 / (box.width * wide)
-    for at, height in zip(order, heights, strict=True):
-        y, label, variable, dashes, marker = ends[at]
-        start = (last[at] / right, (y - low) / (high - low))
+    for (y, x, label, colour, dashes, marker), height in zip(ends, heights, strict=True):
+        start = ((x - begin) / (right - begin), (y - low) / (high - low))
         axes.plot(
             (start[0], 1.0, 1 + gap * 0.6),
             (start[1], start[1], height),
             transform=axes.transAxes,
-            color=_COLOURS[variable],
+            color=colour,
             linewidth=0.8,
             linestyle=dashes,
             marker=marker,
@@ -309,7 +409,7 @@ def _name_ends(
             clip_on=False,
             zorder=1,
         )
-        axes.text(1 + gap, height, label, transform=axes.transAxes, va="center_baseline", color=_COLOURS[variable])
+        axes.text(1 + gap, height, label, transform=axes.transAxes, va="center_baseline", color=colour)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -324,26 +424,26 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return heights
 
 
-def _svg(picture: Figure) -> str:
-    out = StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
-        picture.savefig(out, format="svg", metadata=nothing)
-    return out.getvalue()
+_Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def _inline(svg: str, title: str) -> str:
-    """From a file to an element: no prolog, size, font or style of its own, no unused ids, the page's colours."""
-    svg = svg[svg.index("<svg") :]
-    opening_end = svg.index(">")
-    box = re.search(r'viewBox="[^"]*"', svg[:opening_end])
-    assert box is not None, "matplotlib wrote an svg without a viewBox"
-    svg = f'<svg {box[0]} role="img" aria-label="{text(title)}">' + svg[opening_end + 1 :]
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
-    svg = svg.replace("xlink:href", "href").replace(" font-family: 'DejaVu Sans';", "")
-    used = set(re.findall(r"#([A-Za-z_][\w-]*)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    for colour, variable in _STAND_INS.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg.strip()
+def _free_box(x: float, y: float, width: float, inner: tuple[float, float], taken: Sequence[_Box]) -> _Box:
+    """The nearest place for a label within the picture that meets nothing; the last one tried if there is none."""
+    box = (x, y, x, y)
+    for left, bottom in _places(x, y, width):
+        box = (left, bottom, left + width, bottom + LINE_PX)
+        inside = left >= 0 and box[2] <= inner[0] + 12 and bottom >= 0 and box[3] <= inner[1] + LINE_PX
+        if inside and not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
+        ):
+            return box
+    return box
+
+
+def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
+    middle, gap = y - LINE_PX / 2, _DOT + 3
+    sides = (x + gap, x - gap - width)
+    yield from ((left, middle) for left in sides)
+    yield from ((x - width / 2, bottom) for bottom in (y + gap, y - gap - LINE_PX))
+    for away in range(1, 12):
+        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), sides))

@@ -1,19 +1,19 @@
-"""The page of a study: one self-contained `report.html` that says what was found, how surely, and shows all of it.
+"""The page of a study: what was found, how surely, and all of it to look at; of a study half done what is there.
 
-Nothing in it asks anything of a network, and there is no script. Everything that comes from the results is escaped;
-what is missing, as in a study half done, is a dash or a sentence. The same results give the same bytes. About 0.1 s a
-plot.
+The same results give the same bytes. About 0.1 s a plot.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from byteproxy.report import headline, lenient, study_plots, study_tables
-from byteproxy.report.lenient import colours, entries, facts, mapping, named, sequence, text, wrapped
-from byteproxy.report.page import framed, json_details, swatch, write_page
+from byteproxy.report import study_tables
+from byteproxy.report.headline import headline, headline_picture
+from byteproxy.report.lenient import called, colours, entries, mapping, named, plain, sequence
+from byteproxy.report.page import render, write_page
+from byteproxy.report.study_plots import curves, gains
 from byteproxy.report.viewer import viewer
-from byteproxy.study.units import fixed, number, scientific, si
+from byteproxy.study.units import fixed, number
 
 
 def write_study_page(results: Mapping[str, Any], path: Path) -> None:
@@ -26,124 +26,53 @@ def write_study_page(results: Mapping[str, Any], path: Path) -> None:
 
 def study_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
-    title = lenient.called(results.get("study") or "A study")
-    hues = colours(named(results.get("arms")))
-    seen, style = viewer(results)
-    parts = (
-        f"<header><p class=kicker>byteproxy {text(results.get('byteproxy'))}</p><h1>{text(title)}</h1>",
-        f"<p class=lead>{text(results['about'])}</p>" if results.get("about") else "",
-        f"{_unfinished(results)}</header>",
-        f"<p class=verdict>{text(results['verdict'])}</p>" if results.get("verdict") else "",
-        headline.headline_html(results),
-        _section("Result", study_tables.result_table(results, hues) + _about_result(results) + _arms(results, hues)),
-        _section("Differences", study_tables.differences(results, hues)),
-        _section("During training", study_plots.curves(results, hues)),
-        _section("Equal by other measures", study_tables.read_at(results, hues)),
-        _section("Over compute and size", study_plots.gains(results, hues) + study_tables.cells_table(results, hues)),
-        _section("Trials", study_tables.trials(results, hues)),
-        _section("Byte by byte", seen),
-        _section("How it was measured", _measured(results)),
-        json_details(_without_the_long(results)),
-    )
-    return framed(lenient.plain(title), filter(None, parts), lenient.STYLE + headline.STYLE + _STYLE + style)
-
-
-def _section(title: str, html: str) -> str:
-    return f"<section><h2>{title}</h2>{html}</section>"
-
-
-def _unfinished(results: Mapping[str, Any]) -> str:
-    queue = mapping(results.get("queue"))
-    left, failed = int(number(queue.get("left")) or 0), len(sequence(queue.get("failed")))
-    if not left and not failed:
-        return ""
-    return (
-        f"<p class=unfinished><b>Not finished.</b> {fixed(queue.get('done'), 0)} runs are done, {left:,} are left,"
-        f" {failed:,} failed. What stands here is about those that are done.</p>"
-    )
-
-
-def _about_result(results: Mapping[str, Any]) -> str:
-    scored = [
-        f"{si(side.get('bytes'), 'B')} of {wrapped(name)} text ({fixed(side.get('documents'), 0)} documents)"
-        for name, side in named(results.get("scored")).items()
-    ]
-    text_of = f" They are of {lenient.listed(scored)}, from projects that no run was trained on." if scored else ""
-    own = " An arm that reads symbols only has no raw bits: its figure is the bits of its symbols per byte of text."
-    views = any(arm.get("scored") == "view" for arm in named(results.get("arms")).values())
-    return (
-        "<p class=note>Bits per byte are of raw bytes alone, read without any compressor: fewer is better."
-        f"{text_of}{own if views else ''} FLOPs, positions, text and wall time are means over the seeds."
-        " Compressors stand there for scale.</p>"
+    arms, queue, corpus = named(results.get("arms")), mapping(results.get("queue")), mapping(results.get("corpus"))
+    hues, failures = colours(arms), entries(queue.get("failed"))
+    by_number = sorted(hues, key=hues.__getitem__)
+    shown = headline(results)
+    spent = [value for arm in arms.values() if (value := number(arm.get("flops")))]
+    return render(
+        "study.html",
+        title=plain(called(results.get("study") or "A study")),
+        made_by=called(results.get("byteproxy")),
+        results=results,
+        kept=_without_the_long(results),
+        called=called,
+        interval=study_tables.interval,
+        seeds_of=lambda score: mapping(mapping(score).get("seeds")).values(),
+        count_of=_count_of,
+        arms=arms,
+        hues=hues,
+        by_number=by_number,
+        series=len(hues),
+        headline=shown,
+        headline_picture=shown and headline_picture(shown),
+        compressors=study_tables.compressors(results),
+        differences=study_tables.differences(results),
+        curves=curves(results, hues),
+        read_at=study_tables.read_at(results),
+        gains=gains(results, hues),
+        cells=study_tables.cells(results),
+        trials=study_tables.trials(results),
+        viewer=viewer(results),
+        scored=named(results.get("scored")),
+        any_view=any(arm.get("scored") == "view" for arm in arms.values()),
+        done=queue.get("done"),
+        left=int(number(queue.get("left")) or 0),
+        failed=sequence(queue.get("failed")),
+        failures=failures,
+        apart=fixed(100 * (max(spent) / min(spent) - 1), 2, "%") if spent and min(spent) > 0 else "",
+        seeds=[called(seed) for seed in sequence(mapping(results.get("main")).get("seeds"))],
+        machine=list(mapping(results.get("machine")).items()),
+        sides=named(corpus.get("sides")),
+        split_by=[called(how) for how in sequence(corpus.get("split_by"))],
+        opened=entries(results.get("opened")),
     )
 
 
-def _arms(results: Mapping[str, Any], hues: Mapping[str, int]) -> str:
-    """What each arm does, in its recipe's words."""
-    told = [
-        (f"{swatch(hues[name])}{wrapped(name)}", text(arm["about"]))
-        for name, arm in named(results.get("arms")).items()
-        if arm.get("about")
-    ]
-    return facts("The arms", *told)
-
-
-def _measured(results: Mapping[str, Any]) -> str:
-    corpus, machine, main = (mapping(results.get(key)) for key in ("corpus", "machine", "main"))
-    spent = [value for arm in named(results.get("arms")).values() if (value := number(arm.get("flops")))]
-    most = fixed(100 * (max(spent) / min(spent) - 1), 2, "%") if spent and min(spent) > 0 else ""
-    apart = f" Here the arms' means differ by at most {most}." if most else ""
-    words = (
-        f"<p>{lenient.EQUAL_FLOPS}{apart}</p>"
-        "<p><b>Every byte is scored once.</b> A window moves over each document; of each window only those bytes count"
-        " that no earlier one had, so each byte is read with as much context before it as the window allows. A"
-        " document's bits are summed and divided by its bytes of text, whatever the arm reads.</p>"
-        "<p><b>Three sides, split by project.</b> Runs learn from the train side. Learning rates, rows and curves come"
-        " from the validation side. The test side is opened for a claim alone, and each time is written down below.</p>"
-    )
-    seeds = ", ".join(text(seed) for seed in sequence(main.get("seeds")))
-    blocks = facts(
-        "Corpus and main cell",
-        ("corpus", text(corpus.get("path"))),
-        ("fingerprint", f"<code>{text(corpus.get('fingerprint'))}</code>"),
-        ("size", text(main.get("size"))),
-        ("FLOPs asked", scientific(main.get("flops"))),
-        ("seeds", seeds or text(None)),
-    )
-    blocks += facts("Machine", *((text(key), text(value)) for key, value in machine.items()))
-    return f"{words}<div class=facts>{blocks}{_sides(corpus)}{_queue(results)}</div>{_opened(results)}"
-
-
-def _sides(corpus: Mapping[str, Any]) -> str:
-    rows = [
-        (text(name), [fixed(side.get("projects"), 0), fixed(side.get("documents"), 0), si(side.get("bytes"), "B")])
-        for name, side in named(corpus.get("sides")).items()
-    ]
-    columns = (("projects", ""), ("documents", ""), ("text", ""))
-    return f"<div><h3>Split by project</h3>{study_tables.table('side', columns, rows)}</div>" if rows else ""
-
-
-def _queue(results: Mapping[str, Any]) -> str:
-    queue = mapping(results.get("queue"))
-    failed = [f"<b>{text(one.get('key'))}</b>: {text(one.get('why'))}" for one in entries(queue.get("failed"))]
-    return facts(
-        "Runs",
-        ("done", fixed(queue.get("done"), 0)),
-        ("left", fixed(queue.get("left"), 0)),
-        ("failed", "<br>".join(failed) or "none"),
-    )
-
-
-def _opened(results: Mapping[str, Any]) -> str:
-    rows = []
-    for one in entries(results.get("opened")):
-        runs = one.get("runs")
-        count = len(runs) if isinstance(runs, list | tuple) else runs
-        rows.append((text(one.get("time")), [text(one.get("claim")), text(count)]))
-    if not rows:
-        return "<h3>The test side</h3><p>It has not been opened.</p>"
-    columns = (("claim", ""), ("runs", "scored"))
-    return f"<h3>When the test side was opened</h3><div class=opened>{study_tables.table('time', columns, rows)}</div>"
+def _count_of(value: object) -> object:
+    """How many there are of what stands there; a number as it is."""
+    return len(value) if isinstance(value, list | tuple | dict) else value
 
 
 def _without_the_long(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,25 +84,3 @@ def _without_the_long(results: Mapping[str, Any]) -> dict[str, Any]:
             for run in results["runs"]
         ]
     return kept
-
-
-_STYLE = """
-.lead { font-size: 1.05rem; }
-.unfinished { padding: .7em 1em; border: 1px solid var(--muted); border-radius: 6px; max-width: none; }
-.quiet { color: var(--muted); font-weight: 400; }
-td small, th small { display: block; color: var(--muted); font-weight: 400; font-size: .78rem; line-height: 1.3; }
-.result td { vertical-align: top; }
-tbody th small { padding-left: 1.5em; }
-.chosen { outline: 1.5px solid var(--accent); outline-offset: 3px; border-radius: 2px; }
-.plots.trends { grid-template-columns: repeat(auto-fill, minmax(min(294px, 100%), 1fr));
-  gap: 24px 28px; }
-main { max-width: 1240px; }
-.plots .note { margin: .4em 0 0; }
-.plots + .note { margin-top: 1.6em; }
-.opened td:nth-child(2), .opened th:nth-child(2) { white-space: normal; text-align: left; }
-.facts tbody th:first-child { min-width: 4em; }
-.facts td, .facts th + th { padding-left: 1em; }
-h3 { margin-top: 1.6em; }
-.facts h3, .pane h3 { margin-top: 0; }
-section > details { margin: 1.6em 0; }
-"""

@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import fsum, log2, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
-from byteproxy.report import lenient
-from byteproxy.report.lenient import called, distinct, entries, mapping, named, plain, points, text
-from byteproxy.report.plots import Level, Line, Trend, curve_figure, trend_figure
-from byteproxy.report.study_tables import at_cell, interval, nothing, once, signed
-from byteproxy.study.units import flops_unit, number, scientific, seconds_unit, si, superscript
+from byteproxy.report import plots
+from byteproxy.report.lenient import called, distinct, entries, mapping, named, plain, points
+from byteproxy.report.page import Picture
+from byteproxy.report.plots import Level, Line, Trend
+from byteproxy.report.study_tables import at_cell, interval, once
+from byteproxy.study.units import DASH, flops_unit, number, scientific, seconds_unit, si, signed, superscript
 
 _AXES = {
     "flops": "training FLOPs",
@@ -30,33 +32,38 @@ _HIDDEN_START = 0.3  # of a run: what is before it may leave the picture, so tha
 _Curve = tuple[Sequence[float], Sequence[float]]
 
 
-def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
-    """Validation bits per byte of the main cell over four measures of what was spent."""
-    runs, cell = _main_runs(results)
+class Curves(NamedTuple):
+    """Captions and pictures, none if nothing was logged; the cell's size and FLOPs; how much text; if PPMd is there."""
+
+    pictures: Sequence[tuple[str, Picture]]
+    size: object
+    flops: object
+    text: str
+    level: bool
+
+
+def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
+    """Validation bits per byte of the main cell over four measures of what was spent; PPMd's are of the same text."""
+    runs, size, flops = _main_runs(results)
     arms = [name for name in named(results.get("arms")) if name in runs]
     arms += [name for name in runs if name not in arms]
     scored = mapping(results.get("curve_text"))
     level = number(mapping(scored.get("compressors")).get("ppmd"))
     levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
-    figures = []
-    of = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
-    names = distinct(arms)
+    names, pictures = distinct(arms), []
     for x_key, label in _AXES.items():
         lines = [
             _mean_line(names[name], [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms
         ]
-        figures.append(_figure(label, x_key, [line for line in lines if line.x], levels))
-    if not any("<svg" in one for one in figures):
-        return nothing("No run has a curve yet.")
-    return (
-        f"<div class=plots>{''.join(figures)}</div><p class=note>{cell}Bits per byte of {of}validation text during"
-        " training. Strong lines: mean over seeds, with its last value; faint lines: each seed."
-        f"{' Dashed: PPMd on the same text.' if levels else ''} A steep start may leave the picture at the top.</p>"
-    )
+        pictures.append((f"Over {label}", _picture(x_key, [line for line in lines if line.x], levels)))
+    if not any(picture.svg for _, picture in pictures):
+        pictures = []
+    text = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
+    return Curves(pictures, size, flops, text, bool(levels))
 
 
-def _main_runs(results: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], str]:
-    """The final runs of the main cell by arm, and a sentence about the cell; of the fullest cell if there's no main."""
+def _main_runs(results: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], object, object]:
+    """The final runs of the main cell by arm, its size and its FLOPs; of the fullest cell if there's no main."""
     finals = [run for run in entries(results.get("runs")) if run.get("kind") == "final"]
     main = mapping(results.get("main"))
     if number(main.get("flops")) is None and finals:
@@ -67,8 +74,7 @@ def _main_runs(results: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, 
     for run in finals:
         if at_cell(run, main, "flops_asked"):
             by_arm.setdefault(called(run.get("arm")), []).append(run)
-    cell = f"Size {text(main.get('size'))}, {scientific(main.get('flops'))} FLOPs. " if by_arm else ""
-    return by_arm, cell
+    return by_arm, *((called(main.get("size")), main.get("flops")) if by_arm else (None, None))
 
 
 def _points(run: Mapping[str, Any], x_key: str) -> _Curve:
@@ -88,11 +94,8 @@ def _mean_line(name: str, seeds: Sequence[_Curve], colour: int) -> Line:
     return Line(f"{name} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
 
 
-def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> str:
-    caption = f"Over {label}"
-    if not lines:
-        return f"<figure><figcaption>{caption}</figcaption><p class=note>Nothing was logged.</p></figure>"
-    unit, x_label = _axis(x_key, max(line.x[-1] for line in lines))
+def _picture(x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> Picture:
+    unit, x_label = _axis(x_key, max((line.x[-1] for line in lines), default=1.0))
     scaled = [
         replace(
             line,
@@ -101,7 +104,7 @@ def _figure(label: str, x_key: str, lines: Sequence[Line], levels: Sequence[Leve
         )
         for line in lines
     ]
-    return curve_figure(caption, f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
+    return plots.curves(f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
 
 
 def _axis(x_key: str, largest: float) -> tuple[float, str]:
@@ -120,45 +123,24 @@ def _axis(x_key: str, largest: float) -> tuple[float, str]:
 # Gains over compute and size.
 
 
-def gains(results: Mapping[str, Any], colours: Mapping[str, int]) -> str:
-    """How each difference changes with compute and with size, and where it would vanish.
+Gain = tuple[str, Picture, Markup]
+"""Arm, picture, and what the fit says."""
 
-    Those against the first arm that others are compared with; the rest is folded away.
-    """
-    figures: dict[str, dict[str, list[str]]] = {}
+
+def gains(results: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, dict[str, list[Gain]]]:
+    """How each difference changes with compute and with size, by what it is against and what it is over."""
+    found: dict[str, dict[str, list[Gain]]] = {}
     for place, fit in enumerate(once(results, entries(results.get("fits")))):
-        figure = _trend_figure(f"gain {place}", fit, colours.get(called(fit.get("arm")), 7))
-        if figure:
-            over = "training FLOPs" if fit.get("over") == "flops" else called(fit.get("over"))
-            figures.setdefault(called(fit.get("against")), {}).setdefault(over, []).append(figure)
-    if not figures:
-        return nothing("There are too few sizes and budgets yet to see a trend.")
-    first, *rest = figures
-    html = _grids(first, figures[first]) + (
-        "<p class=note>Points: each seed's difference in percent of the other arm's bits per byte; below zero the first"
-        " arm needs fewer. Line: least squares over the logarithm of the axis, with its 95 % band; dashed: the same"
-        " line beyond what was measured, which is a guess.</p>"
-    )
-    for against in rest:
-        html += f"<details><summary>Against {text(against)}</summary>{_grids(against, figures[against])}</details>"
-    return html
-
-
-def _grids(against: str, figures: Mapping[str, Sequence[str]]) -> str:
-    return "".join(
-        f'<h3>Against {text(against)}, over {text(over)}</h3><div class="plots trends">{"".join(held)}</div>'
-        for over, held in figures.items()
-    )
-
-
-def _trend_figure(name: str, fit: Mapping[str, Any], colour: int) -> str:
-    """Nothing if the fit has no points."""
-    trend = trend_of(fit, colour)
-    if trend is None:
-        return ""
-    compute = fit.get("over") == "flops"
-    unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
-    return trend_figure(lenient.wrapped(fit.get("arm")), name, trend, unit, x_label, "difference (%)", _words(fit))
+        arm = called(fit.get("arm"))
+        trend = trend_of(fit, colours.get(arm, 7))
+        if trend is None:
+            continue
+        compute = fit.get("over") == "flops"
+        unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
+        picture = plots.trend(f"gain {place}", trend, unit, x_label, "difference (%)")
+        over = "training FLOPs" if compute else called(fit.get("over"))
+        found.setdefault(called(fit.get("against")), {}).setdefault(over, []).append((arm, picture, _words(fit)))
+    return found
 
 
 def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:
@@ -198,27 +180,30 @@ def _half(interval: Mapping[str, Any]) -> float:
     return 0.0 if low is None or high is None else abs(high - low) / 2
 
 
-def _words(fit: Mapping[str, Any]) -> str:
+def _words(fit: Mapping[str, Any]) -> Markup:
     """What a fit says, in sentences."""
     end, slope = mapping(fit.get("at_largest")), number(fit.get("slope"))
     compute = fit.get("over") == "flops"
-    said = [f"At the largest {'budget' if compute else 'size'} {signed(end.get('gap'), 1, '%')}{_in(end)}."]
+    said = [
+        Markup("At the largest {} {}{}.").format(
+            "budget" if compute else "size", signed(end.get("gap"), 1, "%"), _in(end)
+        )
+    ]
     if slope is None:
-        return f"{said[0]} Too few points for a line."
-    said.append(f"Each doubling changes it by {signed(slope, 2)} points{_in(fit, 2)}.")
+        return said[0] + " Too few points for a line."
+    said.append(Markup("Each doubling changes it by {} points{}.").format(signed(slope, 2), _in(fit, 2)))
     vanishes, largest = number(fit.get("vanishes_at")), max(points(fit.get("points"), "x", "gap")[0], default=0.0)
     if vanishes is None:
-        said.append("Going on like this it would not vanish.")
+        said.append(Markup("Going on like this it would not vanish."))
     elif largest and vanishes > _FAR * largest:
-        said.append("Going on like this it would not vanish within a million times the largest.")
+        said.append(Markup("Going on like this it would not vanish within a million times the largest."))
     else:
         shown = f"{scientific(vanishes)} FLOPs" if compute else f"{si(vanishes)} parameters"
         times = f", {vanishes / largest:,.0f} times the largest" if largest and vanishes >= 2 * largest else ""
-        said.append(f"Going on like this it would vanish at {shown}{times}.")
-    return " ".join(said)
+        said.append(Markup("Going on like this it would vanish at {}{}.").format(shown, times))
+    return Markup(" ").join(said)
 
 
-def _in(held: Mapping[str, Any], places: int = 1) -> str:
-    if number(held.get("low")) is None or number(held.get("high")) is None:
-        return ""
-    return f" (95 %: {interval(held['low'], held['high'], places)})"
+def _in(held: Mapping[str, Any], places: int = 1) -> Markup:
+    said = interval(held, places)
+    return Markup("") if said == DASH else Markup(" (95 %: {})").format(said)

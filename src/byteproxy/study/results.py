@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import byteproxy
+from byteproxy.corpus.split import ways
 from byteproxy.errors import InputError
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.files import write_aside
@@ -176,7 +177,12 @@ def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
 
 def _corpus(store: Store) -> dict[str, Any]:
     sides = {name: asdict(side) for name, side in store.manifest.sides.items()}
-    return {"path": str(store.path), "fingerprint": store.manifest.fingerprint, "sides": sides}
+    return {
+        "path": str(store.path),
+        "fingerprint": store.manifest.fingerprint,
+        "sides": sides,
+        "split_by": ways(store.manifest.groups),
+    }
 
 
 def _held_out(queue: Queue, sides: set[HeldOut]) -> dict[str, Any]:

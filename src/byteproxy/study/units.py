@@ -4,6 +4,7 @@ import math
 
 DASH = "\N{EN DASH}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
+_MINUS = str.maketrans("-", "\N{MINUS SIGN}")
 _TIMES = f"{NO_BREAK}\N{MULTIPLICATION SIGN}{NO_BREAK}"
 
 
@@ -47,6 +48,31 @@ def percent(value: object) -> str:
     """0.731 as `73.1 %`."""
     found = number(value)
     return fixed(None if found is None else 100 * found, 1, "%")
+
+
+def signed(value: object, places: int, unit: str = "") -> str:
+    """-0.0712 as `−0.071`, 0.2 as `+0.200`, with the unit behind."""
+    found = number(value)
+    if found is None:
+        return DASH
+    sign = "+" if round(found, places) else ""
+    return f"{round(found, places) + 0.0:{sign}.{places}f}".translate(_MINUS) + (NO_BREAK + unit if unit else "")
+
+
+def took(seconds: object) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    found = number(seconds)
+    if found is None:
+        return DASH
+    if found < 120:
+        return fixed(found, 0, "s")
+    return fixed(found / 60, 1, "min") if found < 7200 else fixed(found / 3600, 1, "h")
+
+
+def rate(value: object) -> str:
+    """A learning rate in as few figures as it has."""
+    found = number(value)
+    return DASH if found is None else f"{found:.4g}"
 
 
 def superscript(whole: int) -> str:

@@ -168,6 +168,11 @@ class Trainer:
             "counters": asdict(self.counters),
             "averages": self.averages.state(),
             "guard": self.guard.state(),
+            "about": {
+                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+                "processes": parallel.world().ranks,
+                "device": str(self.device),
+            },
         }
         where = self.folder / "checkpoints"
         checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)

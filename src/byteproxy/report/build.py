@@ -1,0 +1,116 @@
+"""The page of whatever a folder holds, from its files alone: what `byteproxy report` makes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from byteproxy.config import from_toml
+from byteproxy.errors import InputError
+from byteproxy.finite import finite
+from byteproxy.parsing import read_json
+from byteproxy.report.corpus import corpus_page
+from byteproxy.report.demo import report_page
+from byteproxy.report.page import write_page
+from byteproxy.report.run import CONFIG, METRICS, PAGE, read_run, run_page, runs_page
+from byteproxy.report.study import study_page
+from byteproxy.store.format import MANIFEST
+from byteproxy.store.store import Store
+from byteproxy.study.folder import RESULTS, SETTINGS
+from byteproxy.study.queue import Queue
+from byteproxy.study.recipe import StudyRecipe
+from byteproxy.study.results import study_results
+
+PAGES = Path("runs/pages")
+"""Where the pages of corpora and of several runs are written, unless a place is named: no folder is theirs alone."""
+_DEMO = "demo.toml"
+
+
+class Built(NamedTuple):
+    """A page that was written. kind: of what, in a word. figures: that it shows, as JSON takes them."""
+
+    kind: str
+    path: Path
+    figures: Any
+
+
+def build(paths: Sequence[Path], out: Path | None = None) -> Built:
+    """Write the page of a run, a study, a demo or a corpus, or of several runs side by side.
+
+    out: where; None: report.html in the folder itself, or a place in `PAGES` for a corpus and for several runs.
+    Raises InputError where a folder holds none of these, has nothing to show yet, or the page can't be written.
+    """
+    kinds = [kind_of(path) for path in paths]
+    if len(paths) > 1:
+        for path, kind in zip(paths, kinds, strict=True):
+            if kind != "run":
+                raise InputError(f"{path} is a {kind}: several folders on one page have to be runs, each of them")
+        runs = [read_run(path) for path in paths]
+        place = out or PAGES / "runs.html"
+        write_page(runs_page(runs), place)
+        return Built("runs", place, {str(run.folder): run.figures for run in runs})
+    page, figures = _PAGES[kinds[0]](paths[0])
+    place = out or (PAGES / "corpus.html" if kinds[0] == "corpus" else paths[0] / PAGE)
+    write_page(page, place)
+    return Built(kinds[0], place, figures)
+
+
+def kind_of(folder: Path) -> str:
+    """What a folder holds: "study", "demo", "run" or "corpus"; InputError where it is none of them."""
+    marks = {"study": SETTINGS, "demo": _DEMO, "run": CONFIG, "corpus": MANIFEST}
+    found = next((kind for kind, name in marks.items() if (folder / name).is_file()), None)
+    if found is None:
+        why = "is no folder" if not folder.is_dir() else "holds no run, study, demo or corpus"
+        raise InputError(f"{folder} {why}: name what `byteproxy train`, `study`, `demo` or `prepare` wrote")
+    return found
+
+
+def _run(folder: Path) -> tuple[str, Any]:
+    if not (folder / METRICS).is_file():
+        raise InputError(f"{folder} holds no metrics of any step yet: wait for its first steps")
+    run = read_run(folder)
+    return run_page(run), run.figures
+
+
+def _corpus(folder: Path) -> tuple[str, Any]:
+    from byteproxy.evaluate.corpus.figures import corpus_figures
+
+    figures = corpus_figures(Store.open(folder))
+    return corpus_page(figures), figures
+
+
+def _study(folder: Path) -> tuple[str, Any]:
+    """Of the runs that are done by now where the corpus is there; else what the study's last call wrote."""
+    recipe = from_toml(folder / SETTINGS, StudyRecipe)
+    corpus = Path(recipe.corpus.path) if recipe.corpus.path else folder / "corpus"
+    known = _results(folder) if (folder / RESULTS).is_file() else {}
+    if not (corpus / MANIFEST).is_file():
+        if not known:
+            raise InputError(f"{folder} has no results and its corpus is not at {corpus}: run the study first")
+        return study_page(known), known
+    name = known.get("study")
+    results = finite(
+        study_results(Queue(recipe, Store.open(corpus), folder), name if isinstance(name, str) else folder.name)
+    )
+    assert isinstance(results, dict), "as it went in"
+    return study_page(results), results
+
+
+def _demo(folder: Path) -> tuple[str, Any]:
+    if not (folder / RESULTS).is_file():
+        raise InputError(f"{folder} is a demo that is not done yet: run it to its end; its arms are runs of their own")
+    results = _results(folder)
+    return report_page(results), results
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read {path} ({error}): run the same command again, which writes it anew") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no results: run the same command again, which writes it anew")
+    return found
+
+
+_PAGES: dict[str, Callable[[Path], tuple[str, Any]]] = {"run": _run, "study": _study, "demo": _demo, "corpus": _corpus}

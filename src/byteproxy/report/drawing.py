@@ -1,0 +1,118 @@
+"""What pictures are drawn on: axes of matplotlib in stand-in colours, made an `<svg>` in the colours of the page.
+
+Stand-ins become the page's CSS variables (`--ink`, `--muted`, `--grid`, and `--arm0` and so on for series), so one
+picture reads in light and in dark, and a page of many series can give its few colours to others without a script. Text
+stays text. The same input gives the same bytes.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from io import StringIO
+from typing import Any
+
+import matplotlib
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from byteproxy.report.page import SHAPES, seen, shape
+
+INK, MUTED, GRID = "#0f0f01", "#0f0f02", "#0f0f03"
+LEFT, TOP, BOTTOM = 36.0, 28.0, 42.0
+LETTER_PX, LINE_PX = 6.8, 13.5
+"""A letter's width and a line's height at the type size of 12 px."""
+MARKERS = dict(zip(SHAPES, "os^D", strict=True))
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"}
+_STYLE: Any = {
+    **{"svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 12.0, "text.parse_math": False},
+    **{"axes.unicode_minus": True, "path.simplify": True},
+}
+
+
+def drawn_by(
+    name: str,
+    title: str,
+    size: tuple[float, float],
+    right: float,
+    draw: Callable[[Axes], None],
+    hover: Sequence[str] = (),
+) -> str:
+    """An inline `<svg>` of what is drawn on axes, all in px. hover: what the artists named `hover0` and so on say."""
+    width, height = size
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        picture = Figure(figsize=(width / 72, height / 72))
+        place = (LEFT / width, BOTTOM / height, 1 - (LEFT + right) / width, max(1 - (TOP + BOTTOM) / height, 0.01))
+        axes = picture.add_axes(place)
+        picture.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        draw(axes)
+        out = StringIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # letters that matplotlib's own font lacks: the browser has them
+            picture.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return _inline(out.getvalue(), title, hover)
+
+
+def _inline(svg: str, title: str, hover: Sequence[str]) -> str:
+    """From a file to an element: no prolog, size, font or style of its own, no unused ids, the page's colours."""
+    svg = svg[svg.index("<svg") :]
+    opening_end = svg.index(">")
+    box = re.search(r'viewBox="[^"]*"', svg[:opening_end])
+    assert box is not None, "matplotlib wrote an svg without a viewBox"
+    svg = f'<svg {box[0]} role="img" aria-label="{escape(seen(title))}">' + svg[opening_end + 1 :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = svg.replace("xlink:href", "href").replace(" font-family: 'DejaVu Sans';", "")
+    svg = re.sub(r'<g id="hover(\d+)">', lambda found: f"<g><title>{escape(seen(hover[int(found[1])]))}</title>", svg)
+    used = set(re.findall(r"#([A-Za-z_][\w-]*)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r"#0e([0-9a-f]{4})", lambda found: f"var(--arm{int(found[1], 16)})", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.strip()
+
+
+def stand_in(series: int | None) -> str:
+    """What stands for the colour of a series while matplotlib draws."""
+    return INK if series is None else f"#0e{series:04x}"
+
+
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Width and height of the whole picture in px."""
+    assert isinstance(axes.figure, Figure), "it has no parts"
+    wide, tall = axes.figure.get_size_inches() * 72
+    return float(wide), float(tall)
+
+
+def draw_dots(
+    axes: Axes, x: Sequence[float], y: Sequence[float], series: int, size: float, alpha: float = 1.0
+) -> Sequence[Any]:
+    look: dict[str, Any] = {"marker": MARKERS[shape(series)], "markersize": size, "markeredgewidth": 0, "alpha": alpha}
+    return axes.plot(x, y, color=stand_in(series), linestyle="none", zorder=4, clip_on=False, **look)
+
+
+def furnish(axes: Axes, x_label: str, y_label: str) -> None:
+    """Axis labels with units, room for the ticks' own, a quiet grid, no box."""
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.spines["bottom"].set_linewidth(0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, pad=5, labelcolor=MUTED)
+    if axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(x_label, color=INK, labelpad=5)
+    (width, height), place = size_of(axes), axes.get_position()
+    longest = max(map(len, axes.yaxis.get_major_formatter().format_ticks(list(axes.get_yticks()))), default=0)
+    more = max(0.0, longest * 7.4 + 8 - LEFT) / width
+    axes.set_position((place.x0 + more, place.y0, place.width - more, place.height))
+    left = -(place.x0 + more - 2 / width) / (place.width - more)
+    axes.text(left, 1 + 11 / (place.height * height), y_label, transform=axes.transAxes, color=INK)
+
+
+def round_top(largest: float) -> float:
+    """A round number of at least `largest`."""
+    return float(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest or 1)[-1])
