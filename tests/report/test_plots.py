@@ -5,13 +5,19 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.study.fabricated import ARMS, results
 
 from byteproxy.errors import InputError
+from byteproxy.evaluate.corpus.figures import histogram
+from byteproxy.evaluate.mixture_rows import Picture as Rows
+from byteproxy.evaluate.mixture_rows import Stretch
+from byteproxy.report.corpus import length_plot
 from byteproxy.report.headline import COLOURS, INK, headline, headline_svg, write_headline
+from byteproxy.report.mixture import rows_picture
 from byteproxy.report.plots import Line, Trend, curves, trend
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -155,3 +161,36 @@ def test_ticks_of_a_trend_stand_apart() -> None:
     svg = trend("a", Trend(0, xs, [50.0] * 40), 1e12, "x", "y").svg
     labels = [found for found in re.findall(r">([\d.]+)</text>", svg) if float(found) < 2]
     assert 4 <= len(labels) <= 8
+
+
+def boxes(svg: str) -> list[tuple[str, float, float, float, str]]:
+    """Of each box that says something on hovering: that, its left end, width and height, and its colour."""
+    found = re.findall(r"<g><title>(.*?)</title>\s*<path d=\"([^\"]*)\"[^>]*fill: ([^;\"]*)", svg, flags=re.DOTALL)
+    measured = []
+    for said, path, colour in found:
+        numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
+        xs, ys = numbers[0::2], numbers[1::2]
+        measured.append((said, min(xs), max(xs) - min(xs), max(ys) - min(ys), colour))
+    return measured
+
+
+def test_rows_of_a_mixture_are_to_scale() -> None:
+    row = [Stretch(0, 30, 0, 0), Stretch(30, 50, 1, 0), Stretch(50, 90, 1, 1), Stretch(90, 100, -1, 2)]
+    svg = rows_picture(Rows(3, ["raw", "a<b"], [row, row], 100, 2)).svg
+    wide = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
+    found = boxes(svg)
+    assert len(found) == 8
+    assert [box[2] / wide for box in found[:2]] == pytest.approx([0.3, 0.2], abs=0.002)
+    assert found[1][4] == found[2][4] != found[0][4]
+    assert found[1][0] == "a&lt;b: 20 positions"
+    assert found[3][0] == "nothing: 10 positions"
+    assert found[2][1] - found[1][1] - found[1][2] > 1, "a document begins"
+
+
+def test_lengths_of_documents_are_bars_in_proportion() -> None:
+    lengths = histogram(np.array([100, 100, 100, 3000]))
+    svg = length_plot({"histogram": lengths}).svg
+    heights = [box[3] for box in boxes(svg)]
+    assert len(heights) == 2 * 6
+    assert heights[0] / heights[10] == pytest.approx(3, rel=0.01), "three documents of four"
+    assert heights[11] / heights[1] == pytest.approx(10, rel=0.01), "and 300 bytes of 3,300"

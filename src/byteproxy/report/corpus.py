@@ -8,7 +8,7 @@ from byteproxy.evaluate.corpus.document import Seen, agreement
 from byteproxy.evaluate.corpus.split_table import by_split, split_notes
 from byteproxy.evaluate.corpus.tables import length_range, sized
 from byteproxy.report.document import viewed, whole
-from byteproxy.report.page import render
+from byteproxy.report.page import Picture, render
 from byteproxy.report.plots import Bars, bars
 
 _SERIES = {"documents": "share of documents", "bytes": "share of text"}
@@ -23,16 +23,14 @@ def corpus_page(figures: Mapping[str, Any]) -> str:
         title="What a corpus holds",
         results=figures,
         fingerprint=figures["fingerprint"][: tables.FINGERPRINT_SHOWN],
-        lengths=bars(
-            "document lengths", list(_SERIES.values()), _lengths(figures), "length of a document, from … on", "%"
-        ),
+        lengths=length_plot(figures),
         first=first,
         notes=split_notes(figures),
         tables=[shown for kind in kinds if (shown := kind(figures)).rows],
     )
 
 
-def _lengths(figures: Mapping[str, Any]) -> list[Bars]:
+def length_plot(figures: Mapping[str, Any]) -> Picture:
     """For each power of two, the share of all documents and the share of all text, in percent."""
     totals = {key: sum(one[key] for one in figures["histogram"]) or 1 for key in _SERIES}
     found = []
@@ -44,7 +42,7 @@ def _lengths(figures: Mapping[str, Any]) -> list[Bars]:
             for height, what in zip(heights, _SERIES.values(), strict=True)
         ]
         found.append(Bars("empty" if one["to"] == 0 else length_range(one).partition(" –")[0], heights, hover))
-    return found
+    return bars("document lengths", list(_SERIES.values()), found, "length of a document, from … on", "%")
 
 
 def document_page(shown: Seen, most_bytes: int) -> str:

@@ -51,11 +51,3 @@ def test_many_languages_are_summed_up():
     rows = by_language(figures).rows
     assert len(rows) == LANGUAGES_SHOWN + 1
     assert rows[-1] == ("3 others", ["6", "30 B", "15.0", "–"])
-
-
-def test_the_plot_has_bars_in_proportion():
-    plot = length_plot(histogram_of(100, 100, 100, 3000))
-    heights = [float(part.split('"')[0]) for part in plot.split(' height="')[1:]]
-    assert len(heights) == 2 * 6
-    assert heights[0] / heights[10] == pytest.approx(3, rel=0.01), "three documents of four"
-    assert heights[11] / heights[1] == pytest.approx(10, rel=0.01), "and 300 bytes of 3,300"
