@@ -19,7 +19,7 @@ from byteproxy.report.page import HUES, Picture
 from byteproxy.report.plots import Strip, strips
 from byteproxy.study.units import number, scientific, signed
 
-COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#757a81")
+COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#8864d5")
 """Of series in the file, in the order of the page's hues."""
 INK = "#727a85"
 _WIDE, _NARROW = 720.0, 350.0

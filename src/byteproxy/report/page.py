@@ -31,12 +31,12 @@ SHAPES = ("disc", "square", "triangle", "diamond")
 LIGHT = {
     **{"--page": "#ffffff", "--ink": "#1c1f24", "--muted": "#5f6772", "--grid": "#e6e8eb", "--card": "#f5f6f8"},
     **{"--accent": "#0069b4", "--hue0": "#0069b4", "--hue1": "#cc4e08", "--hue2": "#00855f", "--hue3": "#a5438a"},
-    **{"--hue4": "#866600", "--hue5": "#3a8fc7", "--hue6": "#7a3b1d", "--hue7": "#5a5a66"},
+    **{"--hue4": "#866600", "--hue5": "#3a8fc7", "--hue6": "#7a3b1d", "--hue7": "#6a3fc0"},
 }
 DARK = {
     **{"--page": "#14171b", "--ink": "#e6e8eb", "--muted": "#9aa3ae", "--grid": "#2b3037", "--card": "#1c2026"},
     **{"--accent": "#5ab4f0", "--hue0": "#5ab4f0", "--hue1": "#ff8f52", "--hue2": "#3ccf9f", "--hue3": "#e58cc4"},
-    **{"--hue4": "#e3b93b", "--hue5": "#a9dcf8", "--hue6": "#cf9a7d", "--hue7": "#b9b9c4"},
+    **{"--hue4": "#e3b93b", "--hue5": "#a9dcf8", "--hue6": "#cf9a7d", "--hue7": "#b39dff"},
 }
 TYPE_PX, LEAST_PX = 12.0, 11.0
 """The size of letters in our pictures, and the least at which they are seen."""

@@ -288,7 +288,7 @@ def strips(
 
     ends: of the axis. level: a value, its label, and whether a line is drawn there.
     """
-    row, right = 34.0, 98.0
+    row, right = 34.0, 60 + max(len(strip.said[1]) for strip in found) * LETTER_PX
     left = 30 + max(len(strip.label) for strip in found) * (LETTER_PX + 1.2)
 
     def draw(axes: Axes) -> None:
