@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from byteproxy.report.bars import length_plot
 
 from byteproxy.evaluate.corpus.figures import histogram
 from byteproxy.evaluate.corpus.tables import LANGUAGES_SHOWN, by_language, length_range, sized
