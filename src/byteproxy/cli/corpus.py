@@ -64,9 +64,8 @@ def show(
 
     Args:
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
-        document: Id of a document, or SOURCE/ID where several have that id; the first one of the side if none is named.
-        side: Side to look on: train, validation or test. Without it a named document is found on any side, and the
-            first one of train is shown where none is named.
+        document: Id of a document, or SOURCE/ID if several have that id; by default the first one.
+        side: Side to look on: train, validation or test; by default any for a named document, else train.
         most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
         json: End the output with the figures as one JSON object on one line.
@@ -92,7 +91,7 @@ def show(
 def verify(corpus: Corpus, json: Json = False) -> None:
     """Read every file of a corpus, its caches too, and compare checksums; the first one that was altered is named.
 
-    Ends with status 0 if all are as they were written, and with 2 if one isn't.
+    The exit status is 0 if all files are as they were written, and 2 if one isn't.
 
     Args:
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.

@@ -32,9 +32,9 @@ def preview(
 ) -> None:
     """Show what a mixture takes from a corpus: the share that is asked for beside the one that comes out.
 
-    Plans the steps as training would and reads no text: thousands of steps a second. Shows how much of what is shown is
-    compressed, counted in segments, bytes of text and positions, how far that is from what was asked (in standard
-    errors: within about 3 it is chance), and the rows of the first step. Leaves a page with a plot.
+    Plans the steps as training would, thousands of steps a second, and reads no text. Shows the compressed share in
+    segments, bytes of text and positions; how far it is from what was asked, in standard errors (up to about 3 is
+    chance); and the rows of the first step. Leaves a page with a plot.
 
     Args:
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.

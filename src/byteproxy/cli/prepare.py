@@ -72,30 +72,31 @@ def prepare(
 ) -> None:
     """Make a corpus out of sources: documents split by project, without copies, and encoded by views.
 
-    Every source and language gives each held-out side its share of text: whole projects where there are enough of
-    them, files where there are too few, and stretches of a text that is all there is, such as enwik8. The tables at
-    the end say which. A file that is most of its source is read as documents of 64 KiB, whatever its size.
+    Text is split within each source and language: by whole projects if there are enough of them, else by files, else
+    by position, as with enwik8. The tables at the end say which. A file that holds most of its source is read as
+    documents of 64 KiB.
 
-    Stopped at any moment, the same command goes on from there; run again, it does what is missing and no more. Other
-    views can be added later in the same way.
+    You can stop it at any moment, and the same command goes on. Run again, it does only what is missing. So views can
+    be added later.
 
     Args:
         out: Folder of the corpus: new, empty, or the same corpus from before; any other is left as it is.
         views: A view to add: a kind such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), the file
-            of a trained view, or a tokenizer.json or its folder. May be given several times. What needs training is
-            trained on the train side of this corpus.
+            of a trained view, or a tokenizer.json or its folder. May be given several times. A view that needs
+            training is trained on the train side of this corpus.
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
-        salt: Any text; another one draws another split.
-        hold_out: A project, or SOURCE/PROJECT, to put on the test side on purpose, or with validation: before it on
-            that side; may be given several times. It counts towards the shares.
+        salt: Any text; each text draws a split of its own.
+        hold_out: A project, or SOURCE/PROJECT, to hold out for test, or for validation with "validation:" before it.
+            May be given several times. It counts towards the shares.
         smallest: Bytes that a document has at least; smaller ones are rejected.
         largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
             documents may have any size.
         invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
-        near_duplicates: The side that loses a document where one of each are much alike; keep drops none.
-        most_faulty: Share of all records that may be damaged; above it the preparation stops and names them.
-        workers: Processes that read; one for each core that this process may use unless given.
+        near_duplicates: Which side loses a document if a training and a held-out document are much alike; keep
+            drops none.
+        most_faulty: Share of all records that may be damaged. Above it, the preparation stops and names them.
+        workers: Processes that read; by default one for each core that this process may use.
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage

@@ -36,12 +36,12 @@ def study(
     rate, then its final runs; the test side is opened once for each claim, when all runs of its arms are done. Leaves
     results.json, runs.csv and report.html.
 
-    Stopped at any moment, with Ctrl-C or by --minutes, the same command goes on from there. Arms, seeds and budgets can
-    be added to the recipe later: runs that it says nothing new about are kept. A damaged file of the folder is set
-    aside with a line that says so, and what it held is made again.
+    You can stop it at any moment, with Ctrl-C or by --minutes, and the same command goes on. Arms, seeds and budgets
+    can be added to the recipe later; runs that the recipe doesn't change are kept. A damaged file of the folder is set
+    aside with a message, and what it held is made again.
 
-    Exit status: 0 where no run failed, whatever --minutes left for later; 1 where some runs failed and others are done;
-    2 where nothing could be done, because of the recipe or because every run failed; 130 stopped with Ctrl-C.
+    Exit status: 0 if no run failed, whatever --minutes left for later; 1 if some runs failed and others are done;
+    2 if nothing could be done, because of the recipe or because every run failed; 130 after Ctrl-C.
 
     Args:
         recipe: Name of a study that comes with byteproxy, or a TOML file.
@@ -51,7 +51,7 @@ def study(
         only: An arm whose runs are wanted now, the others later; may be given several times.
         plan: Train nothing; show what there is to run, its FLOPs, and about how long it takes here.
         report: Train nothing; write results and page again from the runs that are done.
-        reopen: Let the test side be opened a second time for a claim whose runs are others now; results will say so.
+        reopen: Open the test side a second time for a claim whose runs have changed; the results will say so.
         picture: Write the page's first picture as an SVG file of its own, too.
         json: End the output with all results as one JSON object on one line.
     """

@@ -142,7 +142,7 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
             rate: With --plan: FLOPs per second that training reaches. Without it this machine is measured.
             start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
                 recipe's, and the corpus has to have that tokenizer as a view.
-            resume_if_exists: Go on with the run where the folder holds it already. The same command then starts a run
+            resume_if_exists: Go on with the run if the folder already holds it. The same command then starts a run
                 and goes on with it after a crash (torchrun --max-restarts, a queue of jobs). A run of another
                 configuration is refused.
             json: End the output with all figures as one JSON object on one line.
@@ -183,8 +183,8 @@ def _resumed(arguments: Sequence[str]) -> Asked:
 
         Args:
             resume: Folder of the run.
-            stop: Length of the whole run, such as "4000 steps", to make it longer. It is refused, with the reason,
-                where a step that was taken would have been another one.
+            stop: Length of the whole run, such as "4000 steps", to make it longer. It is refused, with the reason, if
+                a step that was already taken would have been different.
             start: Where the model that the run began with is now. It is read only as long as there is no checkpoint.
             corpus: Where its corpus is now.
             checkpoint_seconds: Training time between two checkpoints.

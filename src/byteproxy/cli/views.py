@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train a view on the training side of a corpus and save it.
 
-    What takes minutes (neural) can be stopped at any moment: the same command goes on from there.
+    Training that takes minutes (neural) can be stopped at any moment, and the same command goes on.
 
     Args:
         spec: What to train, such as bpe, bpe:4096 or codebook:bits=12,parse=greedy; see `byteproxy views list`.
@@ -92,14 +92,14 @@ def compare(
 ) -> None:
     """Measure views on held-out text: how short they make it, how fast, and how little an edit changes.
 
-    Trains those that have to be trained on the training side first; if that is stopped, the same command goes on from
-    there. Leaves a page with a plot, and tables here.
+    First trains the views that need it, on the training side; if that is stopped, the same command goes on. Leaves a
+    page with a plot, and prints tables.
 
     Args:
         views: Views such as bpe, bpe:4096 or codebook:bits=12, files of trained views, or a tokenizer.json or its
             folder; all kinds that are trained in seconds unless some are named.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
-        side: Side of the corpus to measure on. Choose between views on validation; test is for a final claim only.
+        side: Side of the corpus to measure on. Use validation to choose between views, and test for a final claim only.
         most_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
         seed: Seed of the edits. The same seed and text give the same figures, speeds aside.
         out: Page to write.

@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """Whose rows: rank `rank` of `ranks`, in micro-batches of at most `micro_rows` rows (None: all of a step's)."""
+    """Rank `rank` of `ranks`, in micro-batches of at most `micro_rows` rows (None: all of a step's)."""
 
     rank: int = 0
     ranks: int = 1
