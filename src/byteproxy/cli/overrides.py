@@ -22,7 +22,7 @@ class Given(NamedTuple):
 
 
 def made(value: Any) -> Any:
-    """What was given, built; InputError where a dataclass refuses it."""
+    """Build the dataclasses that were given as options. Raises InputError if one refuses its values."""
     if isinstance(value, Given):
         return value.kind(**{name: made(one) for name, one in value.values.items()})
     return tuple(map(made, value)) if isinstance(value, tuple) else value
@@ -74,7 +74,7 @@ def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def explanations(kind: type) -> dict[str, str]:
-    """What the docstring of a dataclass says of each field: `name: text`, up to the next one or an empty line.
+    """The description of each field in a dataclass's docstring: `name: text`, up to the next field or an empty line.
 
     Names with commas between share a text; a type without a word about a field has nothing to say here.
     """

@@ -98,7 +98,7 @@ def _lines(what: str, unit: str) -> Iterator[Report]:
 
 
 def progress_line(what: str, unit: str, seconds: float, done: int, total: int, note: str = "") -> str:
-    """How far a stage is: share, amount, rate, how long it has run and how long it has to go, as far as known."""
+    """Format a stage's progress: share, amount, rate, elapsed time and time left, as far as they are known."""
     parts = [_time(seconds)]
     if done:
         amount = _amount(done, unit)

@@ -43,7 +43,7 @@ _ANYWHERE = {
 
 
 def refusal_of(error: BaseException) -> str | None:
-    """What to tell a user of an error, or None where it is a bug."""
+    """The message for an error that the user can mend, or None for a bug."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):

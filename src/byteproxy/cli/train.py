@@ -47,7 +47,7 @@ A TOML file with the same fields is a recipe too; lists of phases can be given t
 
 
 class Asked(NamedTuple):
-    """What a command line asks for.
+    """The request of a command line.
 
     goes_on: with a run that is in the folder already. known: that run's configuration, where one is named by --resume.
     """

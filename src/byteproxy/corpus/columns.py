@@ -58,7 +58,7 @@ def there(schema: pa.Schema) -> list[str]:
 
 
 def found_at(schema: pa.Schema, name: str) -> tuple[int, ...]:
-    """Where a column is that is there: its place, that of a field in its structs, and so on."""
+    """The indices that lead to an existing column: its own, then those of fields inside its structs."""
     path = _path(_children(schema), name)
     assert path is not None
     return path

@@ -40,7 +40,7 @@ Kind: TypeAlias = Literal["text", "json", "parquet", "arrow", "empty", "pointer"
 
 @dataclass(frozen=True)
 class Content:
-    """What the first bytes of a file say about it.
+    """What a file is, by its first bytes.
 
     kind: "text"; "json" for JSON whose `shape` is known; "parquet" or "arrow"; "empty"; or no text that can be read:
         "pointer" (of Git LFS or git-annex, the data is elsewhere), "wide" (text in UTF-16 or UTF-32), "binary" (of a
@@ -243,7 +243,7 @@ _WIDE = (
 
 
 def content_of(head: bytes) -> Content:
-    """What bytes at the beginning of a file, HEAD_BYTES or all there are, say about it; JSON is "text" here.
+    """Recognize a file by its first bytes, HEAD_BYTES or fewer; JSON counts as "text" here.
 
     Of a compressed file it tells the compression, and kind "binary": `look` goes on to what is inside.
     """
@@ -268,7 +268,7 @@ def content_of(head: bytes) -> Content:
 
 
 def look(path: str) -> Content:
-    """What a file holds, inside its compression. Raises OSError if it can't be read, or is a pipe or a device."""
+    """Recognize what a file holds inside its compression. Raises OSError for an unreadable file, a pipe or a device."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for a writer
         raise OSError(errno.EINVAL, "not a regular file", path)
     with open(path, "rb", buffering=0) as file:
@@ -276,7 +276,7 @@ def look(path: str) -> Content:
 
 
 def look_into(stream: Stream) -> Content:
-    """What a stream holds, of which nothing was read; if that is compressed, the stream gives what is inside."""
+    """Recognize an unread stream. A compressed stream gives its decompressed content from here on."""
     content = content_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES])
     if content.compression:
         compression = content.compression

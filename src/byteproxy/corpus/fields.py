@@ -57,7 +57,7 @@ class Fields:
 
 
 def looked_up(record: Mapping[str, Any], name: str, absent: object = None) -> Any:
-    """What a record has under a name: that of a field, or with dots those of fields inside each other.
+    """Look a name up in a record: a field, or nested fields with dots between them.
 
     The field whose name is longest wins; `absent` where there is none.
     """

@@ -100,7 +100,7 @@ def kind_by_name(path: str) -> str:
 
 
 def is_csv(path: str) -> bool:
-    """Whether a name tells of a table in CSV or TSV, also inside a compression; its bytes can't tell it from text."""
+    """Whether the name is that of a CSV or TSV table, compressed or not. Its bytes look like any text."""
     name = path.lower()
     return name.removesuffix(compression_suffix(name) or " ").endswith((".csv", ".tsv"))
 

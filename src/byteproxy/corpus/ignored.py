@@ -64,7 +64,7 @@ class Patterns:
         return cls(line.removesuffix(b"\r") for line in text.split(b"\n"))
 
     def verdict(self, path: str) -> bool | None:
-        """Whether the path itself is matched (True), taken back by "!" (False), or not spoken of (None).
+        """Whether the path is excluded (True), included again by "!" (False), or matched by no pattern (None).
 
         path: with slashes, none at the start; a folder's ends with one.
         """
@@ -75,7 +75,7 @@ class Patterns:
         return None
 
     def covers(self, path: str) -> bool:
-        """Whether a file, or else the nearest folder above it that is spoken of, is matched."""
+        """Whether a file, or else the nearest matched folder above it, is excluded."""
         verdict = self.verdict(path)
         while verdict is None and path:
             folder = path.rstrip("/").rpartition("/")[0]

@@ -46,7 +46,7 @@ def records_of(line: bytes, number: int, source: str, file: str, fields: Fields,
 
 
 def values_of(line: bytes) -> list[object]:
-    """What stands in a line, as far as it can be read; numbers in it may not be exact."""
+    """The readable values of a line; numbers in them may be inexact."""
     try:
         return [orjson.loads(line)]
     except orjson.JSONDecodeError:

@@ -78,7 +78,7 @@ def near_duplicates(held_out: Iterable[Document], train: Iterable[Document], pro
 
 
 def first_of_similar(signatures: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Which documents to leave out so that no two near-duplicates stay: bool [documents], going by their order.
+    """Mark later near-duplicates of earlier documents, so that no two stay: bool [documents].
 
     signatures: uint32 [documents, 128]. True is a near-duplicate of an earlier one that is False, or of one in `known`.
     """

@@ -26,7 +26,7 @@ _CONTINUES = 0b10
 
 
 def are_corpora(sizes: list[int]) -> list[bool]:
-    """Which files of a source are text to be cut into documents and not documents themselves, by their bytes.
+    """Which files of a source are cut into documents, instead of being documents themselves; decided by their sizes.
 
     One that holds nine tenths of the source's text, so a single file always; and those above 16 MiB, if they hold more
     than half of it together. What is not above 64 KiB is one piece anyway. All this depends on sizes only.
@@ -40,7 +40,7 @@ def are_corpora(sizes: list[int]) -> list[bool]:
 
 
 def cut_before(text: bytes | memoryview, low: int, high: int) -> int:
-    """Where to cut a text, above `low` and up to `high`: after the last line end there, or blank, or character."""
+    """The best cut of a text above `low` and up to `high`: after the last line end, else blank, else character."""
     window = bytes(text[low:high])
     for end in (b"\n", b" "):
         at = window.rfind(end)

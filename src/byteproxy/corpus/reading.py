@@ -39,7 +39,7 @@ Invalid = Literal["keep", "drop", "repair"]
 
 @dataclass(frozen=True)
 class Rules:
-    """What becomes of a record.
+    """The rules that accept or reject a record.
 
     smallest, largest: bytes of text that a document has at least and at most; largest 0 means no limit.
     invalid: what to do with text that is not UTF-8: keep its bytes as they are, drop the document, or repair it by

@@ -47,7 +47,7 @@ _BROKEN = (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAErro
 
 
 class Damage(NamedTuple):
-    """What stands in the way of the rest of a file.
+    """Damage that hides the rest of a file.
 
     lost_bytes: bytes on disk that could not be read.
     is_cut: whether the file ends where more should come, so that nobody can tell how much is missing.

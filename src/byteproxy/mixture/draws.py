@@ -25,7 +25,7 @@ PLACE = (1 << PLACE_BITS) - 1
 
 
 class Deal(NamedTuple):
-    """All that decides the draws of one step.
+    """The parameters of one step's draws.
 
     table: int64 [P, 3 + 2 V]. first, size: int64 [S], where each source begins in it and how many passages it has.
     source_odds: float64 [S], view_odds: float64 [V], cumulative; the last is 1.

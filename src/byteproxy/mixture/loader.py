@@ -188,7 +188,7 @@ class Stream:
         return counts.astype(np.int64)
 
     def epochs(self, state: State) -> dict[str, float]:
-        """How many times each source has been gone through at a state."""
+        """How many epochs of each source a state has seen."""
         sources = self.table.summary.sources
         drawn = state.drawn or (0,) * len(sources)
         return {one.name: count / max(1, one.passages) for one, count in zip(sources, drawn, strict=True)}

@@ -24,7 +24,7 @@ LOOK_SECONDS = 1.0
 
 
 class Content(NamedTuple):
-    """Where the passages of pieces lie in memory: int64 [pieces] each.
+    """Addresses of the passages behind pieces: int64 [pieces] each.
 
     text, text_bytes: address of the passage's first byte, and how many bytes it has.
     symbols, symbol_bytes: address of its first symbol, and bytes of a symbol.
@@ -79,7 +79,7 @@ class Mapped:
         return self.addresses[representation, shard] + (start + pieces[:, FROM]) * self.item_bytes[representation]
 
     def content(self, pieces: np.ndarray, table: np.ndarray) -> Content:
-        """Where the passages of checked pieces lie; InputError where their text lies outside of its shard."""
+        """Addresses of the passages behind checked pieces. Raises InputError if a text lies outside of its shard."""
         passage, representation = pieces[:, PASSAGE], pieces[:, REPRESENTATION]
         shard = table[passage, KEY] >> PLACE_BITS
         text_start, text_bytes = table[passage, BYTE_START], table[passage, BYTES]
@@ -99,7 +99,7 @@ class Mapped:
         )
 
     def damaged(self) -> InputError:
-        """What to raise where the table of passages and the shards don't fit together."""
+        """The error for a table of passages that doesn't fit the shards."""
         return InputError(f"the table of passages in {self.store.path} is damaged: delete its folder .passages")
 
     def _map(self, shard: int) -> None:

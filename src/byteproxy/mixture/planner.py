@@ -59,7 +59,7 @@ _ORDERS = {"random": RANDOM, "raw_first": RAW_FIRST, "compressed_first": COMPRES
 
 
 class State(NamedTuple):
-    """Where the stream stands between two steps: all that is needed to go on from there.
+    """The state of the stream between two steps, from which it can resume.
 
     draw: the one that is open, or the next. kind: of the open draw, NOTHING where none is.
     representation, segment, done: of the open segment, its number in the draw and how many of its symbols are laid out;
@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """One optimizer step, without its text.
+    """The plan of one optimizer step, without its text.
 
     pieces: int64 [pieces, 10], columns as in `pieces`, in the order of rows and positions.
     lengths: int64 [documents], positions of each document in order, an empty stretch being one; they sum to all.

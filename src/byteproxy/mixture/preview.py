@@ -72,7 +72,7 @@ def planned(stream: Stream, first: int, last: int, progress: Progress = silent) 
 
 
 def step_figures(stream: Stream, plan: Plan) -> dict[str, Any]:
-    """One step: what is asked and what came out; counts are by representation, shares are of what is compressed."""
+    """The figures of one step, requested and realised. Counts are by representation; shares are compressed shares."""
     text_bytes = stream.text_bytes(plan)
     return {
         "step": plan.step,

@@ -84,7 +84,7 @@ PRESETS: dict[str, tuple[Phase, ...]] = {
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a run shows, from its first step to its last.
+    """What a run shows, phase by phase.
 
     preset: the phases by name, one of PRESETS; empty where `phases` are given.
     phases: in order.
@@ -132,7 +132,7 @@ BYTES = Mixture("bytes")
 
 
 class Moment(NamedTuple):
-    """What holds at one optimizer step; number is the phase's, among those with a share."""
+    """The settings of one optimizer step. number: of its phase, among those with a share."""
 
     rate: float
     mode: Mode

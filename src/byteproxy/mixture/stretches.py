@@ -19,7 +19,7 @@ _UNIT_BYTES = 4  # what the gathered symbols of units are kept in
 
 
 class Stretches(NamedTuple):
-    """What lies behind pieces: int64 [pieces] each.
+    """The text and symbols behind pieces: int64 [pieces] each.
 
     text, text_bytes: address of the first byte that a piece stands for, and how many there are.
     symbols, symbol_bytes: address of its first symbol, and bytes of a symbol.

@@ -48,7 +48,7 @@ def add_entropies(out: Path, view: View, progress: Progress = silent) -> None:
 
 
 class ShardEntropies:
-    """Those of one shard's documents, in parts."""
+    """The entropies of one shard's documents, in parts."""
 
     def __init__(self, out: Path, number: int, shard: ShardInfo, texts: pa.Array, view: ContextView) -> None:
         """texts: of the shard's documents."""

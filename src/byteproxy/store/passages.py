@@ -51,7 +51,7 @@ class Anchors:
 
 @nb.njit(cache=True)
 def units_between(spans: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """How many symbols with a span there are from each start up to its end: int64 [P].
+    """Count the symbols with a span between each start and its end: int64 [P].
 
     spans: unsigned [symbols] of a shard. starts, ends: int64 [P], offsets into them.
     """

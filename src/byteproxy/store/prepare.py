@@ -49,7 +49,7 @@ SHARD_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Preparation:
-    """All that decides a corpus, except its sources.
+    """The settings that decide a corpus, apart from its sources.
 
     near_duplicates: what is dropped where two documents are similar: "held_out" drops a held-out document that is like
         one of the train side, "train" a train document that is like a held-out one; either drops a held-out document
@@ -111,7 +111,7 @@ def prepare_documents(
     progress: Progress = silent,
     near_duplicates: NearDuplicates = "keep",
 ) -> Manifest:
-    """As `prepare` for documents that are given, empty ones included; all of them are read anew each time.
+    """Prepare given documents, empty ones included. All of them are read anew at each call.
 
     progress: bytes of text read; the total is 0, as it isn't known.
     """

@@ -34,7 +34,7 @@ QUERIED_TOGETHER = 1 << 16  # signatures of train documents, 32 MB
 
 @dataclass(frozen=True)
 class Selection:
-    """What becomes of R records, in their global order.
+    """The fate of R records, in their global order.
 
     starts: int64 [parts + 1], the number of each part's first record.
     fate: int8 [R], a side's number or one of the negative constants above.
@@ -79,7 +79,7 @@ def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, 
 
 
 def as_read(parts: Parts) -> Selection:
-    """All documents as they were read, whether they repeat others or not, and as if all were to train on."""
+    """Select every document as it was read, duplicates included, for the train side."""
     documents = [are_documents(batch) for batch in parts]
     starts = np.cumsum([0, *map(len, documents)], dtype=np.int64)
     fate = np.where(np.concatenate([*documents, np.empty(0, dtype=bool)]), np.int8(TRAIN), np.int8(REJECTED))

@@ -49,7 +49,7 @@ Tell: TypeAlias = Callable[[int, int], None]
 
 
 class Staged(NamedTuple):
-    """What a unit became: so many parts of so many records, some of them rejected.
+    """The result of staging a unit: numbers of parts, records and rejections.
 
     records, reasons: with those that were lost together, as far as that can be told.
     lost_records, lost_bytes: of those, how many could not be read where a file is damaged, and their bytes on disk.
@@ -100,7 +100,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Staging:
-    """How units are staged.
+    """Stages units.
 
     folder: where the parts go. signed: whether near-duplicates will be looked for.
     """

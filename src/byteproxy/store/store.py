@@ -86,7 +86,7 @@ class Store:
         return kept
 
     def ensure_unaltered(self, progress: Progress = silent) -> int:
-        """As `verify` for the files of the manifest, but read only those written to since that was last done here.
+        """Verify the files of the manifest, reading only those that were written to since the last time.
 
         progress: bytes read, of all that have to be. Returns how many were.
         """
@@ -318,7 +318,7 @@ class Store:
 
 
 class _Cuts(NamedTuple):
-    """What the table of a side is made of."""
+    """The passages of one side, shard by shard."""
 
     store: Store
     shards: list[int]

@@ -57,7 +57,7 @@ class SourcePassages:
 
 @dataclass(frozen=True)
 class Summary:
-    """What there is to know of a table without reading it.
+    """Facts about a table that need no reading of it.
 
     most: the longest passage in bytes, and the one of most symbols (or units) in each view.
     """
@@ -136,7 +136,7 @@ def kept_table(
 
 
 def check_kept(told: Path) -> dict[str, Any] | None:
-    """What is kept about a table, None of one that another version made.
+    """The stored description of a table; None if another version made it.
 
     Raises OSError, ValueError, TypeError or LookupError where it can't be read or was altered.
     """
@@ -149,7 +149,7 @@ def check_kept(told: Path) -> dict[str, Any] | None:
 
 
 def check_rows(path: Path) -> None:
-    """As `check_kept` for the file of a table's rows; one that nothing is told of belongs to no table."""
+    """Check the file of a table's rows. A file without a description belongs to no table."""
     told = path.with_suffix(".json")
     content = check_kept(told) if told.exists() else None
     if content is not None and file_info(path) != FileInfo(**content["rows"]):

@@ -60,7 +60,7 @@ class Found(NamedTuple):
 
 
 def ensure_unaltered(folder: Path, files: Sequence[Checked], progress: Progress) -> Found:
-    """As `verify`, and check what was read, without reading files that nobody wrote to since that was done here.
+    """Verify files and check their content, skipping those that nobody wrote to since the last time.
 
     progress: bytes read, of those that have to be.
     """
@@ -121,7 +121,7 @@ def identity(found: os.stat_result) -> list[int]:
 
 
 def is_settled(found: os.stat_result, now: int) -> bool:
-    """Whether whatever is written to a file from `now` on, in ns, gives it other times."""
+    """Whether any write to a file from `now` (in ns) on would change its times."""
     return now - max(found.st_mtime_ns, found.st_ctime_ns) > SETTLED_NS
 
 

@@ -63,6 +63,6 @@ class Cells:
         return float(np.mean(values)) if values else None
 
     def whole(self, size: str, flops: float) -> bool:
-        """Whether every arm that is to have runs at a size and budget has all of them."""
+        """Whether every planned run at a size and budget is done."""
         here = [cell for cell in self.planned if (cell.size, cell.flops) == (size, flops)]
         return bool(here) and all(set(self.planned[cell]) <= set(self.seeds(cell)) for cell in here)

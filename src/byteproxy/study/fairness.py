@@ -64,7 +64,7 @@ def _projects(store: Store, side: Any) -> set[str]:
 
 
 def check_tricks(recipe: StudyRecipe) -> None:
-    """What makes an arm of compressed text better by itself, some arm of raw bytes has too, at each of its sizes."""
+    """Require that every trick of an arm of compressed text is also in some arm of raw bytes, at each of its sizes."""
     byte_arms = [name for name, arm in recipe.arms.items() if arm.role == "bytes"]
     rivals = [name for name, arm in recipe.arms.items() if arm.role in ("proxy", "control")]
     if rivals and not byte_arms:
@@ -110,7 +110,7 @@ def _as_much(there: Any, own: Any) -> bool:
 
 
 def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], finals: Iterable[Mapping[str, Any]]) -> None:
-    """What has final runs chose its learning rate and rows from all of the grid, which is the same for every arm."""
+    """Require that every arm with final runs chose its learning rate and rows from the whole grid."""
     if recipe.trials is None:
         return
     tried: dict[tuple[str, str], set[tuple[float, int]]] = {}

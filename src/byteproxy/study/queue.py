@@ -34,7 +34,7 @@ from byteproxy.train.trainer import stream_of
 
 
 class Key(NamedTuple):
-    """Which run: everything but the learning rate and the rows of a final one, which trials choose."""
+    """The identity of a run, except for what trials choose: the learning rate and rows of a final run."""
 
     name: str
     kind: Literal["trial", "final"]
@@ -69,7 +69,7 @@ class Job:
         return self.config.optim.learning_rate
 
     def result(self) -> dict[str, Any] | None:
-        """What the run came to; None where it isn't done, or was done with something else."""
+        """The run's result; None if it isn't done, or was done with other settings."""
         found = known(self.folder / RESULT)
         if found is None or found["made_with"] != self.made_with:
             return None
@@ -221,7 +221,7 @@ class Queue:
         return ""
 
     def result(self, key: Key) -> dict[str, Any] | None:
-        """What a run came to; None where it isn't done as the recipe has it now."""
+        """A run's result; None if it isn't done as the recipe has it now."""
         if key.name not in self._done:
             job = self.job(key)
             found = None if job is None else job.result()
@@ -272,6 +272,6 @@ class Queue:
                 progress(done, len(keys))
 
     def parameters(self, size: str) -> int:
-        """How large a size is: parameters of the matrices that every position passes through, of its first arm."""
+        """The matrix parameters that every position passes through, at a size, of its first arm."""
         arm = next(name for name in self.recipe.arms if size in self.recipe.sizes_of(name))
         return self.recipe.config(arm, size).model.matrix_parameters

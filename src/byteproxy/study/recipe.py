@@ -102,7 +102,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to spend the compute.
+    """An arm: one way to train.
 
     about: one sentence. role: "bytes" reads raw bytes only; "control" is what a proxy has to beat beside them;
         "proxy" is a method; "tokenizer" reads symbols only, and its bits are those of its symbols.
@@ -262,7 +262,7 @@ class StudyRecipe:
         return self.arms[arm].seeds or self.seeds
 
     def cells(self) -> Iterator[Cell]:
-        """What final runs there are, seeds apart: by budget, then size, then arm."""
+        """The final runs without their seeds, by budget, then size, then arm."""
         for flops in sorted(self.flops):
             for size in self.sizes:
                 for name, arm in self.arms.items():

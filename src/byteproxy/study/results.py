@@ -65,7 +65,7 @@ def write_results(
 
 
 def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
-    """All figures of a study; what there is none of is None or absent."""
+    """All figures of a study. A missing figure is None or absent."""
     cells = Cells.of(queue)
     runs, trials = list(_runs(queue, cells)), list(_trials(queue))
     for run in runs:

@@ -44,7 +44,7 @@ def write_scores(job: "Job", store: Store, side: HeldOut, scored: Scored) -> Non
 
 
 def scores(job: "Job", store: Store, side: HeldOut) -> Scored | None:
-    """What a run's documents cost it; None where that isn't known of this very run and text."""
+    """The bits of a run's documents; None if they aren't known for this run and text."""
     found = known(job.folder / scores_file(side))
     if found is None or found["made_with"] != _scored_with(job, store, side):
         return None
@@ -59,7 +59,7 @@ def _scored_with(job: "Job", store: Store, side: HeldOut) -> str:
 
 
 def begun(job: "Job") -> dict[str, Any] | None:
-    """What a run's folder was begun with; None where that isn't known."""
+    """The settings that a run's folder was begun with; None if they aren't known."""
     return known(job.folder / BEGUN)
 
 
@@ -69,7 +69,7 @@ def write_viewed(job: "Job", store: Store, bits: dict[str, list[float]]) -> None
 
 
 def viewed(job: "Job", store: Store) -> dict[str, list[float]] | None:
-    """What a run left for the viewer; None if nothing, or of other excerpts."""
+    """The bits that a run left for the viewer; None without any, or for other excerpts."""
     found = known(job.folder / VIEWER)
     if found is None or found["made_with"] != _viewer_key(store, job.scoring):
         return None

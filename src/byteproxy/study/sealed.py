@@ -40,7 +40,7 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
 
 
 def known(path: Path) -> dict[str, Any] | None:
-    """As `read_sealed`, but None for a damaged file as well: to whoever asks, what it said is not known."""
+    """Read a file as `read_sealed` does, but give None for a damaged one as well."""
     try:
         return read_sealed(path)
     except DamagedError:

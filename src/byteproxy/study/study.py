@@ -31,7 +31,7 @@ Prepare = Callable[[StudyRecipe, Path, Stage], Store]
 
 
 class Limits(NamedTuple):
-    """How a study is run this time.
+    """The limits of one call.
 
     jobs: processes at a time; 1 is this one. minutes: after which it stops; None: when all is done. only: names of the
     arms whose runs are wanted; empty: all. reopen: let the test side be opened for a claim a second time.

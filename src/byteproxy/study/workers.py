@@ -29,14 +29,14 @@ from byteproxy.study.run import OutOfTimeError, carry_out, score_test
 
 
 class Task(NamedTuple):
-    """What is to be done with a run."""
+    """A task: what to do with a run."""
 
     what: Literal["train", "test"]
     job: Job
 
 
 class Outcome(NamedTuple):
-    """What became of a task: done, failed and why, or late: stopped and saved as its time was up."""
+    """The outcome of a task: done; failed, and why; or late, that is stopped and saved when its time was up."""
 
     task: Task
     state: Literal["done", "failed", "late"]
@@ -54,7 +54,7 @@ Do = Callable[[Following, Told, int], None]
 
 @contextmanager
 def doing(store: Store, jobs: int, until: float | None, stage: Stage) -> Iterator[Do]:
-    """What does tasks `jobs` at a time: one in this process, several in processes with a share of the threads each.
+    """Run `jobs` tasks at a time: one in this process, several in processes with a share of the threads each.
 
     until: when to stop, in seconds of `time.time()`. Processes start when the first tasks come, and stop at the end: on
     Ctrl-C after the step at hand, which is saved.

@@ -59,7 +59,7 @@ def to_content(form: Format, tensors: dict[str, np.ndarray], about: dict[str, st
 
 
 def from_content(content: bytes, form: Format, path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What `to_content` was given; path: of the file it was in, for what errors say.
+    """Parse what `to_content` made. path: of its file, for error messages.
 
     Raises InputError where it is damaged, altered, of another format or of another version.
     """

@@ -50,7 +50,7 @@ class View(Protocol):
         """The symbols of one document and the bytes that each covers."""
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, on all cores where the view can."""
+        """Encode each document as `encode` does, on all cores if the view can."""
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; exact for a lossless view, ValueError for a fuzzy one."""
@@ -70,7 +70,7 @@ class ContextView(View, Protocol):
         """Bits of each byte of each document before it is known: float16 [bytes]. progress: bytes."""
 
     def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
-        """As `encode_batch`, by entropies that are known already."""
+        """Encode as `encode_batch` does, with known entropies."""
 
 
 def in_context(view: View) -> ContextView | None:

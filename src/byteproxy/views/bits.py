@@ -24,7 +24,7 @@ class _PartsView:
 
     @dataclass(frozen=True)
     class Options:
-        """Nothing to choose."""
+        """No options."""
 
     trained = False
     aligned = True
@@ -58,7 +58,7 @@ class _PartsView:
         return Encoded(symbols, span_bytes)
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document."""
+        """Encode each document as `encode` does."""
         return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:

@@ -73,7 +73,7 @@ class ChunksView:
         return Encoded(symbols, span_bytes)
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document."""
+        """Encode each document as `encode` does."""
         return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:

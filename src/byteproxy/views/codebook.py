@@ -225,7 +225,7 @@ class CodebookView:
         return Encoded(out[:count, 0].astype(self._dtype), out[:count, 1].copy())
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, on all cores: the walk holds no lock."""
+        """Encode each document as `encode` does, on all cores: the walk holds no lock."""
         return on_all_cores(self.encode, documents)
 
     def decode(self, symbols: np.ndarray) -> bytes:

@@ -43,7 +43,7 @@ PAIR, OCCURRENCES, DOCUMENTS, LAST_DOCUMENT = range(4)
 
 
 class Rules(NamedTuple):
-    """What a string may be; numbers and truth values only, so that compiled code takes it as it is.
+    """Restrictions on a codebook's strings. Numbers and booleans only, so that compiled code can take them.
 
     longest: bytes. lines: a newline is its last byte. indentation: a tab, or two blanks in a row, is followed by blanks
     or a newline only. apart: it crosses no identifier's edge, but one space in front of an identifier. whole: where it

@@ -24,7 +24,7 @@ class DoubleBytesView:
 
     @dataclass(frozen=True)
     class Options:
-        """Nothing to choose."""
+        """No options."""
 
     summary = "two bytes are a symbol, whatever they are"
     trained = False
@@ -56,7 +56,7 @@ class DoubleBytesView:
         return Encoded(symbols, span_bytes)
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document."""
+        """Encode each document as `encode` does."""
         return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:

@@ -79,7 +79,7 @@ class GzipView:
         return Encoded(np.frombuffer(packed, dtype=np.uint8).astype(np.uint16), span_bytes)
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document."""
+        """Encode each document as `encode` does."""
         return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:

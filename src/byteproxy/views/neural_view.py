@@ -53,7 +53,7 @@ NO_CUTS = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Compiled:
-    """What decides a neural view, and where it came from.
+    """The settings of a neural view, and its origin.
 
     code: bits of windows and counts. model: fingerprint of the predictor. parts: symbols that a window is written as.
     segments: none, walk or context. context: its thresholds. raw: bytes of the shortest window that isn't left raw
@@ -98,7 +98,7 @@ class NeuralView:
 
     @classmethod
     def opened(cls, path: Path) -> tuple[Tree, Compiled, bytes]:
-        """What `save` wrote; InputError where it can't be read, is damaged or of another version."""
+        """Read what `save` wrote. Raises InputError if the file is unreadable, damaged or of another version."""
         tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
         with read_as(FORMAT, path):
             known = parse_json(said["about"])
@@ -152,7 +152,7 @@ class NeuralView:
         return self.encode_batch([document])[0]
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, on all cores: the walk holds no lock."""
+        """Encode each document as `encode` does, on all cores: the walk holds no lock."""
         if self.about.context is None:
             return on_all_cores(lambda document: self.between(document, NO_CUTS), documents)
         return self.encode_foreseen(documents, self.entropies(documents))
@@ -169,7 +169,7 @@ class NeuralView:
         return self.foresee(documents, progress)
 
     def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
-        """As `encode_batch`, with entropies in context that are known."""
+        """Encode as `encode_batch` does, with known entropies in context."""
         return list(map(self.between, documents, self.cuts(entropies)))
 
     def cuts(self, entropies: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ class RawView:
 
     @dataclass(frozen=True)
     class Options:
-        """Nothing to choose."""
+        """No options."""
 
     summary = "every byte is a symbol: the baseline"
     trained = False
@@ -40,7 +40,7 @@ class RawView:
         return Encoded(symbols, np.ones(len(symbols), dtype=np.uint32))
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document."""
+        """Encode each document as `encode` does."""
         return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:

@@ -52,7 +52,7 @@ def kind(name: str) -> type[ViewKind]:
 
 
 def kinds_told() -> dict[str, dict[str, Any]]:
-    """What there is to say about each kind: summary, trained, options with their defaults, choices where few are."""
+    """Describe each kind: summary, whether it is trained, options with defaults and choices."""
     found = {}
     for name, known in kinds().items():
         types = get_type_hints(known.Options)

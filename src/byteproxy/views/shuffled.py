@@ -100,7 +100,7 @@ class ShuffledView:
         return Encoded(np.frombuffer(document, dtype=np.uint8).astype(np.uint16), span_bytes)
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, on all cores."""
+        """Encode each document as `encode` does, on all cores."""
         return on_all_cores(self.encode, documents)
 
     def decode(self, symbols: np.ndarray) -> bytes:

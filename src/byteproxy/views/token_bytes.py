@@ -162,7 +162,7 @@ class TokenBytesView:
         return self.encode_batch([document])[0]
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, on all cores."""
+        """Encode each document as `encode` does, on all cores."""
         return [self._written(encoded) for encoded in self._bpe.encode_batch(documents)]
 
     def decode(self, symbols: np.ndarray) -> bytes:

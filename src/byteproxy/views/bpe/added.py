@@ -114,7 +114,7 @@ class Finder:
         self._only_raw = finding([token for token in tokens if not token.normalized])
 
     def stretches(self, document: bytes, raw: bool = True, normalized: bool = True) -> list[tuple[int, int, int]]:
-        """Where each token and each stretch between begins and ends, and its symbol, -1 for text; none is empty.
+        """Begin, end and symbol (-1 for text) of each token and of each non-empty stretch between.
 
         raw, normalized: which kinds of tokens to look for, at least one.
         """

@@ -56,7 +56,7 @@ class Cuts:
 
 
 def cuts_of(pre_tokenizer: dict[str, Any] | None) -> Cuts:
-    """How a pre-tokenizer of a tokenizer.json cuts.
+    """The cuts of a pre-tokenizer in a tokenizer.json.
 
     Raises ValueError, saying why, where the pieces aren't the text's own bytes in byte-level spelling.
     """

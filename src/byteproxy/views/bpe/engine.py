@@ -39,7 +39,7 @@ ROOM = 1 << 16
 
 
 class Cutting(NamedTuple):
-    """How text is cut, in arrays (or pointers to them, in compiled code).
+    """The cuts as arrays (or as pointers to them, in compiled code).
 
     rule: one of `cutting`. size: of automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
     """
@@ -53,7 +53,7 @@ class Cutting(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What encoding writes; one thread's at a time.
+    """The buffers that encoding writes, of one thread.
 
     marks: int64 [12]. OPENED is the part that is being encoded, STOP where its plain text ends for now, BEGIN where it
         begins and AFTER where the text behind its last raw token does. From RAW and from NORMALIZED on stands what

@@ -33,7 +33,7 @@ class Characters:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What has to come next, without being taken. last: one of these, or the end of text if `or_end`.
+    """A lookahead. last: the characters that may come next, or the end of text if `or_end`.
 
     before: characters that come before that one; none or one.
     """

@@ -60,7 +60,7 @@ TOKENS_RULE_VERSION = 2
 
 @dataclass(frozen=True)
 class BpeOptions:
-    """What to train.
+    """The options of training.
 
     alphabet: how many symbols, at least the 256 bytes, at most 2^20.
     words: cut text into words first, so that no symbol spans two; without, only at line ends.
@@ -211,7 +211,7 @@ class BpeView:
         return self.encode_batch([document])[0]
 
     def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """As `encode` for each document, all of them in one pass over all cores.
+        """Encode each document as `encode` does, all of them in one pass over all cores.
 
         Raises InputError where `tokenizers` gives up on its own pattern.
         """
