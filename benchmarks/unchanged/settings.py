@@ -30,7 +30,7 @@ MODULES = {
 """Where what needs Python finds its names: the first of these modules that is there."""
 VOLATILE = re.compile(
     r"seconds|_s$|per_second|^rate$|machine|peak|memory_mb|^time|loading_share|path$|^corpus$|^page$|^out$|^folder$|^when$"
-    r"|version|crc32"
+    r"|version|crc32|^after$"
 )
 """Keys of figures that differ between two runs of the same program, or hold places."""
 VARIES = ("files/tokens", "export/gguf file", "curves/compiled", "trained/compiled")

@@ -142,6 +142,18 @@ def damages(content):
     return st.one_of(flipped, written, cut, digits)
 
 
+def around(log):
+    """The lines read before and after each gap, if no damaged one stands between."""
+    number, found = 0, []
+    for index, one in enumerate(log.lines):
+        number += 1
+        while number in log.damaged:
+            number += 1
+        if number in log.gaps:
+            found.append((log.lines[index - 1] if index else {"step": 0}, one))
+    return found
+
+
 @settings(max_examples=300)
 @given(data=st.data())
 def test_no_damage_changes_a_figure_and_none_takes_a_sound_line_away(data, content, tmp_path_factory):
@@ -155,6 +167,7 @@ def test_no_damage_changes_a_figure_and_none_takes_a_sound_line_away(data, conte
     assert all(one in LINES for one in log.lines)
     assert [one for one in LINES if one in log.lines] == log.lines
     assert all(one in log.lines for one in whole)
+    assert all(before["step"] + 1 < after["step"] for before, after in around(log))
     if len(log.lines) < len(LINES) - 1 and len(damaged) == len(content):
         assert log.damaged
     step = data.draw(st.integers(0, 13))
@@ -177,6 +190,35 @@ def test_damaged_lines_are_said_once_and_stay_where_they_are(tmp_path, capsys):
     assert [line["step"] for line in read(path)] == [1, 3, 4, 6]
 
 
+@settings(max_examples=100)
+@given(data=st.data())
+def test_lines_that_were_taken_out_are_noticed_in_a_resumed_run_too(data, tmp_path_factory):
+    """All but the last ones, whose absence nothing in the file can tell."""
+    stop = data.draw(st.integers(0, 12))
+    folder = tmp_path_factory.mktemp("cut")
+    logged(folder, LINES[:stop])
+    sinks = Sinks(folder, data.draw(st.integers(0, stop)))
+    sinks.write({"step": 13})
+    sinks.write({"step": 14})
+    sinks.close()
+    path = folder / "metrics.jsonl"
+    assert read_log(path).gaps == []
+    raws = path.read_bytes().splitlines(keepends=True)
+    kept = sorted(data.draw(st.sets(st.integers(0, len(raws) - 1))))
+    path.write_bytes(b"".join(raws[number] for number in kept))
+    gaps = [place for place, number in enumerate(kept, 1) if number != (kept[place - 2] + 1 if place > 1 else 0)]
+    assert read_log(path).gaps == gaps
+    assert read_log(path).damaged == []
+
+
+def test_that_lines_were_taken_out_is_said_once(tmp_path, capsys):
+    path = logged(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3] + lines[5:]))
+    assert len(read(path)) == len(read(path)) == len(LINES) - 2
+    assert capsys.readouterr().err == f"{path}: lines were taken out before those of these numbers (4)\n"
+
+
 def test_lines_of_versions_before_are_read_until_one_has_a_checksum(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(LINES[0]) + "\n" + json.dumps({"step": 2, "skipped": "the loss is nan"}) + "\n")
@@ -184,7 +226,7 @@ def test_lines_of_versions_before_are_read_until_one_has_a_checksum(tmp_path):
     sinks.write(LINES[2])
     sinks.close()
     path.write_text(path.read_text() + json.dumps(LINES[3]) + "\n")
-    assert read_log(path) == ([LINES[0], {"step": 2, "skipped": "the loss is nan"}, LINES[2]], [4])
+    assert read_log(path) == ([LINES[0], {"step": 2, "skipped": "the loss is nan"}, LINES[2]], [4], [])
 
 
 def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatch):
@@ -206,7 +248,7 @@ def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatc
     monkeypatch.undo()
     sinks.write(LINES[2])
     sinks.close()
-    assert read_log(tmp_path / "metrics.jsonl") == ([LINES[0], LINES[2]], [])
+    assert read_log(tmp_path / "metrics.jsonl") == ([LINES[0], LINES[2]], [], [])
 
 
 def test_what_is_no_file_is_no_log(tmp_path):
@@ -219,6 +261,6 @@ def test_what_is_no_file_is_no_log(tmp_path):
 
 def test_a_pipe_that_nobody_writes_to_is_no_log_and_holds_nobody_up(tmp_path):
     os.mkfifo(tmp_path / "metrics.jsonl")
-    assert read_log(tmp_path / "metrics.jsonl") == ([], [1])
+    assert read_log(tmp_path / "metrics.jsonl") == ([], [1], [])
     with pytest.raises(InputError, match="no regular file"):
         Sinks(tmp_path, 0)

@@ -2,8 +2,10 @@
 
 `metrics.jsonl`: one JSON object a line, always written; a resumed run continues it where its checkpoint stands. Each
 line ends with a checksum of what stands before it, `"crc32"`, so that a damaged one is noticed: reading leaves it out,
-counts it and says so, and no line but those of later steps is ever removed. Beside it, if asked for, TensorBoard's
-event files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be written never stops a run.
+counts it and says so, and no line but those of later steps is ever removed. Each also holds the checksum of the line
+before it, `"after"`, so that lines that were taken out are noticed, unless they were the last. Beside it, if asked for,
+TensorBoard's event files in `tensorboard/`: what is drawn there is a copy, and a copy that can't be written never stops
+a run.
 """
 
 import json
@@ -22,15 +24,20 @@ from byteproxy.files import read_bytes, write_aside
 _CHECKED = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _ALMOST_CHECKED = re.compile(rb'"[^"]{7,9}"\}?\s*$')
 """How a line ends whose checksum was hit; none without a checksum ever ended so."""
+_FIRST = "0" * 8
+"""What the first line stands after."""
 _MOST_NAMED = 10
 _MOST_BYTES = 1 << 32  # ten million lines
 
 
 class Log(NamedTuple):
-    """The lines of a metrics file. damaged: numbers of the lines that could not be read, from 1."""
+    """The lines of a metrics file. Of those in it, from 1: damaged: that could not be read. gaps: before which some
+    were taken out.
+    """
 
     lines: list[dict[str, Any]]
     damaged: list[int]
+    gaps: list[int]
 
 
 class Metrics:
@@ -47,19 +54,21 @@ class Metrics:
             if kept != content:
                 write_aside(path, kept)
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._after = _checksum_of_last(kept)
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror}): free space or check rights") from error
 
     def write(self, values: dict[str, Any]) -> None:
         """Append one line, whole or not at all; InputError where that can't be done."""
-        line, begin = _line(values), os.fstat(self._file).st_size
+        line, begin = _line(values, self._after), os.fstat(self._file).st_size
         try:
             _write_all(self._file, line)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._file, begin)
             raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
+        self._after = _checksum(line)
 
     def sync(self) -> None:
         """Make what was written outlast a power cut."""
@@ -160,17 +169,23 @@ def _scalars(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 def read(path: Path) -> list[dict[str, Any]]:
     """The sound lines of a metrics file; none where there is no file.
 
-    Where lines are damaged, a warning on stderr says how many and which, once a process. A last line that was torn by a
-    kill is left out without a word, as the run writes it again.
+    Where lines are damaged or were taken out, a warning on stderr says which, once a process. A last line that was torn
+    by a kill is left out without a word, as the run writes it again.
     """
-    lines, damaged = read_log(path)
-    known = (str(path), tuple(damaged))
-    if damaged and known not in _WARNED:
-        _WARNED.add(known)
-        named = ", ".join(map(str, damaged[:_MOST_NAMED])) + (", ..." if len(damaged) > _MOST_NAMED else "")
-        what = "line is" if len(damaged) == 1 else "lines are"
-        say(f"{path}: {len(damaged)} {what} damaged and left out ({named})")
+    lines, damaged, gaps = read_log(path)
+    what = "line is" if len(damaged) == 1 else "lines are"
+    _warn(path, damaged, f"{len(damaged)} {what} damaged and left out")
+    _warn(path, gaps, "lines were taken out before those of these numbers")
     return lines
+
+
+def _warn(path: Path, numbers: list[int], what: str) -> None:
+    """Say something of lines, with their numbers, once a process; nothing if there are none."""
+    warned = (str(path), what, tuple(numbers))
+    if numbers and warned not in _WARNED:
+        _WARNED.add(warned)
+        named = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", ..." if len(numbers) > _MOST_NAMED else "")
+        say(f"{path}: {what} ({named})")
 
 
 def read_log(path: Path) -> Log:
@@ -178,35 +193,43 @@ def read_log(path: Path) -> Log:
     try:
         parts = list(_parsed(read_bytes(path, _MOST_BYTES)))
     except FileNotFoundError:
-        return Log([], [])
+        return Log([], [], [])
     except OSError:
-        return Log([], [1])
+        return Log([], [1], [])
     lines = [part.values for part in parts if part.values is not None]
-    return Log(lines, [part.number for part in parts if part.values is None and not part.torn])
+    damaged = [part.number for part in parts if part.values is None and not part.torn]
+    return Log(lines, damaged, [part.number for part in parts if part.gap])
 
 
-_WARNED: set[tuple[str, tuple[int, ...]]] = set()
+_WARNED: set[tuple[str, str, tuple[int, ...]]] = set()
 
 
 class _Part(NamedTuple):
-    """A line as it stands in the file. values: None where it is damaged. torn: the last one, and not ended."""
+    """A line as it stands in the file. values: None where it is damaged. torn: the last one, and not ended.
+
+    gap: whether lines that stood before it aren't there.
+    """
 
     number: int
     raw: bytes
     values: dict[str, Any] | None
     torn: bool
+    gap: bool
 
 
 def _parsed(content: bytes) -> Iterator[_Part]:
     raws = content.split(b"\n")
     checked = False
+    before: str | None = _FIRST
     for number, raw in enumerate(raws, 1):
         last = number == len(raws)
         if last and not raw:
             return
         values, has_checksum = _values(raw, checked)
         checked = checked or has_checksum
-        yield _Part(number, raw, values, last)
+        after = None if values is None else values.pop("after", None)
+        yield _Part(number, raw, values, last, None not in (after, before) and after != before)
+        before = _checksum(raw) if has_checksum else None
 
 
 def _values(raw: bytes, checked: bool) -> tuple[dict[str, Any] | None, bool]:
@@ -228,8 +251,22 @@ def _values(raw: bytes, checked: bool) -> tuple[dict[str, Any] | None, bool]:
     return values, right
 
 
-def _line(values: dict[str, Any]) -> bytes:
-    body = json.dumps(values).removesuffix("}").encode()
+def _checksum(raw: bytes) -> str | None:
+    """What a line says that its checksum is."""
+    match = _CHECKED.fullmatch(raw.rstrip(b"\n"))
+    return None if match is None else match[2].decode()
+
+
+def _checksum_of_last(content: bytes) -> str | None:
+    """What the next line is to stand after; None where the last line is damaged, or has no checksum."""
+    if not content:
+        return _FIRST
+    raw = content.rstrip(b"\n").rpartition(b"\n")[2]
+    return _checksum(raw) if _values(raw, False)[1] else None
+
+
+def _line(values: dict[str, Any], after: str | None) -> bytes:
+    body = json.dumps({**values, "after": after}).removesuffix("}").encode()
     return body + f', "crc32": "{zlib.crc32(body):08x}"}}\n'.encode()
 
 

@@ -1,6 +1,8 @@
 """What is no byte-level BPE tokenizer that can be a view is refused in one clear line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,26 @@ def test_patterns_that_backtrack_for_ever_are_an_input_error(capfd: pytest.Captu
     with pytest.raises(InputError, match=r"gives up on this tokenizer .*retry-limit.*name a tokenizer with"):
         view.encode(b"a" * 40 + b"b")
     capfd.readouterr()
+
+
+PANICS = """
+import json, sys, threading
+from byteproxy.views.bpe import BpeView
+from byteproxy.errors import InputError
+from tests.views.bpe.test_file import CATASTROPHE, PLAIN, BYTE_LEVEL, sequence, split
+view = BpeView(json.dumps({**PLAIN, "pre_tokenizer": sequence(split(CATASTROPHE), BYTE_LEVEL)}))
+before = sys.stderr
+try:
+    view.encode(b"a" * 40 + b"b")
+except InputError as error:
+    print("said", file=sys.stderr)
+assert sys.stderr is before
+"""
+
+
+def test_what_rust_has_to_say_of_it_does_not_precede_our_line() -> None:
+    done = subprocess.run([sys.executable, "-c", PANICS], capture_output=True, text=True, timeout=200)
+    assert done.stderr == "said\n"
 
 
 def test_those_that_are_understood_do_not_backtrack() -> None:

@@ -1,8 +1,12 @@
 """The results of `engine` by `tokenizers` itself: for patterns that aren't understood here, and to test the engine."""
 
 import json
+import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,7 +42,8 @@ class SlowEngine:
         }
         plain = {"added_tokens": [], "pre_tokenizer": file.cuts.pre_tokenizer, "model": model}
         try:
-            self._tokenizer = Tokenizer.from_str(json.dumps(plain))
+            with _unsaid_panics():
+                self._tokenizer = Tokenizer.from_str(json.dumps(plain))
         except BaseException as error:
             raise _understood(error, ValueError) from error
 
@@ -50,7 +55,8 @@ class SlowEngine:
         parts = [list(self._parts(document, raw)) for document in documents]
         texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
         try:
-            encodings = iter(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+            with _unsaid_panics():
+                encodings = iter(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
         except BaseException as error:
             raise _understood(error, InputError) from error
         return [self._joined(pieces, encodings) for pieces in parts]
@@ -87,6 +93,36 @@ def valid_stretches(document: bytes) -> list[str]:
         return [document.decode("utf-8")]
     except UnicodeDecodeError:
         return INVALID_BYTES.split(document.decode("utf-8", "surrogateescape"))
+
+
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def _unsaid_panics() -> Iterator[None]:
+    """While entered, what is no Python writes nothing to stderr; Rust does where `tokenizers` panics, in many lines.
+
+    Other threads go on to write where they did.
+    """
+    with _one_at_a_time:
+        stderr = sys.stderr
+        try:
+            stderr.flush()
+            kept = os.dup(2) if stderr.fileno() == 2 else -1
+        except (AttributeError, OSError, ValueError):  # there is none, it is closed, or it is no file
+            kept = -1
+        if kept < 0:
+            yield
+            return
+        with open(kept, "w", buffering=1, encoding=stderr.encoding, errors=stderr.errors) as sys.stderr:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                sys.stderr = stderr
 
 
 def _understood(error: BaseException, kind: type[Exception]) -> BaseException:
