@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 # Tensors are small here, and another process of the tests uses the next core: threads would only wait for each other.
 # Whoever is started by a test does as this process does.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # or each process that compiles starts others, which import torch
 
 
 # The suite says the same about the same code each time: examples are a function of the test, and no clock decides.
