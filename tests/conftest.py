@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 # Whoever is started by a test does as this process does.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # or each process that compiles starts others, which import torch
+os.environ["BYTEPROXY_PROGRESS_SECONDS"] = "0"  # a slow machine has no lines to say that a fast one has not
 
 
 # The suite says the same about the same code each time: examples are a function of the test, and no clock decides.
