@@ -14,8 +14,9 @@ import pytest
 from byteproxy.errors import InputError
 from byteproxy.report import plots
 from byteproxy.report.demo import report_page, write_report
+from byteproxy.report.drawing import spread
 from byteproxy.report.page import Picture
-from byteproxy.report.plots import Level, Line, curves, smoothed, spread
+from byteproxy.report.plots import Level, Line, curves, smoothed
 from byteproxy.study.units import fixed, flops_unit, percent, scientific, seconds_unit, si
 
 VOID = {"meta", "link", "br", "wbr", "input"}

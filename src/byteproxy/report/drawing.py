@@ -5,24 +5,26 @@ picture reads in light and in dark, and a page of many series can give its few c
 stays text. The same input gives the same bytes.
 """
 
+import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
+from itertools import product
 from typing import Any
 
 import matplotlib
 from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from byteproxy.report.page import SHAPES, seen, shape
 
 INK, MUTED, GRID = "#0f0f01", "#0f0f02", "#0f0f03"
 LEFT, TOP, BOTTOM = 36.0, 28.0, 42.0
-LETTER_PX, LINE_PX = 6.8, 13.5
-"""A letter's width and a line's height at the type size of 12 px."""
+LETTER_PX, LINE_PX, DOT_PX = 6.8, 13.5, 4.5
+"""A letter's width and a line's height at the type size of 12 px, and the radius of a labelled dot."""
 MARKERS = dict(zip(SHAPES, "os^D", strict=True))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"}
 _STYLE: Any = {
@@ -116,3 +118,53 @@ def furnish(axes: Axes, x_label: str, y_label: str) -> None:
 def round_top(largest: float) -> float:
     """A round number of at least `largest`."""
     return float(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest or 1)[-1])
+
+
+def tick_at(axes: Axes, wanted: Sequence[float], unit: float) -> None:
+    """Ticks of a log axis where something was measured, as far as their labels have room."""
+    low, high = axes.get_xlim()
+    letters = (math.log(high) - math.log(low)) / (axes.get_position().width * size_of(axes)[0]) * LETTER_PX
+    marks: list[float] = []
+    for x in sorted(set(wanted)):
+        if not marks or math.log(x) - math.log(marks[-1]) >= letters * (len(f"{x / unit:.3g}") + 2):
+            marks.append(x)
+    axes.xaxis.set_major_locator(FixedLocator(marks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{x / unit:.3g}" for x in marks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Ascending heights in 0..1, moved as little as needed to stand `gap` apart (they may leave below if too many)."""
+    heights: list[float] = []
+    for height in wanted:
+        heights.append(max(height, heights[-1] + gap) if heights else height)
+    ceiling = 1.0
+    for at in reversed(range(len(heights))):
+        heights[at] = min(heights[at], ceiling)
+        ceiling = heights[at] - gap
+    return heights
+
+
+_Box = tuple[float, float, float, float]  # left, bottom, right, top
+
+
+def free_box(x: float, y: float, width: float, inner: tuple[float, float], taken: Sequence[_Box]) -> _Box:
+    """The nearest place for a label within the picture that meets nothing; the last one tried if there is none."""
+    box = (x, y, x, y)
+    for left, bottom in _places(x, y, width):
+        box = (left, bottom, left + width, bottom + LINE_PX)
+        inside = left >= 0 and box[2] <= inner[0] + 12 and bottom >= 0 and box[3] <= inner[1] + LINE_PX
+        if inside and not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
+        ):
+            return box
+    return box
+
+
+def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
+    middle, gap = y - LINE_PX / 2, DOT_PX + 3
+    sides = (x + gap, x - gap - width)
+    yield from ((left, middle) for left in sides)
+    yield from ((x - width / 2, bottom) for bottom in (y + gap, y - gap - LINE_PX))
+    for away in range(1, 12):
+        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), sides))

@@ -5,9 +5,8 @@ picture.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from byteproxy.report.drawing import (
     BOTTOM,
+    DOT_PX,
     GRID,
     INK,
     LETTER_PX,
@@ -25,10 +25,13 @@ from byteproxy.report.drawing import (
     TOP,
     draw_dots,
     drawn_by,
+    free_box,
     furnish,
     round_top,
     size_of,
+    spread,
     stand_in,
+    tick_at,
 )
 from byteproxy.report.page import SHAPES, Picture, shape
 
@@ -38,7 +41,7 @@ _DASHES: dict[str, Any] = dict(zip(SHAPES, ("-", (0, (5, 2)), (0, (1.2, 1.6)), (
 _WIDTH, _HEIGHT = 390.0, 260.0  # letters of 11 px on a telephone
 _TREND_WIDTH, _TREND_HEIGHT = 320.0, 230.0
 _MOST_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
-_DOT, _LONGEST = 4.5, 26
+_LONGEST = 26
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def trend(name: str, found: Trend, unit: float, x_label: str, y_label: str) -> P
         room = (max(far) / min(far)) ** 0.06 if max(far) > min(far) else 2.0
         axes.set_xlim(min(far) / room, max(far) * room)
         furnish(axes, x_label, y_label)
-        _tick_at(axes, far, unit)
+        tick_at(axes, far, unit)
 
     rows: list[tuple[object, ...]] = [("measured", x / unit, y, "", "") for x, y in zip(found.x, found.y, strict=True)]
     rows += [("line", x / unit, *rest) for x, *rest in found.line]
@@ -212,18 +215,18 @@ def scatter(name: str, dots: Sequence[Dot], x_label: str, y_label: str) -> Pictu
         box, (wide, tall) = axes.get_position(), size_of(axes)
         inner = box.width * wide, box.height * tall
         at = [(dot.x / axes.get_xlim()[1] * inner[0], dot.y / axes.get_ylim()[1] * inner[1]) for dot in dots]
-        taken = [(x - _DOT, y - _DOT, x + _DOT, y + _DOT) for x, y in at]
+        taken = [(x - DOT_PX, y - DOT_PX, x + DOT_PX, y + DOT_PX) for x, y in at]
         for number, (dot, (x, y)) in enumerate(zip(dots, at, strict=True)):
             label = dot.label if len(dot.label) <= _LONGEST else dot.label[: _LONGEST - 1] + "…"
-            place = _free_box(x, y, len(label) * LETTER_PX, inner, taken)
+            place = free_box(x, y, len(label) * LETTER_PX, inner, taken)
             taken.append(place)
             left, bottom, right, top = place
-            if max(left - x, x - right, bottom - y, y - top) > 2 * _DOT:
+            if max(left - x, x - right, bottom - y, y - top) > 2 * DOT_PX:
                 end = min(max(x, left), right) / inner[0], (bottom + top) / 2 / inner[1]
                 ends = zip((x / inner[0], y / inner[1]), end, strict=True)
                 axes.plot(*ends, transform=axes.transAxes, color=stand_in(number), linewidth=0.8, clip_on=False)
-            below = sum(math.dist((x, y), other) < _DOT for other in at[:number])
-            size = 2 * max(_DOT - 1.5 * below, 1)  # dots in one place become rings
+            below = sum(math.dist((x, y), other) < DOT_PX for other in at[:number])
+            size = 2 * max(DOT_PX - 1.5 * below, 1)  # dots in one place become rings
             draw_dots(axes, [dot.x], [dot.y], number, size)[0].set_gid(f"hover{number}")
             words: dict[str, Any] = {"va": "center_baseline", "color": stand_in(number), "transform": axes.transAxes}
             axes.text(left / inner[0], (bottom + top) / 2 / inner[1], label, **words)
@@ -359,19 +362,6 @@ def _limit(
     axes.set_xlim(0, longest * 1.02 or 1.0)
 
 
-def _tick_at(axes: Axes, wanted: Sequence[float], unit: float) -> None:
-    """Ticks of a log axis where something was measured, as far as their labels have room."""
-    low, high = axes.get_xlim()
-    letters = (math.log(high) - math.log(low)) / (axes.get_position().width * _TREND_WIDTH) * LETTER_PX
-    marks: list[float] = []
-    for x in sorted(set(wanted)):
-        if not marks or math.log(x) - math.log(marks[-1]) >= letters * (len(f"{x / unit:.3g}") + 2):
-            marks.append(x)
-    axes.xaxis.set_major_locator(FixedLocator(marks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{x / unit:.3g}" for x in marks]))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
 def _name_ends(
     axes: Axes,
     lines: Sequence[Line],
@@ -410,40 +400,3 @@ def _name_ends(
             zorder=1,
         )
         axes.text(1 + gap, height, label, transform=axes.transAxes, va="center_baseline", color=colour)
-
-
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights in 0..1, moved as little as needed to stand `gap` apart (they may leave below if too many)."""
-    heights: list[float] = []
-    for height in wanted:
-        heights.append(max(height, heights[-1] + gap) if heights else height)
-    ceiling = 1.0
-    for at in reversed(range(len(heights))):
-        heights[at] = min(heights[at], ceiling)
-        ceiling = heights[at] - gap
-    return heights
-
-
-_Box = tuple[float, float, float, float]  # left, bottom, right, top
-
-
-def _free_box(x: float, y: float, width: float, inner: tuple[float, float], taken: Sequence[_Box]) -> _Box:
-    """The nearest place for a label within the picture that meets nothing; the last one tried if there is none."""
-    box = (x, y, x, y)
-    for left, bottom in _places(x, y, width):
-        box = (left, bottom, left + width, bottom + LINE_PX)
-        inside = left >= 0 and box[2] <= inner[0] + 12 and bottom >= 0 and box[3] <= inner[1] + LINE_PX
-        if inside and not any(
-            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
-        ):
-            return box
-    return box
-
-
-def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
-    middle, gap = y - LINE_PX / 2, _DOT + 3
-    sides = (x + gap, x - gap - width)
-    yield from ((left, middle) for left in sides)
-    yield from ((x - width / 2, bottom) for bottom in (y + gap, y - gap - LINE_PX))
-    for away in range(1, 12):
-        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), sides))
