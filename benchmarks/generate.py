@@ -48,9 +48,9 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import MAX_POSITIONS_PER_PASS, Layout, layout_of
 from byteproxy.model.config import ModelConfig
+from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
-from byteproxy.model.targets import Positions, losses
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.targets import Positions, targets_of
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import FAILURES
@@ -301,7 +301,8 @@ def _against_tokens(model: Transformer, context: int, train_texts: list[bytes], 
         decoder = Decoder(tokens, batch, wanted + PROMPT)
 
         def write_tokens(batch: int = batch, decoder: Decoder = decoder, wanted: int = wanted) -> None:
-            decoder.filled = [0] * batch
+            for document in range(batch):
+                decoder.take_back(document, 0)
             hidden_BND = decoder.read(np.zeros((batch, round(PROMPT / per_symbol)), np.int64))
             for _ in range(wanted):
                 best_B = logits(hidden_BND[:, -1]).argmax(-1)
@@ -348,7 +349,7 @@ def _scoring(model: Transformer, texts: list[bytes]) -> dict:
     for name, some in (("long", long), ("short", short)):
         sides[name] = lambda name=name, some=some: scored(name, some)
         sides[f"{name}_forward"] = _train_forward(model, some)
-    hook = model.register_forward_pre_hook(lambda _, given: reading.append(given[1]))
+    hook = model.layers[0].register_forward_pre_hook(lambda _, given: reading.append(given[1].layout))
     seconds = _alternate(sides)
     hook.remove()
     figures = {"score_vs_train_forward": {}, "score_padding": {}}
@@ -375,7 +376,7 @@ def _train_forward(model: Transformer, texts: list[bytes]) -> Callable[[], None]
     def forward() -> None:
         with torch.no_grad():
             for own, layout, shown in steps:
-                losses(model, model(own, layout), shown, Vocab(), Objective(), 0.0)
+                model(Batch(own, layout, targets_of(model.config, shown, Vocab(), Objective(), 0.0)))
 
     return forward
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.evaluate.compressors import ppmd_bpb
 from byteproxy.evaluate.views.corpus import held_out_sample, open_corpus
@@ -170,13 +169,13 @@ def shape_effects(predictor: ModelPredictor, strings: Sequence[bytes]) -> dict[s
 
     def changed(dtype: torch.dtype) -> float:
         model = predictor.model(dtype)
-        rows_BD = model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES]
+        ids_B = torch.arange(FIRST_BYTE, FIRST_BYTE + BYTES)
 
         def counts(some: Sequence[bytes]) -> np.ndarray:
             lengths = np.array([len(one) + 1 for one in some])
             ids = [part for one in some for part in (np.array([opening(RAW)]), byte_ids(one))]
-            hidden_ND = model(torch.from_numpy(np.concatenate(ids)), layout_of(lengths))[np.cumsum(lengths) - 1]
-            return counts_of(F.linear(hidden_ND, rows_BD).double().softmax(-1).numpy(), predictor.precision)
+            hidden_ND = model.hidden(torch.from_numpy(np.concatenate(ids)), layout_of(lengths))[np.cumsum(lengths) - 1]
+            return counts_of(model.lm_head.logits(hidden_ND, ids_B).double().softmax(-1).numpy(), predictor.precision)
 
         together = counts(chosen)
         return float(np.mean([(counts([one])[0] != row).any() for one, row in zip(chosen, together, strict=True)]))

@@ -30,9 +30,9 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
+from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
-from byteproxy.model.targets import Positions, losses
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.targets import Positions, targets_of
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -79,7 +79,7 @@ def _against_transformers(size: str, dtype: torch.dtype) -> dict:
     sides = {side: _stepper(side, size, dtype) for side in ("ours", "transformers")}
     seconds = _alternate(sides, ROUNDS[size])
     ours, positions = seconds["ours"], ROWS[size] * LENGTH
-    flops = training_flops(SHAPES[size], positions, ROWS[size] * LENGTH * (LENGTH + 1) // 2, positions * FIRST_SYMBOL)
+    flops = training_flops(SHAPES[size], np.full(ROWS[size], LENGTH), positions * FIRST_SYMBOL)
     step = float(np.median(ours))
     return {
         "positions_s": {side: round(positions / float(np.median(values))) for side, values in seconds.items()},
@@ -106,8 +106,8 @@ def _our_step(size: str, symbols: torch.Tensor, dtype: torch.dtype) -> Callable[
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        hidden = model(shown.symbols_N, layout_of(lengths))
-        found = losses(model, hidden, shown, Vocab(), Objective(), 0.0)
+        entries = targets_of(model.config, shown, Vocab(), Objective(), 0.0)
+        found = model(Batch(shown.symbols_N, layout_of(lengths), entries))
         (found.total / (targets >= 0).sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -22,7 +22,7 @@ from byteproxy.files import read_bytes
 from byteproxy.interop.llama import export_llama
 from byteproxy.jit import COMPILING
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import Vocab
 
 

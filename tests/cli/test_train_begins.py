@@ -19,7 +19,7 @@ from byteproxy.config import from_toml
 from byteproxy.interop.llama import export_llama
 from byteproxy.interop.start import fitted, start_from
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.config import TrainConfig

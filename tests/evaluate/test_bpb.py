@@ -1,5 +1,6 @@
 """Every symbol of a view is scored exactly once, and costs what a slow loop over single predictions says."""
 
+import copy
 import math
 
 import numpy as np
@@ -9,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
-from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.embedding import Spelling
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.network import Transformer
 from byteproxy.views.base import Encoded
 from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab, opening
 
@@ -58,6 +58,8 @@ def slow_view_bits(model, view, text, window, stride):
     """One prediction at a time: each symbol in the window that scores the last byte of its unit, read up to it."""
     symbols, spans = view.encode(text)
     begins, total = np.cumsum(spans) - spans, 0.0
+    dense = copy.copy(model)
+    dense.backend = "dense"
     for place, symbol in enumerate(symbols.tolist()):
         unit = next(at for at in range(place, len(spans)) if spans[at])
         unit_end = int(begins[unit] + spans[unit])
@@ -73,14 +75,11 @@ def slow_view_bits(model, view, text, window, stride):
         spelled = [[opening(1)], *([64 + b for b in text[begins[at] :][: spans[at]]] for at in sorted(context))]
         layout = layout_of(np.array([len(read)]))
 
-        def attend(_, q, k, v, layout=layout):
-            return dense.attend(q, k, v, layout)
-
-        spelling = None
+        expansion = None
         if model.config.composed:
             ends = torch.tensor(np.cumsum([len(one) for one in spelled]))
-            spelling = Spelling(torch.tensor([one for ids in spelled for one in ids]), ends, ends)
-        hidden = model.hidden(torch.tensor(read), layout.positions_N, attend, spelling)[-1]
+            expansion = ByteExpansion(torch.tensor([one for ids in spelled for one in ids]), ends, ends)
+        hidden = dense.hidden(torch.tensor(read), layout, expansion)[-1]
         logits = (model.lm_head.weight @ hidden).detach().double()
         if cap := model.config.soft_cap:
             logits = cap * torch.tanh(logits / cap)
@@ -103,7 +102,7 @@ def test_bits_of_a_view_are_those_of_a_slow_loop(monkeypatch, window, stride, in
     torch.manual_seed(1)
     config = ModelConfig(width=16, layers=2, heads=2, ffn=24, inputs=inputs, soft_cap=3.0)
     rows = FIRST_SYMBOL if config.composed else VOCAB.size
-    model = Transformer(config, rows, output_rows=VOCAB.size)
+    model = Transformer(config, rows, output_vocab=VOCAB.size)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     # Symbols of up to 7 bytes; some longer than a window; and, where symbols are read, such without bytes.

@@ -99,7 +99,7 @@ def slow(run, prompt, content, representation):
 
 def anew(run, symbols):
     """Hidden states of one document."""
-    return run.model(torch.tensor(symbols), layout_of(np.array([len(symbols)])))
+    return run.model.hidden(torch.tensor(symbols), layout_of(np.array([len(symbols)])))
 
 
 def slow_writing(run, prompt, most, representation):
@@ -232,9 +232,8 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
     passage = passages[0]
     symbols = [opening(1), *passage.forms[1].ids.tolist()]
     with torch.no_grad():
-        seen, block = [], type(run.model.blocks()[-1])
-        write = block.write
-        monkeypatch.setattr(block, "write", lambda own, x, y: seen.append(write(own, x, y)) or seen[-1])
+        seen = []
+        run.model.layers[-1].register_forward_hook(lambda _, given, after: seen.append(after))
         anew(run, symbols)
     assert whole[2, 0] == pytest.approx(seen[-1][1:].mean(0).numpy(), abs=1e-4)
 
@@ -247,7 +246,7 @@ def test_states_are_those_of_the_model_whatever_its_places_count(store):
     run.model.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     documents = documents_of([passage], [1])
     with torch.no_grad():
-        run.model(*inputs_of(run, documents))
+        run.model.hidden(*inputs_of(run, documents))
     content = seen[0][documents.predicting + 1].mean(0).numpy()
     assert pooled(run, [passage], 1)[-1, 0] == pytest.approx(content, abs=1e-5)
 

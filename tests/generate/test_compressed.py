@@ -11,7 +11,7 @@ from byteproxy.generate.choice import Noise, Sampling
 from byteproxy.generate.compressed import ViewWriter
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.views.bpe import BpeView
@@ -51,7 +51,7 @@ def told(model, prompt, view, task, most, sampling, number=0):
     noise, found = Noise(sampling.seed, number, len(choices)), []
     while len(found) < most:
         with torch.no_grad():
-            hidden = model(torch.tensor(ids), layout_of(np.array([len(ids)])))[-1]
+            hidden = model.hidden(torch.tensor(ids), layout_of(np.array([len(ids)])))[-1]
             logits = (model.lm_head.weight[choices] @ hidden).float()
         if model.config.soft_cap:
             logits = model.config.soft_cap * torch.tanh(logits / model.config.soft_cap)
@@ -132,4 +132,4 @@ def test_models_without_rows_for_symbols_are_refused():
     with pytest.raises(InputError, match="reads compressed text by its bytes"):
         ViewWriter(Transformer(config, 320), [BPE], 100)
     with pytest.raises(InputError, match="predicts no symbols"):
-        ViewWriter(Transformer(config, 620, output_rows=320), [BPE], 100)
+        ViewWriter(Transformer(config, 620, output_vocab=320), [BPE], 100)

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.decoder import Decoder
-from byteproxy.generate.portable import Portable
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import byte_ids, opening
 
 TEXT = b"def f(x):\n    return f(x) + f(x)\n"
@@ -28,9 +27,9 @@ OPTIONS = {
 OPTIONS["all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}
 
 
-@pytest.fixture(params=[Packed, Portable], autouse=True)
-def kind(request, monkeypatch):
-    monkeypatch.setattr("byteproxy.generate.decoder.body", request.param)
+@pytest.fixture(params=["auto", "torch"])
+def engine(request):
+    return request.param
 
 
 def filled(options, dtype=torch.float64):
@@ -46,7 +45,7 @@ def ids(text):
 
 
 def whole(model, symbols):
-    return model(symbols, layout_of(np.array([len(symbols)])))
+    return model.hidden(symbols, layout_of(np.array([len(symbols)])))
 
 
 def same(one, other):
@@ -55,27 +54,28 @@ def same(one, other):
 
 @pytest.mark.parametrize("options", OPTIONS)
 @torch.no_grad()
-def test_parts_are_read_as_the_whole(options):
+def test_parts_are_read_as_the_whole(options, engine):
     model, symbols = filled(OPTIONS[options]), ids(TEXT)
     wanted = whole(model, symbols)
     for cuts in ([1] * len(symbols), [len(symbols)], [len(symbols) - 3, 1, 2], [2, 3, 1, len(symbols) - 6]):
-        decoder = Decoder(model, 1, len(symbols))
+        decoder = Decoder(model, 1, len(symbols), engine)
         same(torch.cat([decoder.read(part[None].numpy())[0] for part in symbols.split(cuts)]), wanted)
         assert decoder.filled == [len(symbols)]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 @torch.no_grad()
-def test_documents_of_different_lengths_are_read_together(options):
+def test_documents_of_different_lengths_are_read_together(options, engine):
     """Some beginnings by themselves, then all at once; symbols are taken back, and one document leaves in between."""
     model = filled(OPTIONS[options])
     texts = [ids(TEXT), ids(TEXT[::-1]), ids(TEXT[5:] + TEXT[:5])]
     begun = [4, 9, 1]
-    decoder = Decoder(model, 3, len(TEXT) + 1)
+    decoder = Decoder(model, 3, len(TEXT) + 1, engine)
     for number, (text, count) in enumerate(zip(texts, begun, strict=True)):
         same(decoder.read_one(number, text[:count].numpy()), whole(model, text)[:count])
     decoder.read(np.full((3, 5), 99))
-    decoder.filled = list(begun)
+    for number, count in enumerate(begun):
+        decoder.take_back(number, count)
     new = torch.stack([text[count : count + 6] for text, count in zip(texts, begun, strict=True)])
     wanted = [whole(model, text)[count : count + 6] for text, count in zip(texts, begun, strict=True)]
     same(decoder.read(new.numpy()), torch.stack(wanted))
@@ -87,10 +87,10 @@ def test_documents_of_different_lengths_are_read_together(options):
 
 @pytest.mark.parametrize("options", OPTIONS)
 @torch.no_grad()
-def test_each_document_reads_as_many_as_it_likes(options):
+def test_each_document_reads_as_many_as_it_likes(options, engine):
     """To the last position that there is room for, too."""
     model, text = filled(OPTIONS[options]), ids(TEXT)
-    decoder, done = Decoder(model, 3, len(text)), [0, 0, 0]
+    decoder, done = Decoder(model, 3, len(text), engine), [0, 0, 0]
     for counts in ([3, 1, 6], [1, 5, 1], [len(text) - 6, 2, 1], [1, 3, 9], [1, 1, 1]):
         if done[0] + counts[0] > len(text):
             decoder.drop(0)
@@ -103,8 +103,8 @@ def test_each_document_reads_as_many_as_it_likes(options):
         assert decoder.filled[: len(done)] == done
 
 
-def test_no_more_fits_than_was_asked_for():
-    decoder = Decoder(filled({}, torch.float32), 1, 3)
+def test_no_more_fits_than_was_asked_for(engine):
+    decoder = Decoder(filled({}, torch.float32), 1, 3, engine)
     with torch.no_grad():
         decoder.read(np.array([[12, 70]]))
         with pytest.raises(IndexError, match="4 positions do not fit into a cache of 3"):

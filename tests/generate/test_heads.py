@@ -11,7 +11,7 @@ from byteproxy.generate.heads import Heads
 from byteproxy.generate.writer import Writer
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ngram_rows
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE, RAW, byte_ids, opening
 
 SHAPES = {
@@ -47,12 +47,12 @@ def slow(model, hidden, ids, count, temperature, noise):
     """Head by head, as training has them; `ids` are all of a window."""
     config, known, leads = model.config, list(ids), []
     if config.byte_head_ngrams and config.ngram_outputs:
-        hidden = hidden - told(model.output_ngrams, config.ngrams, known[:-1], 100)
+        hidden = hidden - told(model.ngram_bias.weight, config.ngrams, known[:-1], 100)
     for head in range(count):
         state = hidden
         if config.byte_head_ngrams:
-            state = state + told(model.byte_head_ngrams, config.byte_head_ngrams, known, 100)
-        score = model.byte_heads[head, FIRST_BYTE:] @ state
+            state = state + told(model.head_ngram_bias.weight, config.byte_head_ngrams, known, 100)
+        score = model.byte_heads.weight[head, FIRST_BYTE:] @ state
         if config.soft_cap:
             score = config.soft_cap * torch.tanh(score / config.soft_cap)
         if temperature:
@@ -128,11 +128,11 @@ def cycle(**options):
             pairs = torch.stack((known, ids), 1).flatten()
             at = torch.arange(BYTES) * 2 + 1
             row = ngram_rows(pairs, at, torch.ones_like(at), 2, config.ngram_rows)
-            model.output_ngrams[0][row] = model.byte_head_ngrams[0][row] = code_CD[after] * 9
+            model.ngram_bias.weight[0][row] = model.head_ngram_bias.weight[0][row] = code_CD[after] * 9
         first = ngram_rows(torch.tensor([opening(RAW)]), torch.tensor([0]), torch.tensor([0]), 2, config.ngram_rows)
-        model.output_ngrams[0][first] = code_CD[7] * 9
+        model.ngram_bias.weight[0][first] = code_CD[7] * 9
         model.lm_head.weight[FIRST_BYTE:] = code_CD
-        model.byte_heads[:, FIRST_BYTE:] = code_CD
+        model.byte_heads.weight[:, FIRST_BYTE:] = code_CD
     return model
 
 

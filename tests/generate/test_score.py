@@ -1,5 +1,6 @@
 """Every byte is scored exactly once, whoever its neighbours are, and costs what a slow loop over predictions says."""
 
+import copy
 import math
 
 import numpy as np
@@ -10,10 +11,9 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.generate.score import byte_bits, score, windows_over
-from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL, RAW, SPECIALS, closing, opening
 
 ROWS = FIRST_SYMBOL + 100  # with a view's symbols, which are none of a raw position's choices
@@ -57,6 +57,8 @@ def slow_bits(model, text, window, stride, end=False):
     """One prediction at a time: for each byte, the window that scores it, read up to that byte, full softmax masked."""
     ids = [SPECIALS + byte for byte in text] + [closing(RAW)] * end
     bits, start, stop = [], 0, min(window, len(ids))
+    dense = copy.copy(model)
+    dense.backend = "dense"
     for place, wanted in enumerate(ids):
         while place >= stop:
             start += stride
@@ -64,10 +66,7 @@ def slow_bits(model, text, window, stride, end=False):
         symbols = torch.tensor([opening(RAW), *ids[start:place]])
         layout = layout_of(np.array([len(symbols)]))
 
-        def attend(_, q, k, v, layout=layout):
-            return dense.attend(q, k, v, layout)
-
-        hidden = model.hidden(symbols, layout.positions_N, attend)[-1]
+        hidden = dense.hidden(symbols, layout)[-1]
         logits = (model.lm_head.weight @ hidden).detach().double()
         if cap := model.config.soft_cap:
             logits = cap * torch.tanh(logits / cap)
@@ -130,7 +129,7 @@ def test_a_prompt_is_read(monkeypatch):
     one, other = (byte_bits(MODEL, [b"xyz"], 64, prompts=[prompt])[0] for prompt in (b"ab", b"ba"))
     assert np.abs(one - other).max() > 0.01
     read = []
-    monkeypatch.setattr(MODEL, "forward", lambda *given: read.append(given[0]) or Transformer.forward(MODEL, *given))
+    monkeypatch.setattr(MODEL, "hidden", lambda *given: read.append(given[0]) or Transformer.hidden(MODEL, *given))
     score(MODEL, [b"xyz"], 16, 8, [b"a" * 1000])
     assert sum(map(len, read)) == 11  # from 992 on
 
@@ -170,13 +169,13 @@ def test_what_cannot_be_scored_is_refused():
 def test_attention_pads_under_a_tenth(lengths, window):
     laid = []
 
-    def seen(symbols_N, layout, spelling):
+    def seen(symbols_N, layout, expansion):
         laid.append(layout)
         return torch.zeros(len(symbols_N), MODEL.config.width)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 2000)
-        patch.setattr(MODEL, "forward", seen)
+        patch.setattr(MODEL, "hidden", seen)
         score(MODEL, [bytes(length) for length in lengths], window)
     computed = sum(bucket.documents * bucket.length for layout in laid for bucket in layout.buckets)
     assert computed < sum(sum(layout.lengths) for layout in laid) / 0.9

@@ -15,7 +15,7 @@ from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import EOS, FIRST_BYTE, byte_ids, closing, opening
 
 ENDS = [closing(0), EOS]
@@ -55,7 +55,7 @@ def easy(**options):
         table = model.embed_tokens.weight[FIRST_BYTE:]
         cycle = torch.arange(256) % 64
         model.lm_head.weight.mul_(0.3)
-        for ahead, rows in enumerate([model.lm_head.weight, *model.byte_heads], 1):
+        for ahead, rows in enumerate([model.lm_head.weight, *model.byte_heads.weight], 1):
             rows[FIRST_BYTE : FIRST_BYTE + 64] = table[(cycle[:64] - ahead) % 64] * 2
     return model
 
@@ -81,7 +81,7 @@ def slow(model, prompt, most, temperature=0.0, seed=0, number=0):
             start = len(text) - CONTEXT // 2
         symbols = torch.cat((torch.tensor([opening(0)]), torch.from_numpy(byte_ids(bytes(text[start:])))))
         with torch.no_grad():
-            logits = model.lm_head.weight[CHOICES] @ model(symbols, layout_of(np.array([len(symbols)])))[-1]
+            logits = model.lm_head.weight[CHOICES] @ model.hidden(symbols, layout_of(np.array([len(symbols)])))[-1]
         if cap := model.config.soft_cap:
             logits = cap * torch.tanh(logits / cap)
         if temperature:
@@ -184,8 +184,8 @@ def constant(**options):
             block.self_attn.o_proj.weight.zero_()
             block.mlp.down_proj.weight.zero_()
         model.lm_head.weight *= 3
-        model.byte_heads[:] = model.lm_head.weight[:320] + model.byte_heads
-        hidden = model(torch.tensor([opening(0)]), layout_of(np.array([1])))[0]
+        model.byte_heads.weight += model.lm_head.weight[:320]
+        hidden = model.hidden(torch.tensor([opening(0)]), layout_of(np.array([1])))[0]
         model.lm_head.weight[ENDS] = -10 * hidden  # so that it does not end
         logits = (model.lm_head.weight[CHOICES] @ hidden)[2:].double()
     cap = model.config.soft_cap
@@ -283,7 +283,8 @@ def test_the_model_can_end_the_text(model):
         ending = Transformer(model.config, 320)
         ending.load_state_dict(model.state_dict())
         with torch.no_grad():
-            ending.lm_head.weight[end] = ending(torch.tensor([opening(0)]), layout_of(np.array([1])))[0] * 10
+            hidden = ending.hidden(torch.tensor([opening(0)]), layout_of(np.array([1])))
+            ending.lm_head.weight[end] = hidden[0] * 10
         assert Writer(ending, CONTEXT).write([b"", b""], 10) == [Generation(b"", "model")] * 2
 
 

@@ -18,7 +18,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
@@ -37,7 +37,7 @@ def ids(text):
 def logits(model, symbols):
     """The model without a cache: float32 [320]."""
     with torch.no_grad():
-        hidden = model(torch.tensor(symbols), layout_of(np.array([len(symbols)])))
+        hidden = model.hidden(torch.tensor(symbols), layout_of(np.array([len(symbols)])))
         return (hidden @ model.lm_head.weight[:320].T)[-1].numpy()
 
 

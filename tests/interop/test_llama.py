@@ -11,8 +11,8 @@ from byteproxy.errors import InputError
 from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.embedding import Spelling
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL
 
 LLAMA = ModelConfig(width=48, layers=3, heads=4, key_value_heads=2, ffn=80, rope_theta=500.0, norm_epsilon=1e-4)
@@ -20,9 +20,9 @@ QWEN3 = replace(LLAMA, qk_norm=True)
 COMPRESSED = {"inputs": "positions", "hashed_rows": 64, "byte_heads": 3, "symbol_heads": 2}
 
 
-def filled(config, rows=1320, output_rows=None):
+def filled(config, rows=1320, output_vocab=None):
     torch.manual_seed(0)
-    model = Transformer(config, rows, output_rows=output_rows)
+    model = Transformer(config, rows, output_vocab=output_vocab)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -30,7 +30,7 @@ def filled(config, rows=1320, output_rows=None):
 
 def raw_logits(model, symbols):
     with torch.no_grad():
-        return model(symbols, layout_of(np.array([len(symbols)]))) @ model.lm_head.weight[:FIRST_SYMBOL].T
+        return model.hidden(symbols, layout_of(np.array([len(symbols)]))) @ model.lm_head.weight[:FIRST_SYMBOL].T
 
 
 def raw_symbols(n):
@@ -81,7 +81,7 @@ def test_it_comes_back_bit_for_bit(config, tmp_path):
 @pytest.mark.parametrize("inputs", ["mean", "positions"])
 def test_what_compressed_text_took_is_left_behind(inputs, tmp_path):
     """And raw text, spelled out as in training, has the same logits without it."""
-    model = filled(replace(LLAMA, **COMPRESSED | {"inputs": inputs}), FIRST_SYMBOL, output_rows=1320)
+    model = filled(replace(LLAMA, **COMPRESSED | {"inputs": inputs}), FIRST_SYMBOL, output_vocab=1320)
     export_llama(model, 512, tmp_path)
     loaded, _ = load_llama(tmp_path)
     assert loaded.config == LLAMA
@@ -91,8 +91,10 @@ def test_what_compressed_text_took_is_left_behind(inputs, tmp_path):
     assert torch.equal(raw_logits(loaded, symbols), raw_logits(model, symbols))
     ends = torch.arange(1, 52)
     with torch.no_grad():
-        trained = model(symbols, layout_of(np.array([51])), Spelling(symbols, ends, torch.full_like(ends, 51)))
-        torch.testing.assert_close(trained, loaded(symbols, layout_of(np.array([51]))), rtol=1e-5, atol=1e-5)
+        trained = model.hidden(
+            symbols, layout_of(np.array([51])), ByteExpansion(symbols, ends, torch.full_like(ends, 51))
+        )
+        torch.testing.assert_close(trained, loaded.hidden(symbols, layout_of(np.array([51]))), rtol=1e-5, atol=1e-5)
 
 
 def test_all_rows_are_kept_if_asked_for(tmp_path):
@@ -103,7 +105,7 @@ def test_all_rows_are_kept_if_asked_for(tmp_path):
     assert torch.equal(loaded.embed_tokens.weight, model.embed_tokens.weight)
     assert json.loads((tmp_path / "config.json").read_text())["bos_token_id"] is None
     with pytest.raises(InputError, match="reads 320 symbols and predicts 400"):
-        export_llama(filled(LLAMA, 320, output_rows=400), 512, tmp_path, rows=None)
+        export_llama(filled(LLAMA, 320, output_vocab=400), 512, tmp_path, rows=None)
 
 
 @pytest.mark.parametrize(

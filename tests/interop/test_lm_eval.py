@@ -12,7 +12,7 @@ from byteproxy.interop.llama import stock_files
 from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 
 lm_eval = pytest.importorskip("lm_eval")
 
@@ -66,7 +66,7 @@ def ours(model):
         for begin in range(0, len(symbols) - 1, CONTEXT + 1):
             window = symbols[begin : begin + CONTEXT + 2]
             with torch.no_grad():
-                hidden = model(window[:-1], layout_of(np.array([len(window) - 1])))
+                hidden = model.hidden(window[:-1], layout_of(np.array([len(window) - 1])))
                 logits = hidden @ model.lm_head.weight.T
             bits += torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum").item() / math.log(2)
         count += len(text.encode())

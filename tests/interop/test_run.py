@@ -23,7 +23,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
@@ -85,7 +85,7 @@ def test_logits_are_the_runs(trained, stock):
     symbols = tokenizer(TEXT, return_tensors="pt").input_ids
     ours = trained.model.eval()
     with torch.no_grad():
-        wanted = ours(symbols[0], layout_of(np.array([symbols.shape[1]]))) @ ours.lm_head.weight[:320].T
+        wanted = ours.hidden(symbols[0], layout_of(np.array([symbols.shape[1]]))) @ ours.lm_head.weight[:320].T
         torch.testing.assert_close(model(symbols).logits[0], wanted, rtol=1e-4, atol=1e-4)
     assert wanted.std() > 0.5  # a model that has learned, not the one that training began with
 
@@ -115,9 +115,9 @@ def test_byte_heads_come_back_and_other_tools_do_not_see_them(trained, exported)
     loaded, context = load_llama(exported[0])
     assert context == 120
     assert loaded.config == replace(CONFIG.model, key_value_heads=3)
-    for name in ("byte_heads", "byte_head_ngrams"):
-        assert torch.equal(getattr(loaded, name), getattr(trained.model, name))
-        assert getattr(loaded, name).abs().sum() > 0
+    for name in ("byte_heads", "head_ngram_bias"):
+        assert torch.equal(getattr(loaded, name).weight, getattr(trained.model, name).weight)
+        assert getattr(loaded, name).weight.abs().sum() > 0
     assert loaded.symbol_heads is None
     _, said = transformers.LlamaForCausalLM.from_pretrained(exported[0], output_loading_info=True)
     assert not any(said[wrong] for wrong in ("missing_keys", "unexpected_keys", "mismatched_keys"))

@@ -20,7 +20,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -79,7 +79,7 @@ def begun(made):
 
 def logits(model, symbols):
     with torch.no_grad():
-        return model(symbols, layout_of(np.array([len(symbols)]))) @ model.lm_head.weight.T
+        return model.hidden(symbols, layout_of(np.array([len(symbols)]))) @ model.lm_head.weight.T
 
 
 def test_what_it_makes_of_compressed_text_stays(made):

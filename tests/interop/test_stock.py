@@ -44,7 +44,7 @@ def assert_same_logits(theirs, ours):
     symbols = torch.randint(len(ours.lm_head.weight), (100,))
     with torch.no_grad():
         wanted = theirs(symbols[None]).logits[0]
-        found = ours(symbols, layout_of(np.array([len(symbols)]))) @ ours.lm_head.weight.T
+        found = ours.hidden(symbols, layout_of(np.array([len(symbols)]))) @ ours.lm_head.weight.T
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 

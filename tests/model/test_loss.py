@@ -9,10 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from byteproxy.model import loss
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.loss import Entries, local_targets, softmax_rows, summed_loss, typed_bits
+from byteproxy.model.loss import Entries, local_targets, summed_loss, typed_rows
+from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
-from byteproxy.model.targets import Positions, losses
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.targets import Positions, targets_of
 from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
 
 VOCAB = Vocab((50, 30))
@@ -125,7 +125,7 @@ def masked_full_softmax(model, hidden, shown, softmax):
 def test_losses_are_those_of_the_masked_full_softmax(softmax):
     model, hidden, shown = example()
     model.config = ModelConfig(width=16, layers=1, heads=1, ffn=8, softmax=softmax)
-    found = losses(model, hidden, shown, VOCAB, Objective(compressed_weight=0.3), 0.0)
+    found = model.losses(hidden, targets_of(model.config, shown, VOCAB, Objective(compressed_weight=0.3), 0.0))
     wanted = masked_full_softmax(model, hidden, shown, softmax)
     ours = torch.stack((found.nats[0, 0], found.nats[1, 1], found.nats[2, 1]))
     torch.testing.assert_close(ours, wanted.detach(), rtol=1e-5, atol=1e-4)
@@ -140,24 +140,20 @@ def test_losses_are_those_of_the_masked_full_softmax(softmax):
 def test_raw_positions_pay_for_compressed_symbols_only_where_the_softmax_is_shared(softmax):
     model, hidden, shown = example()
     model.config = ModelConfig(width=16, layers=1, heads=1, ffn=8, softmax=softmax)
-    before = losses(model, hidden, shown, VOCAB, Objective(), 0.0).nats
+    before = model.losses(hidden, targets_of(model.config, shown, VOCAB, Objective(), 0.0)).nats
     with torch.no_grad():
         model.lm_head.weight[FIRST_SYMBOL:] += 100
-    after = losses(model, hidden, shown, VOCAB, Objective(), 0.0).nats
+    after = model.losses(hidden, targets_of(model.config, shown, VOCAB, Objective(), 0.0)).nats
     assert (after[0, 0] == before[0, 0]) == (softmax == "typed")
     assert after[1, 1] != before[1, 1]
 
 
-@pytest.mark.parametrize("soft_cap", [0.0, 2.0])
-def test_bits_are_nats_over_ln_2(soft_cap):
-    model, hidden, shown = example()
-    raw = ((shown.representations_N == 0) & (shown.targets_N >= 0)).nonzero()[:, 0]
-    head, target = model.lm_head.weight, shown.targets_N[raw]
-    bits = typed_bits(hidden[raw], head, target, 0, VOCAB, soft_cap)
-    every, rows = torch.arange(len(raw)), softmax_rows(head, 0, VOCAB)[None]
-    found = Entries(every, torch.zeros_like(every), local_targets(target, 0, VOCAB), torch.ones(len(raw)))
-    _, nats = summed_loss(hidden[raw], rows, found, soft_cap)
-    torch.testing.assert_close(bits.float() * 0.6931471805599453, nats)
+@pytest.mark.parametrize("representation", [0, 1, 2])
+def test_a_typed_softmax_chooses_among_specials_and_its_own_symbols(representation):
+    ids = VOCAB.symbol_ids(representation)
+    rows = [one for part in typed_rows(representation, VOCAB) for one in part]
+    assert rows == [*range(SPECIALS), *ids]
+    assert local_targets(torch.tensor(rows), representation, VOCAB).tolist() == list(range(len(rows)))
 
 
 def test_a_target_of_another_representation_is_refused():
@@ -165,13 +161,15 @@ def test_a_target_of_another_representation_is_refused():
     wrong = shown.targets_N.clone()
     wrong[shown.representations_N == 0] = FIRST_SYMBOL
     with pytest.raises(IndexError, match="no special and no byte"):
-        losses(model, hidden, shown._replace(targets_N=wrong), VOCAB, Objective(), 0.0)
+        model.losses(hidden, targets_of(model.config, shown._replace(targets_N=wrong), VOCAB, Objective(), 0.0))
     with pytest.raises(IndexError, match="no symbol of representation 1"):
         local_targets(torch.tensor([70]), 1, VOCAB)
 
 
 def test_no_targets_no_loss():
     model, hidden, shown = example()
-    nothing = losses(model, hidden, shown._replace(targets_N=torch.full((300,), -1)), VOCAB, Objective(), 0.0)
+    nothing = model.losses(
+        hidden, targets_of(model.config, shown._replace(targets_N=torch.full((300,), -1)), VOCAB, Objective(), 0.0)
+    )
     assert float(nothing.total) == 0
     assert not nothing.counts.any()

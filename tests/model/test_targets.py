@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.embedding import Spelling, ngram_rows
+from byteproxy.model.embedding import ByteExpansion, ngram_rows
+from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective, check_fit
-from byteproxy.model.targets import Positions, byte_aims, columns, losses, symbol_aims
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.targets import Positions, byte_targets, columns, next_symbol_targets, targets_of
 from byteproxy.vocab import EOS, FIRST_BYTE, PAD, RAW, SPECIALS, Vocab, closing, opening
 
 STRINGS = [b"a", b"bc", b"def", b"ghij"]
@@ -77,7 +77,7 @@ def shown_of(places):
         torch.tensor([place.id for place in places]),
         torch.tensor(targets),
         torch.tensor([place.representation for place in places]),
-        Spelling(torch.tensor(ids), torch.tensor(ends), torch.tensor([last[place.piece] for place in places])),
+        ByteExpansion(torch.tensor(ids), torch.tensor(ends), torch.tensor([last[place.piece] for place in places])),
     )
 
 
@@ -127,13 +127,13 @@ def enumerated(places, config, objective):
 
 def ours(places, config, objective):
     shown, found = shown_of(places), {}
-    first, further = byte_aims(config, shown, objective, 0.0)
+    first, further = byte_targets(config, shown, objective, 0.0)
     parts = [("byte", 1, first), ("byte", 2, further)]
     if objective.symbols:
-        first, further = symbol_aims(config, shown, objective, 0.0, 1, VOCAB)
+        first, further = next_symbol_targets(config, shown, objective, 0.0, 1, VOCAB)
         parts += [("symbol", 1, first), ("symbol", 2, further)]
-    for softmax, base, aims in parts:
-        for position, head, row, weight in zip(*(one.tolist() for one in aims[:4]), strict=True):
+    for softmax, base, entries in parts:
+        for position, head, row, weight in zip(*(one.tolist() for one in entries[:4]), strict=True):
             key = position, softmax, head + base, row
             found[key] = found.get(key, 0.0) + weight
     return {key: weight for key, weight in found.items() if weight}
@@ -255,7 +255,8 @@ def test_losses_are_kept_apart_by_representation_and_head():
     config = ModelConfig(width=8, layers=1, heads=1, ffn=8, byte_heads=3, symbol_heads=2)
     model = Transformer(config, VOCAB.size)
     shown = shown_of(places_of([[Piece(1, (b"bc", b"a", b"def"))], [Piece(RAW, (b"a", b"b", b"c"))]]))
-    found = losses(model, torch.randn(len(shown.symbols_N), 8), shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
+    targets = targets_of(config, shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
+    found = model.losses(torch.randn(len(shown.symbols_N), 8), targets)
     assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "spelled"]
     assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5), 0]]
     cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0] * 2, dtype=torch.float64))
@@ -290,10 +291,11 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     places = places_of(documents)
-    shown = shown_of(places)._replace(places_N=numbered(places))
+    shown = shown_of(places)
     hidden = torch.randn(len(places), 8)
     objective = Objective(symbols=0, spell=0.5, compressed_weight=0.3)
-    found = losses(model, hidden, shown, VOCAB, objective, 0.0)
+    targets = targets_of(config, shown, VOCAB, objective, 0.0)
+    found = model.losses(hidden, targets, numbered(places), shown.expansion)
 
     nats, count = [], 0
     for at, place in enumerate(places[:-1]):
@@ -302,8 +304,8 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
             continue
         known = [id for one in places[: at + 1] if one.document == place.document for id in one.spelled]
         for turn, id in enumerate(after.spelled):
-            state = (hidden[at] - told(model.output_ngrams, (2, 3), known)) * model.spell_scales[turn]
-            state = state + told(model.output_ngrams, (2, 3), known + after.spelled[:turn])
+            state = (hidden[at] - told(model.ngram_bias.weight, (2, 3), known)) * model.expansion_scales.weight[turn]
+            state = state + told(model.ngram_bias.weight, (2, 3), known + after.spelled[:turn])
             logit = model.lm_head.weight[:320] @ state
             nats.append((logit.logsumexp(0) - logit[id]).item())
             count += 1
@@ -336,10 +338,11 @@ def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs,
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     places = places_of(documents)
-    shown = shown_of(places)._replace(places_N=numbered(places))
+    shown = shown_of(places)
     hidden = torch.randn(len(places), 8, requires_grad=True)
     objective = Objective(symbols=0, bytes=0.5, compressed_weight=0.3, reach=reach)
-    found = losses(model, hidden, shown, VOCAB, objective, 0.0)
+    targets = targets_of(config, shown, VOCAB, objective, 0.0)
+    found = model.losses(hidden, targets, numbered(places), shown.expansion)
     wanted = enumerated(places, config, objective)
     total, nats = torch.zeros(()), torch.zeros(2, 4, dtype=torch.float64)
     spelled = [id for place in places for id in place.spelled]
@@ -349,9 +352,9 @@ def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs,
         ahead = spelled[sum(len(one.spelled) for one in places[: at + 1]) :][: head - 1]
         state, rows_VD = hidden[at], model.lm_head.weight
         if head > 1:
-            state = state - told(model.output_ngrams, (3,) if outputs else (), known)
-            state = state + told(model.byte_head_ngrams, (2, 4), known + ahead)
-            rows_VD = model.byte_heads[head - 2]
+            state = state - told(model.ngram_bias.weight, (3,), known) if outputs else state
+            state = state + told(model.head_ngram_bias.weight, (2, 4), known + ahead)
+            rows_VD = model.byte_heads.weight[head - 2]
         logit = rows_VD @ state
         cost = logit.logsumexp(0) - logit[row]
         total = total + weight * cost
@@ -359,7 +362,8 @@ def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs,
     torch.testing.assert_close(found.nats[:, :4], nats, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.total, total, rtol=1e-4, atol=1e-5)
     if total.requires_grad:
-        parts = [hidden, model.byte_heads, model.byte_head_ngrams, *model.output_ngrams]
+        parts = [hidden, model.byte_heads.weight, model.head_ngram_bias.weight]
+        parts += [model.ngram_bias.weight] if outputs else []
         gradients = (torch.autograd.grad(one, parts, allow_unused=True) for one in (found.total, total))
         for one, other, part in zip(*gradients, parts, strict=True):
             mine, theirs = (torch.zeros_like(part) if found is None else found for found in (one, other))

@@ -5,7 +5,7 @@ import torch
 
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.neural import training
 from byteproxy.vocab import FIRST_SYMBOL
 

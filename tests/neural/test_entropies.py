@@ -21,7 +21,7 @@ def slow(model, document, context):
         begin = max(at // half - 1, 0) * half
         ids = torch.tensor([opening(0), *byte_ids(document[begin:at]).tolist()])
         with torch.no_grad():
-            hidden = model(ids, layout_of(np.array([len(ids)])))[-1]
+            hidden = model.hidden(ids, layout_of(np.array([len(ids)])))[-1]
             share = (model.lm_head.weight @ hidden)[FIRST_BYTE:].softmax(-1)
         bits.append(float(-(share * share.log2()).sum()))
     return bits

@@ -8,7 +8,7 @@ from tests.neural.models import random_model
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.views.coder import Code
 from byteproxy.views.neural import first_window
@@ -26,7 +26,7 @@ def test_counts_are_the_models_probabilities():
     for prefix, row in zip(prefixes, counts, strict=True):
         ids = torch.tensor([opening(0), *byte_ids(prefix).tolist()])
         with torch.no_grad():
-            hidden = model(ids, layout_of(np.array([len(ids)])))[-1]
+            hidden = model.hidden(ids, layout_of(np.array([len(ids)])))[-1]
             share = (model.lm_head.weight @ hidden)[FIRST_BYTE:].softmax(-1).numpy()
         assert np.abs(row / (1 << 16) - share).max() < 0.006  # what rounding gives to the likeliest byte
         assert row.argmax() == share.argmax()

@@ -10,12 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from byteproxy.mixture.planner import Planner, State
 from byteproxy.mixture.schedule import Mixture, Phase
-from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.loss import softmax_rows
+from byteproxy.model.loss import typed_rows
+from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
-from byteproxy.model.transformer import Transformer
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import DTYPES
@@ -33,17 +32,20 @@ from byteproxy.vocab import Vocab
 )
 def test_formula_agrees_with_the_counter(config):
     vocab, positions, raw = Vocab((1000,)), 256, 100
-    model = Transformer(config, vocab.size)
+    model = Transformer(config, vocab.size, backend="dense")
     symbols, layout = torch.randint(vocab.size, (positions,)), layout_of(np.array([positions]))
     with FlopCounterMode(display=False) as counter:
-        hidden = model.hidden(symbols, layout.positions_N, lambda _, q, k, v: dense.attend(q, k, v, layout))
+        hidden = model.hidden(symbols, layout)
         loss = torch.zeros(())
         for representation, part in enumerate((hidden[:raw], hidden[raw:])):
-            logits = part @ softmax_rows(model.lm_head.weight, representation, vocab).T
+            weight = model.lm_head.weight
+            rows = [weight[one.start : one.stop] for one in typed_rows(representation, vocab)]
+            logits = part @ torch.cat(rows).T
             loss = loss + logits.logsumexp(1).sum()
         loss.backward()
+    formula = training_flops(config, np.array([positions]), raw * 320 + (positions - raw) * 1064)
     # The dense product makes every position attend to all of them, masked or not.
-    formula = training_flops(config, positions, positions**2, raw * 320 + (positions - raw) * 1064)
+    formula += 3 * 4 * config.width * config.layers * (positions * (positions - 1) // 2)
     assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

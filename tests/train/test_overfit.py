@@ -14,8 +14,8 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.embedding import Spelling
-from byteproxy.model.loss import local_targets, softmax_rows
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.loss import local_targets, typed_rows
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions
 from byteproxy.store.encode import add_view
@@ -78,10 +78,10 @@ def forward(trainer, parts):
     lengths = [len(part[0]) for part, _ in parts]
     lengths[-1] += 1
     limits = np.repeat(piece_ends, lengths)
-    spelling = Spelling(*(torch.from_numpy(np.asarray(one)) for one in (ids, ends, limits)))
+    spelling = ByteExpansion(*(torch.from_numpy(np.asarray(one)) for one in (ids, ends, limits)))
     shown = Positions(torch.tensor(symbols), torch.tensor([*symbols[1:], -1]), torch.tensor(kinds), spelling)
     with torch.no_grad():
-        return trainer.model(shown.symbols_N, layout_of(np.array([len(symbols)])), spelling), shown
+        return trainer.model.hidden(shown.symbols_N, layout_of(np.array([len(symbols)])), spelling), shown
 
 
 def surprise(trainer, store, kind):
@@ -90,9 +90,10 @@ def surprise(trainer, store, kind):
     for document in store.documents("train"):
         hidden, shown = forward(trainer, [(segments(trainer, document.text)[kind], kind)])
         if kind and trainer.config.objective.symbols:
-            rows, targets = softmax_rows(head, kind, vocab), local_targets(shown.targets_N[:-1], kind, vocab)
+            rows = torch.cat([head[one.start : one.stop] for one in typed_rows(kind, vocab)])
+            targets = local_targets(shown.targets_N[:-1], kind, vocab)
         else:
-            rows, targets = head[:FIRST_SYMBOL], shown.spelling.ids_M[shown.spelling.ends_N[:-1]]
+            rows, targets = head[:FIRST_SYMBOL], shown.expansion.ids_M[shown.expansion.ends_N[:-1]]
         nats.append(F.cross_entropy(hidden[CLEAR:-1] @ rows.T, targets[CLEAR:], reduction="none"))
     return float(torch.cat(nats).mean().detach())
 

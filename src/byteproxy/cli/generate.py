@@ -13,6 +13,7 @@ from byteproxy.cli.output import Json, console, end
 
 if TYPE_CHECKING:
     from byteproxy.generate.choice import Sampling
+    from byteproxy.generate.decoder import Engine
     from byteproxy.generate.writer import Writer
 
 
@@ -29,6 +30,7 @@ def generate(
     drafts: Literal["heads", "copy", "both", "none"] = "heads",
     dtype: Literal["float32", "bfloat16"] = "float32",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    engine: Literal["auto", "torch"] = "auto",
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
@@ -57,6 +59,7 @@ def generate(
             what followed the same bytes before, both, or none. What is written stays the same.
         dtype: Number format of the weights in matrix products; bfloat16 halves what a pass reads, and rounds.
         device: Where the model runs; auto: on an accelerator where there is one.
+        engine: What computes; auto: on a CPU the compiled engine, elsewhere torch. Both write the same, up to rounding.
         raw: Write the very bytes to a terminal too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
@@ -81,10 +84,10 @@ def generate(
         text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
         if dtype != "float32" or device not in ("auto", "cpu"):
             raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
-        _write_view(folder, view, task, text, most_bytes, sampling, raw, json)
+        _write_view(folder, view, task, text, most_bytes, sampling, engine, raw, json)
         return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
-    writer = _writer(folder, dtype, device)
+    writer = _writer(folder, dtype, device, engine)
     text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
     if interactive:
         _session(writer, text, most_bytes, sampling, how)
@@ -129,7 +132,7 @@ def _tell_of_backslashes(stops: tuple[str, ...]) -> None:
             )
 
 
-def _writer(folder: Path, dtype: str, device: str) -> "Writer":
+def _writer(folder: Path, dtype: str, device: str, engine: "Engine") -> "Writer":
     """Of a run, or of an exported model."""
     from byteproxy.errors import InputError
     from byteproxy.generate.writer import Writer
@@ -150,11 +153,19 @@ def _writer(folder: Path, dtype: str, device: str) -> "Writer":
             f"{CONFIG} and model.safetensors, such as runs/demo/model"
         )
     model.dtype = DTYPES[dtype]
-    return Writer(model.to(device_of(device)), context)
+    return Writer(model.to(device_of(device)), context, engine)
 
 
 def _write_view(
-    folder: Path, view: str, task: str, prompt: bytes, most: int, sampling: "Sampling", raw: bool, json: bool
+    folder: Path,
+    view: str,
+    task: str,
+    prompt: bytes,
+    most: int,
+    sampling: "Sampling",
+    engine: "Engine",
+    raw: bool,
+    json: bool,
 ) -> None:
     import torch
 
@@ -170,7 +181,7 @@ def _write_view(
     if run.state["corpus"] != store.manifest.fingerprint_for(run.config.views):
         raise InputError(f"{folder} was trained on another corpus than {store.path} holds now: its symbols are others")
     views = [store.view(name) for name in run.config.views]
-    writer = ViewWriter(run.model, views, run.config.shape.passage_bytes)
+    writer = ViewWriter(run.model, views, run.config.shape.passage_bytes, engine)
     found = writer.write(prompt, view, "translate" if task == "translate" else "continue", most, sampling)
     if not json:
         deliver([" ".join(map(str, found.symbols.tolist())).encode() if found.text is None else found.text], raw)

@@ -35,7 +35,7 @@ from byteproxy.generate.writer import Writer
 from byteproxy.interop.llama import load_llama
 from byteproxy.interop.run import export_run
 from byteproxy.mixture.schedule import Mixture
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.report.demo import write_report
 from byteproxy.store.encode import add_view

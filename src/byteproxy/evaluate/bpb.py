@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from byteproxy.generate.score import Scored, Shown, Windows, symbol_bits, windows_over
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, View
 from byteproxy.vocab import Vocab, byte_ids

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
@@ -98,7 +98,7 @@ def model_for(config: TrainConfig, vocab: Vocab) -> Transformer:
         config.model,
         FIRST_SYMBOL if config.model.composed else vocab.size,
         DTYPES[config.dtype],
-        output_rows=vocab.size if config.objective.symbols else FIRST_SYMBOL,
+        output_vocab=vocab.size if config.objective.symbols else FIRST_SYMBOL,
     )
 
 

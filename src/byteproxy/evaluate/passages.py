@@ -18,7 +18,7 @@ from byteproxy.evaluate.loaded import Run
 from byteproxy.mixture.loader import NO_TARGET, Rows
 from byteproxy.mixture.spelling import Spelled
 from byteproxy.model.attention.layout import Layout, layout_of, length_batches
-from byteproxy.model.embedding import Spelling
+from byteproxy.model.embedding import ByteExpansion
 from byteproxy.progress import Progress, silent
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, length_column, start_column
 from byteproxy.vocab import EOS, byte_ids, closing, opening
@@ -143,18 +143,18 @@ def batches(passages: Sequence[Passage], shown: Sequence[int]) -> list[np.ndarra
 
 
 class Inputs(NamedTuple):
-    """What a model reads: int64 [N], where documents lie, and what positions are spelled with if it is composed."""
+    """What a model reads: int64 [N], where documents lie, and what positions stand for if it is composed."""
 
     symbols_N: torch.Tensor
     layout: Layout
-    spelling: Spelling | None
+    expansion: ByteExpansion | None
 
 
 def inputs_of(run: Run, documents: Documents) -> Inputs:
     """Documents on the device of a run's model."""
-    device, rows = run.model.lm_head.weight.device, documents.rows
-    spelling = None
+    device, rows = run.model.device, documents.rows
+    expansion = None
     if run.config.model.composed:
         assert rows.spelled is not None, "documents of passages are spelled"
-        spelling = Spelling(*(torch.from_numpy(one).to(device) for one in rows.spelled))
-    return Inputs(torch.from_numpy(rows.symbols).to(device), layout_of(rows.lengths, device, fine=True), spelling)
+        expansion = ByteExpansion(*(torch.from_numpy(one).to(device) for one in rows.spelled))
+    return Inputs(torch.from_numpy(rows.symbols).to(device), layout_of(rows.lengths, device, fine=True), expansion)

@@ -6,7 +6,7 @@ representation by cosine similarity. Of n passages, chance finds 1 in n. Compose
 every representation, so with these the inputs find most passages before anything is learned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,7 @@ import torch
 
 from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Inputs, Passage, batches, documents_of, inputs_of
-from byteproxy.model import attention
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 
 
 class Retrieval(NamedTuple):
@@ -46,10 +45,18 @@ def pooled(run: Run, passages: Sequence[Passage], representation: int) -> np.nda
     return np.concatenate(parts, axis=1)[:, np.argsort(np.concatenate(found))]
 
 
-def _states(model: Transformer, read: Inputs) -> Iterator[torch.Tensor]:
-    symbols_N, layout, spelling = read
-    attend = attention.backend(model.backend, symbols_N.device, model.dtype)
-    return model.states(symbols_N, layout.positions_N, lambda _, q, k, v: attend(q, k, v, layout), spelling)
+def _states(model: Transformer, read: Inputs) -> list[torch.Tensor]:
+    """The residual stream [N, D] that the first layer reads, then that after each layer."""
+    first, *_ = blocks = model.blocks()
+    states: list[torch.Tensor] = []
+    hooks = [first.register_forward_pre_hook(lambda _, given: states.append(given[0]))]
+    hooks += [block.register_forward_hook(lambda _, given, after: states.append(after)) for block in blocks]
+    try:
+        model.hidden(*read)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return states
 
 
 def retrieval(raw: np.ndarray, view: np.ndarray) -> Retrieval:

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Documents, Passage, batches, documents_of, inputs_of
 from byteproxy.generate.score import bits_at
 from byteproxy.progress import Progress, silent
-from byteproxy.vocab import EOS, Vocab, closing
+from byteproxy.vocab import EOS, closing
 
 _LOGITS = 1 << 20  # that exist at the same time
 
@@ -49,7 +48,7 @@ def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progres
     for batch in found:
         documents = documents_of([passages[at] for at in batch], shown)
         read = inputs_of(run, documents)
-        parts.append(_judged(run, documents, run.model(*read), shown[-1]))
+        parts.append(_judged(run, documents, run.model.hidden(*read), shown[-1]))
         done += len(batch)
         progress(done, len(passages))
     order = np.argsort(np.concatenate(found))
@@ -57,28 +56,28 @@ def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progres
 
 
 def _judged(run: Run, documents: Documents, hidden_ND: torch.Tensor, representation: int) -> Translation:
-    head, device = run.model.lm_head.weight, hidden_ND.device
+    device = hidden_ND.device
     predicting = torch.from_numpy(documents.predicting).to(device)
     targets = documents.rows.targets[documents.predicting]
     cost = bits_at(run.model, run.vocab, hidden_ND, documents.predicting, targets, representation)
     bits = np.bincount(documents.document, cost, minlength=len(documents.content))
-    best = best_symbols(hidden_ND[predicting], head, representation, run.vocab)
+    best = best_symbols(run, hidden_ND[predicting], representation)
     hit = best.cpu().numpy() == targets
     right = _before_first_miss(hit, documents.content)
-    last = best_symbols(hidden_ND[torch.from_numpy(documents.ending).to(device)], head, representation, run.vocab)
+    last = best_symbols(run, hidden_ND[torch.from_numpy(documents.ending).to(device)], representation)
     ended = ((last == EOS) | (last == closing(representation))).cpu().numpy()
     return Translation(bits, right, documents.content, (right == documents.content) & ended)
 
 
-def best_symbols(hidden_ND: torch.Tensor, head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
+def best_symbols(run: Run, hidden_ND: torch.Tensor, representation: int) -> torch.Tensor:
     """The most probable id at each position among a representation's symbols and what ends a segment: int64 [N].
 
     These are what writing chooses among, as in `generate.choice`. A soft cap changes no order.
     """
-    own = vocab.symbol_ids(representation)
+    own = run.vocab.symbol_ids(representation)
     choices = torch.tensor([closing(representation), EOS, *own], device=hidden_ND.device)
-    rows_CD = head_VD[choices].to(hidden_ND.dtype)
-    found = [F.linear(x, rows_CD).argmax(-1) for x in hidden_ND.split(max(1, _LOGITS // len(choices)))]
+    parts = hidden_ND.split(max(1, _LOGITS // len(choices)))
+    found = [run.model.lm_head.logits(part_CD, choices).argmax(-1) for part_CD in parts]
     return choices[torch.cat(found)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.generate.score import score
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
 from byteproxy.vocab import Vocab

@@ -16,8 +16,8 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Noise, Sampling, chosen
 from byteproxy.generate.cpu.product import Matrix
-from byteproxy.generate.decoder import Decoder
-from byteproxy.model.transformer import Transformer
+from byteproxy.generate.decoder import Decoder, Engine, compiled
+from byteproxy.model.network import Transformer
 from byteproxy.views.base import View
 from byteproxy.views.neural_view import NeuralView
 from byteproxy.vocab import EOS, RAW, Vocab, byte_ids, closing, opening
@@ -52,8 +52,9 @@ class _Reading(NamedTuple):
 class ViewWriter:
     """Writes with a model that reads and predicts the symbols of its views by rows of their own."""
 
-    def __init__(self, model: Transformer, views: list[View], context: int) -> None:
+    def __init__(self, model: Transformer, views: list[View], context: int, engine: Engine = "auto") -> None:
         """views: all that the model was trained with, in its order. context: bytes of its longest segment.
+        engine: see `decoder`.
 
         Raises InputError for a model that has no rows for them.
         """
@@ -65,7 +66,7 @@ class ViewWriter:
             )
         if len(model.lm_head.weight) < self.vocab.size:
             raise InputError("this model predicts no symbols: give a run with objective.symbols above 0")
-        self._model, self._views, self.context = model, views, context
+        self._model, self._views, self.context, self._engine = model, views, context, engine
         self._rows: dict[int, Matrix] = {}
 
     def write(
@@ -104,10 +105,11 @@ class ViewWriter:
     def _write(self, read: _Reading, most: int, sampling: Sampling, number: int) -> tuple[str, np.ndarray]:
         choices = [closing(read.representation), EOS, *self.vocab.symbol_ids(read.representation)]
         if read.representation not in self._rows:
-            self._rows[read.representation] = Matrix(self._model.lm_head.weight[choices].to(self._model.dtype))
+            rows = self._model.lm_head.weight[choices].to(self._model.dtype)
+            self._rows[read.representation] = Matrix(rows, compiled(self._model, self._engine))
         logits = self._rows[read.representation]
         noise, cap = Noise(sampling.seed, number, len(choices)), self._model.config.soft_cap
-        decoder = Decoder(self._model, 1, len(read.ids) + most)
+        decoder = Decoder(self._model, 1, len(read.ids) + most, self._engine)
         fresh, written = read.ids, list[int]()
         while len(written) < most:
             logit_1C = logits(decoder.read_one(0, fresh)[-1:]).float().cpu().numpy()

@@ -2,25 +2,31 @@
 
 B documents, N new positions of each, M of all, D width.
 
-Two ways to make a pass: on a CPU one compiled function (`packed`), elsewhere torch's operations (`portable`). Both read
-each weight once a pass, whatever B x N is; so until products cost more than reading does, which on one core of a CPU is
-at some eight positions, a pass of several costs little more than a pass of one. Attention reads the keys and values of
-each document.
+Two engines make passes: the model's own modules, on any device (`portable`); and on a CPU one compiled function, an
+accelerator that can be switched off (`cpu.packed`). Both read each weight once a pass, whatever B x N is; so until
+products cost more than reading does, which on one core of a CPU is at some eight positions, a pass of several costs
+little more than a pass of one. Attention reads the keys and values of each document.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 
 from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.portable import Portable
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
+
+Engine = Literal["auto", "torch"]
+"""Who makes passes: "auto" is the compiled engine where there is one, on a CPU; "torch" is the model's own modules."""
 
 
 class _Body(Protocol):
     def move(self, last: int, document: int, count: int) -> None:
         """Copy what is kept of a document's first positions to another."""
+
+    def take_back(self, document: int, count: int) -> None:
+        """Forget all but a document's first positions."""
 
     def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
         """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read."""
@@ -29,13 +35,12 @@ class _Body(Protocol):
 class Decoder:
     """What a model has read of up to `documents` documents, `filled` positions of each; the first `used` are in use.
 
-    Raw bytes and specials are plain rows of the table for every model, so no spelling is needed. Positions beyond
-    `filled` may hold what was read and taken back: it is written over before anything sees it.
+    Raw bytes and specials are plain rows of the table for every model, so no expansion is needed.
     """
 
-    def __init__(self, model: Transformer, documents: int, positions: int) -> None:
+    def __init__(self, model: Transformer, documents: int, positions: int, engine: Engine = "auto") -> None:
         """Room for `positions` in each document and layer; products are in the model's type, on its device."""
-        self._body = body(model, documents, positions)
+        self._body = body(model, documents, positions, engine)
         self.positions = positions
         self.filled = [0] * documents
         self.used = documents
@@ -48,6 +53,11 @@ class Decoder:
             self._body.move(last, document, kept)
         self.filled[document] = kept
         return last
+
+    def take_back(self, document: int, count: int) -> None:
+        """Let a document have read its first `count` positions only."""
+        self._body.take_back(document, count)
+        self.filled[document] = count
 
     def read_one(self, document: int, symbols_N: np.ndarray) -> torch.Tensor:
         """Hidden states [N, D] of the next symbols of one document, int64."""
@@ -74,7 +84,12 @@ class Decoder:
         return hidden_MD
 
 
-def body(model: Transformer, documents: int, positions: int) -> _Body:
+def compiled(model: Transformer, engine: Engine) -> bool:
+    """Whether the compiled engine makes a model's passes."""
+    return engine == "auto" and model.device.type == "cpu"
+
+
+def body(model: Transformer, documents: int, positions: int, engine: Engine) -> _Body:
     """What makes the passes of a model on the device that it is on."""
-    kind = Packed if model.lm_head.weight.device.type == "cpu" else Portable
+    kind = Packed if compiled(model, engine) else Portable
     return kind(model, documents, positions)

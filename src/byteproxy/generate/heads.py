@@ -4,7 +4,7 @@ B documents, J heads, L ids at the end of each text, D width, M = B x J places, 
 bytes; K lengths of n-grams, of R rows each; P, I and W: `product`.
 
 Heads without n-grams look at the state alone. Those with them (`model.byte_head_ngrams`) also read the n-gram that ends
-just before their byte, guesses of the heads before them included, as `model.targets.chained` trains them. A guess then
+just before their byte, guesses of the heads before them included, as they are trained to. A guess then
 costs K rows of D numbers and a product with 256 rows; a pass costs thousands of rows.
 """
 
@@ -17,7 +17,7 @@ from byteproxy.generate.cpu.compiled import add_rows, ngram_rows
 from byteproxy.generate.cpu.product import packed, times
 from byteproxy.jit import nb
 from byteproxy.model import embedding
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import BYTES, FIRST_BYTE
 
 _NO_NOISE = np.zeros((0, 0), np.float32)
@@ -29,21 +29,24 @@ class Heads:
     count: of them. reach: ids at the end of a text that they read, L; 0 for heads that look at the state alone.
     """
 
-    def __init__(self, model: Transformer) -> None:
-        config, heads = model.config, model.byte_heads
+    def __init__(self, model: Transformer, compiled: bool = True) -> None:
+        """compiled: on a CPU by the compiled engine."""
+        config, heads = model.config, None if model.byte_heads is None else model.byte_heads.weight
         self.count = 0 if heads is None else len(heads)
         self.reach = max(config.byte_head_ngrams, default=0)
         own = self.reach and config.ngram_outputs
         if own:
             self.reach = max(self.reach, 1 + max(config.ngrams))
         self._rows, self._soft_cap = config.ngram_rows, config.soft_cap
-        self._own, self._own_lengths = list(model.output_ngrams) if own else [], config.ngrams if own else ()
-        self._tables, self._lengths = model.byte_head_ngrams, config.byte_head_ngrams
+        self._own = list(model.ngram_bias.weight) if own and model.ngram_bias is not None else []
+        self._own_lengths = config.ngrams if own else ()
+        self._tables = None if model.head_ngram_bias is None else model.head_ngram_bias.weight
+        self._lengths = config.byte_head_ngrams
         self._heads_JBD, self._packed = None, None
         if heads is None:
             return
         self._heads_JBD = heads[:, FIRST_BYTE : FIRST_BYTE + BYTES].detach().to(model.dtype)
-        if heads.device.type == "cpu":
+        if compiled and heads.device.type == "cpu":
             none = np.zeros((1, config.width), np.float32)
             self._packed = (
                 np.array(self._own_lengths, np.int64),

@@ -20,9 +20,9 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of, length_batches
-from byteproxy.model.embedding import Spelling
-from byteproxy.model.loss import typed_bits
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.loss import Entries, local_targets, typed_rows
+from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.vocab import RAW, Vocab, byte_ids, closing, opening
 
@@ -165,15 +165,15 @@ def _window_bits(
     model: Transformer, vocab: Vocab, shown: Shown, start: np.ndarray, size: np.ndarray, scored_from: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bits of the scored symbols of a batch of windows, float64, and which symbols these are."""
-    device = model.lm_head.weight.device
+    device = model.device
     within = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
     place = np.repeat(start, size) + within
     targets = shown.ids[place]
     symbols = np.where(within == 0, opening(shown.representation), np.roll(targets, 1))
-    spelling = None if shown.text is None else _spelled(shown, place, within)
-    if spelling is not None:
-        spelling = Spelling(*(one.to(device) for one in spelling))
-    hidden_ND = model(torch.from_numpy(symbols).to(device), layout_of(size, device, fine=True), spelling)
+    expansion = None if shown.text is None else _expanded(shown, place, within)
+    if expansion is not None:
+        expansion = ByteExpansion(*(one.to(device) for one in expansion))
+    hidden_ND = model.hidden(torch.from_numpy(symbols).to(device), layout_of(size, device, fine=True), expansion)
     scored = np.flatnonzero(place >= np.repeat(scored_from, size))
     return bits_at(model, vocab, hidden_ND, scored, targets[scored], shown.representation), place[scored]
 
@@ -188,11 +188,13 @@ def bits_at(
 ) -> np.ndarray:
     """What targets cost that are predicted at some of N positions: float64 [targets], positions and targets int64."""
     index, target = (torch.from_numpy(one).to(hidden_ND.device) for one in (positions, targets))
-    head, cap = model.lm_head.weight, model.config.soft_cap
-    return typed_bits(hidden_ND[index], head, target, representation, vocab, cap).double().cpu().numpy()
+    row = local_targets(target, representation, vocab)
+    entries = Entries(index, torch.zeros_like(index), row, torch.ones_like(index, dtype=torch.float32))
+    _, nats = model.lm_head(hidden_ND, entries, typed_rows(representation, vocab))
+    return nats.double().cpu().numpy() / np.log(2)
 
 
-def _spelled(shown: Shown, place: np.ndarray, within: np.ndarray) -> Spelling:
+def _expanded(shown: Shown, place: np.ndarray, within: np.ndarray) -> ByteExpansion:
     """What composed inputs read of windows: the opening sentinel, then the bytes behind each symbol but the last."""
     assert shown.text is not None, "only of symbols with the text behind them"
     assert shown.spans is not None, "only of symbols that say how much that is"
@@ -208,4 +210,4 @@ def _spelled(shown: Shown, place: np.ndarray, within: np.ndarray) -> Spelling:
         shown.text[np.where(opened, 0, np.repeat(text_begins[read], counts) + at)],
     )
     ends_N = torch.from_numpy(ends)
-    return Spelling(torch.from_numpy(ids), ends_N, ends_N)  # where segments end matters to targets only
+    return ByteExpansion(torch.from_numpy(ids), ends_N, ends_N)  # where segments end matters to targets only

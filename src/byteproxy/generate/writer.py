@@ -25,11 +25,11 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, utf8_masks
 from byteproxy.generate.cpu.product import Matrix
-from byteproxy.generate.decoder import Decoder
+from byteproxy.generate.decoder import Decoder, Engine, compiled
 from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, PassTimes, copied, kinds_of, worth
 from byteproxy.generate.heads import Heads
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 MAX_DOCUMENTS_PER_PASS = 16
@@ -89,8 +89,8 @@ class _Document:
 class Writer:
     """A model that writes; weights are packed once. `counts` tells of the last call."""
 
-    def __init__(self, model: Transformer, context: int) -> None:
-        """context: bytes that the model was trained to see at once, at least 2.
+    def __init__(self, model: Transformer, context: int, engine: Engine = "auto") -> None:
+        """context: bytes that the model was trained to see at once, at least 2. engine: see `decoder`.
 
         Raises InputError for less, or a model without a row for each special and byte.
         """
@@ -102,10 +102,10 @@ class Writer:
                 f"give one whose first {FIRST_SYMBOL} are byteproxy's specials and the 256 bytes"
             )
         self.context, self.counts = context, Counts()
-        self._model, self._heads, self._soft_cap = model, Heads(model), model.config.soft_cap
-        self._device = model.lm_head.weight.device
-        choices = torch.tensor(CHOICES, device=self._device)
-        self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype))
+        self._model, self._engine, self._soft_cap = model, engine, model.config.soft_cap
+        self._heads = Heads(model, compiled(model, engine))
+        choices = torch.tensor(CHOICES, device=model.device)
+        self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype), compiled(model, engine))
         self._times, self._guessing = (
             PassTimes(),
             0.0,
@@ -201,7 +201,7 @@ class Writer:
         # Taken while it is used: two streams that are read in turns have two.
         decoder, self._decoder = self._decoder, None
         if decoder is None or len(decoder.filled) < len(documents):
-            decoder = Decoder(self._model, len(documents), self.context + 1)
+            decoder = Decoder(self._model, len(documents), self.context + 1, self._engine)
         decoder.used = len(documents)
         for index, document in enumerate(documents):
             self._open_window(decoder, index, document)
@@ -209,7 +209,7 @@ class Writer:
 
     def _open_window(self, decoder: Decoder, index: int, document: _Document) -> None:
         """Read the sentinel and the end of the text, all but the last id."""
-        decoder.filled[index] = 0
+        decoder.take_back(index, 0)
         text = document.text
         kept = bytes(text[-(self.context // 2) :]) if len(text) >= self.context else bytes(text)
         ids_N = np.concatenate([[opening(RAW)], byte_ids(kept)])
@@ -237,7 +237,7 @@ class Writer:
             right = _right(document.guesses, choices[at : at + counts[index]])
             self._take(document, choices[at : at + right + 1])
             self.counts.close += sum(close[at : at + right + 1])
-            decoder.filled[index] = before[index] + 1 + right
+            decoder.take_back(index, before[index] + 1 + right)
             last.append(at + right)
             self._count(document, right)
             at += counts[index]
@@ -348,7 +348,8 @@ def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
 
 def _rows(x_MD: torch.Tensor, rows: list[int]) -> torch.Tensor:
     """Some rows. On a CPU not by torch, whose threads look for more work for a while, where a pass needs the cores."""
-    return torch.from_numpy(x_MD.numpy()[rows]) if x_MD.device.type == "cpu" else x_MD[rows]
+    numpys = x_MD.device.type == "cpu" and x_MD.dtype != torch.bfloat16
+    return torch.from_numpy(x_MD.numpy()[rows]) if numpys else x_MD[rows]
 
 
 def _tail(text: bytearray, place: int, count: int) -> list[int]:

@@ -35,14 +35,14 @@ from byteproxy.interop.stock import (
     tensors_in,
 )
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 
 BYTE_HEADS = "byte_heads.safetensors"
 _HEADS = "byte_heads"
 _NGRAMS = "byte_head_ngrams"
-_LEFT_BEHIND = ("place_scales", "hashed", "byte_heads", "byte_head_ngrams", "symbol_heads")
+_LEFT_BEHIND = ("embed_tokens.place_scales", "embed_tokens.hashed", "byte_heads.", "head_ngram_bias.", "symbol_heads.")
 
 
 def export_llama(model: Transformer, context: int, folder: Path, rows: int | None = FIRST_SYMBOL) -> None:
@@ -86,9 +86,9 @@ def byte_heads_file(model: Transformer) -> dict[str, bytes]:
     """The content of the file of the byte heads beyond the first, by its name; none where there is one head only."""
     if model.byte_heads is None:
         return {}
-    tensors: dict[str, torch.Tensor] = {_HEADS: model.byte_heads}
-    if model.byte_head_ngrams is not None:
-        for length, table_RD in zip(model.config.byte_head_ngrams, model.byte_head_ngrams, strict=True):
+    tensors: dict[str, torch.Tensor] = {_HEADS: model.byte_heads.weight}
+    if model.head_ngram_bias is not None:
+        for length, table_RD in zip(model.config.byte_head_ngrams, model.head_ngram_bias.weight, strict=True):
             tensors[f"{_NGRAMS}.{length}"] = table_RD
     return {BYTE_HEADS: save({name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()})}
 
@@ -109,9 +109,9 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
         heads = _byte_heads(folder, stock.shape.width)
         model = Transformer(replace(stock.shape, **heads.shape), stock.rows, torch.float32)
         if model.byte_heads is not None:
-            model.byte_heads.data.copy_(heads.heads_JVD)
-        if model.byte_head_ngrams is not None:
-            model.byte_head_ngrams.data.copy_(torch.stack(heads.tables))
+            model.byte_heads.weight.data.copy_(heads.heads_JVD)
+        if model.head_ngram_bias is not None:
+            model.head_ngram_bias.weight.data.copy_(torch.stack(heads.tables))
         names = _stock_names(model)
         tensors = stock_weights(folder, stock, {name: tensor.shape for name, tensor in names.items()})
         for name, tensor in names.items():
@@ -165,7 +165,7 @@ def _kind(shape: ModelConfig) -> str:
 
 def _stock_names(model: Transformer) -> dict[str, torch.Tensor]:
     """A model's tensors that stock models have too, by the names that these give them; the memory is the model's."""
-    kept = {name: tensor for name, tensor in model.state_dict().items() if name not in _LEFT_BEHIND}
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(_LEFT_BEHIND)}
     return {name if name == HEAD else f"model.{name}": tensor for name, tensor in kept.items()}
 
 

@@ -50,7 +50,7 @@ def _figures(run: SavedRun, context: int) -> dict[str, Any]:
     """What there is to say of an export, all of it counted or measured by the run itself."""
     model, counters, step = run.model, run.state["counters"], int(run.state["state"]["step"])
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    heads = sum(one.numel() for one in (model.byte_heads, model.byte_head_ngrams) if one is not None)
+    heads = sum(one.weight.numel() for one in (model.byte_heads, model.head_ngram_bias) if one is not None)
     stock = run.config.model.raw_parameters()
     measured = [
         line for line in read_metrics(run.folder / "metrics.jsonl") if line["step"] <= step and "raw_bpb" in line

@@ -19,7 +19,7 @@ from byteproxy.errors import InputError
 from byteproxy.interop.llama import load_llama
 from byteproxy.interop.stock import CONFIG, MOST_CONFIG, stock_config, weight_files
 from byteproxy.interop.tokenizer import TOKENIZER
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
 from byteproxy.train.config import Start, TrainConfig
@@ -110,7 +110,7 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
     bos, eos = _ends(folder, tokens)
     tensors = model.state_dict()
     for name, tensor in stock.state_dict().items():
-        if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads", "byte_head_ngrams"):
+        if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads.weight", "head_ngram_bias.weight"):
             tensors[name].copy_(tensor)
     for table_VD, theirs_VD in (
         (model.embed_tokens.weight, stock.embed_tokens.weight),

@@ -115,11 +115,6 @@ class Plan(NamedTuple):
         followed[:-1] = p[1:, DOCUMENT] == p[:-1, DOCUMENT]  # a segment also predicts the sentinel of the next
         return self._by_representation(p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED] + followed)
 
-    @property
-    def keys_attended(self) -> int:
-        """Keys that the positions attend to, summed: each sees its document up to itself."""
-        return int((self.lengths * (self.lengths + 1) // 2).sum())
-
     def largest_document(self, table: Table) -> float:
         """The share of the step's positions that the passages of one corpus document take, for the one with most."""
         p = self.pieces

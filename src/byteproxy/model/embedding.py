@@ -1,26 +1,29 @@
 """What positions read: a row of the table, or one composed of their bytes; with hashed n-grams if asked for.
 
-N positions, M ids that they are spelled with, D width. Composed inputs need no table of a view's strings: the text's
-own bytes and where each position's end are enough, so a view of 2^16 symbols costs what bytes cost. The idea is that of
-superposed tokens; hashed n-gram embeddings are those of the Byte Latent Transformer (arXiv 2412.09871).
+N positions, M ids that they are expanded to, D width, K lengths of n-grams. Composed inputs need no table of a view's
+strings: the text's own bytes and where each position's end are enough, so a view of 2^16 symbols costs what bytes cost.
+The idea is that of superposed tokens; hashed n-gram embeddings are those of the Byte Latent Transformer (arXiv
+2412.09871).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from byteproxy.model.config import LONGEST_PLACE
+from byteproxy.model.config import LONGEST_PLACE, ModelConfig
 from byteproxy.vocab import FIRST_SYMBOL
 
 MULTIPLIER = -7046029254386353131  # odd, golden ratio times 2^64: products wrap around
 
 
-class Spelling(NamedTuple):
+class ByteExpansion(NamedTuple):
     """Positions as the specials and bytes that they stand for, end to end.
 
     ids_M: int64, ids of specials and bytes.
-    ends_N: int64; position p is spelled ids_M[ends_N[p-1]:ends_N[p]], the first from 0.
+    ends_N: int64; position p stands for ids_M[ends_N[p-1]:ends_N[p]], the first from 0.
     segment_ends_N: int64, where in ids_M the segment that a position stands in ends, as far as it is in this row.
     """
 
@@ -33,24 +36,91 @@ class Spelling(NamedTuple):
         """Where each position's own ids begin."""
         return F.pad(self.ends_N[:-1], (1, 0))
 
-    def places(self, positions_N: torch.Tensor) -> torch.Tensor:
+    def rope_positions(self, positions_N: torch.Tensor) -> torch.Tensor:
         """How many ids stand before each position's last one in its document, which begins `positions_N` before it."""
         place_N = torch.arange(len(self.ends_N), device=self.ends_N.device)
         return self.ends_N - 1 - self.begins_N[place_N - positions_N]
 
 
+class InputEmbedding(nn.Embedding):
+    """A row for each symbol that is read: weight [V, D]; options of composed inputs add parameters, see `composed`."""
+
+    def __init__(self, config: ModelConfig, input_vocab: int) -> None:
+        super().__init__(input_vocab, config.width)
+        self.inputs, rows = config.inputs, config.hashed_rows
+        scaled = config.inputs == "positions"
+        self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE - 1, config.width)) if scaled else None
+        self.hashed = nn.Parameter(torch.zeros(rows, config.width)) if rows else None
+
+    def forward(self, input: torch.Tensor, expansion: ByteExpansion | None = None) -> torch.Tensor:
+        """What positions of these ids read, float32 [N, D]; without an expansion each is the special or byte it is."""
+        if expansion is None or self.inputs == "symbols":
+            return F.embedding(input, self.weight)
+        if self.inputs == "last":
+            return F.embedding(expansion.ids_M[expansion.ends_N - 1], self.weight)
+        return composed(self.weight, expansion, self.place_scales, self.hashed)
+
+
+class NgramTables(nn.Module):
+    """Hashed embeddings of the n-grams that end at a position: weight [K, rows, D], a table for each length."""
+
+    def __init__(self, lengths: Sequence[int], rows: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(len(lengths), rows, width))
+
+    def forward(self, rows: Sequence[torch.Tensor], begins_N: torch.Tensor | None = None) -> torch.Tensor:
+        """The sum over lengths, float32 [N, D]. rows: int64 [N] for each length, see `NgramEnds`.
+
+        begins_N: rows are [M], and each position takes the mean over those from its begin to the next position's.
+        """
+        lengths, size, _ = self.weight.shape
+        row_NK = torch.stack([row_N + number * size for number, row_N in enumerate(rows)], -1)
+        tables_XD = self.weight.flatten(0, 1)
+        if begins_N is None:
+            return F.embedding_bag(row_NK, tables_XD, mode="sum")
+        return lengths * F.embedding_bag(row_NK.flatten(), tables_XD, lengths * begins_N, mode="mean")
+
+
+class NgramEnds(NamedTuple):
+    """Where n-grams end: ids [S], at_N in these, and place_N ids of the document stand before each."""
+
+    ids_S: torch.Tensor
+    at_N: torch.Tensor
+    place_N: torch.Tensor
+
+    def rows(self, lengths: Sequence[int], rows: int) -> list[torch.Tensor]:
+        """The rows of a table of so many, int64 [N] for each length."""
+        return [ngram_rows(*self, length, rows) for length in lengths]
+
+
+def ends_of_positions(symbols_N: torch.Tensor, positions_N: torch.Tensor, expansion: ByteExpansion | None) -> NgramEnds:
+    """One n-gram at the end of each position, [N]; of symbols where there is no expansion."""
+    if expansion is None:
+        return NgramEnds(symbols_N, torch.arange(len(symbols_N), device=symbols_N.device), positions_N)
+    return NgramEnds(expansion.ids_M, expansion.ends_N - 1, expansion.rope_positions(positions_N))
+
+
+def ends_of_ids(positions_N: torch.Tensor, expansion: ByteExpansion) -> NgramEnds:
+    """One n-gram at the end of each id that positions are expanded to, [M]."""
+    begins_N = expansion.begins_N
+    place_N = torch.arange(len(begins_N), device=begins_N.device)
+    first_M = torch.repeat_interleave(begins_N[place_N - positions_N], expansion.ends_N - begins_N)
+    at_M = torch.arange(len(expansion.ids_M), device=begins_N.device)
+    return NgramEnds(expansion.ids_M, at_M, at_M - first_M)
+
+
 def composed(
-    table_VD: torch.Tensor, spelling: Spelling, scale_PD: torch.Tensor | None, hashed_HD: torch.Tensor | None
+    table_VD: torch.Tensor, expansion: ByteExpansion, scale_PD: torch.Tensor | None, hashed_HD: torch.Tensor | None
 ) -> torch.Tensor:
     """The mean of each position's byte rows, float32 [N, D].
 
     scale_PD: what the row of a symbol's second byte is multiplied by, and those after it, where places are told
-        apart. A first byte is as it is, so a raw one reads the same with a spelling and without.
+        apart. A first byte is as it is, so a raw one reads the same with an expansion and without.
     hashed_HD: rows that symbols of two bytes and more add by their hash.
     """
-    ids_M, begins_N = spelling.ids_M, spelling.begins_N
+    ids_M, begins_N = expansion.ids_M, expansion.begins_N
     table_VD = table_VD[:FIRST_SYMBOL]
-    counts_N = spelling.ends_N - begins_N
+    counts_N = expansion.ends_N - begins_N
     place_M = torch.arange(len(ids_M), device=ids_M.device) - torch.repeat_interleave(begins_N, counts_N)
     if scale_PD is not None:
         table_VD = torch.cat((table_VD, (scale_PD[:, None] * table_VD).flatten(0, 1)))
@@ -61,7 +131,7 @@ def composed(
     if hashed_HD is None:
         return x_ND
     summed_M = F.pad(_mixed((place_M + 1) * FIRST_SYMBOL + ids_M).cumsum(0), (1, 0))
-    row_N = _mixed(summed_M[spelling.ends_N] - summed_M[begins_N]) % len(hashed_HD)
+    row_N = _mixed(summed_M[expansion.ends_N] - summed_M[begins_N]) % len(hashed_HD)
     return x_ND + F.embedding(row_N, hashed_HD) * (counts_N > 1)[:, None]
 
 

@@ -45,33 +45,26 @@ def summed_loss(
     return summed, nats_E
 
 
-def typed_bits(
-    hidden_ND: torch.Tensor,
-    head_VD: torch.Tensor,
-    targets_N: torch.Tensor,
-    representation: int,
-    vocab: Vocab,
-    soft_cap: float = 0.0,
-) -> torch.Tensor:
-    """The bits that each position's target costs, float32 [N]; all positions of one representation, no gradient."""
-    rows_RD = softmax_rows(head_VD, representation, vocab).to(hidden_ND.dtype)
-    local_N = local_targets(targets_N, representation, vocab)
-    chunk = _chunk(len(rows_RD), hidden_ND.is_cuda)
-    nats = [
-        F.cross_entropy(_capped(F.linear(x_CD, rows_RD).float(), soft_cap), target_C, reduction="none")
-        for x_CD, target_C in zip(hidden_ND.split(chunk), local_N.split(chunk), strict=True)
-    ]
-    return torch.cat(nats) / torch.log(torch.tensor(2.0)) if nats else hidden_ND.new_zeros(0, dtype=torch.float32)
+class Losses(NamedTuple):
+    """The loss of some positions.
+
+    total: weighted sum in nats, with gradient.
+    nats, counts: float64 [representations, columns], unweighted sums, and of how many targets; a bag counts as one.
+    """
+
+    total: torch.Tensor
+    nats: torch.Tensor
+    counts: torch.Tensor
 
 
-def softmax_rows(head_VD: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
-    """The rows (of the last dimension but one) that a representation's softmax uses: specials, then its symbols."""
+def typed_rows(representation: int, vocab: Vocab) -> tuple[range, ...]:
+    """The ids that a representation's softmax chooses among: specials, then its symbols."""
     ids = vocab.symbol_ids(representation)
-    return torch.cat((head_VD[..., :SPECIALS, :], head_VD[..., ids.start : ids.stop, :]), -2)
+    return (range(ids.stop),) if ids.start == SPECIALS else (range(SPECIALS), range(ids.start, ids.stop))
 
 
 def local_targets(targets_N: torch.Tensor, representation: int, vocab: Vocab) -> torch.Tensor:
-    """Ids as row numbers of `softmax_rows`.
+    """Ids as row numbers of `typed_rows`.
 
     Raises IndexError if one is not among the symbols of the representation.
     """
@@ -89,7 +82,8 @@ def _chunk(logits_per_position: int, cuda: bool) -> int:
     return min(largest, max(_SMALLEST, 1 << (logits // logits_per_position).bit_length() - 1))
 
 
-def _capped(logit: torch.Tensor, soft_cap: float) -> torch.Tensor:
+def capped(logit: torch.Tensor, soft_cap: float) -> torch.Tensor:
+    """Logits bent to stay within plus and minus `soft_cap`; 0 leaves them."""
     return logit if soft_cap == 0 else soft_cap * torch.tanh(logit / soft_cap)
 
 
@@ -124,7 +118,7 @@ class _Summed(torch.autograd.Function):
             size = len(at_C) if hidden_ND.is_cuda else chunk
             x_CD = hidden_ND[F.pad(at_C, (0, size - len(at_C)))]
             logit_CJR = F.linear(x_CD, rows_XD).float().view(size, heads, rows)
-            logit_CJR = _capped(logit_CJR, soft_cap)
+            logit_CJR = capped(logit_CJR, soft_cap)
             sum_CJ = logit_CJR.logsumexp(-1)
             place_X = (place_E[here] - first) * heads + head_E[here]
             index_X = place_X * rows + row_E[here]

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from byteproxy.model.attention.layout import Layout, layout_of, length_batches
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.vocab import BYTES, FIRST_BYTE, RAW, byte_ids, opening
 
@@ -28,14 +27,14 @@ def entropies(model: Transformer, documents: Sequence[bytes], progress: Progress
     """
     found = [np.zeros(len(document), np.float16) for document in documents]
     total, done = sum(map(len, documents)), 0
-    weight_BD = model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES].to(model.dtype)
+    ids_B = torch.arange(FIRST_BYTE, FIRST_BYTE + BYTES)
     for windows, layout in _batches(documents):
         ids = [
             np.concatenate(([opening(RAW)], byte_ids(documents[document][begin : end - 1])))
             for document, begin, end, _ in windows
         ]
-        hidden_ND = model(torch.from_numpy(np.concatenate(ids)), layout)
-        log_NB = F.log_softmax(F.linear(hidden_ND, weight_BD).float(), -1)
+        hidden_ND = model.hidden(torch.from_numpy(np.concatenate(ids)), layout)
+        log_NB = model.lm_head.logits(hidden_ND, ids_B).log_softmax(-1)
         bits = (-(log_NB.exp() * log_NB).sum(-1) / np.log(2)).numpy()
         ends = np.cumsum(layout.lengths).tolist()
         for (document, _, end, wanted), at in zip(windows, ends, strict=True):

@@ -6,7 +6,7 @@ prefixes by 1, which shifts all that lies behind it. So weights, which stay thos
 and all is computed in it: what shapes change is then 1e-15, and a count changes once in 1e10 prefixes or so.
 `benchmarks/neural.py` counts it.
 
-`Grown` remembers keys and values of every prefix once, by level, with a pointer to the prefix before, so that a prefix
+Keys and values are the network's own decoding state (`model.decoding.Prefixes`): of every prefix once, so that a prefix
 of d bytes costs one position and the gathering of d keys. What no waiting prefix descends from is dropped. Memory of a
 block of n prefixes: 16 x layers x width bytes for each distinct beginning of them, and the same times n x d for a layer
 while it is computed.
@@ -16,34 +16,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
-from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of, length_batches
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.decoding import Prefixes
+from byteproxy.model.network import Transformer
 from byteproxy.parsing import parse_json
 from byteproxy.views.coder import counts_of
 from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 _SENTINEL = opening(RAW)
-
-
-class Grown(NamedTuple):
-    """What the predictor has read: prefixes of one length, and all that they begin with, by level.
-
-    keys, values: of level 0 (the sentinel) and on: [rows, layers, H, E] each. above: int64 [rows] of the levels from 1
-        on, the row of the level before that each continues.
-    """
-
-    keys: list[torch.Tensor]
-    values: list[torch.Tensor]
-    above: list[torch.Tensor]
 
 
 class ModelPredictor:
@@ -57,7 +44,7 @@ class ModelPredictor:
         self.config, self.precision = replace(config, byte_heads=1, byte_head_ngrams=(), symbol_heads=1), precision
         self._weights = {name: tensor.detach().float().cpu() for name, tensor in _raw_part(model).items()}
         self._model = _made(self.config, self._weights, torch.float64)
-        self._rows_BD = self._model.lm_head.weight[FIRST_BYTE : FIRST_BYTE + BYTES]
+        self._ids_B = torch.arange(FIRST_BYTE, FIRST_BYTE + BYTES)
 
     @property
     def fingerprint(self) -> str:
@@ -104,67 +91,31 @@ class ModelPredictor:
         lengths = np.array([1 + len(prefix) for prefix in prefixes], np.int64)
         for own in length_batches(lengths):
             ids = [part for at in own.tolist() for part in (first, byte_ids(prefixes[at]))]
-            hidden_ND = self._model(torch.from_numpy(np.concatenate(ids)), layout_of(lengths[own]))
+            hidden_ND = self._model.hidden(torch.from_numpy(np.concatenate(ids)), layout_of(lengths[own]))
             found[own] = self._counts(hidden_ND[torch.from_numpy(np.cumsum(lengths[own]) - 1)])
         return found
 
-    def begin(self) -> tuple[Grown, np.ndarray]:
+    def begin(self) -> tuple[Prefixes, np.ndarray]:
         """The empty prefix: what is remembered of it, and its counts [1, 256]."""
-        return self._read(Grown([], [], []), torch.zeros(1, dtype=torch.int64), torch.tensor([_SENTINEL]))
+        return self._read(Prefixes.none(self._model), torch.zeros(1, dtype=torch.int64), torch.tensor([_SENTINEL]))
 
-    def grow(self, memory: Grown, rows: np.ndarray, bytes_: np.ndarray) -> tuple[Grown, np.ndarray]:
+    def grow(self, memory: Prefixes, rows: np.ndarray, bytes_: np.ndarray) -> tuple[Prefixes, np.ndarray]:
         """Prefixes `rows` [n] of a memory, each longer by a byte: what is remembered of them, and counts [n, 256]."""
-        smaller, own = _of_rows(memory, torch.from_numpy(rows))
-        return self._read(smaller, own, torch.from_numpy(bytes_.astype(np.int64)) + FIRST_BYTE)
+        return self._read(memory, torch.from_numpy(rows), torch.from_numpy(bytes_.astype(np.int64)) + FIRST_BYTE)
 
     @torch.no_grad()
-    def _read(self, memory: Grown, above_N: torch.Tensor, ids_N: torch.Tensor) -> tuple[Grown, np.ndarray]:
-        """Read one more id behind each of some prefixes, which `above_N` says the rows of."""
-        depth, count = len(memory.keys), len(ids_N)
-        path, row_N = [], above_N
-        for level in reversed(range(depth)):
-            path.append(row_N)
-            row_N = memory.above[level - 1][row_N] if level else row_N
-        path.reverse()
-        shape = count, self.config.layers, self.config.heads, self.config.head_width
-        keys, values = torch.empty(shape, dtype=torch.float64), torch.empty(shape, dtype=torch.float64)
-
-        def attend(layer: int, q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor) -> torch.Tensor:
-            keys[:, layer], values[:, layer] = k_NHE, v_NHE
-            k_NTHE, v_NTHE = (
-                torch.stack([*(level[row_N, layer] for level, row_N in zip(kept, path, strict=True)), own_NHE], 1)
-                for kept, own_NHE in ((memory.keys, k_NHE), (memory.values, v_NHE))
-            )
-            score_NTH = (k_NTHE * (q_NHE * q_NHE.shape[-1] ** -0.5)[:, None]).sum(-1)
-            return (score_NTH.softmax(1)[..., None] * v_NTHE).sum(1)
-
-        hidden_ND = self._model.hidden(ids_N, torch.full((count,), depth), attend)
-        above = [*memory.above, above_N] if depth else []
-        return Grown([*memory.keys, keys], [*memory.values, values], above), self._counts(hidden_ND)
+    def _read(self, memory: Prefixes, rows_N: torch.Tensor, ids_N: torch.Tensor) -> tuple[Prefixes, np.ndarray]:
+        longer, step = memory.longer(self._model, rows_N, ids_N)
+        return longer, self._counts(self._model.read(step))
 
     def _counts(self, hidden_ND: torch.Tensor) -> np.ndarray:
-        logit_NB = F.linear(hidden_ND, self._rows_BD)
-        if cap := self.config.soft_cap:
-            logit_NB = cap * torch.tanh(logit_NB / cap)
+        logit_NB = self._model.lm_head.logits(hidden_ND, self._ids_B)
         return counts_of(logit_NB.softmax(-1).numpy(), self.precision)
-
-
-def _of_rows(memory: Grown, rows_N: torch.Tensor) -> tuple[Grown, torch.Tensor]:
-    """Only what some rows begin with, and where these rows are then."""
-    kept, own_N = torch.unique(rows_N, return_inverse=True)
-    keys, values, above = [], [], []
-    for level in reversed(range(len(memory.keys))):
-        keys.append(memory.keys[level][kept])
-        values.append(memory.values[level][kept])
-        if level:
-            kept, row = torch.unique(memory.above[level - 1][kept], return_inverse=True)
-            above.append(row)
-    return Grown(keys[::-1], values[::-1], above[::-1]), own_N
 
 
 def _raw_part(model: Transformer) -> dict[str, torch.Tensor]:
     """Weights, tables cut to the rows of specials and bytes."""
-    tables, further = ("embed_tokens.weight", "lm_head.weight"), ("byte_head", "symbol_head")
+    tables, further = ("embed_tokens.weight", "lm_head.weight"), ("byte_heads.", "head_ngram_bias.", "symbol_heads.")
     state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(further)}
     return {name: tensor[:FIRST_SYMBOL].clone() if name in tables else tensor for name, tensor in state.items()}
 

@@ -17,7 +17,7 @@ from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.loaded import open_runs
 from byteproxy.generate.score import Scored, byte_bits, score
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.train.config import DTYPES
 from byteproxy.train.flops import matrix_rate
 

@@ -10,27 +10,27 @@ priced in full, though the last of them have no target there.
 
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.mixture.planner import Plan
+from byteproxy.model.attention.packed import PackedAttention
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.vocab import FIRST_SYMBOL, RAW, Vocab
 
 
-def training_flops(config: ModelConfig, positions: int, keys_attended: int, logits: int) -> int:
+def training_flops(config: ModelConfig, lengths: np.ndarray, logits: int) -> int:
     """FLOPs of forward and backward.
 
-    positions: that pass through the matrices.
-    keys_attended: summed over positions, for one layer.
+    lengths: of the documents, in positions.
     logits: that are computed: over all softmaxes, positions times rows.
     """
-    matrices = 2 * positions * config.matrix_parameters
-    attention = 4 * config.heads * config.head_width * keys_attended * config.layers
-    return 3 * (matrices + attention + 2 * config.width * logits)
+    ffn = 2 * int(lengths.sum()) * 3 * config.width * config.ffn
+    return 3 * (config.layers * (PackedAttention.flops(config, lengths) + ffn) + 2 * config.width * logits)
 
 
 def plan_flops(
@@ -42,7 +42,7 @@ def plan_flops(
         predicts them (those of a piece's first symbol too, which nothing predicts); needed for that only.
     """
     logits = plan_logits(config, objective, vocab, plan, compressed_bytes)
-    return training_flops(config, int(plan.lengths.sum()), plan.keys_attended, logits)
+    return training_flops(config, plan.lengths, logits)
 
 
 def step_flops(config: ModelConfig, objective: Objective, stream: Stream, plan: Plan) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.muon import Muon
 

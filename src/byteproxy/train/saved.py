@@ -12,7 +12,7 @@ import torch
 
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.network import Transformer
 from byteproxy.train import checkpoint
 from byteproxy.train.config import DTYPES, TrainConfig, differences
 
@@ -71,8 +71,9 @@ def read_run(folder: Path, dtype: torch.dtype | None = None) -> SavedRun:
 
     def read(config: TrainConfig, found: Path) -> SavedRun:
         ensure_agreement(folder, config, checkpoint.said(found))  # before a model of that shape is made
-        rows, output_rows = checkpoint.rows(found, "embed_tokens.weight"), checkpoint.rows(found, "lm_head.weight")
-        model = Transformer(config.model, rows, DTYPES[config.dtype] if dtype is None else dtype, output_rows)
+        vocabs = [checkpoint.rows(found, name) for name in ("embed_tokens.weight", "lm_head.weight")]
+        dtype_ = DTYPES[config.dtype] if dtype is None else dtype
+        model = Transformer(config.model, vocabs[0], dtype_, vocabs[1])
         state = checkpoint.load(found, model, [])
         return SavedRun(folder, config, model.eval(), state)
 

@@ -39,9 +39,10 @@ from byteproxy.mixture.loader import Rows, Stream
 from byteproxy.mixture.planner import Plan, State
 from byteproxy.model import attention
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.embedding import Spelling
-from byteproxy.model.targets import Losses, Positions, columns, losses
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.loss import Losses
+from byteproxy.model.network import Batch, Transformer
+from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
@@ -86,7 +87,7 @@ def model_of(config: TrainConfig, stream: Stream) -> Transformer:
         config.model,
         FIRST_SYMBOL if config.model.composed else size,
         DTYPES[config.dtype],
-        output_rows=size if config.objective.symbols else FIRST_SYMBOL,
+        output_vocab=size if config.objective.symbols else FIRST_SYMBOL,
         backend=config.attention,
     )
 
@@ -366,17 +367,17 @@ class Trainer:
 
     def losses(self, rows: Rows, step: int) -> Losses:
         """The summed losses of some rows of a step."""
-        spelling = None
+        expansion = None
         if rows.spelled is not None:
-            spelling = Spelling(*(torch.from_numpy(one).to(self.device) for one in rows.spelled))
+            expansion = ByteExpansion(*(torch.from_numpy(one).to(self.device) for one in rows.spelled))
         symbols_N, targets_N, representations_N = (
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
-        layout = layout_of(rows.lengths, self.device)
-        hidden_ND = self.model(symbols_N, layout, spelling)
-        shown = Positions(symbols_N, targets_N, representations_N.long(), spelling, layout.positions_N)
+        shown = Positions(symbols_N, targets_N, representations_N.long(), expansion)
         progress = step / self.config.steps
-        return losses(self.model, hidden_ND, shown, self.stream.vocab, self.config.objective, progress)
+        targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)
+        found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion))
+        return found
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
         reason = self.guard.judge(plan.step, norm, loss, plan.moment.number)

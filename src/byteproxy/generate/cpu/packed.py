@@ -13,7 +13,9 @@ import torch
 from byteproxy.generate.cpu import team
 from byteproxy.generate.cpu.compiled import Cache, Layers, add_ngrams, ngram_rows, room, run
 from byteproxy.generate.cpu.product import WIDTH, packed
-from byteproxy.model.transformer import Attention, Transformer
+from byteproxy.model.attention.packed import PackedAttention, rotation
+from byteproxy.model.embedding import NgramTables
+from byteproxy.model.network import Transformer
 
 _SHARE = 1 << 19  # bytes of a layer's weights for each thread at least
 
@@ -28,8 +30,8 @@ class Packed:
         self._layers = self._of(model, positions)
         self._layer_bytes = sum(matrix[0].nbytes for matrix in self._layers if matrix.ndim == 4)
         self._table = model.embed_tokens.weight.detach().numpy()
-        self._ngrams = tuple(table.detach().numpy() for table in model.ngrams)
-        self._output_ngrams = tuple(table.detach().numpy() for table in model.output_ngrams)
+        self._ngrams = _tables(model.ngrams)
+        self._output_ngrams = _tables(model.ngram_bias)
         self._lengths = np.array(config.ngrams, np.int64)
         heads = (config.layers, documents, config.kv_heads)
         self._cache = Cache(
@@ -46,6 +48,9 @@ class Packed:
         keys[:, document, :, :panels] = keys[:, last, :, :panels]
         values[:, document, :, :, :count] = values[:, last, :, :, :count]
         self._symbols_BT[document, :count] = self._symbols_BT[last, :count]
+
+    def take_back(self, document: int, count: int) -> None:
+        """Forget all but a document's first positions: what is behind them is written over before anything sees it."""
 
     def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
         """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read."""
@@ -82,7 +87,7 @@ class Packed:
         def plain(vectors: Iterable[torch.Tensor]) -> np.ndarray:
             return np.stack([vector.detach().numpy() for vector in vectors]).astype(self._type)
 
-        cos, sin = model.rotation(torch.arange(positions))
+        cos, sin = rotation(model.config, torch.arange(positions), model.dtype)
         return Layers(
             plain(block.input_layernorm.weight for block in blocks),
             panels((one.q_proj.weight, one.k_proj.weight, one.v_proj.weight) for one in attentions),
@@ -99,6 +104,10 @@ class Packed:
         )
 
 
-def _norm(attention: Attention, name: str) -> torch.Tensor:
+def _tables(ngrams: NgramTables | None) -> tuple[np.ndarray, ...]:
+    return () if ngrams is None else tuple(ngrams.weight.detach().numpy())
+
+
+def _norm(attention: PackedAttention, name: str) -> torch.Tensor:
     norm = getattr(attention, name)
     return torch.empty(0) if norm is None else norm.weight

@@ -44,17 +44,18 @@ def packed(weight_OI: torch.Tensor) -> np.ndarray:
 class Matrix:
     """A matrix [O, I] that rows are multiplied with, on a CPU or elsewhere."""
 
-    def __init__(self, weight_OI: torch.Tensor) -> None:
-        """Products are float32, or float64 of such a matrix."""
+    def __init__(self, weight_OI: torch.Tensor, compiled: bool = True) -> None:
+        """Products are float32, or float64 of such a matrix. compiled: on a CPU by the compiled engine."""
         self._weight_OI, self._packed = weight_OI, None
-        if weight_OI.device.type == "cpu":
+        if compiled and weight_OI.device.type == "cpu":
             self._packed = packed(weight_OI)
 
     def __call__(self, x_I: torch.Tensor, first: int | None = None) -> torch.Tensor:
         """[..., O] of x [..., I], or of the first `first` outputs only."""
         count = len(self._weight_OI) if first is None else first
         if self._packed is None:
-            return F.linear(x_I, self._weight_OI[:count]).float()
+            out_O = F.linear(x_I, self._weight_OI[:count])
+            return out_O if out_O.dtype == torch.float64 else out_O.float()
         weight_PIW = self._packed[: -(-count // WIDTH)]
         x_MI = np.ascontiguousarray(x_I.flatten(0, -2).numpy())
         out_MO = np.empty((len(x_MI), len(weight_PIW) * WIDTH), x_MI.dtype)

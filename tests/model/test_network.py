@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
-from byteproxy.model.attention import dense
 from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.attention.packed import Rows, rotation
 from byteproxy.model.config import LONGEST_PLACE, ModelConfig
-from byteproxy.model.embedding import Spelling, composed, ngram_rows
-from byteproxy.model.transformer import Transformer
+from byteproxy.model.embedding import ByteExpansion, composed, ngram_rows
+from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL
 
 SMALL = ModelConfig(width=32, layers=2, heads=4, key_value_heads=2, ffn=48)
@@ -44,12 +44,12 @@ def model():
     return filled()
 
 
-def spelled(units, lengths=None):
+def expanded(units, lengths=None):
     """Positions that stand for these specials and bytes; every document is one segment."""
     ends = torch.tensor([len(unit) for unit in units]).cumsum(0)
     lengths = torch.tensor([len(units)] if lengths is None else lengths)
     last = torch.repeat_interleave(lengths.cumsum(0) - 1, lengths)
-    return Spelling(torch.tensor([symbol for unit in units for symbol in unit]), ends, ends[last])
+    return ByteExpansion(torch.tensor([symbol for unit in units for symbol in unit]), ends, ends[last])
 
 
 def units_of(n):
@@ -57,12 +57,17 @@ def units_of(n):
     return [[14], *(torch.randint(64, 320, (int(count),)).tolist() for count in torch.randint(1, 21, (n - 1,)))]
 
 
+def inputs_of(model, symbols, places, expansion):
+    """What the first layer reads."""
+    return model.inputs(symbols, places, expansion, model._ngrams(symbols, places, expansion))
+
+
 @torch.no_grad()
 def read(model, units, lengths):
     """Hidden states of units; models without composed inputs get each unit's first id as a symbol."""
     symbols = torch.tensor([unit[0] for unit in units])
-    spelling = spelled(units, lengths) if model.config.composed else None
-    return model(symbols, layout_of(np.array(lengths)), spelling)
+    expansion = expanded(units, lengths) if model.config.composed else None
+    return model.hidden(symbols, layout_of(np.array(lengths)), expansion)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -76,7 +81,7 @@ def test_a_symbol_changes_its_own_document_from_there_on_and_no_other(options):
         at = -1 if model.config.composed else 0
         other[changed][at] = (other[changed][at] + 1) % 320
         if changed % 2:
-            other[changed].append(99)  # another length moves all spelling behind it
+            other[changed].append(99)  # another length moves all expansion behind it
         moved = (read(model, other, lengths) - before).abs().amax(1) > 0
         ends = np.cumsum(lengths)
         end = int(ends[np.searchsorted(ends, changed, side="right")])
@@ -94,40 +99,42 @@ def test_a_document_reads_the_same_wherever_it_is_packed(options):
 
 
 @pytest.mark.parametrize("inputs", ["mean", "positions", "last"])
-def test_raw_positions_are_read_alike_with_their_spelling_and_without(inputs):
+def test_raw_positions_are_read_alike_with_their_expansion_and_without(inputs):
     """Training spells all positions, evaluation and generation none."""
     hashed = {} if inputs == "last" else {"hashed_rows": 64}
     model = filled(inputs=inputs, **hashed, ngrams=(2, 3), ngram_outputs=True, places="bytes")
     symbols = torch.randint(320, (40,))
     layout = layout_of(np.array([25, 15]))
     with torch.no_grad():
-        spelling = spelled([[symbol] for symbol in symbols.tolist()], [25, 15])
-        torch.testing.assert_close(model(symbols, layout, spelling), model(symbols, layout), rtol=1e-5, atol=1e-5)
+        expansion = expanded([[symbol] for symbol in symbols.tolist()], [25, 15])
+        torch.testing.assert_close(
+            model.hidden(symbols, layout, expansion), model.hidden(symbols, layout), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_last_inputs_are_those_of_raw_text_with_positions_left_out():
     model = filled(inputs="last", places="bytes", ngrams=(2, 3), ngram_rows=64)
     lengths = [5, 7]
     units = [unit for length in lengths for unit in units_of(length)]
-    spelling, places = spelled(units, lengths), layout_of(np.array(lengths)).positions_N
+    expansion, places = expanded(units, lengths), layout_of(np.array(lengths)).positions_N
     raw = [[id] for unit in units for id in unit]
     sizes = [sum(map(len, units[:5])), sum(map(len, units[5:]))]
     kept = (torch.cumsum(torch.tensor([len(unit) for unit in units]), 0) - 1).tolist()
     assert len(kept) < len(raw)
-    whole = model.inputs(torch.tensor(raw)[:, 0], layout_of(np.array(sizes)).positions_N, None, None)
-    found = model.inputs(torch.tensor([unit[0] for unit in units]), places, spelling, None)
+    whole = inputs_of(model, torch.tensor(raw)[:, 0], layout_of(np.array(sizes)).positions_N, None)
+    found = inputs_of(model, torch.tensor([unit[0] for unit in units]), places, expansion)
     torch.testing.assert_close(found, whole[kept])
-    assert spelling.places(places).tolist() == layout_of(np.array(sizes)).positions_N[kept].tolist()
+    assert expansion.rope_positions(places).tolist() == layout_of(np.array(sizes)).positions_N[kept].tolist()
 
 
-def test_places_in_bytes_turn_heads_by_the_text_before():
+def test_places_in_bytes_turn_heads_by_the_text_before(monkeypatch):
     """Two models that differ in nothing else: one is told the places, in bytes, that the other finds."""
     in_bytes, told = filled(inputs="mean", places="bytes"), filled(inputs="mean")
     told.load_state_dict(in_bytes.state_dict())
     lengths = [5, 7]
     units = [unit for length in lengths for unit in units_of(length)]
     assert max(map(len, units)) > 1
-    layout, spelling = layout_of(np.array(lengths)), spelled(units, lengths)
+    layout, expansion = layout_of(np.array(lengths)), expanded(units, lengths)
     places, number = [], 0
     for length in lengths:
         seen = 0
@@ -135,13 +142,14 @@ def test_places_in_bytes_turn_heads_by_the_text_before():
             seen += len(unit)
             places.append(seen - 1)
         number += length
-    assert spelling.places(layout.positions_N).tolist() == places
+    assert expansion.rope_positions(layout.positions_N).tolist() == places
     symbols = torch.tensor([unit[0] for unit in units])
-    found = in_bytes(symbols, layout, spelling)
-    assert not torch.allclose(found, told(symbols, layout, spelling))
-    rotation = told.rotation
-    told.rotation = lambda _: rotation(torch.tensor(places))
-    torch.testing.assert_close(found, told(symbols, layout, spelling))
+    found = in_bytes.hidden(symbols, layout, expansion)
+    assert not torch.allclose(found, told.hidden(symbols, layout, expansion))
+    monkeypatch.setattr(
+        "byteproxy.model.network.rotation", lambda config, _, dtype: rotation(config, torch.tensor(places), dtype)
+    )
+    torch.testing.assert_close(found, told.hidden(symbols, layout, expansion))
 
 
 @settings(max_examples=40)
@@ -157,14 +165,14 @@ def test_composed_inputs_are_means_of_rows(units, places):
         for place, symbol in enumerate(unit):
             row += table[symbol] * (scales[min(place, 15)] if places else 1)
         slow.append(row / len(unit))
-    found = composed(table, spelled(units), scales[1:] if places else None, None)
+    found = composed(table, expanded(units), scales[1:] if places else None, None)
     torch.testing.assert_close(found, torch.stack(slow), rtol=1e-12, atol=1e-12)
 
 
 def hashed_rows_of(units, rows=ROWS):
     """Which row each unit adds, counted from 1; 0: none."""
     numbered = torch.arange(1, rows + 1, dtype=torch.float64)[:, None]
-    return composed(torch.zeros(320, 1, dtype=torch.float64), spelled(units), None, numbered)[:, 0].long().tolist()
+    return composed(torch.zeros(320, 1, dtype=torch.float64), expanded(units), None, numbered)[:, 0].long().tolist()
 
 
 @settings(max_examples=40)
@@ -189,7 +197,7 @@ def test_different_bytes_have_different_hashed_rows():
 def test_hashed_rows_are_added_to_the_mean():
     units = [[70], [71, 72], [73, 74, 75]]
     table, hashed = torch.randn(320, 5), torch.randn(1, 5)
-    added = composed(table, spelled(units), None, hashed) - composed(table, spelled(units), None, None)
+    added = composed(table, expanded(units), None, hashed) - composed(table, expanded(units), None, None)
     torch.testing.assert_close(added, torch.stack([torch.zeros(5), hashed[0], hashed[0]]))
 
 
@@ -223,8 +231,8 @@ def test_ngrams_add_the_row_of_the_last_ids(inputs):
     units = [unit for length in lengths for unit in units_of(length)]
     symbols = torch.tensor([unit[0] for unit in units])
     places = layout_of(np.array(lengths)).positions_N
-    spelling = spelled(units, lengths) if inputs == "mean" else None
-    added = model.inputs(symbols, places, spelling, None) - bare.inputs(symbols, places, spelling, None)
+    expansion = expanded(units, lengths) if inputs == "mean" else None
+    added = inputs_of(model, symbols, places, expansion) - inputs_of(bare, symbols, places, expansion)
     wanted, number = [], 0
     for length in lengths:
         seen: list[int] = []
@@ -232,23 +240,13 @@ def test_ngrams_add_the_row_of_the_last_ids(inputs):
             row, ids = torch.zeros(SMALL.width), unit if inputs == "mean" else unit[:1]
             for id in ids:
                 seen.append(id)
-                for size, table in zip((2, 3), model.ngrams, strict=True):
+                for size, table in zip((2, 3), model.ngrams.weight, strict=True):
                     padded = torch.tensor(([0] * size + seen)[-size:])
                     found = ngram_rows(padded, torch.tensor([size - 1]), torch.tensor([size]), size, 64)
                     row += table[found[0]] / len(ids)
             wanted.append(row)
         number += length
     torch.testing.assert_close(added, torch.stack(wanted), rtol=1e-5, atol=1e-5)
-
-
-def test_ngrams_go_on_from_what_stood_before():
-    model = filled(ngrams=(2, 4))
-    symbols = torch.randint(400, (20,))
-    places = torch.arange(20)
-    whole = model.inputs(symbols, places, None, None)
-    for cut in (1, 2, 3, 12):
-        rest = model.inputs(symbols[cut:], places[cut:], None, symbols[max(0, cut - 3) : cut])
-        assert torch.equal(rest, whole[cut:])
 
 
 @pytest.mark.parametrize("inputs", ["symbols", "mean"])
@@ -258,12 +256,11 @@ def test_ngrams_at_the_output_add_the_row_at_each_positions_end(inputs):
     units = [unit for length in lengths for unit in units_of(length)]
     symbols = torch.tensor([unit[0] for unit in units])
     layout = layout_of(np.array(lengths))
-    spelling = spelled(units, lengths) if inputs == "mean" else None
-    whole = model(symbols, layout, spelling)
-    tables = [table.data.clone() for table in model.output_ngrams]
-    for table in model.output_ngrams:
-        table.data.zero_()
-    added = whole - model(symbols, layout, spelling)
+    expansion = expanded(units, lengths) if inputs == "mean" else None
+    whole = model.hidden(symbols, layout, expansion)
+    tables = model.ngram_bias.weight.detach().clone()
+    model.ngram_bias.weight.data.zero_()
+    added = whole - model.hidden(symbols, layout, expansion)
     wanted, number = [], 0
     for length in lengths:
         seen: list[int] = []
@@ -281,11 +278,18 @@ def test_ngrams_at_the_output_add_the_row_at_each_positions_end(inputs):
 def test_value_embeddings_add_the_symbols_row_to_its_values():
     model = filled(value_embeddings=True)
     x, symbols = torch.randn(5, 32), torch.tensor([3, 399, 3, 7, 0])
-    attention = model.blocks()[0].self_attn
-    cos, sin = model.rotation(torch.arange(5))
-    q, k, v = attention.read(x, cos, sin, symbols)
+    attention, seen = model.blocks()[0].self_attn, []
+
+    def backend(q, k, v, layout):
+        seen.append((q, k, v))
+        return v
+
+    layout = layout_of(np.array([5]))
+    rows = Rows(symbols, *rotation(model.config, torch.arange(5), torch.float32), layout, backend, False)
+    attention(x, rows)
     attention.value_table.data.mul_(2)
-    twice = attention.read(x, cos, sin, symbols)
+    attention(x, rows)
+    (q, k, v), twice = seen
     added = (twice[2] - v).view(5, 2, 2, 8)[:, :, 0].flatten(1)  # two heads share each key-value head
     torch.testing.assert_close(added, attention.value_table[symbols] / 2, rtol=1e-4, atol=1e-5)
     assert torch.equal(twice[0], q)
@@ -296,11 +300,11 @@ def test_with_qk_norm_the_scale_of_queries_and_keys_does_not_matter():
     for qk_norm in (True, False):
         model = filled(qk_norm=qk_norm, norm_epsilon=1e-12)
         symbols, layout = torch.randint(400, (30,)), layout_of(np.array([20, 10]))
-        before = model(symbols, layout)
+        before = model.hidden(symbols, layout)
         for block in model.blocks():
             block.self_attn.q_proj.weight.data.mul_(3)
             block.self_attn.k_proj.weight.data.mul_(0.2)
-        assert torch.allclose(model(symbols, layout), before, rtol=1e-4, atol=1e-4) == qk_norm
+        assert torch.allclose(model.hidden(symbols, layout), before, rtol=1e-4, atol=1e-4) == qk_norm
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -311,15 +315,11 @@ def test_training_forward_is_the_dense_one(options):
     fast = read(model, units, lengths)
     model.backend = "dense"
     torch.testing.assert_close(fast, read(model, units, lengths), rtol=1e-4, atol=1e-5)
-    symbols, layout = torch.tensor([unit[0] for unit in units]), layout_of(np.array(lengths))
-    spelling = spelled(units, lengths) if model.config.composed else None
-    slow = model.hidden(symbols, layout.positions_N, lambda _, q, k, v: dense.attend(q, k, v, layout), spelling)
-    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
 
 
 def test_order_matters_to_the_rotation(model):
     symbols = torch.tensor([5, 9, 9, 5, 7])
-    ends = [model(s, layout_of(np.array([5])))[-1] for s in (symbols, symbols[[1, 0, 2, 3, 4]])]
+    ends = [model.hidden(s, layout_of(np.array([5])))[-1] for s in (symbols, symbols[[1, 0, 2, 3, 4]])]
     assert (ends[0] - ends[1]).abs().max() > 1e-4
 
 

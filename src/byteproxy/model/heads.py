@@ -1,0 +1,55 @@
+"""What hidden states are turned into logits by: heads that own their rows, and take their own loss.
+
+X hidden states, D width, V symbols, J heads, R rows of a softmax, Q queries.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from byteproxy.model.config import LONGEST_PLACE
+from byteproxy.model.loss import Entries, capped, summed_loss
+
+Rows = Sequence[range]
+"""Which ids a softmax chooses among, as ranges one after the other."""
+
+
+class Heads(nn.Module):
+    """One linear head on hidden states, weight [V, D], or J of them, weight [J, V, D]."""
+
+    def __init__(self, weight: torch.Tensor, soft_cap: float) -> None:
+        super().__init__()
+        self.weight, self.soft_cap = nn.Parameter(weight), soft_cap
+
+    def forward(
+        self, hidden_XD: torch.Tensor, entries: Entries, rows: Rows, head: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted sum of what entries cost in nats, with gradient, and what each costs, see `summed_loss`.
+
+        rows: of the softmax. head: the one that all entries are of, counted from 0; None: each entry says it.
+        """
+        weight_JVD = self.weight if self.weight.dim() == 3 else self.weight[None]
+        if head is not None:
+            weight_JVD = weight_JVD[head : head + 1]
+        parts = [weight_JVD[:, one.start : one.stop] for one in rows]
+        rows_JRD = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return summed_loss(hidden_XD, rows_JRD, entries, self.soft_cap)
+
+    def logits(self, hidden_XD: torch.Tensor, ids_R: torch.Tensor) -> torch.Tensor:
+        """The one head's logits of these ids, [X, R], float32, or float64 of such hidden states."""
+        logit_XR = F.linear(hidden_XD, self.weight[ids_R].to(hidden_XD.dtype))
+        return capped(logit_XR if logit_XR.dtype == torch.float64 else logit_XR.float(), self.soft_cap)
+
+
+class PlaceScales(nn.Module):
+    """What a hidden state is multiplied by when it predicts a byte further on in the next symbol: [places, D]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(LONGEST_PLACE, width))
+
+    def forward(self, hidden_QD: torch.Tensor, place_Q: torch.Tensor) -> torch.Tensor:
+        """Float32 [Q, D]. place_Q: of the byte in its symbol; those beyond the last share its row."""
+        return hidden_QD * F.embedding(place_Q.clamp_max(LONGEST_PLACE - 1), self.weight)

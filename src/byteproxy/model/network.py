@@ -1,0 +1,230 @@
+"""A Llama-shaped network over one line of packed positions: embedding, blocks, norm, heads, and the loss.
+
+Tensor names carry their shape: N positions, M of a decoding step, D width, X hidden states, Q queries (a hidden state
+for one byte), V symbols. Parameters are float32 and are cast to `dtype` where they are used, so that optimizers see
+exact weights while matrix products run in bfloat16.
+
+Training, scoring, the neural predictor and portable decoding run the same modules, and each module is called: hooks,
+sharding, activation checkpointing and compilation of a block see every weight where it is used. `forward` gives losses.
+`hidden` and `read` give hidden states, for those who score or write with them.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from byteproxy.model import attention
+from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.packed import KeyValues, Rows, Step, rotation
+from byteproxy.model.blocks import Block
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.embedding import (
+    ByteExpansion,
+    InputEmbedding,
+    NgramEnds,
+    NgramTables,
+    ends_of_ids,
+    ends_of_positions,
+)
+from byteproxy.model.heads import Heads, PlaceScales
+from byteproxy.model.linear import Linear, Norm
+from byteproxy.model.loss import Losses
+from byteproxy.model.targets import Queries, Targets
+from byteproxy.vocab import FIRST_SYMBOL
+
+
+class Batch(NamedTuple):
+    """Packed documents that are learned from.
+
+    symbols_N: int64. layout: where the documents lie. targets: what is predicted, see `targets.targets_of`.
+    expansion: what positions stand for; None: composed inputs and bytes further on are not asked for.
+    """
+
+    symbols_N: torch.Tensor
+    layout: Layout
+    targets: Targets
+    expansion: ByteExpansion | None = None
+
+
+class Transformer(nn.Module):
+    """Parameter names map one to one onto `LlamaForCausalLM`; options have some of their own.
+
+    ngrams, ngram_bias: tables of hashed n-grams that are added to inputs, and to what the softmax of bytes reads.
+    byte_heads: the second byte ahead and on [R - 1, specials and bytes, D]; head_ngram_bias: what these read besides.
+    symbol_heads: the second symbol ahead and on [heads - 1, V, D].
+    expansion_scales: of the bytes of the next symbol, where symbols are expanded to bytes at the output.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        input_vocab: int,
+        dtype: torch.dtype = torch.float32,
+        output_vocab: int | None = None,
+        backend: attention.Backend = "auto",
+    ) -> None:
+        """input_vocab, output_vocab: symbols that the model reads, and that it predicts (None: as many)."""
+        super().__init__()
+        output_vocab = input_vocab if output_vocab is None else output_vocab
+        self.config, self.dtype, self.backend = config, dtype, backend
+        self.compiled_for = 0
+        width, cap, tables = config.width, config.soft_cap, (config.ngram_rows, config.width)
+        self.embed_tokens = InputEmbedding(config, input_vocab)
+        self.layers = nn.ModuleList(Block(config, layer, input_vocab) for layer in range(config.layers))
+        self.norm = Norm(width, config.norm_epsilon)
+        self.lm_head = Heads(Linear(width, output_vocab).weight.detach(), cap)  # drawn, so that a seed gives the same
+        self.ngrams = NgramTables(config.ngrams, *tables) if config.ngrams else None
+        self.ngram_bias = NgramTables(config.ngrams, *tables) if config.ngram_outputs else None
+        expands = config.composed and config.ngram_outputs
+        self.expansion_scales = PlaceScales(width) if expands else None
+        further = torch.zeros(config.byte_heads - 1, FIRST_SYMBOL, width)
+        self.byte_heads = Heads(further, cap) if len(further) else None
+        lengths = config.byte_head_ngrams
+        self.head_ngram_bias = NgramTables(lengths, *tables) if lengths else None
+        further = torch.zeros(config.symbol_heads - 1, output_vocab, width)
+        self.symbol_heads = Heads(further, cap) if len(further) else None
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=width**-0.5)
+        nn.init.normal_(self.embed_tokens.weight, std=0.02)
+        nn.init.zeros_(self.lm_head.weight)
+        for block in self.blocks():
+            nn.init.zeros_(block.self_attn.o_proj.weight)
+            nn.init.zeros_(block.mlp.down_proj.weight)
+
+    def blocks(self) -> list[Block]:
+        """The layers, typed."""
+        return [block for block in self.layers if isinstance(block, Block)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.norm.weight.device
+
+    def compile_for(self, positions: int) -> None:
+        """Compile the blocks for training passes over that many positions; other passes run as they are."""
+        self.compiled_for = positions
+
+    def forward(self, batch: Batch) -> Losses:
+        """What all targets of a batch cost."""
+        hidden_ND = self.hidden(batch.symbols_N, batch.layout, batch.expansion)
+        return self.losses(hidden_ND, batch.targets, batch.layout.positions_N, batch.expansion)
+
+    def hidden(self, symbols_N: torch.Tensor, layout: Layout, expansion: ByteExpansion | None = None) -> torch.Tensor:
+        """Hidden states [N, D] of packed documents; no document sees another.
+
+        expansion: what composed inputs read; without it every position is read as the special or byte that it is.
+        """
+        positions_N = layout.positions_N
+        ngrams = self._ngrams(symbols_N, positions_N, expansion)
+        x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams)
+        if expansion is not None and self.config.places == "bytes":
+            positions_N = expansion.rope_positions(positions_N)
+        rows = Rows(
+            symbols_N,
+            *rotation(self.config, positions_N, self.dtype),
+            layout,
+            attention.backend(self.backend, symbols_N.device, self.dtype),
+            len(symbols_N) == self.compiled_for and self.training,
+        )
+        return self._through_layers(x_ND, rows, ngrams)
+
+    def inputs(
+        self,
+        symbols_N: torch.Tensor,
+        positions_N: torch.Tensor,
+        expansion: ByteExpansion | None,
+        ngrams: list[torch.Tensor],
+    ) -> torch.Tensor:
+        """What the first layer reads, float32 [N, D]; ngrams: rows of those that end at each position."""
+        x_ND: torch.Tensor = self.embed_tokens(symbols_N, expansion)
+        if self.ngrams is None:
+            return x_ND
+        if expansion is None or self.config.inputs in ("symbols", "last"):
+            return x_ND + self.ngrams(ngrams)
+        of_ids = ends_of_ids(positions_N, expansion).rows(self.config.ngrams, self.config.ngram_rows)
+        return x_ND + self.ngrams(of_ids, expansion.begins_N)
+
+    def _ngrams(
+        self, symbols_N: torch.Tensor, positions_N: torch.Tensor, expansion: ByteExpansion | None
+    ) -> list[torch.Tensor]:
+        ends = ends_of_positions(symbols_N, positions_N, expansion if self.config.composed else None)
+        return ends.rows(self.config.ngrams, self.config.ngram_rows)
+
+    def read(self, step: Step, ends: NgramEnds | None = None) -> torch.Tensor:
+        """Hidden states [M, D] of the next positions of documents that are being decoded.
+
+        ends: of these positions' n-grams, for a model that reads any.
+        """
+        ngrams = [] if ends is None else ends.rows(self.config.ngrams, self.config.ngram_rows)
+        return self._through_layers(self.inputs(step.symbols_N, step.symbols_N, None, ngrams), step, ngrams)
+
+    def new_states(self, documents: int, positions: int) -> list[KeyValues]:
+        """Room for what each layer keeps of so many positions of documents that are decoded."""
+        return [block.self_attn.new_state(documents, positions, self.dtype) for block in self.blocks()]
+
+    def _through_layers(self, x_ND: torch.Tensor, reading: Rows | Step, ngrams: list[torch.Tensor]) -> torch.Tensor:
+        x_ND = x_ND.to(self.dtype)
+        for block in self.layers:
+            x_ND = block(x_ND, reading)
+        hidden_ND: torch.Tensor = self.norm(x_ND)
+        return hidden_ND if self.ngram_bias is None else hidden_ND + self.ngram_bias(ngrams).to(hidden_ND.dtype)
+
+    def losses(
+        self,
+        hidden_ND: torch.Tensor,
+        targets: Targets,
+        positions_N: torch.Tensor | None = None,
+        expansion: ByteExpansion | None = None,
+    ) -> Losses:
+        """What targets cost that are predicted from these hidden states, of documents that `forward` describes."""
+        total = torch.zeros((), device=hidden_ND.device)
+        exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
+        nats, counts = (torch.zeros(targets.size, dtype=torch.float64, device=exact) for _ in range(2))
+        further: tuple[torch.Tensor, torch.Tensor] | None = None
+        for name, head, rows, entries, share_E, cell_E, queries in targets.softmaxes:
+            hidden_XD = hidden_ND
+            if queries is not None:
+                assert expansion is not None, "bytes further on are known by what positions are expanded to"
+                assert positions_N is not None, "n-grams need to know where documents begin"
+                if queries.place_Q is not None:
+                    hidden_XD = torch.cat((hidden_ND, self._expanded(hidden_ND, queries, positions_N, expansion)))
+                else:
+                    further = self._further(hidden_ND, positions_N, expansion) if further is None else further
+                    hidden_XD = further[0][queries.position_Q] + further[1][queries.before_Q]
+            summed, nats_E = getattr(self, name)(hidden_XD, entries, rows, head)
+            total = total + summed
+            nats.view(-1).index_add_(0, cell_E.to(exact), (nats_E * share_E).to(exact).double())
+            counts.view(-1).index_add_(0, cell_E.to(exact), share_E.to(exact).double())
+        return Losses(total, nats, counts)
+
+    def _expanded(
+        self, hidden_ND: torch.Tensor, queries: Queries, positions_N: torch.Tensor, expansion: ByteExpansion
+    ) -> torch.Tensor:
+        """What the softmax of bytes reads for each byte of the next symbols, [Q, D].
+
+        It is the hidden state as it was before the n-gram at its end was added, scaled by the byte's place in the
+        symbol, and the n-gram that ends just before the byte: so a first byte is predicted as a raw position would.
+        """
+        assert self.ngram_bias is not None, "symbols are expanded with tables at the output"
+        assert self.expansion_scales is not None, "and with composed inputs"
+        rows = ends_of_ids(positions_N, expansion).rows(self.config.ngrams, self.config.ngram_rows)
+        own_ND = self.ngram_bias([row_M[expansion.ends_N - 1] for row_M in rows])
+        scaled_QD = self.expansion_scales((hidden_ND - own_ND)[queries.position_Q], queries.place_Q)
+        before_QD = self.ngram_bias([row_M[queries.before_Q] for row_M in rows])
+        return (scaled_QD + before_QD).to(hidden_ND.dtype)
+
+    def _further(
+        self, hidden_ND: torch.Tensor, positions_N: torch.Tensor, expansion: ByteExpansion
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What further byte heads with n-grams add up: [N, D], hidden states as they were before the n-gram at their
+        end was added; and [M, D], what each n-gram gives to the byte after it."""
+        assert self.head_ngram_bias is not None, "only of heads that read n-grams"
+        config, ends = self.config, ends_of_ids(positions_N, expansion)
+        if self.ngram_bias is not None:
+            rows = ends.rows(config.ngrams, config.ngram_rows)
+            own_ND = self.ngram_bias([row_M[expansion.ends_N - 1] for row_M in rows])
+            hidden_ND = hidden_ND - own_ND.to(hidden_ND.dtype)
+        bias_MD: torch.Tensor = self.head_ngram_bias(ends.rows(config.byte_head_ngrams, config.ngram_rows))
+        return hidden_ND, bias_MD.to(hidden_ND.dtype)

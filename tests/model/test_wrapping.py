@@ -1,0 +1,126 @@
+"""What wraps modules sees every weight where it is used: hooks, activation checkpointing, sharding by block."""
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.utils.checkpoint import checkpoint
+
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.config import ModelConfig
+from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.network import Batch, Transformer
+from byteproxy.model.objective import Objective
+from byteproxy.model.targets import Positions, targets_of
+from byteproxy.vocab import FIRST_SYMBOL, Vocab
+
+VOCAB = Vocab((40,))
+TABLES = {"ngrams": (2, 3), "ngram_rows": 64, "ngram_outputs": True, "byte_heads": 3, "byte_head_ngrams": (2,)}
+CASES = {
+    "plain": ({}, {}),
+    "shared": ({"softmax": "shared", "key_value_heads": 2}, {}),
+    "symbols": ({**TABLES, "symbol_heads": 2, "value_embeddings": True, "qk_norm": True}, {"bytes": 1.0}),
+    "expanded": ({**TABLES, "inputs": "positions", "hashed_rows": 32}, {"symbols": 0.0, "spell": 1.0, "bytes": 0.5}),
+}
+
+
+def example(case):
+    """A model, and two documents of it: raw bytes, then symbols of one to three bytes."""
+    shape, weights = CASES[case]
+    config = ModelConfig(width=32, layers=3, heads=4, ffn=48, **shape)
+    torch.manual_seed(0)
+    model = Transformer(config, FIRST_SYMBOL if config.composed else VOCAB.size, output_vocab=VOCAB.size)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    counts = torch.cat((torch.ones(20, dtype=torch.int64), torch.randint(1, 4, (17,))))
+    ids = torch.randint(64, FIRST_SYMBOL, (int(counts.sum()),))
+    ends = counts.cumsum(0)
+    segment_ends = torch.where(torch.arange(37) < 20, 20, int(ends[-1]))
+    symbols = torch.cat((ids[:20], torch.randint(FIRST_SYMBOL, VOCAB.size, (17,))))
+    targets = symbols.roll(-1)
+    targets[[19, 36]] = -1
+    expansion = ByteExpansion(ids, ends, segment_ends)
+    shown = Positions(symbols, targets, (torch.arange(37) >= 20).long(), expansion)
+    entries = targets_of(config, shown, VOCAB, Objective(**weights), 0.0)
+    return model, Batch(symbols, layout_of(np.array([20, 17])), entries, expansion)
+
+
+def gradients(model, batch):
+    found = model(batch)
+    found.total.backward()
+    return [found.total.detach(), *(parameter.grad for parameter in model.parameters())]
+
+
+def assert_same(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def in_calls_only(module, inside):
+    """Parameters that are there while their own module is called, and are nothing at any other time."""
+    own = dict(module.named_parameters(recurse=False))
+    for name, parameter in own.items():
+        module.register_parameter(name, None)
+        inside.append(parameter)
+
+    def put(module, given):
+        for name, parameter in own.items():
+            module._parameters[name] = parameter
+
+    def take(module, given, after):
+        for name in own:
+            module._parameters[name] = None
+
+    module.register_forward_pre_hook(put)
+    module.register_forward_hook(take)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_weight_is_read_but_while_its_own_module_is_called(case):
+    """All weights are taken away, and each module gets its own back while it is called: the losses are the same."""
+    wanted = gradients(*example(case))
+    model, batch = example(case)
+    parameters = list(model.parameters())
+    inside = []
+    for module in list(model.modules()):
+        in_calls_only(module, inside)
+    assert not list(model.parameters())
+    assert {id(one) for one in inside} == {id(one) for one in parameters}
+    found = model(batch)
+    found.total.backward()
+    assert_same([found.total.detach(), *(parameter.grad for parameter in parameters)], wanted)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_blocks_may_be_computed_again_in_the_backward_pass(case):
+    wanted = gradients(*example(case))
+    model, batch = example(case)
+    calls = []
+    for block in model.layers:
+        forward = block.forward
+        block.forward = lambda *given, forward=forward: (
+            calls.append(0) or checkpoint(forward, *given, use_reentrant=False)
+        )
+    assert_same(gradients(model, batch), wanted)
+    assert len(calls) == len(model.layers)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sharded_by_block_the_losses_are_the_same(case, tmp_path):
+    """One process: what counts is that each weight is gathered where it is used."""
+    from torch.distributed.fsdp import fully_shard
+
+    wanted = gradients(*example(case))
+    model, batch = example(case)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        mesh = dist.init_device_mesh("cpu", (1,))
+        for block in model.layers:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        found = model(batch)
+        found.total.backward()
+        grads = [parameter.grad.full_tensor() for parameter in model.parameters()]
+    finally:
+        dist.destroy_process_group()
+    assert_same([found.total.detach(), *grads], wanted)
