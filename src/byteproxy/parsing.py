@@ -3,7 +3,8 @@
 Python's own parsers go wrong on what nobody writes by hand: nesting of 100,000 levels ends in a RecursionError, an
 integer of 5,000 digits in an error of its own or in a number that no array takes, and a TOML key of many dotted parts
 takes quadratic time. So the text is looked through first, which costs a scan at some 100 MB/s, and only where it has
-brackets enough. Everything that is wrong is a ValueError, as the parsers' own errors are.
+brackets enough. Everything that is wrong is a ValueError, as the parsers' own errors are. (orjson bounds nesting by
+itself, but turns a longer integer into a float without a word, and refuses the NaN that our own figures may be.)
 """
 
 import json
