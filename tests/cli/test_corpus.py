@@ -105,7 +105,7 @@ def test_stats_leave_a_page_with_a_plot(byteproxy, store):
     page = Path("runs/pages/corpus.html").read_text()
     assert keeps_to_itself(page)
     histogram = last_object(byteproxy("corpus", "stats", "c", "--out", "other.html", "--json"))["histogram"]
-    assert page.count("<rect") == 2 * len(histogram)
+    assert page.count("<g><title>") == 2 * len(histogram)
     assert "c/rejected.jsonl" in page
     assert Path("other.html").exists()
 

@@ -149,7 +149,7 @@ def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
     assert len(raw_lines) == 2, "two tables"
     assert "0.10" in raw_lines[1]
     assert "Page: page.html" in stdout
-    assert (tmp_path / "page.html").read_text().count("<circle") == 2
+    assert (tmp_path / "page.html").read_text().count("<g><title>") == 2
     status, stdout, stderr = views("compare", "raw", "--corpus", corpus, "--side", "test", "--json")
     assert last_object((status, stdout, stderr))["side"] == "test"
 
