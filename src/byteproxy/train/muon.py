@@ -1,10 +1,12 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum, orthogonalised, for matrices inside layers.
 
 Computes what `torch.optim.Muon` does with Nesterov momentum and updates scaled to AdamW's size (Moonlight, arXiv
-2502.16982), which takes one matrix after the other. Here matrices of equal shape go through Newton-Schulz together, as
-batched products in the run's own dtype (a processor without bfloat16 emulates it, which took three quarters of a small
-model's step); a matrix that is taller than wide is turned over for that, so gate, up and down share a stack, and q, k,
-v and o of all layers another.
+2502.16982), which takes one matrix after the other, always in bfloat16. Here matrices of equal shape go through
+Newton-Schulz together, as batched products in the run's own dtype; a matrix that is taller than wide is turned over for
+that, so gate, up and down share a stack, and q, k, v and o of all layers another. In bfloat16 both take the same time,
+and give the same weights up to rounding. torch's own is not used because a processor without bfloat16 emulates it:
+where torch may use AVX2 only, a step for a layer of width 128 took torch's own 0.138 s of CPU time, and 0.012 s in
+float32 here.
 
 Shapes: N matrices of a stack, R rows, C columns, R <= C. Memory beside the momenta: about four times a stack.
 """
