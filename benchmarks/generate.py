@@ -51,11 +51,11 @@ from byteproxy.model.config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of
+from byteproxy.runs.load import load
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import FAILURES
 from byteproxy.train.config import DTYPES, TrainConfig, Validation
-from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, Vocab, byte_ids
@@ -104,8 +104,8 @@ def _with_heads(store: Store, folder: Path, say: Callable[[str], None]) -> tuple
     """A model with byte heads and its context: of the run in BYTEPROXY_BENCH_RUN, or trained here."""
     if run := os.environ.get("BYTEPROXY_BENCH_RUN"):
         say(f"read {run} ...")
-        saved = read_run(Path(run), torch.float32)
-        return saved.model, saved.config.shape.passage_bytes
+        saved = load(run, "float32", "cpu")
+        return saved.model, saved.context
     say("train a model with byte heads ...")
     trainer = Trainer(_training(store), store, folder)
     while trainer.state.step < STEPS:

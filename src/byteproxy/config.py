@@ -18,7 +18,11 @@ def from_toml(path: Path, kind: type[T]) -> T:
 
     Raises InputError naming the file and, where one is wrong, the field.
     """
-    values = toml_of(path)
+    return from_values(toml_of(path), kind, path)
+
+
+def from_values(values: dict[str, Any], kind: type[T], path: Path) -> T:
+    """The dataclass that the content of a TOML file describes; raises as `from_toml`."""
     try:
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
     except dacite.UnexpectedDataError as error:

@@ -64,7 +64,7 @@ def test_a_gguf_file_is_written_if_asked_and_has_a_checksum(byteproxy, folder, t
 
 def test_what_is_wrong_is_said(byteproxy, folder, tmp_path):
     assert "exists already" in refusal(byteproxy("export", folder / "run", "--out", tmp_path))
-    assert "holds no run" in refusal(byteproxy("export", tmp_path, "--out", tmp_path / "out"))
+    assert "holds no model" in refusal(byteproxy("export", tmp_path, "--out", tmp_path / "out"))
     assert "model.soft_cap" in refusal(byteproxy("export", folder / "capped", "--out", tmp_path / "out"))
     (tmp_path / "file").write_text("")
     assert "cannot write" in refusal(byteproxy("export", folder / "run", "--out", tmp_path / "file" / "out"))

@@ -22,8 +22,8 @@ from byteproxy.generate.writer import Writer
 from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
+from byteproxy.runs.load import load
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"
@@ -63,13 +63,12 @@ def typed(monkeypatch):
 
 
 def _writer(folder):
-    run = read_run(folder)
-    return Writer(run.model, run.config.shape.passage_bytes)
+    return load(folder).writer
 
 
 def test_a_run_is_the_model_that_was_trained(folders):
-    run = read_run(folders[0])
-    model, context = run.model, run.config.shape.passage_bytes
+    run = load(folders[0])
+    model, context = run.model, run.context
     own = folders[2].state_dict()
     assert context == 100
     assert all(torch.equal(own[name], tensor) for name, tensor in model.state_dict().items())
@@ -145,7 +144,7 @@ def test_weights_may_be_bfloat16(folders, byteproxy):
     """Seen where the rounding decides."""
     writers = []
     for dtype in (torch.float32, torch.bfloat16):
-        model = read_run(folders[0]).model
+        model = load(folders[0]).model
         model.dtype = dtype
         writers.append(Writer(model, 100))
     for seed in range(500):

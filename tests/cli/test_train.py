@@ -20,6 +20,7 @@ from byteproxy.recipes.named import recipe_of, run_named, run_recipes
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
+from byteproxy.train.run_config import read_run_config
 from byteproxy.train.trainer import Trainer
 
 PYTHON = Path(sys.executable)
@@ -73,7 +74,7 @@ def timeless(figures):
 
 
 def test_a_run_leaves_figures_and_a_page(byteproxy, whole, folder):
-    config = from_toml(folder / "runs/tiny/config.toml", TrainConfig)
+    config = read_run_config(folder / "runs/tiny")
     assert config == replace(from_toml(folder / "tiny.toml", TrainConfig), views=("bpe-300",))
     lines = read(folder / "runs/tiny/metrics.jsonl")
     assert [line["step"] for line in lines if "raw_bpb" in line] == [4, 8, 12]
@@ -118,7 +119,7 @@ def test_overrides_reach_every_level(byteproxy, folder):
             *("--mixture.preset", "bytes", "--validation.bytes", "0", "--no-tensorboard", "--model.ngrams", "2", "3"),
         )
     )
-    config = from_toml(folder / "runs/other/config.toml", TrainConfig)
+    config = read_run_config(folder / "runs/other")
     assert (config.stop, config.seed, config.views) == ("4 steps", 3, ())
     assert (config.model.width, config.model.kv_heads, config.model.ngrams) == (48, 1, (2, 3))
     assert (config.optim.learning_rate, config.mixture.preset) == (1e-3, "bytes")
@@ -158,7 +159,7 @@ def test_stopped_with_ctrl_c_it_goes_on_to_the_same_end(byteproxy, whole, folder
     assert "of a run that was not finished" in (folder / "runs/stopped one/report.html").read_text()
     resumed = last_object(byteproxy("train", "--resume", "runs/stopped one", "--json", "--keep", "3"))
     assert timeless(resumed) == timeless(whole)
-    assert from_toml(folder / "runs/stopped one/config.toml", TrainConfig).keep == 3
+    assert read_run_config(folder / "runs/stopped one").keep == 3
     of = [
         [line["loss"] for line in read(folder / "runs" / name / "metrics.jsonl") if "loss" in line]
         for name in ("tiny", "stopped one")

@@ -17,15 +17,16 @@ from tests.waiting import GUARD_SECONDS
 
 from byteproxy.config import from_toml
 from byteproxy.interop.llama import export_llama
-from byteproxy.interop.start import fitted, start_from
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.network import Transformer
+from byteproxy.runs.folder import ensure_free
+from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.hold import held
 from byteproxy.train.metrics import read
-from byteproxy.train.run_folder import ensure_free
+from byteproxy.train.run_config import read_run_config
 from byteproxy.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def environment():
 
 
 def weights(run):
-    config = from_toml(run / "config.toml", TrainConfig)
+    config = read_run_config(run)
     return Trainer(config, Store.open(Path(config.corpus)), run, start_from=start_from).model.state_dict()
 
 
@@ -117,7 +118,7 @@ def test_killed_at_any_write_a_run_begins_with_its_start_or_anew(byteproxy, fold
     """Never with random weights: either `--resume` begins with the start, or the same command does."""
     store = Store.open(folder / "c")
     asked = from_toml(folder / "tiny.toml", TrainConfig)
-    wanted = Trainer(fitted(asked, store, Path("llama")), store, folder / "never", start_from=start_from)
+    wanted = Trainer(fitted_to_start(asked, store, Path("llama")), store, folder / "never", start_from=start_from)
     kinds = set()
     for moment in range(1, started[0] + 1):
         run = folder / f"killed-{moment}"
@@ -190,7 +191,7 @@ def test_of_two_at_once_one_is_refused_and_the_other_can_be_opened(byteproxy, fo
     assert sorted(codes) == [0, 2]
     refused = (folder / f"refused-{codes.index(2) + 1}").read_text()
     assert "both is in use by another run" in refused or "both holds a run already" in refused
-    assert from_toml(folder / "both/config.toml", TrainConfig).seed == codes.index(0) + 1
+    assert read_run_config(folder / "both").seed == codes.index(0) + 1
     assert last_object(byteproxy("train", "--resume", "both", "--json"))["steps"] == 12
 
 
@@ -214,7 +215,7 @@ def test_one_command_starts_and_goes_on(byteproxy, folder, monkeypatch):
     assert status == 130
     assert stderr.splitlines()[-1] == "byteproxy: stopped after step 4, which is saved; the same command goes on"
     assert last_object(byteproxy(*command, "--keep", "3", "--json"))["steps"] == 10
-    assert from_toml(folder / "one/config.toml", TrainConfig).keep == 3
+    assert read_run_config(folder / "one").keep == 3
     assert "is finished: its 10 steps are done" in byteproxy(*command)[1]
     said = refusal(byteproxy(*command, "--model.ffn", "96"))
     assert "another configuration (model.ffn is 64 there and 96 here)" in said

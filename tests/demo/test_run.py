@@ -16,14 +16,13 @@ from byteproxy.demo.recipe import Sample, Scoring, Study
 from byteproxy.demo.run import FEWEST_STEPS, run_study
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import load_llama
-from byteproxy.interop.run import export_run
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.config import ModelConfig
 from byteproxy.progress import silent
+from byteproxy.runs.load import load
 from byteproxy.store.store import Store
 from byteproxy.study.sealed import write_sealed
-from byteproxy.train.saved import read_run
 
 # So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
 STUDY = Study(
@@ -105,7 +104,7 @@ def test_the_sample_is_written_where_no_compressor_is(finished):
 
 def test_the_model_is_what_export_writes(finished, tmp_path):
     out, _ = finished
-    export_run(read_run(out / "arms" / "proxy"), tmp_path / "model")
+    load(out / "arms" / "proxy").export(tmp_path / "model")
     mine, theirs = (
         {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (out / "model", tmp_path / "model")
     )

@@ -5,7 +5,6 @@ import pytest
 from tests.mixture.corpora import corpus
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.loaded import Run, model_for
 from byteproxy.evaluate.passages import batches, documents_of, passage_at, sampled
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.pieces import DOCUMENT, FROM, PASSAGE, REPRESENTATION
@@ -13,10 +12,11 @@ from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
+from byteproxy.runs.with_corpus import Run
 from byteproxy.store.encode import add_view
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
-from byteproxy.train.trainer import stream_of
+from byteproxy.train.trainer import model_of, stream_of
 from byteproxy.views import registry
 from byteproxy.vocab import EOS, Vocab, closing, opening
 
@@ -45,7 +45,7 @@ def config_of(store, mode="pairs", composed=False, **shape):
 
 def run_of(config, store):
     vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in config.views))
-    return Run("run", store.path, config, store, vocab, model_for(config, vocab), 0)
+    return Run("run", store.path, config, store, vocab, model_of(config, vocab.size), 0)
 
 
 @pytest.mark.parametrize("mode", ["pairs", "one"])

@@ -14,7 +14,6 @@ from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
-from byteproxy.evaluate.loaded import Run, model_for
 from byteproxy.evaluate.paired import paired_difference
 from byteproxy.evaluate.run_bpb import bpb_figures, common_text, notes, run_scores, stride_of
 from byteproxy.evaluate.run_tables import differences_table, parts_table, runs_table
@@ -23,10 +22,12 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
+from byteproxy.runs.with_corpus import Run
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
+from byteproxy.train.trainer import model_of
 from byteproxy.vocab import FIRST_BYTE, Vocab
 
 CONFIG = TrainConfig(
@@ -47,7 +48,7 @@ def run_of(store, name="run", config=CONFIG, seed=0):
     """A run with weights by chance."""
     vocab = Vocab(tuple(store.manifest.view(view).alphabet_size for view in config.views))
     torch.manual_seed(seed)
-    model = model_for(config, vocab)
+    model = model_of(config, vocab.size)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return Run(name, store.path / name, config, store, vocab, model.eval(), seed)

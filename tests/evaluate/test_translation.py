@@ -10,7 +10,6 @@ import torch
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
-from byteproxy.evaluate.loaded import Run, model_for
 from byteproxy.evaluate.passages import documents_of, inputs_of, sampled
 from byteproxy.evaluate.retrieval import pooled, retrieval
 from byteproxy.evaluate.transfer import saw_pairs, transfer, transfer_figures, transfer_notes
@@ -20,12 +19,13 @@ from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective
+from byteproxy.runs.with_corpus import Run
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.optim import OptimConfig
-from byteproxy.train.trainer import Trainer
+from byteproxy.train.trainer import Trainer, model_of
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, RAW, Vocab, closing, opening
 
@@ -70,7 +70,7 @@ def run_with(model, config, store):
 
 def random_run(config, store, scale=0.3):
     torch.manual_seed(0)
-    model = run_with(model_for(config, Vocab((264,))), config, store).model
+    model = run_with(model_of(config, Vocab((264,)).size), config, store).model
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=scale)
     return run_with(model, config, store)
@@ -164,7 +164,7 @@ def test_exact_is_what_writing_symbol_by_symbol_gives(learned, context, target):
 
 
 def test_a_model_that_knows_nothing_pays_for_every_row(store):
-    run = run_with(model_for(CONFIG, Vocab((264,))), CONFIG, store)  # its head starts at zero
+    run = run_with(model_of(CONFIG, Vocab((264,)).size), CONFIG, store)  # its head starts at zero
     passages = sampled(run, "train", 5)
     sizes = np.array([len(passage.text) for passage in passages])
     symbols = np.array([len(passage.forms[1].ids) for passage in passages])

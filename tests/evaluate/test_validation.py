@@ -42,7 +42,7 @@ def store(tmp_path_factory):
 
 def measured(config, store):
     torch.manual_seed(0)
-    model = model_of(config, stream_of(config, store))
+    model = model_of(config, stream_of(config, store).vocab.size)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model, validate_with(config, store)(model)

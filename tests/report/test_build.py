@@ -8,7 +8,6 @@ from tests.report.test_demo import results as demo_results
 from tests.study.fabricated import results as study_results
 from tests.toy_corpus import toy_store
 
-from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
@@ -17,6 +16,7 @@ from byteproxy.report.build import build
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import Metrics
+from byteproxy.train.run_config import write_run_config
 
 LINE = {"flops": 7, "positions": 5, "text_bytes": 9, "seconds": 1.0, "wall_seconds": 2.0, "loading_share": 0.1}
 SHARE = {"segments": 0.5, "text_bytes": 0.5, "positions": 0.5}
@@ -30,7 +30,7 @@ def run(tmp_path):
     config = TrainConfig(
         stop="6 steps", model=ModelConfig(width=32, layers=2, heads=2, ffn=64), shape=Shape(2, 256, 100)
     )
-    (folder / "config.toml").write_text(to_toml(config))
+    write_run_config(folder, config)
     log = Metrics(folder / "metrics.jsonl", 0)
     log.write({"step": 2, **LINE, "compressed_share": SHARE, "loss": 3.0, "losses": {"raw": {"byte_1": 3.0}}})
     log.close()

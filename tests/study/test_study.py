@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from tests.study.toys import VALUES, prepare, recipe
 
-from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
@@ -26,7 +25,7 @@ from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results
 from byteproxy.study.sealed import read_sealed, write_sealed
 from byteproxy.study.study import Limits, report_study, run_study
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.run_config import read_run_config
 
 LAST = "final-proxy-small-1.6e+08-seed1"
 
@@ -116,7 +115,7 @@ def test_what_stays_of_a_run(finished):
     out, _ = finished
     assert not (out / "runs" / "trial-bytes-small-lr1e-02-rows1" / "checkpoints").exists()
     assert len(list((out / "runs" / LAST / "checkpoints").iterdir())) == 1
-    config = from_toml(out / "runs" / LAST / "config.toml", TrainConfig)
+    config = read_run_config(out / "runs" / LAST)
     assert config.corpus == str(out / "corpus")
     assert config.optim.learning_rate == 1e-2
 

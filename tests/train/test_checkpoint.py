@@ -85,8 +85,20 @@ def test_what_torchs_own_state_dicts_saved_can_be_read(tmp_path):
     model, optimizers = holding(3.0)
     weights, moments = get_state_dict(model, optimizers)
     dcp.save({"model": weights, "optimizers": moments}, checkpoint_id=tmp_path / "step-000003", no_dist=True)
-    (tmp_path / "step-000003" / "state.json").write_text('{"number": 3.0}')
+    (tmp_path / "step-000003" / "state.json").write_text('{"format": 1, "number": 3.0}')
     assert loaded(tmp_path) == (3, 3.0)
+
+
+@pytest.mark.parametrize("before", [None, 2])
+def test_another_format_is_refused_with_the_way_out(tmp_path, before):
+    save(tmp_path, 3, 3.0)
+    path = tmp_path / "step-000003" / "state.json"
+    state = {**json.loads(path.read_text()), "format": before}
+    path.write_text(json.dumps({name: value for name, value in state.items() if value is not None}))
+    (tmp_path / "step-000003" / "checksums.json").unlink()
+    for read in (checkpoint.said, lambda folder: checkpoint.load(folder, *holding(0.0))):
+        with pytest.raises(InputError, match=r"go on with the byteproxy that wrote it, or begin the run anew"):
+            read(tmp_path / "step-000003")
 
 
 def test_another_model_is_refused(tmp_path):

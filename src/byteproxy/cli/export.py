@@ -38,12 +38,11 @@ def export(
     """
     from byteproxy.files import ensure_free
     from byteproxy.interop.card import Origin
-    from byteproxy.interop.run import export_run
-    from byteproxy.train.saved import read_run
+    from byteproxy.runs.load import load
 
     people = console(json)
     ensure_free(out)
-    figures = export_run(read_run(run), out, gguf, Origin(license, datasets, languages, base_model))
+    figures = load(run, device="cpu").export(out, gguf, Origin(license, datasets, languages, base_model))
     left_out = figures["parameters_that_disappeared"]
     people.say(
         f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "

@@ -71,6 +71,7 @@ def generate(
     from byteproxy.cli.answer import deliver
     from byteproxy.errors import InputError
     from byteproxy.generate.choice import Sampling
+    from byteproxy.runs.load import load
 
     if interactive and (json or raw or prompt == "-"):
         raise InputError("--interactive reads what is typed and shows text: leave --json, --raw and --prompt - out")
@@ -87,7 +88,7 @@ def generate(
         _write_view(folder, view, task, text, most_bytes, sampling, engine, raw, json)
         return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
-    writer = _writer(folder, dtype, device, engine)
+    writer = load(folder, dtype, device, engine).writer
     text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
     if interactive:
         _session(writer, text, most_bytes, sampling, how)
@@ -132,30 +133,6 @@ def _tell_of_backslashes(stops: tuple[str, ...]) -> None:
             )
 
 
-def _writer(folder: Path, dtype: str, device: str, engine: "Engine") -> "Writer":
-    """Of a run, or of an exported model."""
-    from byteproxy.errors import InputError
-    from byteproxy.generate.writer import Writer
-    from byteproxy.interop.llama import load_llama
-    from byteproxy.interop.stock import CONFIG
-    from byteproxy.train import saved
-    from byteproxy.train.compiler import device_of
-    from byteproxy.train.config import DTYPES
-
-    if (folder / saved.CONFIG).is_file():
-        run = saved.read_run(folder)
-        model, context = run.model, run.config.shape.passage_bytes
-    elif (folder / CONFIG).is_file():
-        model, context = load_llama(folder)
-    else:
-        raise InputError(
-            f"{str(folder)!r} holds no model: name the folder of a run, such as runs/3m, or of an exported model with "
-            f"{CONFIG} and model.safetensors, such as runs/demo/model"
-        )
-    model.dtype = DTYPES[dtype]
-    return Writer(model.to(device_of(device)), context, engine)
-
-
 def _write_view(
     folder: Path,
     view: str,
@@ -167,21 +144,11 @@ def _write_view(
     raw: bool,
     json: bool,
 ) -> None:
-    import torch
-
     from byteproxy.cli.answer import deliver
-    from byteproxy.errors import InputError
-    from byteproxy.generate.compressed import ViewWriter
     from byteproxy.generate.utf8 import characters
-    from byteproxy.store.store import Store
-    from byteproxy.train import saved
+    from byteproxy.runs.with_corpus import view_writer
 
-    run = saved.read_run(folder, torch.float32)
-    store = Store.open(Path(run.config.corpus))
-    if run.state["corpus"] != store.manifest.fingerprint_for(run.config.views):
-        raise InputError(f"{folder} was trained on another corpus than {store.path} holds now: its symbols are others")
-    views = [store.view(name) for name in run.config.views]
-    writer = ViewWriter(run.model, views, run.config.shape.passage_bytes, engine)
+    writer = view_writer(folder, engine)
     found = writer.write(prompt, view, "translate" if task == "translate" else "continue", most, sampling)
     if not json:
         deliver([" ".join(map(str, found.symbols.tolist())).encode() if found.text is None else found.text], raw)

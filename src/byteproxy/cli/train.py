@@ -22,9 +22,8 @@ from byteproxy.console import say
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
-    from byteproxy.lock import Hold
-    from byteproxy.store.store import Store
     from byteproxy.train.config import TrainConfig
+    from byteproxy.training import Resume
 
 RUNS = Path("runs")
 _PROG = "byteproxy train"
@@ -47,18 +46,14 @@ A TOML file with the same fields is a recipe too; lists of phases can be given t
 
 
 class Asked(NamedTuple):
-    """The request of a command line.
-
-    goes_on: with a run that is in the folder already. known: that run's configuration, where one is named by --resume.
-    """
+    """The request of a command line; resume: as `training.train` takes it."""
 
     config: "TrainConfig"
     out: Path
     plan: bool
     rate: float | None
     json: bool
-    goes_on: bool = False
-    known: "TrainConfig | None" = None
+    resume: "Resume" = "no"
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -115,7 +110,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     config = made(run)
     if start is not None:
         config = replace(config, start=Start(str(start)))
-    return Asked(config, out, plan, rate, json, goes_on)
+    return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
 
 
 def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[..., tuple[Any, ...]]:
@@ -153,19 +148,18 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
 
 
 def _resumed(arguments: Sequence[str]) -> Asked:
-    """A run in its folder, with what changes no weight."""
+    """A run in its folder, with what may change when it goes on."""
     from byteproxy.cli.arguments import parsed
-    from byteproxy.config import from_toml
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.cli.overrides import made, registry
+    from byteproxy.model.attention import Backend
+    from byteproxy.train.config import Validation
+    from byteproxy.train.run_config import read_run_config
 
     named = _value(arguments, "--resume")
     if not named or named.startswith("-"):
         raise InputError("--resume is given without a value: name the folder of a run, such as runs/3m, behind it")
     folder = Path(named)
-    told = folder / "config.toml"
-    if not told.is_file():
-        raise InputError(f"{str(folder)!r} holds no run: name the folder of one, such as runs/3m, after --resume")
-    known = from_toml(told, TrainConfig)
+    known = read_run_config(folder)
     _ensure_nothing_decides(arguments, folder)
 
     def read(
@@ -173,13 +167,19 @@ def _resumed(arguments: Sequence[str]) -> Asked:
         stop: str = known.stop,
         start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
         corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = known.corpus,
+        device: str = known.device,
+        attention: Backend = known.attention,
+        micro_rows: Annotated[int, tyro.conf.arg(metavar="N")] = known.micro_rows,
+        validation: Validation = known.validation,
+        validate_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.validate_every,
+        log_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.log_every,
+        tensorboard: bool = known.tensorboard,
         checkpoint_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.checkpoint_seconds,
         keep: Annotated[int, tyro.conf.arg(metavar="N")] = known.keep,
         rank_timeout_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.rank_timeout_seconds,
-        tensorboard: bool = known.tensorboard,
         json: Json = False,
     ) -> tuple[dict[str, Any], Path | None, bool]:
-        """Go on with a run from its newest checkpoint. Only what changes no weight so far can be given.
+        """Go on with a run from its newest checkpoint, on any number of processes, and stay the same run.
 
         Args:
             resume: Folder of the run.
@@ -187,38 +187,51 @@ def _resumed(arguments: Sequence[str]) -> Asked:
                 a step that was already taken would have been different.
             start: Where the model that the run began with is now. It is read only as long as there is no checkpoint.
             corpus: Where its corpus is now.
+            device: cpu, cuda, mps, or auto for what is there.
+            attention: The backend; auto is the fastest one on the device.
+            micro_rows: Rows that one pass takes; 0: all that a process has of a step. Less needs less memory.
+            validation: What is measured while it trains.
+            validate_every: Steps between two looks at the validation text; 0 means only one at the end.
+            log_every: Steps between two lines of the metrics.
+            tensorboard: Write the metrics for TensorBoard as well.
             checkpoint_seconds: Training time between two checkpoints.
             keep: How many checkpoints stay.
             rank_timeout_seconds: How long one of several processes waits for the others in a step.
-            tensorboard: Write the metrics for TensorBoard as well.
             json: End the output with all figures as one JSON object on one line.
         """
         changed = {
             "stop": stop,
             "corpus": corpus,
+            "device": device,
+            "attention": attention,
+            "micro_rows": micro_rows,
+            "validation": validation,
+            "validate_every": validate_every,
+            "log_every": log_every,
+            "tensorboard": tensorboard,
             "checkpoint_seconds": checkpoint_seconds,
             "keep": keep,
             "rank_timeout_seconds": rank_timeout_seconds,
-            "tensorboard": tensorboard,
         }
         return changed, start, json
 
-    changed, start, json = parsed(read, _PROG, arguments)()
-    config = replace(known, **changed)
+    changed, start, json = parsed(read, _PROG, arguments, registry=registry())()
+    config = replace(known, **{name: made(value) for name, value in changed.items()})
     if start is not None:
         if not known.start.path:
             raise InputError(f"{folder} began with no model, so --from has nothing to say: leave it out")
         config = replace(config, start=replace(known.start, path=str(start)))
-    return Asked(config, folder, False, None, json, goes_on=True, known=known)
+    return Asked(config, folder, False, None, json, "yes")
 
 
 def _ensure_nothing_decides(arguments: Sequence[str], folder: Path) -> None:
     """InputError where an option of a run that goes on would decide its weights."""
     from dataclasses import fields
 
-    from byteproxy.train.config import CHANGES_NO_WEIGHT, TrainConfig
+    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.identity import MAY_CHANGE
 
-    deciding = {field.name for field in fields(TrainConfig)} - {"stop", *CHANGES_NO_WEIGHT}
+    deciding = {field.name for field in fields(TrainConfig)} - {"stop", *MAY_CHANGE}
     for one in arguments:
         name = one.removeprefix("--").partition("=")[0].replace("-", "_")
         top = name.removeprefix("no_").partition(".")[0]
@@ -250,12 +263,13 @@ def _plan(asked: Asked) -> None:
     from byteproxy.store.format import MANIFEST
     from byteproxy.store.store import Store
     from byteproxy.train.plan import plan_run
+    from byteproxy.training import fitted
 
     config, people = asked.config, console(asked.json)
     store = None
     if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
         store = Store.open(Path(config.corpus))
-        config = _fitted(config, store, people)
+        config = fitted(config, store, people.say)
     plan = plan_run(config, store, asked.rate)
     corpus = None if store is None else config.corpus
     people.print(plan_table(plan))
@@ -267,121 +281,16 @@ def _plan(asked: Asked) -> None:
 
 
 def _train(asked: Asked) -> None:
-    import torch
-
-    from byteproxy.store.store import Store
-    from byteproxy.train import parallel
-    from byteproxy.train.compiler import device_of
-    from byteproxy.train.hold import held
-
-    config = asked.config
-    device_of(config.device)
-    if asked.out.exists() and not asked.out.is_dir():
-        raise InputError(f"{asked.out} is a file: give a folder as --out")
-    if not config.corpus:
-        raise InputError("corpus is empty: name the folder that `byteproxy prepare` wrote, with --corpus DIR")
-    store = Store.open(Path(config.corpus))
-    on_cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-    with parallel.joined("cuda" if on_cuda else "cpu", config.rank_timeout_seconds) as world:
-        people = console(asked.json) if world.rank == 0 else None
-        with held(asked.out) as hold:
-            results, shown = _run(asked, store, hold, people)
-        if people is not None:
-            people.print(shown)
-            people.say(f"Page: {results['page']}")
-            end(asked.json, results)
-
-
-def _run(asked: Asked, store: "Store", hold: "Hold", people: Any) -> tuple[dict[str, Any], Any]:
-    """Train to the last step; gives all figures, and a table of them. people: of rank 0 only."""
     from byteproxy.cli.plan_table import run_table
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.run_figures import run_figures
-    from byteproxy.evaluate.validation import validate_with
-    from byteproxy.interop.start import start_from
-    from byteproxy.progress import quietly
-    from byteproxy.report.run import keeping_page, write_run_page
-    from byteproxy.train.budget import resolved
-    from byteproxy.train.longer import ensure_same_so_far
-    from byteproxy.train.run_folder import remember_asked
-    from byteproxy.train.trainer import Trainer
+    from byteproxy.training import train
 
-    show, folder = quietly if people is None else stage, asked.out
-    config, goes_on = _begun(asked)
-    config = resolved(config if goes_on else _fitted(config, store, people), store, show)
-    if asked.known is not None:
-        ensure_same_so_far(asked.known, config, 0)
-    validate = validate_with(config, store)
-    trainer = Trainer(config, store, folder, show, start_from)
-    if trainer.state.step < config.steps:
-        if people is not None and not goes_on:
-            remember_asked(folder, asked.config)
-        with show("train", "steps") as progress:
-            keeping = progress if people is None else keeping_page(folder, config, progress)
-            trainer.run_held(hold, validate, keeping, show)
-    elif people is not None:
-        people.say(f"{folder} is finished: its {config.steps:,} steps are done.")
-    if people is None:
-        return {}, None
-    figures = run_figures(trainer)
-    return {**figures, "page": str(write_run_page(folder))}, run_table(figures)
-
-
-def _begun(asked: Asked) -> "tuple[TrainConfig, bool]":
-    """The configuration of the run in the folder, and True, if it is to go on; else the one that is asked for.
-
-    Rank 0 looks for all. Raises InputError where neither can be.
-    """
-    from byteproxy.config import from_toml
-    from byteproxy.train import parallel
-    from byteproxy.train.config import CHANGES_NO_WEIGHT, TrainConfig
-    from byteproxy.train.run_folder import ensure_asked_for, ensure_free
-    from byteproxy.train.saved import CONFIG
-
-    if asked.known is not None:
-        return asked.config, True
-    said, found = None, None
-    if parallel.world().rank == 0:
-        try:
-            if asked.goes_on and (asked.out / CONFIG).is_file():
-                ensure_asked_for(asked.out, asked.config)
-                found = from_toml(asked.out / CONFIG, TrainConfig)
-            else:
-                ensure_free(asked.out)
-        except InputError as error:
-            said = str(error)
-    said, found = parallel.from_rank_zero((said, found))
-    if said is not None:
-        raise InputError(said)
-    if found is None:
-        return asked.config, False
-    return replace(found, **{name: getattr(asked.config, name) for name in CHANGES_NO_WEIGHT}), True
-
-
-def _fitted(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
-    """The same with its views, and with the shape of the model that it begins with, if there is one."""
-    from byteproxy.interop.start import fitted
-
-    if config.start.path:
-        config = fitted(config, store, Path(config.start.path))
-    return _with_views(config, store, people)
-
-
-def _with_views(config: "TrainConfig", store: "Store", people: Any) -> "TrainConfig":
-    """The same with the views that it shows; where none is named and one is needed, the corpus's first aligned one."""
-    from byteproxy.mixture.loader import first_view
-
-    for name in config.views:
-        store.manifest.view(name)
-    if config.views or not config.mixture.needs_view:
-        return config
-    views = first_view(config.mixture, store.manifest)
-    if people is not None:
-        people.say(
-            f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; "
-            "--views names another"
-        )
-    return replace(config, views=views)
+    people = console(asked.json)
+    figures = train(asked.config, asked.out, resume=asked.resume, stage=stage, tell=people.say)
+    if figures:
+        people.print(run_table(figures))
+        people.say(f"Page: {figures['page']}")
+        end(asked.json, figures)
 
 
 def _write_stopped_page(folder: Path) -> None:
@@ -394,8 +303,10 @@ def _write_stopped_page(folder: Path) -> None:
 
 
 def _how_to_go_on(stopped: str, asked: Asked) -> str:
-    if not (asked.out / "config.toml").exists():
+    from byteproxy.train.run_config import CONFIG
+
+    if not (asked.out / CONFIG).exists():
         return "stopped before the first step; the same command starts again"
-    if asked.goes_on:
+    if asked.resume == "if_exists":
         return f"{stopped or 'stopped'}; the same command goes on"
     return f"{stopped or 'stopped'}; go on with: byteproxy train --resume {shlex.quote(str(asked.out))}"

@@ -31,13 +31,12 @@ from byteproxy.files import write_aside
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.utf8 import characters
-from byteproxy.generate.writer import Writer
-from byteproxy.interop.llama import load_llama
-from byteproxy.interop.run import export_run
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.report.demo import write_report
+from byteproxy.runs.lineage import remember_lineage
+from byteproxy.runs.load import load
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -48,7 +47,6 @@ from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.metrics import read as read_metrics
-from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
@@ -206,6 +204,7 @@ def _validation_text(study: Study, store: Store) -> dict[str, Any]:
 def _trained(study: Study, name: str, config: TrainConfig, store: Store, out: Path, stage: Stage) -> Trainer:
     texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
     trainer = Trainer(config, store, out / "arms" / name)
+    remember_lineage(trainer.folder, config, store)
 
     def validate(model: Transformer) -> dict[str, float]:
         return {"raw_bpb": _score(study, trainer, texts, silent).bpb}
@@ -245,18 +244,18 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
 def _export(run: Path, out: Path) -> None:
     """A run's model as a folder of its own, in place of what a stopped demo left: the folder is the demo's."""
     shutil.rmtree(out, ignore_errors=True)
-    export_run(read_run(run), out)
+    load(run, device="cpu").export(out)
 
 
 def _sample(study: Study, folder: Path, stage: Stage) -> dict[str, Any]:
     """What the sample's model writes, loaded from a folder that holds nothing but a model of raw bytes."""
-    model, context = load_llama(folder)
+    writer = load(folder, device="cpu").writer
     sample = study.sample
     begin = time.perf_counter()
     written = bytearray()
     sampling = Sampling(sample.temperature, seed=study.seed)
     with stage("write a sample", "B") as progress:
-        for piece in Writer(model, context).stream(sample.prompt.encode(), sample.most_bytes, sampling):
+        for piece in writer.stream(sample.prompt.encode(), sample.most_bytes, sampling):
             written += piece
             progress(len(written), sample.most_bytes)
     seconds = time.perf_counter() - begin

@@ -14,12 +14,12 @@ import torch
 
 from byteproxy.corpus.split import Side
 from byteproxy.errors import InputError
-from byteproxy.evaluate.loaded import Run
 from byteproxy.mixture.loader import NO_TARGET, Rows
 from byteproxy.mixture.spelling import Spelled
 from byteproxy.model.attention.layout import Layout, layout_of, length_batches
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.progress import Progress, silent
+from byteproxy.runs.with_corpus import Run
 from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, length_column, start_column
 from byteproxy.vocab import EOS, byte_ids, closing, opening
 

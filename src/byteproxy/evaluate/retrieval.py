@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Inputs, Passage, batches, documents_of, inputs_of
 from byteproxy.model.network import Transformer
+from byteproxy.runs.with_corpus import Run
 
 
 class Retrieval(NamedTuple):

@@ -15,11 +15,11 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.evaluate.held_out import held_out_documents
-from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.paired import Difference, grouped, paired_difference
 from byteproxy.evaluate.validation import shown_views
 from byteproxy.generate.score import Scored, score
 from byteproxy.progress import Stage, quietly
+from byteproxy.runs.with_corpus import Run
 from byteproxy.store.store import Store
 
 COMPRESSORS: Mapping[str, Callable[[Sequence[bytes]], float]] = {"xz": xz_bpb, "zstd": zstd_bpb, "ppmd": ppmd_bpb}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.loaded import OPENED, Run, open_runs, remember_opened
 from byteproxy.evaluate.passages import sampled
 from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of, whole_side
 from byteproxy.evaluate.transfer import transfer, transfer_figures, transfer_notes
 from byteproxy.progress import Stage, quietly
+from byteproxy.runs.with_corpus import OPENED, Run, open_runs, remember_opened
 
 HeldOut = Literal["validation", "test"]
 Say = Callable[[str], None]

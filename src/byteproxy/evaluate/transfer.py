@@ -7,12 +7,12 @@ retrieval by layer (`retrieval`), for each view that the run's mixture shows.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Passage
 from byteproxy.evaluate.retrieval import Retrieval, pooled, retrieval
 from byteproxy.evaluate.translation import Translation, written
 from byteproxy.evaluate.validation import shown_views
 from byteproxy.progress import Stage, quietly
+from byteproxy.runs.with_corpus import Run
 from byteproxy.vocab import RAW
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from byteproxy.evaluate.loaded import Run
 from byteproxy.evaluate.passages import Documents, Passage, batches, documents_of, inputs_of
 from byteproxy.generate.score import bits_at
 from byteproxy.progress import Progress, silent
+from byteproxy.runs.with_corpus import Run
 from byteproxy.vocab import EOS, closing
 
 _LOGITS = 1 << 20  # that exist at the same time

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from byteproxy.coins import hashes
-from byteproxy.config import from_toml
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
@@ -32,8 +31,9 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
 from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.identity import identity
 from byteproxy.train.optim import OptimConfig
-from byteproxy.train.saved import CONFIG
+from byteproxy.train.run_config import CONFIG, read_run_config
 from byteproxy.train.trainer import Trainer
 
 Size = Literal["1m", "2m", "6m", "40m"]
@@ -92,8 +92,8 @@ def _begun(run: Path, asked: TrainConfig) -> TrainConfig | None:
     """What the run in a folder was resolved to when it began, if it is the one that is asked for."""
     if not (run / CONFIG).is_file():
         return None
-    found = from_toml(run / CONFIG, TrainConfig)
-    return found if replace(found, stop=asked.stop, dtype=asked.dtype).identity == asked.identity else None
+    found = read_run_config(run)
+    return found if identity(replace(found, stop=asked.stop, dtype=asked.dtype)) == identity(asked) else None
 
 
 def run_config(corpus: Path, size: Size, stop: str, seed: int) -> TrainConfig:

@@ -72,7 +72,7 @@ def run_recipes() -> dict[str, str]:
 
 def run_named(name: str) -> "TrainConfig":
     """The run that a recipe or a TOML file describes; InputError where there is none, or naming the field."""
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.run_config import read_run_recipe
 
     path = _built_in().get(name, Path(name))
     if not path.is_file():
@@ -85,7 +85,7 @@ def run_named(name: str) -> "TrainConfig":
             f"{name} is a study of several arms and no run: name one of {', '.join(run_recipes())}, or a TOML file "
             "with the fields of a run"
         )
-    return from_toml(path, TrainConfig)
+    return read_run_recipe(path)
 
 
 def demo_recipe(minutes: float, seed: int) -> "DemoStudy":

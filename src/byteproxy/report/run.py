@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byteproxy.config import from_toml, to_toml
+from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import PREFIXES
@@ -24,6 +24,7 @@ from byteproxy.report.plots import Line
 from byteproxy.study.units import superscript
 from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.run_config import read_run_config
 
 PAGE, METRICS, CONFIG = "report.html", "metrics.jsonl", "config.toml"
 _AXES = {"flops": "training FLOPs", "text_bytes": "text", "wall_seconds": "wall time"}
@@ -77,7 +78,7 @@ def keeping_page(folder: Path, config: TrainConfig, progress: Progress) -> Progr
 
 def read_run(folder: Path) -> Run:
     """A run from its folder; InputError where it holds none, or none of its steps were logged."""
-    config = from_toml(folder / CONFIG, TrainConfig)
+    config = read_run_config(folder)
     figures = folder_figures(folder, config)
     return Run(folder, config, figures, read_metrics(folder / METRICS), state_of(folder, figures))
 

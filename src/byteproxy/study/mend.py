@@ -12,6 +12,7 @@ from byteproxy.files import read_bytes, write_aside
 from byteproxy.study.folder import CACHE, RUNS
 from byteproxy.study.run_files import BEGUN, FAILED, RESULT, VIEWER, scores_file
 from byteproxy.study.sealed import MOST_BYTES, DamagedError, known, read_sealed, write_sealed
+from byteproxy.train.run_config import CONFIG, as_written
 
 _AGAIN = {
     BEGUN: "it is looked up in the run's other files",
@@ -61,7 +62,7 @@ def _restore(folder: Path, say: Callable[[str], None]) -> None:
         return
     if known(folder / BEGUN) is None:
         write_sealed(folder / BEGUN, result["begun"])
-    config = folder / "config.toml"
-    if not config.exists() or read_bytes(config, MOST_BYTES) != result["config"].encode():
-        write_aside(config, result["config"].encode())
+    config, written = folder / CONFIG, as_written(result["config"])
+    if not config.exists() or read_bytes(config, MOST_BYTES) != written:
+        write_aside(config, written)
         say(f"{config} was altered: it is written again as the run was trained")

@@ -12,6 +12,7 @@ from byteproxy.progress import Stage, quietly
 from byteproxy.study.folder import Notes
 from byteproxy.study.queue import Job, Queue
 from byteproxy.train.budget import training_rate
+from byteproxy.train.identity import identity
 
 _MEASURED_POSITIONS = 4096  # of a step, at most
 LONG_MINUTES = 15
@@ -61,11 +62,11 @@ def _rates(queue: Queue, stage: Stage) -> dict[str, dict[str, Any]]:
 
 
 def _measured(job: Job, queue: Queue, notes: Notes) -> float:
-    identity = job.config.identity
-    rate = notes.get(identity)
+    key = identity(job.config)
+    rate = notes.get(key)
     if rate is None:
         config = queue.resolved(job).config
         rows = min(config.shape.rows, max(1, _MEASURED_POSITIONS // config.shape.length))
         rate = training_rate(replace(config, shape=replace(config.shape, rows=rows)), queue.store)
-        notes.put(identity, rate)
+        notes.put(key, rate)
     return float(rate)

@@ -15,17 +15,19 @@ from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.evaluate.loaded import open_runs
 from byteproxy.generate.score import Scored, byte_bits, score
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.runs.lineage import remember_lineage
+from byteproxy.runs.with_corpus import open_runs
 from byteproxy.store.store import Store
 from byteproxy.study.queue import Job
 from byteproxy.study.recipe import Scoring
 from byteproxy.study.run_files import BEGUN, RESULT, HeldOut, begun, scores, write_scores, write_viewed
 from byteproxy.study.sealed import write_sealed
 from byteproxy.train import checkpoint
+from byteproxy.train.identity import identity
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.trainer import Trainer, Validate
 from byteproxy.vocab import Vocab
@@ -45,6 +47,7 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     """
     _begin(job, store)
     trainer = Trainer(job.config, store, job.folder)
+    remember_lineage(job.folder, job.config, store)
     with stage(f"train {job.key.name}", "steps") as progress:
         diverged = _train(job, trainer, store, until, progress)
     if diverged:
@@ -70,7 +73,7 @@ def _begin(job: Job, store: Store) -> None:
     Where it isn't known what the folder was begun with, its newest checkpoint says that.
     """
     corpus = store.manifest.fingerprint_for(job.config.views)
-    mine = {"made_with": hashlib.sha256(f"{corpus} {job.config.identity}".encode()).hexdigest()}
+    mine = {"made_with": hashlib.sha256(f"{corpus} {identity(job.config)}".encode()).hexdigest()}
     found = begun(job)
     if found is None:
         goes_on = _goes_on(job, corpus)
@@ -86,7 +89,7 @@ def _goes_on(job: Job, corpus: str) -> bool:
     found = checkpoint.newest(job.folder / "checkpoints")
     try:
         saved = {} if found is None else read_json(found / "state.json")
-        return bool(saved["config"] == job.config.identity and saved["corpus"] == corpus)
+        return bool(saved["config"] == identity(job.config) and saved["corpus"] == corpus)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -45,6 +45,7 @@ from byteproxy.store.verified import verify
 from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
 from byteproxy.train.safe_dcp import METADATA, Reader
 
+FORMAT = 1
 _STATE = "state.json"
 _CHECKSUMS = "checksums.json"
 _WHOLE = re.compile(r"step-(\d+)")
@@ -68,7 +69,7 @@ def save(
     if world().rank == 0:
         tensors = {"model": model.state_dict(), "optimizers": {"state": _moments(model, optimizers)}}
         try:
-            _write(folder, f"step-{step:06d}", tensors, state)
+            _write(folder, f"step-{step:06d}", tensors, {"format": FORMAT, **state})
             for _, old in _whole(folder)[:-keep]:
                 _drop(old)
         except (OSError, CheckpointException, KeyboardInterrupt) as error:
@@ -100,13 +101,24 @@ def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.
     try:
         if world().rank == 0:
             _ensure_unaltered(checkpoint)
-        state = dict(read_json(checkpoint / _STATE))
+        state = _state(checkpoint)
         _read(checkpoint, model, optimizers)
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         failure = error
     if any_rank(failure is not None):
-        why = "by another process" if failure is None else _cause(failure)
-        raise _unreadable(checkpoint, why) from failure
+        raise _unreadable(checkpoint, failure) from failure
+    return state
+
+
+class _OtherFormatError(Exception):
+    """A checkpoint is of another format."""
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
+    state = dict(read_json(checkpoint / _STATE))
+    found = state.pop("format", None)
+    if found != FORMAT:
+        raise _OtherFormatError("of no format, as before there were formats" if found is None else f"of format {found}")
     return state
 
 
@@ -119,9 +131,9 @@ def said(checkpoint: Path) -> dict[str, Any]:
     """The state that a checkpoint has beside its tensors; InputError where it is damaged."""
     try:
         _ensure_unaltered(checkpoint, _STATE)
-        return dict(read_json(checkpoint / _STATE))
+        return _state(checkpoint)
     except Exception as error:
-        raise _unreadable(checkpoint, _cause(error)) from error
+        raise _unreadable(checkpoint, error) from error
 
 
 def rows(checkpoint: Path, name: str) -> int:
@@ -133,10 +145,17 @@ def rows(checkpoint: Path, name: str) -> int:
             raise ValueError(f"its {name} is no tensor")
         return int(kind.size[0])
     except Exception as error:
-        raise _unreadable(checkpoint, _cause(error)) from error
+        raise _unreadable(checkpoint, error) from error
 
 
-def _unreadable(checkpoint: Path, why: str) -> InputError:
+def _unreadable(checkpoint: Path, error: BaseException | None) -> InputError:
+    """error: None where another process has one."""
+    if isinstance(error, _OtherFormatError):
+        return InputError(
+            f"checkpoint {checkpoint} is {error}, and this version reads format {FORMAT}: go on with the byteproxy "
+            "that wrote it, or begin the run anew in another folder"
+        )
+    why = "by another process" if error is None else _cause(error)
     return InputError(f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before")
 
 

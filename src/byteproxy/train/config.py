@@ -1,19 +1,15 @@
 """All that decides a training run, except the text."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 
-from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention import Backend
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.objective import Objective, check_fit
-from byteproxy.parsing import parse_toml
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.train.optim import OptimConfig
 
@@ -21,9 +17,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
 MOST_STEPS = 10**9
 MOST_SEED = (1 << 63) - 1
-_SOMEWHERE = "somewhere"  # where a start lies decides no weight: its checksums do
-CHANGES_NO_WEIGHT = ("corpus", "checkpoint_seconds", "keep", "rank_timeout_seconds", "tensorboard")
-"""Fields that a run may have otherwise when it goes on."""
 
 
 @dataclass(frozen=True)
@@ -159,51 +152,6 @@ class TrainConfig:
         if unit != "steps":
             raise InputError(f"stop is {self.stop!r}: count its steps first")
         return int(amount)
-
-    @property
-    def identity(self) -> str:
-        """What a checkpoint must agree with to be continued: all but what changes no weight."""
-        start = replace(self.start, path=_SOMEWHERE) if self.start.path else self.start
-        return replace(self, start=start).request
-
-    @property
-    def request(self) -> str:
-        """What two commands must agree in to ask for the same run: as `identity`, and where its start lies."""
-        usual = TrainConfig()
-        return to_toml(replace(self, **{name: getattr(usual, name) for name in CHANGES_NO_WEIGHT}))
-
-
-class Difference(NamedTuple):
-    """A field that two configurations have otherwise, by its name with dots."""
-
-    field: str
-    then: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.field} is {_told(self.then)} there and {_told(self.now)} here"
-
-
-def differences(then: str, now: str) -> list[Difference]:
-    """What two identities disagree in.
-
-    A field that only one of them knows, as the other is of another version, counts as having its default there.
-    """
-    return list(_differences(parse_toml(then), parse_toml(now), parse_toml(to_toml(TrainConfig())), ""))
-
-
-def _differences(then: Any, now: Any, default: Any, name: str) -> Iterator[Difference]:
-    if isinstance(then, dict) and isinstance(now, dict):
-        usual = default if isinstance(default, dict) else {}
-        for key in {**then, **now}:
-            known = usual.get(key)
-            yield from _differences(then.get(key, known), now.get(key, known), known, f"{name}.{key}" if name else key)
-    elif then != now:
-        yield Difference(name, then, now)
-
-
-def _told(value: Any) -> str:
-    return "absent" if value is None else repr(value)
 
 
 def steps(count: int) -> str:

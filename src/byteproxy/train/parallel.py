@@ -10,10 +10,10 @@ on every rank, and another number of ranks differs by rounding.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -187,6 +187,20 @@ def from_rank_zero(value: T) -> T:
     with _collective():
         dist.broadcast_object_list(values, src=0, device=_device())
     return values[0]
+
+
+def on_rank_zero(work: Callable[[], T]) -> T:
+    """What some work gives on rank 0, on all ranks, and its InputError; the others wait for it."""
+    found: tuple[T | None, str | None] = None, None
+    if world().rank == 0:
+        try:
+            found = work(), None
+        except InputError as error:
+            found = None, str(error)
+    value, said = from_rank_zero(found)
+    if said is not None:
+        raise InputError(said)
+    return cast("T", value)
 
 
 def wait_for_rank_zero() -> None:

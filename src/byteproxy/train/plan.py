@@ -104,7 +104,7 @@ def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None
         assumed.append(f"{100 * MACHINE_SHARE:.0f} % of the rate of plain matrix products, measured here")
     counted = _counted(config, corpus, rate)
     with torch.device("meta"):
-        model = model_of(counted.config, counted.stream)
+        model = model_of(counted.config, counted.stream.vocab.size)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     count, planned = counted.config.steps, len(counted.plans)
     half = config.dtype == "bfloat16"

@@ -22,14 +22,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
@@ -46,22 +45,22 @@ from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
-from byteproxy.train.config import DTYPES, Start, TrainConfig, differences
+from byteproxy.train.config import DTYPES, Start, TrainConfig
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matrix_rate, step_flops
 from byteproxy.train.guard import Guard
 from byteproxy.train.hold import held
+from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.interrupt import Interrupt
-from byteproxy.train.longer import ensure_same_so_far
 from byteproxy.train.memory import ensure_fits
 from byteproxy.train.metrics import Sinks
 from byteproxy.train.optim import learning_rate, optimizers
+from byteproxy.train.run_config import write_run_config
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 Validate = Callable[[Transformer], dict[str, Any]]
 StartFrom = Callable[[Transformer, Vocab, Start], None]
 """Gives a model the weights of the one that a run begins with; InputError where that is not there or is another."""
-CONFIG = "config.toml"
 
 
 def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) -> Stream:
@@ -79,15 +78,16 @@ def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) ->
     )
 
 
-def model_of(config: TrainConfig, stream: Stream) -> Transformer:
-    """The model of a run at its first step; rows for a view's symbols only where symbols are read or predicted."""
-    size = stream.vocab.size
-    torch.manual_seed(config.seed)
+def model_of(config: TrainConfig, symbols: int) -> Transformer:
+    """The model of a run, with random weights; rows for a view's symbols only where symbols are read or predicted.
+
+    symbols: of the vocabulary.
+    """
     return Transformer(
         config.model,
-        FIRST_SYMBOL if config.model.composed else size,
+        FIRST_SYMBOL if config.model.composed else symbols,
         DTYPES[config.dtype],
-        output_vocab=size if config.objective.symbols else FIRST_SYMBOL,
+        output_vocab=symbols if config.objective.symbols else FIRST_SYMBOL,
         backend=config.attention,
     )
 
@@ -123,16 +123,17 @@ class Trainer:
         _check_units(config, store)
         self.world = parallel.world()
         self.part = Part(self.world.rank, self.world.ranks, config.micro_rows or None)
-        self.model = model_of(config, self.stream).to(self.device)
+        torch.manual_seed(config.seed)
+        self.model = model_of(config, self.stream.vocab.size).to(self.device)
         self.optimizers = optimizers(self.model, config.optim)
         self.state, self.counters = State(), Counters()
         self.averages = Averages(["raw", *config.views], columns(config.model))
         self.guard = Guard(config.optim.spike, config.optim.most_skips)
-        self._identity = {"config": config.identity, "corpus": store.manifest.fingerprint_for(config.views)}
+        self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest(folder / "checkpoints")
         self._is_saved = found is not None
         if found is not None:
-            self._take_up(found)
+            self._load_state(found)
         elif config.start.path:
             if start_from is None:
                 raise InputError(
@@ -143,18 +144,11 @@ class Trainer:
         self._stop_wanted = False
         self._problem: str | None = None
 
-    def _take_up(self, found: Path) -> None:
+    def _load_state(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.optimizers)
-        found_in = differences(saved["config"], self._identity["config"])
-        if others := [one for one in found_in if one.field != "stop"]:
-            raise InputError(
-                f"{self.folder} holds a run of another configuration ({others[0]}): choose another folder or delete it"
-            )
+        ensure_same_run(saved["config"], self.config, saved["state"]["step"], self.folder)
         if saved["corpus"] != self._identity["corpus"]:
             raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
-        if found_in:
-            then = replace(self.config, stop=found_in[0].then)
-            ensure_same_so_far(then, self.config, saved["state"]["step"])
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
         self.averages.take_up(saved["averages"])
@@ -162,7 +156,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
-        self._write_config()
+        parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         state = {
             **self._identity,
             "state": self.state._asdict(),
@@ -178,19 +172,6 @@ class Trainer:
         where = self.folder / "checkpoints"
         checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
         self._is_saved = True
-
-    def _write_config(self) -> None:
-        """Let `config.toml` say what this run is."""
-        said = None
-        if self.world.rank == 0:
-            path, content = self.folder / CONFIG, to_toml(self.config).encode()
-            try:
-                if not path.is_file() or path.read_bytes() != content:
-                    write_aside(path, content)
-            except (InputError, OSError) as error:
-                said = str(error)
-        if (said := parallel.from_rank_zero(said)) is not None:
-            raise InputError(said)
 
     def run(self, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly) -> Counters:
         """Train to the last step and return what it took; progress counts optimizer steps.
@@ -209,7 +190,7 @@ class Trainer:
         """As `run`, in a folder that is held already: since before this trainer was made, if others may want it."""
         if checkpoint.newest(self.folder / "checkpoints") is not None and not self._is_saved:
             raise InputError(f"{self.folder} got a run meanwhile: go on with it by --resume, or give another folder")
-        self._write_config()
+        parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         if self.config.start.path and not self._is_saved:
             self.save()
         rate = self._machine_rate() * self.world.ranks

@@ -8,12 +8,14 @@ import torch
 from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.loaded import open_runs
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
-from byteproxy.train import checkpoint, saved
+from byteproxy.runs import load as load_module
+from byteproxy.runs.load import MOST_TRIES, load, of_newest
+from byteproxy.runs.with_corpus import open_runs
+from byteproxy.train import checkpoint
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.saved import MOST_TRIES, of_newest, read_run
+from byteproxy.train.run_config import CONFIG as CONFIG_FILE
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -37,7 +39,7 @@ def trainer(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["rows", "load", "said", "inside"])
-@pytest.mark.parametrize("read", [read_run, lambda folder: open_runs([folder])[0]])
+@pytest.mark.parametrize("read", [load, lambda folder: open_runs([folder])[0]])
 def test_a_checkpoint_that_is_removed_while_it_is_read_is_read_newer(trainer, moment, read, monkeypatch):
     """Before each of the calls that look into it, and after its checksums were compared."""
     where = (checkpoint, moment) if moment != "inside" else (checkpoint, "_read")
@@ -77,12 +79,12 @@ def test_a_damaged_checkpoint_is_said_at_once(trainer):
     (state,) = (trainer.folder / "checkpoints").glob("step-*/state.json")
     state.write_text("{}")
     with pytest.raises(InputError, match=r"state\.json was altered"):
-        read_run(trainer.folder)
+        load(trainer.folder)
 
 
 def test_another_configuration_is_refused_before_a_model_is_made(trainer, monkeypatch):
-    path = trainer.folder / saved.CONFIG
+    path = trainer.folder / CONFIG_FILE
     path.write_text(path.read_text().replace("width = 32", "width = 320000"))
-    monkeypatch.setattr(saved, "Transformer", lambda *_: pytest.fail("it was made"))
+    monkeypatch.setattr(load_module, "model_of", lambda *_: pytest.fail("it was made"))
     with pytest.raises(InputError, match="is not that of its checkpoint"):
-        read_run(trainer.folder)
+        load(trainer.folder)

@@ -9,14 +9,13 @@ from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.evaluate.loaded import OPENED, model_for, open_runs, remember_opened
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.config import ModelConfig
-from byteproxy.model.objective import Objective
+from byteproxy.runs.with_corpus import OPENED, open_runs, remember_opened
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.trainer import Trainer, model_of, stream_of
+from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
     stop="3 steps",
@@ -46,26 +45,6 @@ def test_the_model_is_the_one_that_was_trained(trained):
     assert own.keys() == trainer.model.state_dict().keys()
     assert all(torch.equal(own[name], tensor) for name, tensor in trainer.model.state_dict().items())
     assert not run.model.training
-
-
-@pytest.mark.parametrize(
-    ("model", "objective"),
-    [
-        ({}, Objective()),
-        ({"inputs": "mean"}, Objective()),
-        ({"inputs": "positions", "hashed_rows": 64, "byte_heads": 2}, Objective(symbols=0.0, bytes=1.0)),
-        ({"ngrams": (2,), "ngram_rows": 64, "value_embeddings": True, "symbol_heads": 2}, Objective()),
-    ],
-)
-def test_a_models_shape_is_the_trainers(trained, model, objective):
-    _, trainer = trained
-    config = replace(CONFIG, model=replace(CONFIG.model, **model), objective=objective)
-    stream = stream_of(config, trainer.stream.store)
-
-    def shapes(model):
-        return {name: tensor.shape for name, tensor in model.state_dict().items()}
-
-    assert shapes(model_for(config, stream.vocab)) == shapes(model_of(config, stream))
 
 
 def test_a_moved_corpus_is_named_and_another_one_refused(trained, tmp_path):

@@ -9,7 +9,6 @@ Embeddings for Pretrained Language Models", 2021). Tables that a stock model has
 in any run, at zero.
 """
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,11 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import load_llama
-from byteproxy.interop.stock import CONFIG, MOST_CONFIG, stock_config, weight_files
+from byteproxy.interop.stock import CONFIG, MOST_CONFIG, stock_config
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
+from byteproxy.runs.lineage import recorded
 from byteproxy.store.store import Store
 from byteproxy.train.config import Start, TrainConfig
 from byteproxy.views.bpe import BpeView
@@ -29,7 +29,7 @@ from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
 _SHAPE = ("width", "layers", "heads", "key_value_heads", "ffn", "rope_theta", "norm_epsilon", "qk_norm")
 
 
-def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
+def fitted_to_start(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
     """A run's configuration with the shape of the model in a folder, and with the view that is its tokenizer first.
 
     It names the model as its start, with checksums.
@@ -58,32 +58,11 @@ def fitted(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
     return replace(config, views=(found[0], *others), model=model, start=recorded(folder))
 
 
-def recorded(folder: Path) -> Start:
-    """The model in a folder as a run's configuration records it; InputError where a file of it can't be read."""
-    try:
-        files = [CONFIG, *weight_files(folder)]
-        return Start(str(folder), _checksum(folder, files), _checksum(folder, [TOKENIZER]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG}, weights as safetensors "
-            f"and {TOKENIZER}"
-        ) from error
-
-
-def _checksum(folder: Path, names: list[str]) -> str:
-    """SHA-256 of files, their names and contents in order."""
-    found = hashlib.sha256()
-    for name in names:
-        with (folder / name).open("rb") as file:
-            found.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return found.hexdigest()
-
-
 @torch.no_grad()
 def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
     """Give a run's model, whose first view is the tokenizer, the weights of the model that it begins with.
 
-    Raises InputError if they are not of its shape, or not those that were recorded; see `fitted`.
+    Raises InputError if they are not of its shape, or not those that were recorded; see `fitted_to_start`.
     """
     folder = Path(start.path)
     if not folder.is_dir():

@@ -5,6 +5,7 @@ times over (the model, its tensors, the file to be written), with GGUF four time
 """
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,49 +17,51 @@ from byteproxy.interop.export_folder import CARD, Content, write_folder
 from byteproxy.interop.gguf import GGUF, gguf_package, write_gguf
 from byteproxy.interop.llama import byte_heads_file, stock_files
 from byteproxy.interop.tokenizer import tokenizer_files
-from byteproxy.store.format import read_manifest
+from byteproxy.runs.lineage import LINEAGE
+from byteproxy.runs.load import LoadedModel, RunState
 from byteproxy.train.metrics import read as read_metrics
-from byteproxy.train.saved import SavedRun
+from byteproxy.train.run_config import METRICS
 from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
 
 GENERATION = "generation_config.json"
 
 
-def export_run(run: SavedRun, out: Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
+def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
     """Write a run as a folder that transformers and others load; gives its figures, which the model card has too.
 
     gguf: with a `model.gguf` for llama.cpp beside them. origin: what the card says of license, data and language.
-    Raises InputError if the model has what no stock one has, `out` exists or can't be written, or the package gguf is
-    needed and not there.
+    Raises InputError if it is no run, the model has what no stock one has, `out` exists or can't be written, or the
+    package gguf is needed and not there.
     """
     ensure_free(out)
+    if loaded.run is None:
+        raise InputError(f"{loaded.path} holds no run but a stock model already: copy the folder")
     if gguf:
         gguf_package()
-    context = run.config.shape.passage_bytes
-    heads = byte_heads_file(run.model)
-    stock = stock_files(run.model, context)
-    files: dict[str, Content] = {**stock, **heads, **tokenizer_files(context), GENERATION: _generation()}
-    figures = _figures(run, context)
+    heads = byte_heads_file(loaded.model)
+    stock = stock_files(loaded.model, loaded.context)
+    files: dict[str, Content] = {**stock, **heads, **tokenizer_files(loaded.context)}
+    figures = _figures(loaded, loaded.run)
     name = out.resolve().name.encode("utf-8", "replace").decode()
+    lineage = replace(loaded.lineage.without_places(), license=origin.license)
+    files |= {GENERATION: _generation(), LINEAGE: lineage.written()}
     if gguf:
         files[GGUF] = partial(write_gguf, stock=stock, name=name)
-    files[CARD] = card(name, figures, run.config, origin, _sources(run)).encode("utf-8", "replace")
+    files[CARD] = card(name, figures, loaded.run.config, origin, lineage.sources).encode("utf-8", "replace")
     return {**figures, "out": str(out), "files": dict(sorted(write_folder(out, files).items()))}
 
 
-def _figures(run: SavedRun, context: int) -> dict[str, Any]:
+def _figures(loaded: LoadedModel, run: RunState) -> dict[str, Any]:
     """What there is to say of an export, all of it counted or measured by the run itself."""
-    model, counters, step = run.model, run.state["counters"], int(run.state["state"]["step"])
+    model, counters, step = loaded.model, run.saved["counters"], run.step
     parameters = sum(parameter.numel() for parameter in model.parameters())
     heads = sum(one.weight.numel() for one in (model.byte_heads, model.head_ngram_bias) if one is not None)
     stock = run.config.model.raw_parameters()
-    measured = [
-        line for line in read_metrics(run.folder / "metrics.jsonl") if line["step"] <= step and "raw_bpb" in line
-    ]
+    measured = [line for line in read_metrics(loaded.path / METRICS) if line["step"] <= step and "raw_bpb" in line]
     return {
-        "run": run.folder.resolve().name,
+        "run": loaded.path.resolve().name,
         "architecture": "Qwen3ForCausalLM" if run.config.model.qk_norm else "LlamaForCausalLM",
-        "context_bytes": context,
+        "context_bytes": loaded.context,
         "parameters": stock,
         "byte_head_parameters": heads,
         "parameters_of_the_run": parameters,
@@ -70,19 +73,6 @@ def _figures(run: SavedRun, context: int) -> dict[str, Any]:
         "raw_bpb": measured[-1]["raw_bpb"] if measured else None,
         "raw_bpb_step": measured[-1]["step"] if measured else None,
     }
-
-
-def _sources(run: SavedRun) -> dict[str, int]:
-    """Bytes of each source of the corpus, if it is still where it was and the same."""
-    if not run.config.corpus:
-        return {}
-    try:
-        manifest = read_manifest(Path(run.config.corpus))
-        if manifest.fingerprint_for(run.config.views) != run.state["corpus"]:
-            return {}
-    except (InputError, OSError):
-        return {}
-    return {name: source.bytes for name, source in manifest.sources.items()}
 
 
 def _generation() -> bytes:

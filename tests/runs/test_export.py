@@ -15,17 +15,18 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.validation import validate_with
+from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Writer
 from byteproxy.interop.card import Origin
 from byteproxy.interop.llama import load_llama
-from byteproxy.interop.run import export_run
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.network import Transformer
+from byteproxy.runs.load import load
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.saved import read_run
+from byteproxy.train.run_config import read_run_recipe
 from byteproxy.train.trainer import Trainer
 
 transformers = pytest.importorskip("transformers")
@@ -54,13 +55,13 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(trained):
     out = trained.folder.with_name("out")
-    return out, export_run(read_run(trained.folder), out)
+    return out, load(trained.folder).export(out)
 
 
 def test_without_the_package_gguf_the_command_that_installs_it_is_said(trained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(InputError, match=r"pip install 'byteproxy\[gguf\]'"):
-        export_run(read_run(trained.folder), tmp_path / "out", gguf=True)
+        load(trained.folder).export(tmp_path / "out", gguf=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -123,6 +124,33 @@ def test_byte_heads_come_back_and_other_tools_do_not_see_them(trained, exported)
     assert not any(said[wrong] for wrong in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 
 
+def test_it_is_loaded_as_the_run_is(trained, exported):
+    """One kind of object: it writes and scores the same, and knows the same past, less the names of folders."""
+    run, out = load(trained.folder), load(exported[0])
+    assert (run.kind, out.kind) == ("run", "export")
+    assert run.context == out.context
+    assert run.tokenizer is out.tokenizer is None
+    prompts = ["def main(", b"\xff"]
+    assert run.generate(prompts, 20, Sampling(0)) == out.generate(prompts, 20, Sampling(0))
+    np.testing.assert_allclose(run.score(prompts).bits, out.score(prompts).bits, rtol=1e-5)
+    assert run.score("def main(").bpb == pytest.approx(float(run.score(prompts).bits[0]) / 9)
+    assert out.run is None
+    assert (run.lineage.fingerprint, run.lineage.views) == (out.lineage.fingerprint, ("bpe-300",))
+    assert run.lineage.corpus == trained.config.corpus
+    assert out.lineage.corpus == ""
+
+
+def test_what_is_of_no_format_is_refused_with_the_way_out(trained, tmp_path):
+    written = (trained.folder / "config.toml").read_text()
+    (tmp_path / "config.toml").write_text(written.partition("\n")[2])
+    with pytest.raises(InputError, match=r"has no format.* by `byteproxy train .*config\.toml --out DIR`"):
+        load(tmp_path)
+    (tmp_path / "config.toml").write_text(written.replace("format = 1", "format = 2"))
+    with pytest.raises(InputError, match="is of format 2"):
+        load(tmp_path)
+    assert read_run_recipe(tmp_path / "config.toml") == trained.config
+
+
 def test_byte_heads_of_another_model_are_refused(exported, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(exported[0], folder)
@@ -167,7 +195,7 @@ def test_without_symbols_and_heads_nothing_disappears_and_no_file_of_heads_is_th
     changes = {"stop": "2 steps", "views": (), "mixture": Mixture("bytes")}
     config = replace(CONFIG, model=plain, corpus=str(tmp_path / "c"), **changes)
     Trainer(config, store, tmp_path / "run").run()
-    figures = export_run(read_run(tmp_path / "run"), tmp_path / "out")
+    figures = load(tmp_path / "run").export(tmp_path / "out")
     assert figures["parameters_that_disappeared"] == figures["byte_head_parameters"] == 0
     assert figures["raw_bpb"] is None
     card = (tmp_path / "out" / "README.md").read_text()
@@ -180,11 +208,11 @@ def test_without_symbols_and_heads_nothing_disappears_and_no_file_of_heads_is_th
 
 
 def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
-    with pytest.raises(InputError, match="holds no run"):
-        read_run(tmp_path)
+    with pytest.raises(InputError, match="holds no model"):
+        load(tmp_path)
     (tmp_path / "config.toml").write_text((trained.folder / "config.toml").read_text())
     with pytest.raises(InputError, match="no checkpoint yet"):
-        read_run(tmp_path)
+        load(tmp_path)
     shutil.copytree(trained.folder / "checkpoints", tmp_path / "checkpoints")
     told = (tmp_path / "config.toml").read_text()
     for before, after in (
@@ -195,7 +223,7 @@ def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
         assert before in told
         (tmp_path / "config.toml").write_text(told.replace(before, after, 1))
         with pytest.raises(InputError, match="not that of its checkpoint"):
-            read_run(tmp_path)
+            load(tmp_path)
     (tmp_path / "config.toml").write_text(told)
     for path in sorted((tmp_path / "checkpoints/step-000060").iterdir()):
         if path.name == "checksums.json":
@@ -203,12 +231,12 @@ def test_a_run_that_is_none_or_not_whole_is_refused(trained, tmp_path):
         whole = path.read_bytes()
         path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         with pytest.raises(InputError, match="cannot be read"):
-            read_run(tmp_path)
+            load(tmp_path)
         path.unlink()
         with pytest.raises(InputError, match=r"cannot be read|no checkpoint yet"):
-            read_run(tmp_path)
+            load(tmp_path)
         path.write_bytes(whole)
-    assert read_run(tmp_path).state["state"]["step"] == 60
+    assert load(tmp_path).run.step == 60
 
 
 def test_a_run_of_a_version_with_fewer_options_is_read(trained, tmp_path):
@@ -220,20 +248,20 @@ def test_a_run_of_a_version_with_fewer_options_is_read(trained, tmp_path):
     assert len(older) < len(state["config"]) - 20
     (checkpoint / "state.json").write_text(json.dumps({**state, "config": older}))
     (checkpoint / "checksums.json").unlink()
-    assert read_run(tmp_path / "run").config == read_run(trained.folder).config
+    assert load(tmp_path / "run").run.config == load(trained.folder).run.config
 
 
 def test_what_no_stock_model_has_is_refused_by_name_and_nothing_written(trained, tmp_path):
-    run = read_run(trained.folder)
-    capped = Transformer(replace(run.config.model, soft_cap=15.0), 620)
+    loaded = load(trained.folder)
+    capped = Transformer(replace(loaded.model.config, soft_cap=15.0), 620)
     with pytest.raises(InputError, match=r"model\.soft_cap,"):
-        export_run(run._replace(model=capped), tmp_path / "out")
+        replace(loaded, model=capped).export(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_card_says_what_its_maker_says(trained, tmp_path):
     origin = Origin("apache-2.0", ("some/data", "a: b"), ("en", "code"), "some/base")
-    export_run(read_run(trained.folder), tmp_path / "out", origin=origin)
+    load(trained.folder).export(tmp_path / "out", origin=origin)
     _, metadata, body = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     held = yaml.safe_load(metadata)
     assert held["license"] == "apache-2.0"

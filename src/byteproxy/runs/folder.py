@@ -6,17 +6,21 @@ to: its steps counted, its dtype measured, its views and its start found. Whoeve
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from byteproxy.config import from_toml, to_toml
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.lock import LOCK
-from byteproxy.train.config import Difference, TrainConfig, differences
-from byteproxy.train.saved import CONFIG
+from byteproxy.runs.lineage import LINEAGE
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.identity import Difference, differences, request, taking
+from byteproxy.train.run_config import CONFIG, read_run_config
 
 ASKED = "asked.toml"
-_OURS = re.compile(rf"{re.escape(LOCK)}|{re.escape(ASKED)}|\.({re.escape(ASKED)}|{re.escape(CONFIG)})\.\d+\.partial")
+_NAMES = "|".join(map(re.escape, (ASKED, LINEAGE, CONFIG)))
+_OURS = re.compile(rf"{re.escape(LOCK)}|{re.escape(ASKED)}|{re.escape(LINEAGE)}|\.({_NAMES})\.\d+\.partial")
 """What a run that was killed before it began may leave."""
 
 
@@ -36,18 +40,24 @@ def remember_asked(folder: Path, asked: TrainConfig) -> None:
     write_aside(folder / ASKED, to_toml(asked).encode())
 
 
-def ensure_asked_for(folder: Path, asked: TrainConfig) -> None:
-    """InputError, naming a field, where the run in a folder was begun with another configuration."""
+def asked_again(folder: Path, asked: TrainConfig) -> TrainConfig:
+    """The configuration with which the run in a folder goes on where the same run is asked for again.
+
+    What may change is as it is asked for now, and so is the length if another one is asked for than before.
+    Raises InputError, naming a field, where the run was begun with another configuration.
+    """
+    known = read_run_config(folder)
     if (folder / ASKED).exists():
-        found = differences(from_toml(folder / ASKED, TrainConfig).request, asked.request)
+        found = differences(request(from_toml(folder / ASKED, TrainConfig)), request(asked))
     else:
-        found = differences(from_toml(folder / CONFIG, TrainConfig).request, asked.request)
+        found = differences(request(known), request(asked))
         found = [one for one in found if not _was_found(one, asked)]
-    if found:
+    if others := [one for one in found if one.field != "stop"]:
         raise InputError(
-            f"{folder} holds a run of another configuration ({found[0]}): give another --out, or go on with that one "
+            f"{folder} holds a run of another configuration ({others[0]}): give another --out, or go on with that one "
             f"by `byteproxy train --resume {shlex.quote(str(folder))}`"
         )
+    return taking(replace(known, stop=asked.stop) if found else known, asked)
 
 
 def _was_found(one: Difference, asked: TrainConfig) -> bool:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from byteproxy.errors import InputError
+from byteproxy.generate.compressed import ViewWriter
+from byteproxy.generate.decoder import Engine
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Stage, quietly
+from byteproxy.runs.load import load
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
-from byteproxy.train import checkpoint
-from byteproxy.train.compiler import device_of
-from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.saved import ensure_agreement, of_newest
-from byteproxy.vocab import FIRST_SYMBOL, Vocab
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.run_config import read_run_config
+from byteproxy.vocab import Vocab
 
 OPENED = "opened.jsonl"
 
@@ -58,48 +59,34 @@ def open_runs(folders: list[Path], corpus: Path | None = None, stage: Stage = qu
 
 
 def _opened(folder: Path, name: str, corpus: Path | None, stores: dict[Path, Store], stage: Stage) -> Run:
-    def read(config: TrainConfig, found: Path) -> Run:
-        return _read(folder, name, config, found, corpus, stores, stage)
-
-    return of_newest(folder, read)
-
-
-def _read(
-    folder: Path,
-    name: str,
-    config: TrainConfig,
-    found: Path,
-    corpus: Path | None,
-    stores: dict[Path, Store],
-    stage: Stage,
-) -> Run:
-    place = Path(config.corpus) if corpus is None else corpus
+    place = Path(read_run_config(folder).corpus) if corpus is None else corpus
     if not (place / MANIFEST).is_file():
         raise InputError(f"{str(place)!r}, the corpus of {folder}, is not there: say where it is with --corpus DIR")
     if place not in stores:
         stores[place] = Store.open(place)
         with stage("verify the corpus", "B") as progress:
             stores[place].ensure_unaltered(progress)
-    store = stores[place]
-    vocab = Vocab(tuple(store.manifest.view(view).alphabet_size for view in config.views))
-    model = model_for(config, vocab)
-    saved = checkpoint.load(found, model, [])
-    ensure_agreement(folder, config, saved)
+    store, loaded = stores[place], load(folder)
+    assert loaded.run is not None, "its configuration was read"
+    config, saved = loaded.run
     if saved["corpus"] != store.manifest.fingerprint_for(config.views):
         raise InputError(f"{folder} was trained on another corpus than {place}: name its own one with --corpus DIR")
-    model, counters = model.to(device_of("auto")).eval(), saved["counters"]
-    done = int(saved["state"]["step"]), int(counters["flops"]), sum(counters["text_bytes"])
-    return Run(name, folder, config, store, vocab, model, *done)
+    vocab = Vocab(tuple(store.manifest.view(view).alphabet_size for view in config.views))
+    counters = saved["counters"]
+    done = loaded.run.step, int(counters["flops"]), sum(counters["text_bytes"])
+    return Run(name, folder, config, store, vocab, loaded.model, *done)
 
 
-def model_for(config: TrainConfig, vocab: Vocab) -> Transformer:
-    """A model of a run's shape, attending in whatever way is the fastest here; no stream is opened for it."""
-    return Transformer(
-        config.model,
-        FIRST_SYMBOL if config.model.composed else vocab.size,
-        DTYPES[config.dtype],
-        output_vocab=vocab.size if config.objective.symbols else FIRST_SYMBOL,
-    )
+def view_writer(folder: Path, engine: Engine = "auto") -> ViewWriter:
+    """What writes the compressed views of a run, in float32 on the CPU; InputError where its corpus is another now."""
+    loaded = load(folder, "float32", "cpu")
+    if loaded.run is None:
+        raise InputError(f"{folder} holds no run, and only a run writes views: name the folder of one")
+    config, saved = loaded.run
+    store = Store.open(Path(config.corpus))
+    if saved["corpus"] != store.manifest.fingerprint_for(config.views):
+        raise InputError(f"{folder} was trained on another corpus than {store.path} holds now: its symbols are others")
+    return ViewWriter(loaded.model, [store.view(name) for name in config.views], loaded.context, engine)
 
 
 def remember_opened(run: Run, command: str, **counts: int) -> dict[str, Any]:

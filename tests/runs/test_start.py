@@ -15,17 +15,18 @@ from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.generate.score import score
 from byteproxy.interop.llama import export_llama, load_llama
-from byteproxy.interop.start import fitted, start_from
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.config import ModelConfig
 from byteproxy.model.network import Transformer
+from byteproxy.runs.lineage import recorded
+from byteproxy.runs.load import load
+from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.config import TrainConfig, Validation
-from byteproxy.train.saved import read_run
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 from byteproxy.views.bpe import BpeView
 
@@ -67,12 +68,14 @@ def config_of(made):
     folder, store, _ = made
     changes = {"views": (), "model": ModelConfig(byte_heads=2), "mixture": Mixture("paper")}
     asked = replace(RUN, corpus=str(folder / "c"), **changes)
-    return fitted(asked, store, folder / "llama")
+    return fitted_to_start(asked, store, folder / "llama")
 
 
 def begun(made):
     config = config_of(made)
-    model = model_of(config, stream := stream_of(config, made[1]))
+    stream = stream_of(config, made[1])
+    torch.manual_seed(config.seed)
+    model = model_of(config, stream.vocab.size)
     start_from(model, stream.vocab, config.start)
     return model.eval(), stream
 
@@ -95,6 +98,19 @@ def test_what_it_makes_of_compressed_text_stays(made):
     assert wanted.std() > 0.5
 
 
+def test_its_folder_is_loaded_as_a_model_of_tokens(made):
+    folder, _, view = made
+    loaded = load(folder / "llama")
+    assert (loaded.kind, loaded.context, loaded.run) == ("transformers", 200, None)
+    assert loaded.tokenizer is not None
+    assert loaded.tokenizer.fingerprint == view.fingerprint
+    for ask in (lambda: loaded.generate("x"), lambda: loaded.score("x")):
+        with pytest.raises(InputError, match=r"reads tokens, and raw bytes are asked of it.*--from"):
+            ask()
+    with pytest.raises(InputError, match="holds no run but a stock model already"):
+        loaded.export(folder / "never")
+
+
 def test_bytes_begin_as_the_tokens_of_one_byte(made):
     model, _ = begun(made)
     stock, _ = load_llama(made[0] / "llama")
@@ -115,7 +131,7 @@ def test_training_teaches_it_bytes(made, tmp_path):
     config = config_of(made)
     trainer = Trainer(config, store, tmp_path / "run", start_from=start_from)
     trainer.save()
-    kept = read_run(tmp_path / "run").model.state_dict()
+    kept = load(tmp_path / "run").model.state_dict()
     assert all(torch.equal(kept[name], tensor) for name, tensor in before.state_dict().items())
     trainer.run()
     was, now = (score(one.eval(), texts, 120, 60).bpb for one in (before, trainer.model))
@@ -134,8 +150,10 @@ def test_the_command_begins_with_it_and_resumes(byteproxy, made, tmp_path):
     recipe.write_text(to_toml(replace(short, corpus=str(folder / "c"))))
     status, _, stderr = byteproxy("train", recipe, "--from", folder / "llama", "--out", tmp_path / "run")
     assert status == 0, stderr
-    run = read_run(tmp_path / "run")
-    assert (run.config.model, run.config.views) == (SHAPE, ("bpe-300",))
+    run = load(tmp_path / "run")
+    assert (run.run.config.model, run.run.config.views) == (SHAPE, ("bpe-300",))
+    assert run.lineage.start == run.run.config.start == recorded(folder / "llama")
+    assert f"--from {folder / 'llama'}" in run.lineage.command
     stock, _ = load_llama(folder / "llama")
     assert (run.model.norm.weight - stock.norm.weight).abs().max() < 0.1
     assert (run.model.embed_tokens.weight[320:] - stock.embed_tokens.weight[:300]).abs().mean() < 0.05
@@ -149,19 +167,19 @@ def test_what_does_not_belong_together_is_refused(made, tmp_path):
     folder, store, view = made
     for model, named in ((ModelConfig(inputs="mean"), "model.inputs"), (ModelConfig(soft_cap=9.0), "model.soft_cap")):
         with pytest.raises(InputError, match=named):
-            fitted(replace(RUN, model=model), store, folder / "llama")
+            fitted_to_start(replace(RUN, model=model), store, folder / "llama")
     other = BpeView.train([document.text for document in toy_documents(seed=1)], 280)
     other.save(tmp_path / "tokenizer.json")
     with pytest.raises(InputError, match=r"no view that is the tokenizer.*--view"):
-        fitted(RUN, store, tmp_path)
+        fitted_to_start(RUN, store, tmp_path)
     view.save(tmp_path / "tokenizer.json")
     with pytest.raises(InputError, match="no model that can be read"):
-        fitted(RUN, store, tmp_path)
+        fitted_to_start(RUN, store, tmp_path)
     export_llama(Transformer(SHAPE, 290), 200, tmp_path, rows=None)
-    config = fitted(replace(RUN, corpus=str(folder / "c")), store, tmp_path)
+    config = fitted_to_start(replace(RUN, corpus=str(folder / "c")), store, tmp_path)
     stream = stream_of(config, store)
     with pytest.raises(InputError, match="290 tokens, its tokenizer 300"):
-        start_from(model_of(config, stream), stream.vocab, config.start)
+        start_from(model_of(config, stream.vocab.size), stream.vocab, config.start)
 
 
 def test_bytes_without_a_token_begin_as_the_mean_of_the_others(made, tmp_path):
@@ -179,8 +197,9 @@ def test_bytes_without_a_token_begin_as_the_mean_of_the_others(made, tmp_path):
     add_view(tmp_path / "c", smaller)
     store = Store.open(tmp_path / "c")
     asked = replace(RUN, corpus=str(tmp_path / "c"), views=(), mixture=Mixture("paper"))
-    config = fitted(asked, store, tmp_path / "llama")
-    model = model_of(config, stream := stream_of(config, store))
+    config = fitted_to_start(asked, store, tmp_path / "llama")
+    stream = stream_of(config, store)
+    model = model_of(config, stream.vocab.size)
     start_from(model, stream.vocab, config.start)
     stock, _ = load_llama(tmp_path / "llama")
     bytes_of = {byte: smaller.byte_symbols[byte] for byte in range(256)}

@@ -1,0 +1,126 @@
+"""Where a model comes from: `lineage.json` of a run, and of its export.
+
+It is written once, before the run is one, and needs nothing but itself: neither the corpus nor the model that the run
+started from has to be there when somebody asks.
+"""
+
+import hashlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import byteproxy
+from byteproxy.config import from_values
+from byteproxy.errors import InputError
+from byteproxy.files import read_bytes, write_aside
+from byteproxy.interop.export_folder import CARD
+from byteproxy.interop.stock import CONFIG, weight_files
+from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.parsing import read_json
+from byteproxy.store.store import Store
+from byteproxy.train.config import Start, TrainConfig
+
+LINEAGE = "lineage.json"
+FORMAT = 1
+_MOST_CARD = 1 << 24
+_LICENSE = re.compile(r"\A---\r?\n(?:.*\n)*?license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is known of a model's past; a field is empty where nobody said.
+
+    byteproxy: version that began the run. command: that began it.
+    corpus: folder of the corpus. fingerprint: of the corpus and the views. sources: bytes of text by source.
+    views: names of the compressed views that the run was given.
+    start: the model that the run started from. start_license: what its model card says.
+    license: what the model card of this model says.
+    """
+
+    byteproxy: str = ""
+    command: str = ""
+    corpus: str = ""
+    fingerprint: str = ""
+    sources: dict[str, int] = field(default_factory=dict)
+    views: tuple[str, ...] = ()
+    start: Start = field(default_factory=Start)
+    start_license: str = ""
+    license: str = ""
+
+    def without_places(self) -> "Lineage":
+        """The same without the names of folders, for others' eyes."""
+        name = Path(self.start.path).name
+        return replace(self, command="", corpus="", start=replace(self.start, path=name))
+
+    def written(self) -> bytes:
+        """The content of `lineage.json`."""
+        return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
+
+
+def remember_lineage(folder: Path, config: TrainConfig, store: Store) -> None:
+    """Write where a run comes from into its folder, unless that is there; InputError where it can't be written."""
+    if (folder / LINEAGE).exists():
+        return
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    known = Lineage(
+        byteproxy.__version__,
+        command,
+        config.corpus,
+        store.manifest.fingerprint_for(config.views),
+        {name: source.bytes for name, source in store.manifest.sources.items()},
+        config.views,
+        config.start,
+        license_of(Path(config.start.path)) if config.start.path else "",
+    )
+    write_aside(folder / LINEAGE, known.written())
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """What a folder says of its model's past: nothing where it has no `lineage.json` but perhaps a card.
+
+    Raises InputError where that file is damaged.
+    """
+    path = folder / LINEAGE
+    if not path.exists():
+        return Lineage(license=license_of(folder))
+    try:
+        values = read_json(path)
+        found = values.pop("format")
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}): copy it again") from error
+    if found != FORMAT:
+        raise InputError(f"{path} is of format {found!r}, and this version reads {FORMAT}: use the one that wrote it")
+    return from_values(values, Lineage, path)
+
+
+def recorded(folder: Path) -> Start:
+    """The model in a folder as a run's configuration records it; InputError where a file of it can't be read."""
+    try:
+        return Start(str(folder), _checksum(folder, [CONFIG, *weight_files(folder)]), _checksum(folder, [TOKENIZER]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG}, weights as safetensors "
+            f"and {TOKENIZER}"
+        ) from error
+
+
+def license_of(folder: Path) -> str:
+    """The license that the model card in a folder names in its metadata, as the Hub writes it; "" if none."""
+    try:
+        found = _LICENSE.match(read_bytes(folder / CARD, _MOST_CARD).decode("utf-8", "replace").partition("\n---")[0])
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+def _checksum(folder: Path, names: Sequence[str]) -> str:
+    """SHA-256 of files, their names and contents in order."""
+    found = hashlib.sha256()
+    for name in names:
+        with (folder / name).open("rb") as file:
+            found.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return found.hexdigest()

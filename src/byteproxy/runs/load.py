@@ -1,0 +1,245 @@
+"""Any model from its folder, as one kind of object: a run, an export of one, or a Llama or Qwen3 of transformers.
+
+A run's folder is enough: the number of its symbols is read from its checkpoint, so the corpus need not be there any
+more.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from byteproxy.errors import InputError
+from byteproxy.generate.choice import Sampling
+from byteproxy.generate.decoder import Engine
+from byteproxy.generate.score import Scored, score
+from byteproxy.generate.writer import Generation, Writer
+from byteproxy.interop import stock
+from byteproxy.interop.card import NOBODY_SAID, Origin
+from byteproxy.interop.export_folder import CHECKSUMS
+from byteproxy.interop.llama import load_llama
+from byteproxy.interop.tokenizer import TOKENIZER, is_byte_tokenizer
+from byteproxy.model.network import Transformer
+from byteproxy.progress import Progress, silent
+from byteproxy.runs.lineage import LINEAGE, Lineage, read_lineage
+from byteproxy.train import checkpoint
+from byteproxy.train.compiler import device_of
+from byteproxy.train.config import DTYPES, TrainConfig
+from byteproxy.train.identity import differences, identity
+from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config
+from byteproxy.train.trainer import model_of
+from byteproxy.views.bpe import BpeView
+
+MOST_TRIES = 8
+
+T = TypeVar("T")
+
+
+class RunState(NamedTuple):
+    """What only a run has. saved: what its newest checkpoint says beside the tensors."""
+
+    config: TrainConfig
+    saved: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that its model has taken."""
+        return int(self.saved["state"]["step"])
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that writes, scores and exports.
+
+    path: its folder. kind: what that is.
+    model: with float32 weights, in eval mode.
+    context: bytes of text that it sees at once; tokens, where it has a tokenizer.
+    tokenizer: of a model of tokens; None: the model reads and writes raw bytes.
+    lineage: what it was trained on, and what it started from. engine: computes what it generates, see `decoder`.
+    run: None of what is no run.
+    """
+
+    path: Path
+    kind: Literal["run", "export", "transformers"]
+    model: Transformer
+    context: int
+    tokenizer: BpeView | None
+    lineage: Lineage
+    run: RunState | None = None
+    engine: Engine = "auto"
+
+    @cached_property
+    def writer(self) -> Writer:
+        """What generates; it packs the weights once. InputError for a model of tokens."""
+        self._ensure_bytes()
+        return Writer(self.model, self.context, self.engine)
+
+    def generate(
+        self,
+        prompts: str | bytes | Sequence[str | bytes],
+        most_bytes: int = 300,
+        sampling: Sampling | None = None,
+        stops: Sequence[bytes] = (),
+        drafts: Literal["heads", "copy", "both", "none"] = "heads",
+    ) -> list[Generation]:
+        """Continue prompts as raw bytes; see `generate.writer.Writer.write`.
+
+        Args:
+            prompts: One, or several. Text is taken as UTF-8.
+            most_bytes: Bytes to write after each, at most.
+            sampling: How bytes are chosen; None: as `Sampling` has it.
+            stops: Bytes that end what is written, and are left out of it.
+            drafts: What guesses the next bytes; what is written stays the same.
+
+        Returns:
+            What follows each prompt.
+
+        Raises:
+            InputError: The model is one of tokens, or the arguments don't fit together.
+        """
+        sampling = Sampling() if sampling is None else sampling
+        return self.writer.write(_as_bytes(prompts), most_bytes, sampling, stops=stops, drafts=drafts)
+
+    def score(
+        self,
+        texts: str | bytes | Sequence[str | bytes],
+        stride: int | None = None,
+        prompts: Sequence[str | bytes] | None = None,
+        ends: bool = False,
+        progress: Progress = silent,
+    ) -> Scored:
+        """The bits that texts cost the model as raw bytes; see `generate.score.score`.
+
+        Args:
+            texts: One, or several. Text is taken as UTF-8.
+            stride: Bytes by which windows as long as the context move on; None: half of one.
+            prompts: What each text follows, which is read and not scored; None: nothing.
+            ends: Score the symbol that says that a text ends there, too.
+            progress: Counts bytes.
+
+        Returns:
+            Bits and bytes of each text, and `bpb`, the bits per byte of all.
+
+        Raises:
+            InputError: The model is one of tokens, or the arguments don't fit together.
+        """
+        self._ensure_bytes()
+        known = None if prompts is None else _as_bytes(prompts)
+        return score(self.model, _as_bytes(texts), self.context, stride, known, ends, progress)
+
+    def export(self, out: str | Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
+        """Write a run as a stock model of raw bytes; see `runs.export.export_run`.
+
+        Args:
+            out: Folder to write; must not exist.
+            gguf: Write `model.gguf`, for llama.cpp, too.
+            origin: What the model card says of license, data and language.
+
+        Returns:
+            The figures that the card has.
+
+        Raises:
+            InputError: This is no run, it uses what no stock architecture has, or `out` can't be written.
+        """
+        from byteproxy.runs.export import export_run
+
+        return export_run(self, Path(out), gguf, origin)
+
+    def _ensure_bytes(self) -> None:
+        if self.tokenizer is not None:
+            raise InputError(
+                f"the model in {self.path} reads tokens, and raw bytes are asked of it: let it learn them with "
+                f"`byteproxy train RECIPE --from {self.path}`"
+            )
+
+
+def load(path: str | Path, dtype: str | None = None, device: str = "auto", engine: Engine = "auto") -> LoadedModel:
+    """The model in a folder: of a run, as its newest checkpoint has it; of an export; of a Llama or Qwen3.
+
+    Args:
+        path: The folder.
+        dtype: Of activations and products, "float32" or "bfloat16"; None: as a run was trained, float32 for others.
+        device: "cpu", "cuda", "mps", or "auto" for what is there.
+        engine: Computes what is generated; "torch" leaves the compiled one for CPUs out.
+
+    Returns:
+        The model, ready to write and to score.
+
+    Raises:
+        InputError: The folder holds no model, a damaged one, or one of another version or architecture.
+    """
+    path = Path(path)
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
+    where = device_of(device)
+    if (path / CONFIG).is_file():
+        found = of_newest(path, lambda config, newest: _run(path, config, newest, dtype))
+    elif (path / stock.CONFIG).is_file():
+        found = _stock(path, dtype or "float32")
+    else:
+        raise InputError(
+            f"{str(path)!r} holds no model: name the folder of a run, such as runs/3m, or of a model with "
+            f"{stock.CONFIG} and {stock.WEIGHTS}, such as runs/demo/model"
+        )
+    found.model.to(where).eval()
+    return replace(found, engine=engine)
+
+
+def of_newest(folder: Path, read: Callable[[TrainConfig, Path], T]) -> T:
+    """What `read` makes of a run's configuration and its newest checkpoint; every reader of runs opens them here.
+
+    A trainer beside it removes checkpoints once it has newer ones. If that happens while one is read, the newest one
+    of then is read instead.
+    Raises InputError where there is no run or no checkpoint, as `read` does, and where checkpoints go faster than they
+    can be read.
+    """
+    for _ in range(MOST_TRIES):
+        config, found = read_run_config(folder), checkpoint.newest(folder / CHECKPOINTS)
+        if found is None:
+            raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
+        try:
+            return read(config, found)
+        except InputError:
+            if not checkpoint.is_gone(found):
+                raise
+    raise InputError(
+        f"{folder} is being trained, and {MOST_TRIES} times its newest checkpoint was removed while it was read: keep "
+        "more of them (train with a larger keep), or wait until the run is done"
+    )
+
+
+def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> LoadedModel:
+    _ensure_agreement(folder, config, checkpoint.said(found))  # before a model of that shape is made
+    symbols = max(checkpoint.rows(found, name) for name in ("embed_tokens.weight", "lm_head.weight"))
+    model = model_of(replace(config, dtype=dtype or config.dtype, attention="auto"), symbols)
+    saved = checkpoint.load(found, model, [])
+    known = Lineage(corpus=config.corpus, fingerprint=saved["corpus"], views=config.views, start=config.start)
+    lineage = read_lineage(folder) if (folder / LINEAGE).exists() else known
+    return LoadedModel(folder, "run", model, config.shape.passage_bytes, None, lineage, RunState(config, saved))
+
+
+def _ensure_agreement(folder: Path, config: TrainConfig, saved: dict[str, Any]) -> None:
+    """InputError unless a run's configuration is that of its checkpoint; it may have been made longer since."""
+    try:
+        found = [one for one in differences(saved["config"], identity(config)) if one.field != "stop"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"the newest checkpoint of {folder} doesn't say which run it is of: copy it again") from error
+    if found:
+        raise InputError(
+            f"the config.toml of {folder} is not that of its checkpoint ({found[0]}): copy both of them again"
+        )
+
+
+def _stock(folder: Path, dtype: str) -> LoadedModel:
+    model, context = load_llama(folder)
+    model.dtype = DTYPES[dtype]
+    path = folder / TOKENIZER
+    tokenizer = None if not path.is_file() or is_byte_tokenizer(path) else BpeView.load(path)
+    kind: Literal["export", "transformers"] = "export" if (folder / CHECKSUMS).is_file() else "transformers"
+    return LoadedModel(folder, kind, model, context, tokenizer, read_lineage(folder))
+
+
+def _as_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
+    several = [texts] if isinstance(texts, str | bytes) else texts
+    return [one.encode() if isinstance(one, str) else one for one in several]

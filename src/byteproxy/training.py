@@ -1,0 +1,149 @@
+"""One run, from its configuration to its page: begun or gone on with in its folder, validated while it trains."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+
+from byteproxy.errors import InputError
+from byteproxy.evaluate.run_figures import run_figures
+from byteproxy.evaluate.validation import validate_with
+from byteproxy.lock import Hold
+from byteproxy.mixture.loader import first_view
+from byteproxy.progress import Stage, quietly
+from byteproxy.report.run import keeping_page, write_run_page
+from byteproxy.runs.folder import asked_again, ensure_free, remember_asked
+from byteproxy.runs.lineage import remember_lineage
+from byteproxy.runs.start import fitted_to_start, start_from
+from byteproxy.store.store import Store
+from byteproxy.train import parallel
+from byteproxy.train.budget import resolved
+from byteproxy.train.compiler import device_of
+from byteproxy.train.config import TrainConfig
+from byteproxy.train.hold import held
+from byteproxy.train.identity import ensure_same_run, identity
+from byteproxy.train.run_config import CONFIG, read_run_config, write_run_config
+from byteproxy.train.trainer import Trainer
+
+Resume: TypeAlias = Literal["no", "if_exists", "yes"]
+
+
+def _say_nothing(_: str) -> None: ...
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    resume: Resume = "no",
+    stage: Stage = quietly,
+    tell: Callable[[str], None] = _say_nothing,
+) -> dict[str, Any]:
+    """Train a run to its last step, on this process or on those that torchrun started.
+
+    Stopped or killed at any moment, it goes on from its newest checkpoint to the same end. `out` then holds
+    `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and the page `report.html`.
+
+    Args:
+        config: The run; `start.path` names a Llama or Qwen3 with its tokenizer to begin with.
+        out: Folder of the run.
+        resume: "no": `out` is new or empty. "if_exists": go on where it holds this very run. "yes": go on with the run
+            in it, of which `config` is the configuration (`read_run_config`), with other values of what may change.
+        stage: Shows progress.
+        tell: Takes sentences for people, on rank 0.
+
+    Returns:
+        The figures of the run, as `run_figures` gives them, and `page`; nothing on other ranks than 0.
+
+    Raises:
+        InputError: The configuration, the corpus, the start and the folder don't fit together, naming the field; or
+            nothing can be written.
+        KeyboardInterrupt: The run was stopped; what it did is saved.
+    """
+    out = Path(out)
+    device_of(config.device)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give a folder as --out")
+    if not config.corpus:
+        raise InputError("corpus is empty: name the folder that `byteproxy prepare` wrote, with --corpus DIR")
+    store = Store.open(Path(config.corpus))
+    on_cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+    with parallel.joined("cuda" if on_cuda else "cpu", config.rank_timeout_seconds) as world:
+        if world.rank:
+            stage, tell = quietly, _say_nothing
+        with held(out) as hold:
+            trainer = _trained(config, store, hold, resume, stage, tell)
+        if world.rank:
+            return {}
+        return {**run_figures(trainer), "page": str(write_run_page(out))}
+
+
+def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> TrainConfig:
+    """A new run's configuration with its views, and with the shape of the model that it begins with, if there is one.
+
+    Where no view is named and one is needed, it is the corpus's first aligned one, of which `tell` hears.
+    Raises InputError where the store lacks a view, or the start doesn't fit.
+    """
+    if config.start.path:
+        config = fitted_to_start(config, store, Path(config.start.path))
+    for name in config.views:
+        store.manifest.view(name)
+    if config.views or not config.mixture.needs_view:
+        return config
+    views = first_view(config.mixture, store.manifest)
+    tell(f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; --views names another")
+    return replace(config, views=views)
+
+
+def _trained(
+    asked: TrainConfig, store: Store, hold: Hold, resume: Resume, stage: Stage, tell: Callable[[str], None]
+) -> Trainer:
+    """The trainer of a run that is done, in a folder that is held."""
+    folder = hold.folder
+    known = parallel.on_rank_zero(lambda: _known_run(folder, asked, resume))
+    if known is None:
+        config = resolved(fitted(asked, store, tell), store, stage)
+    else:
+        config = resolved(known.now, store, stage)
+        ensure_same_run(identity(known.then), config, 0, folder)
+    validate = validate_with(config, store)
+    trainer = Trainer(config, store, folder, stage, start_from)
+    if trainer.state.step == config.steps:
+        tell(f"{folder} is finished: its {config.steps:,} steps are done.")
+        return trainer
+    parallel.on_rank_zero(lambda: _remember(trainer, store, asked if resume != "yes" else None, known is not None))
+    with stage("train", "steps") as progress:
+        kept = progress if trainer.world.rank else keeping_page(folder, config, progress)
+        trainer.run_held(hold, validate, kept, stage)
+    return trainer
+
+
+class _Known(NamedTuple):
+    """The configuration of a run that goes on: as it was, and as it is asked to be now."""
+
+    then: TrainConfig
+    now: TrainConfig
+
+
+def _known_run(folder: Path, asked: TrainConfig, resume: Resume) -> _Known | None:
+    """None where a new run begins; InputError where neither can be."""
+    if resume == "yes":
+        return _Known(read_run_config(folder), asked)
+    if resume == "if_exists" and (folder / CONFIG).is_file():
+        return _Known(read_run_config(folder), asked_again(folder, asked))
+    ensure_free(folder)
+    return None
+
+
+def _remember(trainer: Trainer, store: Store, asked: TrainConfig | None, goes_on: bool) -> None:
+    """Leave in the folder what was asked for, and where the run comes from; a run is no run before its configuration.
+
+    asked: None where no run was asked for anew.
+    """
+    if goes_on:  # first, as what is asked for is compared with it
+        write_run_config(trainer.folder, trainer.config)
+    if asked is not None:
+        remember_asked(trainer.folder, asked)
+    remember_lineage(trainer.folder, trainer.config, store)

@@ -1,0 +1,88 @@
+"""What a run may change when it goes on, field by field, and what it is refused for."""
+
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from byteproxy.errors import InputError
+from byteproxy.parsing import parse_toml
+from byteproxy.train.config import Start, TrainConfig, Validation
+from byteproxy.train.identity import MAY_CHANGE, differences, ensure_same_run, identity, taking
+
+CONFIG = TrainConfig(start=Start("llama", "ab", "cd"))
+CHANGED = {
+    "corpus": "elsewhere",
+    "device": "cuda",
+    "attention": "dense",
+    "micro_rows": 1,
+    "validation": Validation(5, 6, 7),
+    "validate_every": 9,
+    "log_every": 9,
+    "tensorboard": True,
+    "checkpoint_seconds": 9.0,
+    "keep": 9,
+    "rank_timeout_seconds": 9.0,
+}
+REFUSED = {
+    "": "seed views dtype compile deterministic",
+    "start.": "weights tokenizer",
+    "model.": "width layers heads key_value_heads ffn rope_theta norm_epsilon qk_norm soft_cap value_embeddings "
+    "ngrams ngram_rows ngram_outputs places inputs hashed_rows softmax "
+    "byte_heads byte_head_ngrams symbol_heads",
+    "objective.": "symbols bag bytes spell reach head_decay heads_weight heads_weight_end compressed_weight raw_weight",
+    "mixture.": "preset phases count passages view_weights source_weights packing",
+    "shape.": "rows length passage_bytes",
+    "optim.": "optimizer learning_rate curve warmup_share warmup_steps decay_share final_share "
+    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike most_skips",
+}
+"""By group, what decides the weights."""
+REFUSED_FIELDS = {f"{group}{name}" for group, names in REFUSED.items() for name in names.split()}
+
+
+def leaves(config, name=""):
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{name}{field.name}.")
+        else:
+            yield f"{name}{field.name}"
+
+
+def otherwise(value):
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else f"{value}x" if isinstance(value, str) else ["other"]
+
+
+def test_every_field_is_one_that_may_change_or_one_that_may_not():
+    """A new field has to be put among these, and so somebody has to think of what it decides."""
+    may = {name for name in leaves(CONFIG) if name.partition(".")[0] in MAY_CHANGE or name == "start.path"}
+    assert {*may, *REFUSED_FIELDS, "stop"} == set(leaves(CONFIG))
+    assert not may & REFUSED_FIELDS
+    assert CHANGED.keys() == set(MAY_CHANGE)
+
+
+@pytest.mark.parametrize("name", MAY_CHANGE)
+def test_what_may_change_is_no_difference(name):
+    now = replace(CONFIG, **{name: CHANGED[name]})
+    assert now != CONFIG
+    assert differences(identity(CONFIG), identity(now)) == []
+    ensure_same_run(identity(CONFIG), now, 999, Path("run"))
+    assert taking(CONFIG, now) == now
+
+
+def test_a_start_may_lie_elsewhere():
+    moved = replace(CONFIG, start=replace(CONFIG.start, path="away/llama"))
+    assert differences(identity(CONFIG), identity(moved)) == []
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_FIELDS))
+def test_what_decides_weights_is_refused_by_its_name(name):
+    then = parse_toml(identity(CONFIG))
+    group, _, last = name.rpartition(".")
+    part = then[group] if group else then
+    part[last] = otherwise(part.get(last))
+    with pytest.raises(InputError, match=rf"run holds a run of another configuration \({name} is .* there and"):
+        ensure_same_run(tomli_w.dumps(then), CONFIG, 0, Path("run"))
