@@ -1,4 +1,4 @@
-"""The commands of the README are run, top to bottom, as a reader would.
+"""The commands of the README and of the pages for users are run, top to bottom, as a reader would.
 
 Four things are changed: training is cut to a second or two, runs go to a folder of the test's own, the standard
 library and the demo's model are small ones (`small_stdlib`; it gives no 65,536 symbols, so views that would have as
@@ -17,20 +17,27 @@ from tests.small_stdlib import small_stdlib
 from tests.waiting import GUARD_SECONDS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The README goes on with the model that the demo of the first page leaves.
+PAGES = [ROOT / name for name in ("docs/training.md", "docs/generation.md", "docs/views.md", "README.md")]
 COMMANDS = [
     line.partition("  #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for page in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for line in block.splitlines()
     if line.strip() and not line.startswith("#")
 ]
-PRINTED_ONLY = {"make demo": "byteproxy demo", "make test": "pytest", "make lint": "ruff check", "make bench": "run.py"}
+PRINTED_ONLY = {"make demo": "byteproxy demo"}
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def out(tmp_path_factory):
+    """The folder of the demo; corpus and first run lie beside it."""
+    return tmp_path_factory.mktemp("readme") / "run"
+
+
+@pytest.fixture(scope="module")
+def ran(out):
     """What each command printed, by command."""
-    out = tmp_path_factory.mktemp("readme") / "run"
     # Compiling takes longer here than all training.
     environment = small_stdlib(out.with_name("stdlib")) | {"TORCH_COMPILE_DISABLE": "1"}
     printed = {}
@@ -79,8 +86,15 @@ def test_the_json_line_holds_what_the_readme_says(ran):
     assert Path(results["report"]).exists()
 
 
-def test_every_file_that_the_readme_names_exists():
-    linked = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert len(linked) >= 3
-    for name in linked:
-        assert (ROOT / name).exists(), name
+def test_the_python_lines_run(ran, out, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", PAGES[-1].read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(block.replace("runs/first", str(out.with_name("first"))), "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    "page", sorted({*PAGES, *ROOT.glob("docs/*.md"), *ROOT.glob("*.md")}), ids=lambda one: one.name
+)
+def test_every_file_that_a_page_names_exists(page):
+    for name in re.findall(r"\]\(\s*(?!http)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / name).exists(), name
