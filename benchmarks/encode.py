@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.evaluate.views.corpus import held_out_sample, open_corpus
+from byteproxy.evaluate.views.corpus import corpus_named, held_out_sample
 from byteproxy.views import registry
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
@@ -78,7 +78,7 @@ FOREIGN: dict[str, tuple[list[str], bool]] = {
 def measure(say: Callable[[str], None]) -> dict:
     """Per view `mb_s_core`, `vs_hf_tokenizers`, `bytes_per_symbol`, `train_seconds`; `foreign`; threads, tables."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    corpus = open_corpus("stdlib")
+    corpus = corpus_named("stdlib")
     texts = held_out_sample(corpus, "validation", 2_000_000).texts
     train_texts = list(corpus.train_texts())
     _compile(train_texts[:3])

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from byteproxy.evaluate.compressors import ppmd_bpb
-from byteproxy.evaluate.views.corpus import held_out_sample, open_corpus
+from byteproxy.evaluate.views.corpus import corpus_named, held_out_sample
 from byteproxy.evaluate.views.fuzzy import neural_figures
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.neural.entropies import entropies, padding
@@ -57,7 +57,7 @@ class Kept:
 
 def measure(say: Callable[[str], None], file: str | None = None) -> dict[str, Any]:
     """Figures of one neural view beside the codebook of as many symbols."""
-    corpus = open_corpus("stdlib")
+    corpus = corpus_named("stdlib")
     if file is None:
         say("train a predictor ...")
         view: Any = registry.build("neural:16,size=2m,steps=60", corpus.train_texts).view

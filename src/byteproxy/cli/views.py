@@ -59,11 +59,11 @@ def train(
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.corpus import corpus_named
     from byteproxy.store.trained_views import fingerprint_of, train_view
 
     spec = _with_option(_with_option(spec, "size", size), "minutes", minutes)
-    texts = open_corpus(corpus).train_texts
+    texts = corpus_named(corpus).train_texts
     found = train_view(spec, texts, fingerprint_of(corpus), FOLDER, out, stage)
     view, each = found.view, found.bytes_per_symbol
     told = "" if each is None else f", {each:.2f} bytes each on training text"
@@ -107,14 +107,14 @@ def compare(
     """
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.views import figures as view_figures
-    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.corpus import corpus_named
     from byteproxy.evaluate.views.terminal import comparison_tables, order_text
     from byteproxy.report.page import write_page
     from byteproxy.report.views import compare_page
     from byteproxy.views.registry import quick_kinds
 
     results = view_figures.compare(
-        views or quick_kinds(), open_corpus(corpus), side, most_bytes, seed, stage, keep_in=FOLDER
+        views or quick_kinds(), corpus_named(corpus), side, most_bytes, seed, stage, keep_in=FOLDER
     )
     write_page(compare_page(results), out)
     people = console(json)
@@ -145,7 +145,7 @@ def inspect(
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
-    from byteproxy.evaluate.views.corpus import open_corpus
+    from byteproxy.evaluate.views.corpus import corpus_named
     from byteproxy.evaluate.views.viewed import viewed
     from byteproxy.report.document import inspect_page
     from byteproxy.report.page import write_page
@@ -155,7 +155,7 @@ def inspect(
         raise InputError(f"most_bytes is {most_bytes}: give at least 1")
     document = _read(file)
     name = "standard input" if file == "-" else file.encode("utf-8", "replace").decode()
-    found = viewed(document, views or quick_kinds(), open_corpus(corpus).train_texts, stage)
+    found = viewed(document, views or quick_kinds(), corpus_named(corpus).train_texts, stage)
     write_page(inspect_page(name, document, found, most_bytes), out)
     people = console(json)
     for one in found:

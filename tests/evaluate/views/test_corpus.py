@@ -4,7 +4,7 @@ from tests.toy_corpus import toy_documents
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
-from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
+from byteproxy.evaluate.views.corpus import Corpus, corpus_named, held_out_sample
 from byteproxy.store.prepare import prepare_documents
 
 
@@ -25,7 +25,7 @@ def copies(folder):
         Document("in-train", long["train"], "toy", sides["train"][0].project),
     ]
     prepare_documents(documents + more, folder, split)
-    return open_corpus(str(folder))
+    return corpus_named(str(folder))
 
 
 def test_copies_are_left_out_and_counted(tmp_path):
@@ -52,11 +52,11 @@ def test_a_side_of_copies_only_is_said():
 def test_what_is_no_corpus_is_said(tmp_path):
     for name in (str(tmp_path), "nowhere/at/all", ""):
         with pytest.raises(InputError, match=r"no prepared corpus.*manifest\.json.*stdlib"):
-            open_corpus(name)
+            corpus_named(name)
 
 
 def test_the_standard_library_is_split_by_project():
-    corpus = open_corpus("stdlib")
+    corpus = corpus_named("stdlib")
     held_out = {document.project for document in corpus.documents("validation")}
     train = list(corpus.documents("train"))
     assert held_out

@@ -13,7 +13,7 @@ from tests.toy_corpus import toy_documents, toy_store
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.corpus import Corpus, held_out_sample, open_corpus
+from byteproxy.evaluate.views.corpus import Corpus, corpus_named, held_out_sample
 from byteproxy.evaluate.views.figures import (
     compare,
     counts,
@@ -270,7 +270,7 @@ def test_compare_measures_every_view_on_the_same_text(tmp_path):
 
 def test_compare_trains_on_the_training_side_only(tmp_path):
     toy_store(tmp_path / "corpus")
-    corpus = open_corpus(str(tmp_path / "corpus"))
+    corpus = corpus_named(str(tmp_path / "corpus"))
     read = []
 
     def documents(side):
@@ -308,7 +308,7 @@ def test_a_missing_file_is_said_before_others_are_trained(tmp_path):
         yield lambda *_: None
 
     with pytest.raises(InputError, match="there is no file"):
-        compare(["bpe:300", "zz/none.json"], open_corpus(str(tmp_path / "corpus")), stage=stage)
+        compare(["bpe:300", "zz/none.json"], corpus_named(str(tmp_path / "corpus")), stage=stage)
     assert stages == ["look for copies"]
 
 

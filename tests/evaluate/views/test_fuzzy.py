@@ -6,7 +6,7 @@ from tests.neural.models import random_model
 from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.corpus import open_corpus
+from byteproxy.evaluate.views.corpus import corpus_named
 from byteproxy.evaluate.views.figures import compare, figures, paper_order_holds, stability_order
 from byteproxy.evaluate.views.fuzzy import fuzzy, neural_figures
 from byteproxy.evaluate.views.terminal import comparison_tables, order_text
@@ -89,7 +89,7 @@ def test_compare_shows_it(tmp_path, monkeypatch):
     predictor = ModelPredictor(random_model(spread=1.0))
     NeuralKind.compiled(predictor, NeuralOptions(12), TEXTS).save(tmp_path / "a.neural")
     specs = ["bpe:300", str(tmp_path / "a.neural"), "gzip"]
-    results = compare(specs, open_corpus(str(tmp_path / "corpus")), most_bytes=20_000)
+    results = compare(specs, corpus_named(str(tmp_path / "corpus")), most_bytes=20_000)
     assert sorted(results["stability_order"]) == sorted(specs)
     assert results["paper_order_holds"] in (True, False)
     assert {"bytes_per_symbol", "nodes", "compile_seconds", "fuzzy"} <= results["views"][specs[1]].keys()

@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     near_duplicates: int
 
 
-def open_corpus(name: str) -> Corpus:
+def corpus_named(name: str) -> Corpus:
     """The prepared corpus in a folder, or the standard library of this Python, split in memory by the usual rule.
 
     Raises InputError where it is neither.
