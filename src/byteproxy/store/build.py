@@ -33,17 +33,9 @@ def build_corpus(
 ) -> BuiltCorpus:
     """Prepare sources into a folder and encode all documents by views; what is there already is kept.
 
-    Args:
-        sources: What to read, as `corpus.source.source` takes it: "stdlib", or a path with options behind a colon.
-        views: As `registry.build` takes them; those that need training are trained on the train side.
-        out: Folder of the corpus: new, empty, or the same corpus from before.
-        preparation: All that decides the corpus, except its sources.
-        workers: Processes that read; None: one for each core that this process may use.
-        stage: Shows the progress of each part.
-
-    Raises:
-        InputError: Where no source is named, a source or a view can't be used, too many records are damaged, the
-            folder holds another corpus, or the disk is full.
+    sources: as `corpus.source.source` takes them. views: as `registry.build` takes them; those that need training are
+    trained on the train side. workers: processes that read; None: one for each core that this process may use.
+    Raises InputError for a source or view that can't be used, and as `prepare` and `add_view` do.
     """
     sources = list(sources)
     if not sources:

@@ -81,17 +81,11 @@ def train_view(
     out: Path | None = None,
     stage: Stage = quietly,
 ) -> TrainedView:
-    """Train a view by itself and save it.
+    """Train a view by itself and save it in `out`, or in a file of the folder that has the view's name.
 
-    Args:
-        spec: What to train, such as "bpe:4096".
-        texts: Gives the text to train on, each time that it is called.
-        texts_key: The text's `fingerprint_of`: a training that was stopped goes on where it is the same.
-        folder: Folder of the file where `out` is None, named by the view.
-        out: File to write.
-
-    Raises:
-        InputError: Where the spec names nothing that has to be trained, the file can't be written, or is no view.
+    texts: gives the text to train on, each time that it is called. texts_key: the text's `fingerprint_of`; a training
+    of the same spec and text that was stopped goes on.
+    Raises InputError where nothing has to be trained, or the file can't be written or is there and is no view.
     """
     if registry.is_artefact(spec):
         raise InputError(f"{spec} is a file and no kind of view to train: name one that `byteproxy views list` shows")
