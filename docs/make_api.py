@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
@@ -23,6 +24,26 @@ GIVEN: dict[type, tuple[str, ...]] = {
     BatchDataset: (),
 }
 """Classes of what the functions give, and which of their members are shown."""
+BEHIND: dict[str, tuple[str, ...]] = {
+    "prepare": ("prepare",),
+    "corpus stats": ("evaluate.corpus.figures.corpus_figures",),
+    "corpus show": ("evaluate.corpus.document.find", "evaluate.corpus.document.seen"),
+    "corpus verify": ("evaluate.corpus.figures.verified_figures",),
+    "views list": ("views.registry.kinds",),
+    "views train": ("view", "store.trained_views.train_view"),
+    "views compare": ("evaluate.views.figures.compare",),
+    "views inspect": ("evaluate.views.viewed.viewed",),
+    "mixture preview": ("stream", "mixture.preview.preview"),
+    "train": ("train.trainer.Trainer", "train.plan.plan_run"),
+    "eval bpb": ("evaluate",),
+    "eval transfer": ("evaluate",),
+    "study": ("recipes.named.study_named", "study.study.run_study", "study.plan.plan_study"),
+    "report": ("report.build.build",),
+    "demo": ("recipes.named.demo_recipe", "demo.run.run_study"),
+    "generate": ("train.saved.read_run", "generate.writer.Writer", "generate.compressed.ViewWriter"),
+    "export": ("interop.run.export_run",),
+}
+"""What each command calls, within byteproxy."""
 SECTIONS = ("Args", "Returns", "Raises")
 INTRO = """# The Python API
 
@@ -40,7 +61,17 @@ def page() -> str:
         for name in byteproxy.HOMES
     ]
     classes = [_class(kind, members) for kind, members in GIVEN.items()]
-    return "\n".join([INTRO, *functions, "## What they give\n", *classes])
+    return "\n".join([INTRO, *functions, "## What they give\n", *classes, _behind()])
+
+
+def _behind() -> str:
+    """The table of commands; AttributeError or ImportError where it names what isn't there."""
+    lines = ["## Behind the commands\n", "| command | calls, within `byteproxy` |", "| --- | --- |"]
+    for command, names in BEHIND.items():
+        for name in names:
+            pkgutil.resolve_name(f"byteproxy.{name}")
+        lines.append(f"| `byteproxy {command}` | {', '.join(f'`{name}`' for name in names)} |")
+    return "\n".join([*lines, ""])
 
 
 def _class(kind: type, members: tuple[str, ...]) -> str:

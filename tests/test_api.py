@@ -13,6 +13,7 @@ from tests.cli.commands import in_process, last_object
 from tests.toy_corpus import toy_documents
 
 import byteproxy
+from byteproxy.cli.main import COMMANDS, Group
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import Mixture
 
@@ -55,6 +56,12 @@ def test_the_page_is_what_the_docstrings_say():
     make_api = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_api)
     assert make_api.PAGE.read_text() == make_api.page(), "run `make api`"
+    commands = [
+        f"{name} {inner}" if inner else name
+        for name, found in COMMANDS.items()
+        for inner in (found.commands if isinstance(found, Group) else [""])
+    ]
+    assert list(make_api.BEHIND) == commands, "every command can be called from Python"
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +71,15 @@ def corpus(tmp_path_factory):
         path = folder / "text" / document.project / document.id
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(document.text)
-    return byteproxy.prepare([f"{folder}/text"], folder / "corpus", views=["bpe:300"], workers=1)
+    source, options = f"{folder}/text", {"near_duplicates": "keep", "workers": 1}
+    return byteproxy.prepare([source], folder / "corpus", views=["bpe:300"], **options)
 
 
 def test_a_corpus_is_what_the_command_makes(corpus, tmp_path, monkeypatch, capsys):
     command = in_process(monkeypatch, capsys)
     source = corpus.path.parent / "text"
-    made = last_object(command("prepare", str(source), "--out", str(tmp_path / "c"), "--view", "bpe:300", "--json"))
+    options = "--view", "bpe:300", "--near-duplicates", "keep", "--json"
+    made = last_object(command("prepare", str(source), "--out", str(tmp_path / "c"), *options))
     again = byteproxy.open_corpus(tmp_path / "c")
     assert again.manifest.fingerprint == corpus.manifest.fingerprint
     assert made["documents"] == sum(held.documents for held in corpus.manifest.sides.values())
