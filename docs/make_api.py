@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import byteproxy
+from byteproxy.generate.choice import Sampling
+from byteproxy.generate.score import Scored
+from byteproxy.generate.writer import Generation
 from byteproxy.mixture.batches import Batch, BatchDataset, Batches
+from byteproxy.runs.load import LoadedModel
 from byteproxy.store.store import Store
 from byteproxy.views.base import Encoded, View
 
@@ -22,6 +26,10 @@ GIVEN: dict[type, tuple[str, ...]] = {
     Batches: ("vocab_size",),
     Batch: ("positions",),
     BatchDataset: (),
+    LoadedModel: ("generate", "score", "export", "writer"),
+    Sampling: (),
+    Generation: (),
+    Scored: ("bpb",),
 }
 """Classes of what the functions give, and which of their members are shown."""
 BEHIND: dict[str, tuple[str, ...]] = {
@@ -34,14 +42,14 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "views compare": ("evaluate.views.figures.compare",),
     "views inspect": ("evaluate.views.viewed.viewed",),
     "mixture preview": ("stream", "mixture.preview.preview"),
-    "train": ("train.trainer.Trainer", "train.plan.plan_run"),
+    "train": ("train", "train.plan.plan_run"),
     "eval bpb": ("evaluate",),
     "eval transfer": ("evaluate",),
     "study": ("recipes.named.study_named", "study.study.run_study", "study.plan.plan_study"),
     "report": ("report.build.build",),
     "demo": ("recipes.named.demo_recipe", "demo.run.run_study"),
-    "generate": ("train.saved.read_run", "generate.writer.Writer", "generate.compressed.ViewWriter"),
-    "export": ("interop.run.export_run",),
+    "generate": ("load", "runs.with_corpus.view_writer"),
+    "export": ("load",),
 }
 """What each command calls, within byteproxy."""
 SECTIONS = ("Args", "Returns", "Raises")

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import byteproxy
 from byteproxy.cli.main import COMMANDS, Group
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import Mixture
+from byteproxy.recipes.named import changed, run_named, run_recipes
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,3 +111,59 @@ def test_a_stream_is_the_same_for_any_ranks(corpus):
     last = list(byteproxy.stream(corpus, state=batch.following, **asked | {"steps": 4}))
     assert [one.step for one in last] == [3]
     assert len(list(byteproxy.stream(corpus, "bytes", **asked, micro_sequences=1))) == 12
+
+
+@pytest.fixture(scope="module")
+def run(corpus):
+    """A run of two steps: its folder, and what differs from the recipe 1m."""
+    changes = {
+        "stop": "2 steps",
+        "corpus": str(corpus.path),
+        "compile": False,
+        "model": {"width": 16, "layers": 1, "heads": 2, "ffn": 24},
+        "shape": {"rows": 2, "length": 1024, "passage_bytes": 50},
+        "validation": {"bytes": 300},
+    }
+    figures = byteproxy.train("1m", corpus.path.parent / "run", changes)
+    assert (figures["steps"], figures["of_steps"]) == (2, 2)
+    return corpus.path.parent / "run", changes
+
+
+def test_a_run_is_gone_on_with_and_stays_what_it_is(run):
+    folder, changes = run
+    told = []
+    again = byteproxy.train("1m", folder, changes, resume="if_exists", say=told.append)
+    assert told[-1].endswith("is finished: its 2 steps are done.")
+    assert again["steps"] == 2
+    assert byteproxy.train(None, folder, {"log_every": 1}, resume="yes")["raw_bpb"] == again["raw_bpb"]
+    with pytest.raises(InputError, match="seed"):
+        byteproxy.train("1m", folder, changes | {"seed": 1}, resume="if_exists")
+    with pytest.raises(InputError, match="did you mean width"):
+        byteproxy.train("1m", folder / "other", {"model": {"widht": 16}})
+
+
+@pytest.mark.parametrize("name", run_recipes())
+def test_a_preset_takes_the_place_of_phases(name):
+    known = run_named(name)
+    assert changed(known, {}) == known
+    found = changed(known, {"mixture": {"preset": "bytes"}, "model": {"layers": 1}})
+    assert found.mixture.schedule == Mixture("bytes").schedule
+    assert found.model == replace(known.model, layers=1)
+
+
+def test_a_model_writes_scores_and_is_exported(run, tmp_path):
+    model = byteproxy.load(run[0])
+    prompts = ["def main(", b"\xff"]
+    written = [one.text for one in model.generate(prompts, most_bytes=9)]
+    assert all(len(text) <= 9 for text in written)
+    scored = model.score(["def main(", b"\xff", ""])
+    assert scored.bytes.tolist() == [9, 1, 0]
+    model.export(tmp_path / "out")
+    exported = byteproxy.load(tmp_path / "out")
+    assert [one.text for one in exported.generate(prompts, most_bytes=9)] == written
+    found = byteproxy.evaluate(run[0], most_bytes=300, document_bytes=100)
+    assert found["runs"]["run"]["raw_bpb"] == pytest.approx(8, abs=2)
+    told = []
+    found = byteproxy.evaluate([run[0]], "transfer", split="test", passages=3, say=told.append)
+    assert found["runs"]["run"]["passages"] == 3
+    assert len(told) == len(found["opened"]) == 1, "the test side is opened"

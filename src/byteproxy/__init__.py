@@ -2,8 +2,8 @@
 
 What `__all__` names is the Python API, documented in docs/api.md and kept stable. It is imported when it is first asked
 for, so `import byteproxy` costs nothing. The folders, read from top to bottom, are the pipeline; data flows one way and
-so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `generate`, `interop`, `evaluate`,
-`study`, `report`, `demo`, `recipes`, `cli`. The idea is proxy compression (Zheng et al., arXiv 2602.04289).
+so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `generate`, `interop`, `runs`,
+`evaluate`, `study`, `report`, `demo`, `recipes`, `cli`. The idea is proxy compression (Zheng et al., arXiv 2602.04289).
 """
 
 import sys
@@ -12,20 +12,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byteproxy.api import evaluate, open_corpus, prepare, stream, view
+    from byteproxy.api import evaluate, open_corpus, prepare, stream, train, view
+    from byteproxy.runs.load import load
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "open_corpus", "prepare", "stream", "view"]
+__all__ = ["evaluate", "load", "open_corpus", "prepare", "stream", "train", "view"]
 
 HOMES = {
     "prepare": "byteproxy.api",
     "open_corpus": "byteproxy.api",
     "view": "byteproxy.api",
     "stream": "byteproxy.api",
+    "train": "byteproxy.api",
+    "load": "byteproxy.runs.load",
     "evaluate": "byteproxy.api",
 }
 """The module of each name of the API, in the order of the pipeline."""
-PACKAGES = ("evaluate",)
+PACKAGES = ("evaluate", "train")
 """Names of the API that are packages as well: these can be called."""
 
 

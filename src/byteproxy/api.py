@@ -5,7 +5,7 @@ Each function imports what it needs when it is called, as torch takes seconds. A
 progress: `byteproxy.cli.progress.stage` draws bars on stderr, and the default shows nothing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from byteproxy.mixture.planner import State
     from byteproxy.mixture.schedule import Mixture
     from byteproxy.store.store import Store
+    from byteproxy.train.config import TrainConfig
     from byteproxy.views.base import View
 
 Folder: TypeAlias = str | Path
@@ -214,6 +215,54 @@ def stream(
     with stage("find passages", "passages") as progress:
         found = asked.stream(store, tuple(views), progress)
     return Batches(found, Part(rank, ranks, micro_sequences), state)
+
+
+def train(
+    recipe: "str | Path | TrainConfig | None",
+    out: Folder,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    resume: Literal["no", "if_exists", "yes"] = "no",
+    stage: Stage = quietly,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train a run to its last step, on this process or on those that torchrun started.
+
+    Stopped or killed at any moment, it goes on from its newest checkpoint to the same weights. Costs what the run
+    costs (`byteproxy train --plan` says so before), and for each checkpoint up to three times the model's float32
+    weights on disk.
+
+    Args:
+        recipe: What to train: a recipe that comes with byteproxy ("3m"), a TOML file, or a `TrainConfig`
+            (`byteproxy.train.config`). With resume="yes": None, as the run's own folder says it.
+        out: Folder of the run; afterwards it holds `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and
+            the page `report.html`.
+        changes: What is to differ from the recipe, nested as there: `{"corpus": "runs/corpus", "stop": "10 minutes",
+            "model": {"width": 320}}`. A corpus has to be named here or in the recipe. `{"start": {"path": DIR}}` begins
+            with the Llama or Qwen3 in DIR, in place of random weights.
+        resume: "no": a new run in a new or empty folder. "if_exists": go on where the folder holds this very run.
+            "yes": go on with the run in the folder; `changes` may name what decides no weight, and a longer `stop`.
+        stage: Shows progress.
+        say: Is told sentences for people, on rank 0.
+
+    Returns:
+        The figures of the run: `raw_bpb` (bits per byte of validation text), `flops`, `text_bytes`, `page` and more;
+        nothing on ranks other than 0.
+
+    Raises:
+        InputError: Recipe, corpus, start and folder don't fit together, naming the field; or nothing can be written.
+        KeyboardInterrupt: The run was stopped; what it did is saved.
+    """
+    from byteproxy.recipes.named import changed, run_named
+    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.run_config import read_run_config
+    from byteproxy.training import train as train_run
+
+    if recipe is None:
+        config = read_run_config(Path(out))
+    else:
+        config = recipe if isinstance(recipe, TrainConfig) else run_named(str(recipe))
+    return train_run(changed(config, changes or {}), out, resume=resume, stage=stage, tell=say)
 
 
 def evaluate(

@@ -21,7 +21,7 @@ def from_toml(path: Path, kind: type[T]) -> T:
     return from_values(toml_of(path), kind, path)
 
 
-def from_values(values: dict[str, Any], kind: type[T], path: Path) -> T:
+def from_values(values: dict[str, Any], kind: type[T], path: Path | str) -> T:
     """The dataclass that the content of a TOML file describes; raises as `from_toml`."""
     try:
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))

@@ -1,6 +1,7 @@
 """What somebody means by a name or a file: a run to train, or the mixture of a preset, a recipe or a TOML file."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,6 +87,14 @@ def run_named(name: str) -> "TrainConfig":
             "with the fields of a run"
         )
     return read_run_recipe(path)
+
+
+def changed(config: "TrainConfig", changes: Mapping[str, Any]) -> "TrainConfig":
+    """A run with some fields otherwise, nested as in a recipe; InputError naming the one that is wrong."""
+    from byteproxy.config import from_values
+    from byteproxy.study.recipe import merged
+
+    return from_values(merged(asdict(config), changes), type(config), "changes")
 
 
 def demo_recipe(minutes: float, seed: int) -> "DemoStudy":

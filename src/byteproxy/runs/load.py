@@ -157,6 +157,8 @@ class LoadedModel:
 def load(path: str | Path, dtype: str | None = None, device: str = "auto", engine: Engine = "auto") -> LoadedModel:
     """The model in a folder: of a run, as its newest checkpoint has it; of an export; of a Llama or Qwen3.
 
+    Costs a read of the weights, and memory for them in float32. The corpus and its views aren't needed.
+
     Args:
         path: The folder.
         dtype: Of activations and products, "float32" or "bfloat16"; None: as a run was trained, float32 for others.
