@@ -5,6 +5,7 @@ Commands run one after the other in one process, as importing torch takes second
 
 import json
 import os
+import re
 import sys
 from hashlib import sha256
 from importlib import import_module
@@ -107,7 +108,10 @@ def rows(run: str) -> dict[str, Any]:
     """The first, a middle and the last step's rows of a run: a hash of each array, and its beginning."""
     import numpy as np
 
-    config = _named("from_toml")(Path(run) / "config.toml", _named("TrainConfig"))
+    told = Path(run) / "config.toml"
+    plain = Path("config.toml")
+    plain.write_text(re.sub(r"(?m)^format = .*\n", "", told.read_text()))  # which the configuration's class lacks
+    config = _named("from_toml")(plain, _named("TrainConfig"))
     store, spelled = _named("Store").open(Path(config.corpus)), config.objective.needs_spelling(config.model)
     how = {"composed": config.model.composed, "spelled": spelled}
     stream = _named("Stream")(store, config.views, config.mixture, config.shape, config.seed, config.steps, **how)
@@ -138,14 +142,31 @@ def logits(export: str) -> dict[str, Any]:
     return {"class": type(model).__name__, "ids": ids, "last": found[-1].tolist(), "best": found.argmax(-1).tolist()}
 
 
-def gguf_tensors(file: str) -> dict[str, str]:
-    """Hashes of the tensors in a GGUF file, and its fields, read by the gguf library."""
+def gguf(file: str) -> dict[str, Any]:
+    """What the gguf library reads in a file: its fields, and some numbers of each tensor."""
     from gguf import GGUFReader
 
     reader = GGUFReader(file)
     fields = {name: repr(field.contents()) for name, field in reader.fields.items() if not name.startswith("GGUF.")}
     fields = {name: one if len(one) < 80 else hash_of(one.encode()) for name, one in fields.items()}
-    return {**fields, **{one.name: hash_of(one.data.tobytes()) for one in reader.tensors}}
+    return {**fields, **{one.name: _numbers(one.data) for one in reader.tensors}}
+
+
+def weights(export: str) -> dict[str, Any]:
+    """Shape, and some numbers, of each tensor in an export's files."""
+    from safetensors.numpy import load_file
+
+    found = {}
+    for path in sorted(Path(export).glob("*.safetensors")):
+        for name, tensor in sorted(load_file(path).items()):
+            found[f"{path.stem} {name}"] = {"shape": list(tensor.shape), "numbers": _numbers(tensor)}
+    return found
+
+
+def _numbers(tensor: Any) -> list[float]:
+    """Numbers at 16 places of a tensor."""
+    flat = tensor.ravel()
+    return flat[:: max(1, len(flat) // 16)][:16].tolist()
 
 
 def predictor(export: str) -> dict[str, Any]:
@@ -157,9 +178,8 @@ def predictor(export: str) -> dict[str, Any]:
     memory, first = found.begin()
     _, grown = found.grow(memory, np.zeros(2, np.int64), np.frombuffer(b"dx", np.uint8))
     return {
-        "fingerprint": found.fingerprint,
-        "counts": [[hash_of(one.tobytes()), *one[96:112].tolist()] for one in counts],
-        "grown": [hash_of(one.tobytes()) for one in (first, grown)],
+        "counts": counts.astype(float).tolist(),
+        "grown": [*first.astype(float).tolist(), *grown.astype(float).tolist()],
     }
 
 

@@ -101,15 +101,16 @@ def record(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         folder, {one: ["export", f"runs/{one}", "--out", f"out/{one}", "--gguf", "--json"] for one in EXPORTED}
     )
     logits = _python(folder, "logits", [f"out/{name}" for name in EXPORTED])
-    tensors = _python(folder, "gguf_tensors", [f"out/{name}/model.gguf" for name in EXPORTED])
+    ggufs = _python(folder, "gguf", [f"out/{name}/model.gguf" for name in EXPORTED])
+    weights = _python(folder, "weights", [f"out/{name}" for name in EXPORTED])
     files = {name: hashes(folder / "out" / name) for name in EXPORTED}
-    ggufs = {name: [one.pop(what, None) for what in ("model.gguf", "byteproxy.json")] for name, one in files.items()}
+    stay = ("README.md", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
     found["export"] = {
         "figures": exports,
         "logits": dict(zip(EXPORTED, logits, strict=True)),
-        "gguf tensors": dict(zip(EXPORTED, tensors, strict=True)),
-        "gguf file": ggufs,
-        "files": files,
+        "gguf": dict(zip(EXPORTED, ggufs, strict=True)),
+        "weights": dict(zip(EXPORTED, weights, strict=True)),
+        "files": {name: {file: one.get(file) for file in stay} for name, one in files.items()},
     }
     done("exports")
     found["written"] = _written(folder)
