@@ -52,9 +52,9 @@ class PackedAttention(nn.Module):
         return y_ND
 
     def new_state(self, documents: int, positions: int, dtype: torch.dtype) -> "KeyValues":
-        """Room for what this layer keeps of so many positions of each document."""
-        shape, device = (documents, positions, self.kv_heads, self.head_width), self.k_proj.weight.device
-        return KeyValues(*(torch.zeros(shape, dtype=dtype, device=device) for _ in range(2)))
+        """Room for what this layer keeps of so many positions of each document, those of a head side by side."""
+        shape, device = (documents, self.kv_heads, positions, self.head_width), self.k_proj.weight.device
+        return KeyValues(*(torch.zeros(shape, dtype=dtype, device=device).transpose(1, 2) for _ in range(2)))
 
     @staticmethod
     def flops(config: ModelConfig, lengths: np.ndarray) -> int:
