@@ -224,14 +224,18 @@ def work(folder):
     """All that is asked of two processes, in one go: starting them takes seconds."""
     rank = world().rank
     own = folder / "shared" if rank == 0 else folder / "not_there"
-    found = {"none": checkpoint.newest(own), "saved": said(save, own, 1, 1.0), "newest": checkpoint.newest(own)}
+    found = {
+        "none": checkpoint.newest_of_rank_zero(own),
+        "saved": said(save, own, 1, 1.0),
+        "newest": checkpoint.newest_of_rank_zero(own),
+    }
     model, optimizers = holding(0.0)
     found["loaded"] = (checkpoint.load(found["newest"], model, optimizers), float(model[0].weight.sum()))
     if rank == 0:
         (folder / "file").write_text("")
     found["unwritable"] = said(save, folder / "file" / "x" if rank == 0 else own, 2, 2.0)
     found["unreadable"] = said(checkpoint.load, found["newest"] if rank == 0 else own, *holding(0.0))
-    found["after"] = checkpoint.newest(own)
+    found["after"] = checkpoint.newest_of_rank_zero(own)
     return found | {"there": own.exists()}
 
 

@@ -85,9 +85,14 @@ def save(
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run, if there is one, as rank 0 sees it."""
-    whole = (_whole(folder) or _whole(folder)) if world().rank == 0 else []  # it may be in the middle of a rename
-    return from_rank_zero(whole[-1][1] if whole else None)
+    """The newest whole checkpoint of a run, if there is one, as this process sees it."""
+    whole = _whole(folder) or _whole(folder)  # it may be in the middle of a rename
+    return whole[-1][1] if whole else None
+
+
+def newest_of_rank_zero(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run as rank 0 sees it; all ranks have to ask."""
+    return from_rank_zero(newest(folder) if world().rank == 0 else None)
 
 
 def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:

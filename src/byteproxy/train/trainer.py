@@ -130,7 +130,7 @@ class Trainer:
         self.averages = Averages(["raw", *config.views], columns(config.model))
         self.guard = Guard(config.optim.spike, config.optim.most_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
-        found = checkpoint.newest(folder / "checkpoints")
+        found = checkpoint.newest_of_rank_zero(folder / "checkpoints")
         self._is_saved = found is not None
         if found is not None:
             self._load_state(found)
@@ -188,7 +188,7 @@ class Trainer:
         self, hold: Hold, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly
     ) -> Counters:
         """As `run`, in a folder that is held already: since before this trainer was made, if others may want it."""
-        if checkpoint.newest(self.folder / "checkpoints") is not None and not self._is_saved:
+        if checkpoint.newest_of_rank_zero(self.folder / "checkpoints") is not None and not self._is_saved:
             raise InputError(f"{self.folder} got a run meanwhile: go on with it by --resume, or give another folder")
         parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         if self.config.start.path and not self._is_saved:
