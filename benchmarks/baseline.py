@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 STEPS, LOOKS, VALIDATION_BYTES = 60, 4, 20_000
@@ -52,7 +52,7 @@ def measure(say: Callable[[str], None]) -> dict:
     figures: dict = {"steps": STEPS, "positions_a_step": 4096}
     with tempfile.TemporaryDirectory() as folder:
         say("prepare the corpus ...")
-        prepare_documents(read_stdlib(), Path(folder), Split(0.05, 0.1))
+        prepare_documents(read_stdlib(), Path(folder), SplitOptions(0.05, 0.1))
         store = Store.open(Path(folder))
         texts = held_out_texts(store, "validation", VALIDATION_BYTES, 20_000)
         plain = TrainConfig(

@@ -3,10 +3,10 @@
 `foreign` is the same for the patterns of published tokenizers, with the merges of our own `bpe:65536`: both sides have
 the same `tokenizer.json`.
 
-Views are trained on the train side of the standard library. Bytes per symbol are those of held-out code: the validation
-side, near-duplicates of training text left out. For speed a view and its rival take turns, each round with text that
-neither has seen before, so that no cache of pieces is warm with it; a ratio is the median over rounds, with the
-quartiles beside it. The rival is our own BPE with word splitting in `tokenizers.encode_batch_fast`.
+Views are trained on the train split of the standard library. Bytes per symbol are those of held-out code: the
+validation side, near-duplicates of training text left out. For speed a view and its rival take turns, each round with
+text that neither has seen before, so that no cache of pieces is warm with it; a ratio is the median over rounds, with
+the quartiles beside it. The rival is our own BPE with word splitting in `tokenizers.encode_batch_fast`.
 
 Floor of a walk: one load a byte from the nearest cache that holds the table (4 to 5 cycles in level 1, about 14 in
 level 2), and one branch a symbol that no processor predicts (about 15 cycles).
@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from byteproxy.corpus.stdlib import read_stdlib
-from byteproxy.evaluate.views.corpus import corpus_named, held_out_sample
+from byteproxy.evaluate.views.view_texts import corpus_named, held_out_sample
 from byteproxy.views import registry
 from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView

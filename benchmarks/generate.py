@@ -33,7 +33,7 @@ import llama_cpp
 import numpy as np
 import torch
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Sampling
@@ -47,7 +47,7 @@ from byteproxy.interop.llama import export_llama, stock_files
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import MAX_POSITIONS_PER_PASS, Layout, layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of
@@ -55,7 +55,7 @@ from byteproxy.runs.load import load
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import FAILURES
-from byteproxy.train.config import DTYPES, TrainConfig, Validation
+from byteproxy.train.train_config import DTYPES, TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, Vocab, byte_ids
@@ -76,7 +76,7 @@ def measure(say: Callable[[str], None]) -> dict:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("prepare a corpus ...")
-        prepare_documents(read_stdlib(), folder / "corpus", Split(0.05, 0.1))
+        prepare_documents(read_stdlib(), folder / "corpus", SplitOptions(0.05, 0.1))
         store = Store.open(folder / "corpus")
         texts = [one.text for one in store.documents("validation") if len(one.text) > 2 * PROMPT][:40]
         say("beside transformers ...")

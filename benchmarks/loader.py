@@ -25,15 +25,15 @@ import pyarrow.parquet as pq
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.source import source
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.planner import Planner, State
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.store.encode import add_view
+from byteproxy.store.passage_index import SourcePassages, Summary, Table
 from byteproxy.store.prepare import prepare, prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.store.table import SourcePassages, Summary, Table
 from byteproxy.views.bpe import BpeView
 
 ROUNDS, STEPS = 9, 20
@@ -95,7 +95,7 @@ def _one_core() -> Iterator[None]:
 
 
 def _stream(folder: Path) -> Stream:
-    prepare_documents(read_stdlib(), folder, Split(0, 0))
+    prepare_documents(read_stdlib(), folder, SplitOptions(0, 0))
     view = BpeView.train((document.text for document in Store.open(folder).documents("train")), 4096)
     add_view(folder, view)
     return Stream(Store.open(folder), (view.name,), Mixture("paper"), Shape(ROWS, LENGTH, 1024), 0, TOTAL)
@@ -182,7 +182,7 @@ def _prepared(folder: Path, kind: str) -> dict[str, Any]:
     for turn in range(4):
         begin = time.perf_counter()
         manifest = prepare([source(str(path))], folder / f"prepared-{kind}-{turn}")
-        rates.append(sum(side.bytes for side in manifest.sides.values()) / 1e6 / (time.perf_counter() - begin))
+        rates.append(sum(side.bytes for side in manifest.splits.values()) / 1e6 / (time.perf_counter() - begin))
     return {**_spread(np.array(rates[1:]), 1), "text_mb": round(size / 1e6, 1)}
 
 

@@ -3,7 +3,7 @@
     make bench BENCH_ARGS="--only neural"             trains a predictor of 2 million parameters for 60 steps first
     .venv/bin/python benchmarks/neural.py X.neural    takes one that `byteproxy views train neural` left
 
-The oracle reads windows of the validation side byte by byte and never sees the file; only what the model says of a
+The oracle reads windows of the validation split byte by byte and never sees the file; only what the model says of a
 prefix is kept for the next time, as it is a pure function. Every window is compared with the compiled one. Speeds are
 of one
 thread: the walk and the codebook's take turns, each round with text of its own, and the ratio is the median with its
@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from byteproxy.evaluate.compressors import ppmd_bpb
-from byteproxy.evaluate.views.corpus import corpus_named, held_out_sample
 from byteproxy.evaluate.views.fuzzy import neural_figures
+from byteproxy.evaluate.views.view_texts import corpus_named, held_out_sample
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.neural.entropies import entropies, padding
 from byteproxy.neural.kind import NeuralKind
 from byteproxy.neural.predictor import ModelPredictor
-from byteproxy.neural.training import MODELS
+from byteproxy.neural.predictor_training import MODELS
 from byteproxy.views import registry
 from byteproxy.views.base import View
 from byteproxy.views.coder import LONGEST, Code, counts_of

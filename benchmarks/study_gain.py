@@ -1,6 +1,6 @@
 """Draws docs/study_gain.svg: how far above or below raw bytes each way to train is, over training FLOPs.
 
-From the differences in the committed results of `study_small`, `study_budget` and `study_size`; of each, the test side
+From the differences in the committed results of `study_small`, `study_budget` and `study_size`; of each, the test split
 where it was opened, else validation text. Run it as `.venv/bin/python benchmarks/study_gain.py`.
 """
 

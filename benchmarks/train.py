@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of
@@ -38,9 +38,9 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import DTYPES, TrainConfig
-from byteproxy.train.flops import matrix_rate, training_flops
+from byteproxy.train.flops import matmul_rate, training_flops
 from byteproxy.train.optim import OptimConfig, optimizers
+from byteproxy.train.train_config import DTYPES, TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
@@ -175,7 +175,7 @@ def _of_the_mixture(dtype: torch.dtype, say: Callable[[str], None]) -> dict:
     name = next(name for name, known in DTYPES.items() if known == dtype)
     with tempfile.TemporaryDirectory() as folder:
         say("prepare a corpus ...")
-        prepare_documents(read_stdlib(), Path(folder), Split(0.05, 0.1))
+        prepare_documents(read_stdlib(), Path(folder), SplitOptions(0.05, 0.1))
         view = BpeView.train((d.text for d in Store.open(Path(folder)).documents("train")), 4096)
         add_view(Path(folder), view)
         store = Store.open(Path(folder))
@@ -245,7 +245,7 @@ def _floor(shape: ModelConfig, positions: int, flops: int, dtype: torch.dtype) -
     for k, n in products:
         for each in ((positions, k, n), (positions, n, k), (n, positions, k)):
             if each not in rates:
-                rates[each] = matrix_rate(dtype, each, 0.05)
+                rates[each] = matmul_rate(dtype, each, 0.05)
             seconds += 2 * positions * k * n / rates[each]
             counted += 2 * positions * k * n
     return seconds * flops / counted

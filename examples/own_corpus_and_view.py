@@ -8,8 +8,8 @@ import byteproxy
 SOURCE = f"{sysconfig.get_path('stdlib')}:name=code,include=asyncio/*|email/*|http/*|json/*|logging/*|unittest/*"
 
 corpus = byteproxy.prepare([SOURCE], "runs/examples/corpus", views=["bpe:1024"])
-for side, held in corpus.manifest.sides.items():
-    print(f"{side}: {held.documents} documents, {held.bytes:,} bytes, {held.projects} projects")
+for split, held in corpus.manifest.splits.items():
+    print(f"{split}: {held.documents} documents, {held.bytes:,} bytes, {held.projects} projects")
 for known in corpus.manifest.views:
     print(f"{known.name}: {known.bytes_per_symbol:.2f} bytes per symbol")
 

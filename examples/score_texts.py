@@ -12,7 +12,7 @@ changes = {
     "corpus": str(corpus.path),
     "compile": False,
     "model": {"width": 64, "layers": 2, "heads": 2, "ffn": 160},
-    "shape": {"rows": 8, "length": 256, "passage_bytes": 128},
+    "shape": {"sequences_per_step": 8, "sequence_length": 256, "context_bytes": 128},
     "validation": {"bytes": 4000},
 }
 byteproxy.train("1m", "runs/examples/run", changes, resume="if_exists")
@@ -26,5 +26,5 @@ choices = ["self)", "banana"]
 costs = model.score(choices, prompts=["def method("] * len(choices)).bits
 print(f"likeliest: {choices[costs.argmin()]}")
 
-found = byteproxy.evaluate("runs/examples/run", most_bytes=4000)
+found = byteproxy.evaluate("runs/examples/run", max_bytes=4000)
 print(f"held-out text: {found['runs']['run']['raw_bpb']:.2f} bits per byte, PPMd {found['compressors']['ppmd']:.2f}")

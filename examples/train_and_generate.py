@@ -15,12 +15,12 @@ changes = {
     "corpus": str(corpus.path),
     "compile": False,
     "model": {"width": 64, "layers": 2, "heads": 2, "ffn": 160},
-    "shape": {"rows": 8, "length": 256, "passage_bytes": 128},
+    "shape": {"sequences_per_step": 8, "sequence_length": 256, "context_bytes": 128},
     "validation": {"bytes": 4000},
 }
 figures = byteproxy.train("1m", "runs/examples/run", changes, resume="if_exists")
 print(f"{figures['raw_bpb']:.2f} bits per byte of held-out text; {figures['page']} has the curves")
 
 model = byteproxy.load("runs/examples/run")
-for found in model.generate(["def main(", "class "], most_bytes=60, sampling=Sampling(temperature=0.7, seed=1)):
+for found in model.generate(["def main(", "class "], max_bytes=60, sampling=Sampling(temperature=0.7, seed=1)):
     print(found.text, found.ended)

@@ -17,11 +17,11 @@ SMALLER = {
     "layers": 1,
     "heads": 1,
     "ffn": 128,
-    "length": 1024,
+    "sequence_length": 1024,
     "validation_bytes": 3000,
     "test_bytes": 20_000,
     "document_bytes": 5000,
-    "most_bytes": 60,
+    "max_bytes": 60,
 }
 """Of the demo, whose own model trains and scores for a minute where it does next to nothing."""
 

@@ -84,7 +84,7 @@ def test_a_corpus_is_what_the_command_makes(corpus, tmp_path, monkeypatch, capsy
     made = last_object(command("prepare", str(source), "--out", str(tmp_path / "c"), *options))
     again = byteproxy.open_corpus(tmp_path / "c")
     assert again.manifest.fingerprint == corpus.manifest.fingerprint
-    assert made["documents"] == sum(held.documents for held in corpus.manifest.sides.values())
+    assert made["documents"] == sum(held.documents for held in corpus.manifest.splits.values())
     with pytest.raises(InputError, match="no source is named"):
         byteproxy.prepare([], tmp_path / "none")
 
@@ -121,7 +121,7 @@ def run(corpus):
         "corpus": str(corpus.path),
         "compile": False,
         "model": {"width": 16, "layers": 1, "heads": 2, "ffn": 24},
-        "shape": {"rows": 2, "length": 1024, "passage_bytes": 50},
+        "shape": {"sequences_per_step": 2, "sequence_length": 1024, "context_bytes": 50},
         "validation": {"bytes": 300},
     }
     figures = byteproxy.train("1m", corpus.path.parent / "run", changes)
@@ -154,16 +154,16 @@ def test_a_preset_takes_the_place_of_phases(name):
 def test_a_model_writes_scores_and_is_exported(run, tmp_path):
     model = byteproxy.load(run[0])
     prompts = ["def main(", b"\xff"]
-    written = [one.text for one in model.generate(prompts, most_bytes=9)]
+    written = [one.text for one in model.generate(prompts, max_bytes=9)]
     assert all(len(text) <= 9 for text in written)
     scored = model.score(["def main(", b"\xff", ""])
     assert scored.bytes.tolist() == [9, 1, 0]
     model.export(tmp_path / "out")
     exported = byteproxy.load(tmp_path / "out")
-    assert [one.text for one in exported.generate(prompts, most_bytes=9)] == written
-    found = byteproxy.evaluate(run[0], most_bytes=300, document_bytes=100)
+    assert [one.text for one in exported.generate(prompts, max_bytes=9)] == written
+    found = byteproxy.evaluate(run[0], max_bytes=300, document_bytes=100)
     assert found["runs"]["run"]["raw_bpb"] == pytest.approx(8, abs=2)
     told = []
     found = byteproxy.evaluate([run[0]], "transfer", split="test", passages=3, say=told.append)
     assert found["runs"]["run"]["passages"] == 3
-    assert len(told) == len(found["opened"]) == 1, "the test side is opened"
+    assert len(told) == len(found["opened"]) == 1, "the test split is opened"

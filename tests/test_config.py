@@ -4,19 +4,19 @@ from pathlib import Path
 import pytest
 
 from byteproxy.config import from_toml, to_toml
-from byteproxy.demo.recipe import Study
+from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.study.fairness import check_tricks
 from byteproxy.study.recipe import StudyRecipe
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 
 RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir() if path.name.endswith(".toml")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
-    kind = Study if path.stem == "demo" else StudyRecipe if path.stem.startswith("study_") else TrainConfig
+    kind = DemoRecipe if path.stem == "demo" else StudyRecipe if path.stem.startswith("study_") else TrainConfig
     recipe = from_toml(path, kind)
     copy = tmp_path / "copy.toml"
     copy.write_text(to_toml(recipe))
@@ -25,7 +25,7 @@ def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
 
 def test_the_demo_compares_bytes_with_the_papers_mixture():
     (demo,) = [path for path in RECIPES if path.name == "demo.toml"]
-    assert from_toml(demo, Study).arms == {"bytes": BYTES, "proxy": PAPER}
+    assert from_toml(demo, DemoRecipe).arms == {"bytes": BYTES, "proxy": PAPER}
 
 
 STUDIES = [path for path in RECIPES if path.stem.startswith("study_")]
@@ -51,5 +51,23 @@ def test_what_is_wrong_is_named(tmp_path, text, said):
     path = tmp_path / "wrong.toml"
     path.write_text(text + "\n[sample]\narm = 'bytes'\n" + ("" if "arms" in text else "[arms.bytes]\n"))
     with pytest.raises(InputError, match=said) as error:
-        from_toml(path, Study)
+        from_toml(path, DemoRecipe)
     assert "wrong.toml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("shape = { rows = 4 }", "sequences_per_step"),
+        ("shape = { length = 64 }", "sequence_length"),
+        ("shape = { passage_bytes = 64 }", "context_bytes"),
+        ("micro_rows = 2", "micro_sequences"),
+        ('model = { places = "bytes" }', "rope_positions"),
+        ("optim = { most_skips = 3 }", "max_skips"),
+    ],
+)
+def test_an_earlier_name_is_refused_with_the_one_of_today(tmp_path, text, name):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"did you mean {name}"):
+        from_toml(path, TrainConfig)

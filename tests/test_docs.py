@@ -12,8 +12,8 @@ from tests.toy_corpus import toy_store
 from byteproxy.mixture.batches import BatchDataset
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
-from byteproxy.model.config import ModelConfig
-from byteproxy.train.config import TrainConfig
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 DOCS = Path(__file__).parents[1] / "docs"

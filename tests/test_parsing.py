@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byteproxy.config import from_toml
 from byteproxy.errors import InputError
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.parsing import DEEPEST, parse_json, parse_toml
 
 NAMES = st.text(max_size=8)

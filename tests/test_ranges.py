@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byteproxy.demo.recipe import Sample
-from byteproxy.demo.recipe import Scoring as DemoScoring
-from byteproxy.demo.recipe import Study as Demo
+from byteproxy.demo.demo_recipe import DemoRecipe as Demo
+from byteproxy.demo.demo_recipe import Sample
+from byteproxy.demo.demo_recipe import Scoring as DemoScoring
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, Phase
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import Range, ensure_in_range, range_of
 from byteproxy.study.recipe import Arm, Corpus, Scoring, StudyRecipe, Trials
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 
 ARM = Arm("bytes", run={"mixture": {"preset": "bytes"}})
 CONFIGS = [

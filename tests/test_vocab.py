@@ -19,13 +19,13 @@ def test_every_content_id_belongs_to_exactly_one_representation():
 
 
 def test_sentinels_stay_among_the_specials():
-    most = Vocab((1,) * vocab.MOST_VIEWS)
+    most = Vocab((1,) * vocab.MAX_VIEWS)
     ids = [f(r) for r in range(most.representations) for f in (vocab.opening, vocab.closing)]
     assert len(set(ids)) == len(ids)
     assert max(ids) < vocab.SPECIALS
     assert vocab.EOS not in ids
     with pytest.raises(ValueError, match="sentinels"):
-        Vocab((1,) * (vocab.MOST_VIEWS + 1))
+        Vocab((1,) * (vocab.MAX_VIEWS + 1))
 
 
 def test_byte_ids_are_whole_numbers_torch_can_index_with():

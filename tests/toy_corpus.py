@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -15,15 +15,15 @@ NAMES = ["path", "name", "value", "lines", "count", "index", "self", "item", "to
 
 def toy_documents(count: int = 80, seed: int = 0) -> list[Document]:
     """Functions with random names: compressible, each project's documents different."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     documents = []
     for number in range(count):
         lines = []
-        for _ in range(dice.randint(3, 25)):
-            one, two, three = (dice.choice(NAMES) for _ in range(3))
+        for _ in range(rng.randint(3, 25)):
+            one, two, three = (rng.choice(NAMES) for _ in range(3))
             lines += [
                 f"def {one}_{two}({three}):",
-                f"    {two} = {one} + {dice.randint(0, 99)}",
+                f"    {two} = {one} + {rng.randint(0, 99)}",
                 f"    return {two}",
                 "",
             ]
@@ -34,7 +34,7 @@ def toy_documents(count: int = 80, seed: int = 0) -> list[Document]:
 def toy_store(folder: Path) -> tuple[Store, BpeView]:
     """The documents prepared, with a BPE view of 300 symbols."""
     documents = toy_documents()
-    prepare_documents(documents, folder, Split(0.1, 0.2))
+    prepare_documents(documents, folder, SplitOptions(0.1, 0.2))
     view = BpeView.train((document.text for document in documents), 300)
     add_view(folder, view)
     return Store.open(folder), view

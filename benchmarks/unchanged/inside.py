@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from settings import MODULES, VOLATILE
+from settings import MODULES, VOLATILE, WORDS
 
 
 def kept(value: Any) -> Any:
@@ -44,7 +44,7 @@ def _answer() -> None:
     """In the child: run what is asked for, and leave the answers."""
     asked = json.loads(Path("asked.json").read_text())
     if "commands" in asked:
-        answers: list[Any] = [_run(words) for words in asked["commands"]]
+        answers: list[Any] = [_run_as_named(words) for words in asked["commands"]]
     else:
         answers = []
         for place in asked["places"]:
@@ -53,6 +53,14 @@ def _answer() -> None:
             except Exception as error:
                 answers.append({"error": f"{type(error).__name__}: {error}"})
     Path("answers.json").write_text(json.dumps(answers))
+
+
+def _run_as_named(words: list[str]) -> dict[str, Any]:
+    """Run a command by the names that this tree has for its options."""
+    answer = _run(words)
+    if answer["status"] == 2 and "there is no option" in answer["said"]:
+        answer = _run([WORDS.get(word, word) for word in words])
+    return answer
 
 
 def _run(words: list[str]) -> dict[str, Any]:

@@ -17,8 +17,13 @@ FIGURES = {
     "context_bytes": "passage_bytes",
     "rope_positions": "places",
     "micro_sequences": "micro_rows",
+    "max_skips": "most_skips",
+    "split": "side",
+    "splits": "sides",
 }
 """Keys of figures that were renamed since the oldest record: new name, old name."""
+WORDS = {"--bytes": "--max-bytes", "--most-bytes": "--max-bytes", "--side": "--split"}
+"""Options of commands that were renamed since the oldest record: old name, new name."""
 MODULES = {
     "from_toml": ("byteproxy.config",),
     "load_llama": ("byteproxy.interop.llama", "byteproxy.export.llama"),
@@ -29,8 +34,8 @@ MODULES = {
 }
 """Where what needs Python finds its names: the first of these modules that is there."""
 VOLATILE = re.compile(
-    r"seconds|_s$|per_second|^rate$|machine|peak|memory_mb|^time|loading_share|path$|^corpus$|^page$|^out$|^folder$|^when$"
-    r"|version|crc32|^after$"
+    r"seconds|_s$|per_second|^rate$|machine|peak|memory_mb|^time|matmul|loading_share|path$|^corpus$|^page$|^out$|^folder$"
+    r"|^when$|version|crc32|^after$"
 )
 """Keys of figures that differ between two runs of the same program, or hold places."""
 VARIES = ("corpus/tokens", "files/tokens", "plans/from", "curves/compiled", "trained/compiled")

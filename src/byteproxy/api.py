@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from byteproxy.mixture.planner import State
     from byteproxy.mixture.schedule import Mixture
     from byteproxy.store.store import Store
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.train_config import TrainConfig
     from byteproxy.views.base import View
 
 Folder: TypeAlias = str | Path
@@ -32,11 +32,11 @@ def prepare(
     test: float = 0.10,
     salt: str = "",
     hold_out: Iterable[str] = (),
-    smallest: int = 1,
-    largest: int = 64 << 20,
+    min_bytes: int = 1,
+    max_bytes: int = 64 << 20,
     invalid: Literal["keep", "drop", "repair"] = "keep",
     near_duplicates: Literal["held_out", "train", "keep"] = "held_out",
-    most_faulty: float = 0.01,
+    max_faulty: float = 0.01,
     workers: int | None = None,
     stage: Stage = quietly,
 ) -> "Store":
@@ -53,14 +53,14 @@ def prepare(
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
         salt: Any text; another one draws another split.
-        hold_out: Projects to put on the test side: "PROJECT" or "SOURCE/PROJECT", with "validation:" before those that
+        hold_out: Projects to put in the test split: "PROJECT" or "SOURCE/PROJECT", with "validation:" before those that
             belong there.
-        smallest: Bytes that a document has at least.
-        largest: Bytes that a document has at most; 0: no limit.
+        min_bytes: Bytes that a document has at least.
+        max_bytes: Bytes that a document has at most; 0: no limit.
         invalid: What becomes of text that is not UTF-8: its bytes are kept, the document is dropped, or it is repaired
             with U+FFFD.
-        near_duplicates: The side that loses a document where one of each are much alike; "keep" drops none.
-        most_faulty: Share of all records that may be damaged.
+        near_duplicates: The split that loses a document where one of each are much alike; "keep" drops none.
+        max_faulty: Share of all records that may be damaged.
         workers: Processes that read; None: one for each core that this process may use.
         stage: Shows progress.
 
@@ -71,16 +71,16 @@ def prepare(
         InputError: A source or view can't be used, too many records are damaged, `out` holds another corpus, or the
             disk is full.
     """
-    from byteproxy.corpus.reading import Rules
-    from byteproxy.corpus.split import Split
+    from byteproxy.corpus.records import Rules
+    from byteproxy.corpus.split import SplitOptions
     from byteproxy.store.build import build_corpus
     from byteproxy.store.prepare import Preparation
 
     preparation = Preparation(
-        split=Split(validation, test, salt, tuple(hold_out)),
-        rules=Rules(smallest, largest, invalid),
+        split=SplitOptions(validation, test, salt, tuple(hold_out)),
+        rules=Rules(min_bytes, max_bytes, invalid),
         near_duplicates=near_duplicates,
-        most_faulty=most_faulty,
+        max_faulty=max_faulty,
     )
     return build_corpus(sources, views, Path(out), preparation, workers, stage).store
 
@@ -122,7 +122,7 @@ def view(
         spec: A kind with options ("bpe", "bpe:4096", "codebook:bits=12,parse=greedy"; `byteproxy views list` has all of
             them), the file of a trained view, a tokenizer.json or its folder, or the name of one of the corpus's own
             views ("bpe-4096").
-        corpus: Corpus whose train side the view is trained on, or its folder.
+        corpus: Corpus whose train split the view is trained on, or its folder.
         texts: Texts to train on, in place of a corpus; such a view is kept nowhere until you `save(path)` it.
         stage: Shows progress.
 
@@ -205,7 +205,11 @@ def stream(
 
     store = open_corpus(corpus) if isinstance(corpus, str | Path) else corpus
     asked = recipe_of(recipe, arm) if isinstance(recipe, str) else Recipe(recipe)
-    shape = {"rows": sequences_per_step, "length": sequence_length, "passage_bytes": context_bytes}
+    shape = {
+        "sequences_per_step": sequences_per_step,
+        "sequence_length": sequence_length,
+        "context_bytes": context_bytes,
+    }
     given = {name: value for name, value in shape.items() if value is not None}
     asked = asked._replace(
         shape=replace(asked.shape, **given),
@@ -234,7 +238,7 @@ def train(
 
     Args:
         recipe: What to train: a recipe that comes with byteproxy ("3m"), a TOML file, or a `TrainConfig`
-            (`byteproxy.train.config`). With resume="yes": None, as the run's own folder says it.
+            (`byteproxy.train.train_config`). With resume="yes": None, as the run's own folder says it.
         out: Folder of the run; afterwards it holds `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and
             the page `report.html`.
         changes: What is to differ from the recipe, nested as there: `{"corpus": "runs/corpus", "stop": "10 minutes",
@@ -254,8 +258,8 @@ def train(
         KeyboardInterrupt: The run was stopped; what it did is saved.
     """
     from byteproxy.recipes.named import changed, run_named
-    from byteproxy.train.config import TrainConfig
     from byteproxy.train.run_config import read_run_config
+    from byteproxy.train.train_config import TrainConfig
     from byteproxy.training import train as train_run
 
     if recipe is None:
@@ -271,7 +275,7 @@ def evaluate(
     *,
     corpus: Folder | None = None,
     split: Literal["validation", "test"] = "validation",
-    most_bytes: int = 200_000,
+    max_bytes: int = 200_000,
     document_bytes: int = 20_000,
     stride: int | None = None,
     passages: int = 200,
@@ -281,20 +285,20 @@ def evaluate(
     """Measure runs on held-out text of their corpus.
 
     Costs what reading the text costs: with a stride of half a window, a forward pass over twice the text for the raw
-    bytes, and about as much for each view. Opening the test side adds a line to `opened.jsonl` in each run's folder.
+    bytes, and about as much for each view. Opening the test split adds a line to `opened.jsonl` in each run's folder.
 
     Args:
         runs: Folder of a run, or of several, which are scored on the same text and compared.
         measure: "bpb": bits per byte, raw and in each view, beside PPMd, xz and zstd on the same text. "transfer": what
             passes between raw bytes and compressed text (translation, transfer gap, retrieval).
         corpus: Where the corpus is now; None: where each run found it.
-        split: Which held-out side of the corpus.
-        most_bytes: For "bpb": bytes of text to score, spread over sources, languages and projects.
+        split: Which held-out split of the corpus.
+        max_bytes: For "bpb": bytes of text to score, spread over sources, languages and projects.
         document_bytes: For "bpb": the most that one document gives.
         stride: For "bpb": bytes by which windows move on; None: half a window.
         passages: For "transfer": how many passages.
         stage: Shows progress.
-        say: Is told, in a line for people, that the test side was opened.
+        say: Is told, in a line for people, that the test split was opened.
 
     Returns:
         All figures, as `byteproxy eval bpb --json` or `byteproxy eval transfer --json` prints them: `["runs"][name]`
@@ -309,4 +313,4 @@ def evaluate(
     place = None if corpus is None else Path(corpus)
     if measure == "transfer":
         return transfer_of_runs(folders, place, split, passages, stage, say)
-    return bpb_of_runs(folders, place, split, most_bytes, document_bytes, stride, stage, say)
+    return bpb_of_runs(folders, place, split, max_bytes, document_bytes, stride, stage, say)

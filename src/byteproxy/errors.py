@@ -11,9 +11,34 @@ class InputError(ValueError):
     """
 
 
+RENAMED = {
+    "rows": "sequences_per_step",
+    "length": "sequence_length",
+    "passage_bytes": "context_bytes",
+    "places": "rope_positions",
+    "micro_rows": "micro_sequences",
+    "side": "split",
+    "bytes": "max_bytes",
+    "most_bytes": "max_bytes",
+    "most_faulty": "max_faulty",
+    "most_skips": "max_skips",
+    "smallest": "min_bytes",
+    "largest": "max_bytes",
+    "validations": "evaluations",
+}
+"""Earlier names of fields and options; a refusal of one says what it is called now."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question to put behind a refusal: the known word nearest to one that isn't; nothing if none is near."""
+    """Ask whether the nearest known word was meant, or the new name of a renamed one; empty if there is none."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.casefold(), list(known), 1, 0.6)
+    names = list(known)
+    new = RENAMED.get(_field(word))
+    near = [name for name in names if _field(name) == new] or get_close_matches(word.casefold(), names, 1, 0.6)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _field(name: str) -> str:
+    """The last part of a dotted field or an option, as a field is written."""
+    return name.rpartition(".")[2].lstrip("-").replace("-", "_")

@@ -19,8 +19,8 @@ from byteproxy.files import read_bytes
 
 DEEPEST = 64
 """Levels of nesting, and parts of a dotted key, that no file of ours or of a tool we read comes near."""
-MOST_BITS = 64
-MOST_JSON, MOST_TOML = 1 << 28, 1 << 20
+MAX_BITS = 64
+MAX_JSON, MAX_TOML = 1 << 28, 1 << 20
 """Bytes of a file. The manifest of a corpus of 10 TB has about 2^26."""
 
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -58,12 +58,12 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
     return found
 
 
-def read_json(path: Path, most: int = MOST_JSON) -> Any:
+def read_json(path: Path, most: int = MAX_JSON) -> Any:
     """What a JSON file says; OSError where it can't be read or has more than `most` bytes, ValueError as above."""
     return parse_json(read_bytes(path, most))
 
 
-def read_toml(path: Path, most: int = MOST_TOML) -> dict[str, Any]:
+def read_toml(path: Path, most: int = MAX_TOML) -> dict[str, Any]:
     """What a TOML file says; OSError where it can't be read or has more than `most` bytes, ValueError as above."""
     return parse_toml(read_bytes(path, most))
 
@@ -84,14 +84,14 @@ def _ensure_shallow(bare: bytes) -> None:
 def _whole_number(digits: str) -> int:
     if len(digits) <= 21:
         number = int(digits)
-        if number.bit_length() <= MOST_BITS:
+        if number.bit_length() <= MAX_BITS:
             return number
-    raise ValueError(f"a whole number of {len(digits.lstrip('-')):,} digits, more than {MOST_BITS} bits hold")
+    raise ValueError(f"a whole number of {len(digits.lstrip('-')):,} digits, more than {MAX_BITS} bits hold")
 
 
 def _ensure_usual_numbers(value: Any) -> None:
     if isinstance(value, dict | list):
         for one in value.values() if isinstance(value, dict) else value:
             _ensure_usual_numbers(one)
-    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise ValueError(f"a whole number of more than {MOST_BITS} bits")
+    elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError(f"a whole number of more than {MAX_BITS} bits")

@@ -21,10 +21,10 @@ from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.budget import resolved
 from byteproxy.train.compiler import device_of
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.hold import held
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.run_config import CONFIG, read_run_config, write_run_config
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 Resume: TypeAlias = Literal["no", "if_exists", "yes"]

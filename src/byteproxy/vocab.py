@@ -22,7 +22,7 @@ BYTES = 256
 FIRST_BYTE = SPECIALS
 FIRST_SYMBOL = SPECIALS + BYTES
 RAW = 0
-MOST_VIEWS = (SPECIALS - FIRST_SENTINEL) // 2 - 1
+MAX_VIEWS = (SPECIALS - FIRST_SENTINEL) // 2 - 1
 
 
 def opening(representation: int) -> int:
@@ -47,8 +47,8 @@ class Vocab:
     alphabets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.alphabets) > MOST_VIEWS:
-            raise ValueError(f"{len(self.alphabets)} compressed views, but there are sentinels for {MOST_VIEWS} only")
+        if len(self.alphabets) > MAX_VIEWS:
+            raise ValueError(f"{len(self.alphabets)} compressed views, but there are sentinels for {MAX_VIEWS} only")
         if any(size < 1 for size in self.alphabets):
             raise ValueError(f"a view needs at least one symbol, got alphabets of {self.alphabets}")
 

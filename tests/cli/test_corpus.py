@@ -11,7 +11,7 @@ from tests.store.toys import Pieces
 from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -29,7 +29,7 @@ def made(tmp_path_factory):
         Document("long.md", b"word and word\n" * 400, "other", "prose", "markdown"),
         Document("copy.py", documents[3].text, "other", "prose", "markdown"),
     ]
-    prepare_documents(documents, folder, Split(0.1, 0.2), shard_bytes=20_000)
+    prepare_documents(documents, folder, SplitOptions(0.1, 0.2), shard_bytes=20_000)
     add_view(folder, BpeView.train((document.text for document in documents), 300))
     for spec in ("nibbles", "gzip"):
         add_view(folder, registry.build(spec, lambda: ()).view, spec=spec)
@@ -56,8 +56,8 @@ def flip(path, at=None):
 
 
 def test_stats_are_those_of_the_documents(byteproxy, store, monkeypatch):
-    by_side = {side: list(store.documents(side)) for side in SIDES}
-    documents = [document for side in SIDES for document in by_side[side]]
+    by_split = {split: list(store.documents(split)) for split in SPLITS}
+    documents = [document for split in SPLITS for document in by_split[split]]
     monkeypatch.setattr(Store, "text_buffer", lambda *_: pytest.fail("read a text"))
     result = byteproxy("corpus", "stats", "c", "--json")
     figures = last_object(result)
@@ -75,9 +75,9 @@ def test_stats_are_those_of_the_documents(byteproxy, store, monkeypatch):
     assert figures["sources"]["other"]["read"]["documents"] == 3
     assert figures["sources"]["other"]["documents"] == 2
     assert figures["unwanted"] == {"exact duplicate": 1}
-    for side in SIDES:
-        assert figures["sides"][side]["documents"] == len(by_side[side])
-        assert figures["lengths"][side]["largest"] == max(len(document.text) for document in by_side[side])
+    for split in SPLITS:
+        assert figures["splits"][split]["documents"] == len(by_split[split])
+        assert figures["lengths"][split]["largest"] == max(len(document.text) for document in by_split[split])
     assert figures["lengths"]["all"]["p50"] == lengths[(len(lengths) - 1) // 2]
     assert figures["lengths"]["all"]["mean"] == pytest.approx(np.mean(lengths))
     bins = Counter(length.bit_length() for length in lengths)
@@ -113,10 +113,13 @@ def test_stats_leave_a_page_with_a_plot(byteproxy, store):
 def test_show_compares_what_is_stored_with_what_the_views_give(byteproxy, store):
     result = byteproxy("corpus", "show", "c", "toy/file0.py", "--json")
     shown = last_object(result)
-    side, document = next(
-        (side, one) for side in SIDES for one in store.documents(side) if (one.source, one.id) == ("toy", "file0.py")
+    split, document = next(
+        (split, one)
+        for split in SPLITS
+        for one in store.documents(split)
+        if (one.source, one.id) == ("toy", "file0.py")
     )
-    assert (shown["side"], shown["project"], shown["bytes"]) == (side, document.project, len(document.text))
+    assert (shown["split"], shown["project"], shown["bytes"]) == (split, document.project, len(document.text))
     for name in ("bpe-300", "nibbles", "gzip-9"):
         assert shown["views"][name]["agrees"] is True
         assert shown["views"][name]["symbols"] == len(store.view(name).encode(document.text).symbols)
@@ -133,15 +136,15 @@ def test_show_compares_what_is_stored_with_what_the_views_give(byteproxy, store)
     assert "not compared" in page
 
 
-def test_show_takes_the_first_document_of_a_side(byteproxy, store):
-    for side in SIDES:
-        shown = last_object(byteproxy("corpus", "show", "c", "--side", side, "--json"))
-        assert (shown["id"], shown["side"]) == (next(store.documents(side)).id, side)
-    assert last_object(byteproxy("corpus", "show", "c", "--json"))["side"] == "train"
+def test_show_takes_the_first_document_of_a_split(byteproxy, store):
+    for split in SPLITS:
+        shown = last_object(byteproxy("corpus", "show", "c", "--split", split, "--json"))
+        assert (shown["id"], shown["split"]) == (next(store.documents(split)).id, split)
+    assert last_object(byteproxy("corpus", "show", "c", "--json"))["split"] == "train"
 
 
 def test_show_cuts_in_the_terminal_and_later_on_the_page(byteproxy, store):
-    status, stdout, _ = byteproxy("corpus", "show", "c", "long.md", "--most-bytes", "3000")
+    status, stdout, _ = byteproxy("corpus", "show", "c", "long.md", "--max-bytes", "3000")
     assert status == 0
     assert stdout.count("The first 2,000 of 5,600 bytes are shown") >= 2
     assert "word and word⏎\n" in stdout
@@ -157,7 +160,7 @@ def test_show_has_any_bytes(byteproxy, store):
 
 
 def test_show_without_views_shows_the_text(byteproxy, tmp_path):
-    prepare_documents(toy_documents(), tmp_path / "plain", Split())
+    prepare_documents(toy_documents(), tmp_path / "plain", SplitOptions())
     status, stdout, _ = byteproxy("corpus", "show", "plain", "file7.py")
     assert status == 0
     assert "def " in stdout
@@ -168,10 +171,10 @@ def test_show_refuses_names_that_say_too_little_or_nothing(byteproxy, store):
     assert "say which one, toy/file0.py or other/file0.py" in refusal(byteproxy("corpus", "show", "c", "file0.py"))
     assert "such as long.md" in refusal(byteproxy("corpus", "show", "c", "LONG"))
     assert "holds no document 'nothing'" in refusal(byteproxy("corpus", "show", "c", "nothing"))
-    side = last_object(byteproxy("corpus", "show", "c", "long.md", "--json"))["side"]
-    other = next(one for one in SIDES if one != side)
-    assert f"the {other} side of c holds no" in refusal(byteproxy("corpus", "show", "c", "long.md", "--side", other))
-    assert "most_bytes is 0" in refusal(byteproxy("corpus", "show", "c", "--most-bytes", "0"))
+    split = last_object(byteproxy("corpus", "show", "c", "long.md", "--json"))["split"]
+    other = next(one for one in SPLITS if one != split)
+    assert f"the {other} split of c holds no" in refusal(byteproxy("corpus", "show", "c", "long.md", "--split", other))
+    assert "max_bytes is 0" in refusal(byteproxy("corpus", "show", "c", "--max-bytes", "0"))
 
 
 def test_show_refuses_symbols_that_are_not_those_of_the_view(byteproxy, store):
@@ -245,7 +248,7 @@ def test_what_is_no_corpus_is_refused(byteproxy, command, tmp_path):
     ("command", "options"),
     [
         ("stats", ["DIR", "--out", "--json"]),
-        ("show", ["DIR", "[DOCUMENT]", "--side", "--most-bytes", "--out", "--json"]),
+        ("show", ["DIR", "[DOCUMENT]", "--split", "--max-bytes", "--out", "--json"]),
         ("verify", ["DIR", "--json"]),
     ],
 )

@@ -7,8 +7,8 @@ from tests.cli.commands import explained, in_process, last_object, refusal
 from tests.toy_corpus import toy_store
 
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -42,7 +42,7 @@ def test_it_writes_a_model_that_generate_reads(byteproxy, folder, tmp_path):
     assert figures["parameters_that_disappeared"] == 2 * 300 * 32
     assert (figures["run"], figures["step"], figures["raw_bpb"]) == ("run", 2, None)
     assert figures["files"].keys() | {"byteproxy.json"} == {path.name for path in out.iterdir()}
-    written = last_object(byteproxy("generate", out, "--prompt", "def ", "--most-bytes", "5", "--json"))
+    written = last_object(byteproxy("generate", out, "--prompt", "def ", "--max-bytes", "5", "--json"))
     assert written["bytes"] <= 5
     assert (
         "19,200 parameters that only compressed text used are left out"

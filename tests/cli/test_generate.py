@@ -21,9 +21,9 @@ from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Writer
 from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs.load import load
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 BYTEPROXY = Path(sys.executable).parent / "byteproxy"
@@ -75,7 +75,7 @@ def test_a_run_is_the_model_that_was_trained(folders):
 
 
 def test_a_run_and_its_export_write_the_same(folders, byteproxy):
-    options = ("--prompt", "def ", "--most-bytes", "150", "--json")
+    options = ("--prompt", "def ", "--max-bytes", "150", "--json")
     run, exported = (last_object(byteproxy("generate", folder, *options)) for folder in folders[:2])
     plain = last_object(byteproxy("generate", folders[0], *options, "--drafts", "none"))
     assert run["continuation"] == exported["continuation"] == plain["continuation"]
@@ -86,7 +86,7 @@ def test_a_run_and_its_export_write_the_same(folders, byteproxy):
 
 
 def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
-    options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "1", "--utf8")
+    options = ("--prompt", "x = ", "--max-bytes", "80", "--temperature", "1", "--utf8")
     status, text, _ = byteproxy("generate", folders[0], *options)
     held = last_object(byteproxy("generate", folders[0], *options, "--json"))
     assert (status, text) == (0, held["continuation"])
@@ -95,7 +95,7 @@ def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
 
 def test_a_pipe_gets_the_very_bytes_and_so_does_json(folders, monkeypatch, capsysbinary):
     """Of an answer that is no UTF-8; a terminal gets it as text that steers nothing."""
-    options = ("--prompt", "x = ", "--most-bytes", "200", "--temperature", "3", "--seed", "3")
+    options = ("--prompt", "x = ", "--max-bytes", "200", "--temperature", "3", "--seed", "3")
     (wanted,) = _writer(folders[0]).write([b"x = "], 200, Sampling(3, seed=3))
     with pytest.raises(UnicodeDecodeError):
         wanted.text.decode()
@@ -112,15 +112,15 @@ def test_a_pipe_gets_the_very_bytes_and_so_does_json(folders, monkeypatch, capsy
 
 
 def test_a_backslash_in_a_stop_is_told(folders, byteproxy):
-    _, _, said = byteproxy("generate", folders[0], "--stop", r"\ndef", "--most-bytes", "5", "--utf8")
+    _, _, said = byteproxy("generate", folders[0], "--stop", r"\ndef", "--max-bytes", "5", "--utf8")
     assert said.startswith("note: --stop \\ndef is taken as it stands, backslash and all")
     assert len(said.splitlines()) == 1
-    _, _, said = byteproxy("generate", folders[0], "--stop", "\ndef", "--most-bytes", "5", "--utf8")
+    _, _, said = byteproxy("generate", folders[0], "--stop", "\ndef", "--max-bytes", "5", "--utf8")
     assert said == ""
 
 
 def test_options_reach_the_writer(folders, byteproxy):
-    options = ("--prompt", "x = ", "--most-bytes", "80", "--json")
+    options = ("--prompt", "x = ", "--max-bytes", "80", "--json")
     texts = [
         last_object(byteproxy("generate", folders[0], *options, *more))["continuation"]
         for more in (
@@ -152,7 +152,7 @@ def test_weights_may_be_bfloat16(folders, byteproxy):
         if exact != rounded:
             break
     assert exact != rounded
-    options = ("--prompt", "x = ", "--most-bytes", "80", "--temperature", "0.1", "--seed", str(seed), "--json")
+    options = ("--prompt", "x = ", "--max-bytes", "80", "--temperature", "0.1", "--seed", str(seed), "--json")
     for dtype, wanted in (("float32", exact), ("bfloat16", rounded)):
         found = last_object(byteproxy("generate", folders[0], *options, "--device", "cpu", "--dtype", dtype))
         assert found["continuation"] == wanted.decode("utf-8", "backslashreplace")
@@ -178,7 +178,7 @@ def test_any_prompt_is_read_as_it_is(folders, byteproxy, typed, data):
 
 def test_a_session_goes_on_with_the_text_so_far(folders, byteproxy, typed):
     typed(b"def f\n\n")
-    status, text, _ = byteproxy("generate", folders[0], "--interactive", "--most-bytes", "20", "--temperature", "0")
+    status, text, _ = byteproxy("generate", folders[0], "--interactive", "--max-bytes", "20", "--temperature", "0")
     writer = _writer(folders[0])
     (first,) = writer.write([b"def f\n"], 20)
     (second,) = writer.write([b"def f\n" + first.text], 20)
@@ -189,7 +189,7 @@ def test_a_session_goes_on_with_the_text_so_far(folders, byteproxy, typed):
 
 
 def test_a_closed_pipe_is_no_traceback(folders):
-    command = f"{BYTEPROXY} generate {folders[0]} --prompt x --most-bytes 400 | head -c 20"
+    command = f"{BYTEPROXY} generate {folders[0]} --prompt x --max-bytes 400 | head -c 20"
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=GUARD_SECONDS)
     assert len(done.stdout) == 20
     assert b"Traceback" not in done.stderr
@@ -214,7 +214,7 @@ def test_what_cannot_write_is_refused(folders, byteproxy, tmp_path):
         (["--temperature", "-1"], "temperature is -1"),
         (["--top-p", "0"], "top-p is 0"),
         (["--min-p", "2"], "min-p is 2"),
-        (["--most-bytes", "-1"], "cannot write -1 bytes"),
+        (["--max-bytes", "-1"], "cannot write -1 bytes"),
         (["--stop", ""], "stop string is empty"),
         (["--interactive", "--json"], "leave --json"),
         (["--interactive", "--raw"], "leave --json, --raw"),
@@ -229,7 +229,7 @@ def test_wrong_options_are_refused(folders, byteproxy, options, says):
 def test_a_run_writes_a_view_while_its_corpus_is_there(byteproxy, tmp_path):
     store, _ = toy_store(tmp_path / "c")
     Trainer(replace(CONFIG, corpus=str(tmp_path / "c")), store, tmp_path / "run").run()
-    command = ("generate", tmp_path / "run", "--prompt", "def f", "--view", "bpe-300", "--most-bytes", "20")
+    command = ("generate", tmp_path / "run", "--prompt", "def f", "--view", "bpe-300", "--max-bytes", "20")
     told = {}
     for task in ("translate", "continue"):
         found = last_object(byteproxy(*command, "--task", task, "--temperature", "0", "--json"))

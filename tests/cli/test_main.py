@@ -21,7 +21,7 @@ from byteproxy.cli import refusals
 from byteproxy.files import read_bytes
 from byteproxy.interop.llama import export_llama
 from byteproxy.jit import COMPILING
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import Vocab
 
@@ -52,7 +52,7 @@ def test_help_teaches_the_tool_and_comes_at_once():
         ("demo", ["--out", "--minutes", "--seed", "--json"]),
         (
             "generate",
-            ["DIR", "--prompt", "--most-bytes", "--top-p", "--stop", "--utf8", "--drafts", "--interactive", "--json"],
+            ["DIR", "--prompt", "--max-bytes", "--top-p", "--stop", "--utf8", "--drafts", "--interactive", "--json"],
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
 
 
 def steps_in(metrics: Path) -> list[int]:
-    """The steps whose losses were logged; looks at validation text are lines of their own."""
+    """The steps whose losses were logged; evaluations on the validation split are lines of their own."""
     lines = metrics.read_text().splitlines() if metrics.exists() else []
     return [line["step"] for line in map(json.loads, lines) if "loss" in line]
 
@@ -126,7 +126,7 @@ def test_a_model_writes_the_same_each_time(tmp_path, monkeypatch, capsys):
     config = ModelConfig(width=32, layers=1, heads=2, ffn=64)
     export_llama(Transformer(config, Vocab().size), 64, tmp_path / "model")
     model = str(tmp_path / "model")
-    options = ("--prompt", "def ", "--most-bytes", "30", "--utf8")
+    options = ("--prompt", "def ", "--max-bytes", "30", "--utf8")
     run = in_process(monkeypatch, capsys)
     texts = [run("generate", model, *options)[1] for _ in range(2)]
     assert texts[0] == texts[1] != ""
@@ -158,7 +158,7 @@ def test_the_version_comes_at_once_and_nothing_heavy_with_it():
 
 
 @pytest.mark.parametrize(
-    "module", ["evaluate.corpus.terminal", "report.corpus", "evaluate.views.terminal", "report.views"]
+    "module", ["evaluate.corpus.corpus_terminal", "report.corpus", "evaluate.views.view_terminal", "report.views"]
 )
 def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
     """torch takes seconds to import, in which nothing is said."""
@@ -224,7 +224,7 @@ def test_help_fills_a_terminal_of_any_width(monkeypatch, capsys, columns):
         (["demo", "--seed"], "--seed is given without a value"),
         (["demo", "--minutes", "nan"], "--minutes is nan: give a finite number"),
         (["demo", "--minutes", "1e400"], "--minutes is inf: give a finite number"),
-        (["eval", "bpb", "x", "--bytes", str(1 << 63)], "--bytes is beyond 2^63: give a smaller number"),
+        (["eval", "bpb", "x", "--max-bytes", str(1 << 63)], "--max-bytes is beyond 2^63: give a smaller number"),
         (["eval", "bpb", "x", "--document-bytes", "9" * 4000], "--document-bytes is beyond 2^63"),
         (["eval", "bpb", "x", "--stride", "x"], "--stride is 'x': give a whole number"),
         (["study", "study_small", "--minutes", ""], "--minutes is '': give a number"),
@@ -307,7 +307,7 @@ def test_names_and_memory_that_cannot_be_are_one_line(monkeypatch, capsys):
 DEAF = """
 import ctypes, numba, numpy, signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from byteproxy.cli.interruption import acknowledged
+from byteproxy.cli.ctrl_c import acknowledged
 
 outside = ctypes.CDLL(None).getpid  # what it does is unknown, so that each round's number is really written
 outside.argtypes, outside.restype = [], ctypes.c_int
@@ -345,7 +345,7 @@ def test_ctrl_c_is_acknowledged_where_python_does_not_run_and_obeyed_the_second_
 @pytest.mark.parametrize("stop", ["os.kill(os.getpid(), signal.SIGINT)", "sys.exit(130)"])
 def test_ctrl_c_once_more_while_the_process_ends_prints_no_traceback(stop):
     code = (
-        "import atexit, os, signal, sys\nfrom byteproxy.cli.interruption import acknowledged\n"
+        "import atexit, os, signal, sys\nfrom byteproxy.cli.ctrl_c import acknowledged\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
         f"try:\n    with acknowledged():\n        {stop}\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"

@@ -14,8 +14,8 @@ from tests.mixture.corpora import corpus as make_corpus
 from tests.toy_corpus import toy_documents
 
 from byteproxy.config import from_toml
-from byteproxy.corpus.split import Split
-from byteproxy.demo.recipe import Study
+from byteproxy.corpus.split import SplitOptions
+from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.preview import planned, step_figures, summed
@@ -29,9 +29,9 @@ stop = "60 steps"
 seed = 7
 views = ["codebook-1024"]
 [shape]
-rows = 3
-length = 512
-passage_bytes = 128
+sequences_per_step = 3
+sequence_length = 512
+context_bytes = 128
 [mixture]
 packing = "whole"
 count = "positions"
@@ -131,7 +131,7 @@ def test_the_page_has_a_plot_and_the_rows(preview, folder):
 
 def test_a_study_gives_arm_shape_and_seed(preview):
     with (files("byteproxy") / "recipes" / "demo.toml").open() as recipe:
-        study = from_toml(Path(recipe.name), Study)
+        study = from_toml(Path(recipe.name), DemoRecipe)
     results = last_object(preview("c", "--recipe", "demo", "--steps", "0:3", "--json"))
     assert results["arm"] == "proxy"
     assert results["shape"] == asdict(study.shape)
@@ -146,7 +146,7 @@ def test_a_run_gives_everything(preview, folder):
     (folder / "run.toml").write_text(RUN)
     results = last_object(preview("c", "--recipe", "run.toml", "--steps", ":", "--json"))
     assert results["views"] == ["codebook-1024"]
-    assert (results["total_steps"], results["seed"], results["shape"]["rows"]) == (60, 7, 3)
+    assert (results["total_steps"], results["seed"], results["shape"]["sequences_per_step"]) == (60, 7, 3)
     assert len(results["steps"]) == 60
     assert results["total"]["padding"] > 0
     mine = stream(("codebook-1024",), MIXTURE, Shape(3, 512, 128), 7, 60)
@@ -169,7 +169,7 @@ def test_a_bare_mixture_is_a_recipe(preview, folder):
 
 
 def test_without_a_view_only_bytes_can_be_shown(preview, folder):
-    prepare_documents(toy_documents(), folder / "plain", Split())
+    prepare_documents(toy_documents(), folder / "plain", SplitOptions())
     assert "has no aligned view" in refusal(preview("plain"))
     results = last_object(preview("plain", "--recipe", "bytes", "--json"))
     assert results["total"]["positions"] == [200 * 4096]

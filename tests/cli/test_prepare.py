@@ -39,7 +39,7 @@ def sources(tmp_path):
     return "code:weight=2", "notes.jsonl:text=contents,name=pages"
 
 
-COMMON = ("--most-faulty", "0.05", "--near-duplicates", "keep", "--workers", "1", "--test", "0.2")
+COMMON = ("--max-faulty", "0.05", "--near-duplicates", "keep", "--workers", "1", "--test", "0.2")
 
 
 def never(*arguments, **options):
@@ -51,13 +51,13 @@ def test_sources_become_a_corpus_with_views(byteproxy, sources):
     figures = last_object(result)
     store = Store.open(Path("c"))
     store.verify()
-    documents = [document for side in ("train", "validation", "test") for document in store.documents(side)]
+    documents = [document for split in ("train", "validation", "test") for document in store.documents(split)]
     assert figures["documents"] == len(documents) == 81 + 30
     assert figures["bytes"] == sum(len(document.text) for document in documents)
-    for side in ("train", "validation", "test"):
-        mine = list(store.documents(side))
+    for split in ("train", "validation", "test"):
+        mine = list(store.documents(split))
         told = {"documents": len(mine), "bytes": sum(len(one.text) for one in mine)}
-        assert figures["sides"][side] == {**told, "projects": len({one.project for one in mine})}
+        assert figures["splits"][split] == {**told, "projects": len({one.project for one in mine})}
     assert figures["sources"]["code"]["weight"] == 2
     assert {name: source["documents"] for name, source in figures["sources"].items()} == {"code": 81, "pages": 30}
     assert figures["sources"]["pages"]["read"]["documents"] == 31, "with the copy"
@@ -163,8 +163,8 @@ def test_a_trained_view_can_be_a_file(byteproxy, sources, tmp_path):
 
 def test_options_decide_the_corpus(byteproxy, sources):
     (Path("code") / "project1" / "odd.py").write_bytes(b"x = '\xff'\n" * 30)
-    common = ("prepare", *sources, "--most-faulty", "0.1", "--workers", "1", "--json", "--out")
-    options = ("--validation", "0", "--test", "0", "--smallest", "400", "--largest", "1500", "--invalid", "drop")
+    common = ("prepare", *sources, "--max-faulty", "0.1", "--workers", "1", "--json", "--out")
+    options = ("--validation", "0", "--test", "0", "--min-bytes", "400", "--max-bytes", "1500", "--invalid", "drop")
     last_object(byteproxy(*common, "c", *options, "--near-duplicates", "train", "--salt", "pepper"))
     manifest = read_manifest(Path("c"))
     assert (manifest.split.validation, manifest.split.test, manifest.split.salt) == (0, 0, "pepper")
@@ -178,21 +178,21 @@ def test_options_decide_the_corpus(byteproxy, sources):
 
 
 def test_few_repositories_and_one_large_file_are_split_and_that_is_said(byteproxy, tmp_path):
-    """Code is on all sides though there are four projects only; a text that is all there is, is cut by place."""
+    """Code is on all splits though there are four projects only; a text that is all there is, is cut by place."""
     for project in range(4):
         (tmp_path / "few" / f"repo{project}").mkdir(parents=True)
         for number, document in enumerate(toy_documents(20, seed=project)):
             (tmp_path / "few" / f"repo{project}" / f"f{number}.py").write_bytes(document.text)
     words = [f"word{n}" for n in range(5000)]
-    dice = random.Random(1)
-    (tmp_path / "book").write_text("\n".join(" ".join(dice.choices(words, k=9)) for _ in range(3000)))
+    rng = random.Random(1)
+    (tmp_path / "book").write_text("\n".join(" ".join(rng.choices(words, k=9)) for _ in range(3000)))
     command = ("prepare", "few", "book", "--out", "c", "--workers", "1", "--near-duplicates", "keep")
     figures = last_object(result := byteproxy(*command, "--json"))
     said = result[2]
-    assert "few, python: 4 projects can't give the validation and test sides their shares" in said
-    assert "book: too few files for the validation and test sides, so the text was cut by place" in said
+    assert "few, python: 4 projects can't give the validation and test splits their shares" in said
+    assert "book: too few files for the validation and test splits, so the text was cut by place" in said
     for part in figures["split"]["parts"]:
-        total = sum(part[side]["bytes"] for side in ("train", "validation", "test"))
+        total = sum(part[split]["bytes"] for split in ("train", "validation", "test"))
         assert part["validation"]["bytes"] / total == pytest.approx(0.05, abs=0.01)
         assert part["test"]["bytes"] / total == pytest.approx(0.1, abs=0.01)
     assert [(group["source"], group["validation"]) for group in figures["split"]["groups"]] == [
@@ -209,7 +209,7 @@ def test_few_repositories_and_one_large_file_are_split_and_that_is_said(byteprox
     assert "<h2>Split</h2>" in page
     assert "so files were split one by one" in page
     store = Store.open(Path("c"))
-    assert all(list(store.documents(side)) for side in ("train", "validation", "test"))
+    assert all(list(store.documents(split)) for split in ("train", "validation", "test"))
 
 
 def test_projects_are_held_out_by_name(byteproxy, sources):
@@ -240,9 +240,9 @@ def test_files_above_the_limit_are_the_reason_that_is_said(byteproxy, tmp_path):
     (tmp_path / "two").mkdir()
     for name in ("a.txt", "b.txt"):
         (tmp_path / "two" / name).write_text("text\n" * 100)
-    said = refusal(byteproxy("prepare", "two", "--out", "c", "--largest", "100"))
+    said = refusal(byteproxy("prepare", "two", "--out", "c", "--max-bytes", "100"))
     assert "2 of 2 records that were read are rejected as too large" in said
-    assert "allow larger ones (--largest)" in said
+    assert "allow larger ones (--max-bytes)" in said
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_files_above_the_limit_are_the_reason_that_is_said(byteproxy, tmp_path):
         (["code", "--out", "c", "--view", "missing/view.json"], "there is no file missing/view.json"),
         (["code", "--out", "c", "--workers", "0"], "workers is 0"),
         (["code", "--out", "c", "--test", "1.5"], "split.test is 1.5"),
-        (["code", "--out", "c", "--largest", "-1"], "must not be below 0"),
+        (["code", "--out", "c", "--max-bytes", "-1"], "must not be below 0"),
         (["notes.jsonl:text=contents", "--out", "c", "--workers", "1"], "1 of 33 records are faulty"),
     ],
     ids=" ".join,
@@ -278,8 +278,18 @@ def test_help_teaches_sources_and_comes_at_once(byteproxy):
     ):
         assert example in text
     for option in (
-        *("--out", "--view", "--validation", "--test", "--salt", "--hold-out", "--smallest", "--largest", "--invalid"),
-        *("--near-duplicates", "--most-faulty", "--workers", "--json"),
+        *(
+            "--out",
+            "--view",
+            "--validation",
+            "--test",
+            "--salt",
+            "--hold-out",
+            "--min-bytes",
+            "--max-bytes",
+            "--invalid",
+        ),
+        *("--near-duplicates", "--max-faulty", "--workers", "--json"),
     ):
         assert explained(text, option), option
     _, about, _ = byteproxy("--help")

@@ -18,9 +18,9 @@ from byteproxy.config import from_toml
 from byteproxy.mixture.schedule import Phase
 from byteproxy.recipes.named import recipe_of, run_named, run_recipes
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.run_config import read_run_config
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 PYTHON = Path(sys.executable)
@@ -36,9 +36,9 @@ layers = 2
 heads = 2
 ffn = 64
 [shape]
-rows = 2
-length = 256
-passage_bytes = 100
+sequences_per_step = 2
+sequence_length = 256
+context_bytes = 100
 [validation]
 bytes = 2000
 """
@@ -69,7 +69,7 @@ def whole(byteproxy, folder):
 
 
 def timeless(figures):
-    clocks = ("seconds", "wall_seconds", "positions_per_second", "machine_share", "loading_share", "memory_mb")
+    clocks = ("seconds", "wall_seconds", "positions_per_second", "matmul_utilization", "loading_share", "memory_mb")
     return {name: value for name, value in figures.items() if name not in (*clocks, "run", "page")}
 
 
@@ -278,7 +278,7 @@ def test_the_recipes_are_as_large_as_their_names_say(byteproxy):
         assert config.model.matrix_parameters == pytest.approx(float(name[:-1]) * scale[name[-1]], rel=0.11)
         asked = recipe_of(name)
         assert (asked.mixture, asked.shape, asked.steps) == (config.mixture, config.shape, config.steps)
-        assert config.shape.length >= 4 * config.shape.passage_bytes / 3 + 5, "a longest pair fits into a row"
+        assert config.shape.sequence_length >= 4 * config.shape.context_bytes / 3 + 5, "a longest pair fits into a row"
 
 
 @pytest.mark.parametrize("name", SIZES)

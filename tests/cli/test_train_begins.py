@@ -17,16 +17,16 @@ from tests.waiting import GUARD_SECONDS
 
 from byteproxy.config import from_toml
 from byteproxy.interop.llama import export_llama
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.folder import ensure_free
 from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.hold import held
 from byteproxy.train.metrics import read
 from byteproxy.train.run_config import read_run_config
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,9 @@ layers = 1
 heads = 2
 ffn = 64
 [shape]
-rows = 2
-length = 256
-passage_bytes = 100
+sequences_per_step = 2
+sequence_length = 256
+context_bytes = 100
 [validation]
 bytes = 0
 """

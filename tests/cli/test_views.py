@@ -10,7 +10,7 @@ from tests.cli.commands import BYTEPROXY, help_at_once, in_process, last_object,
 from tests.neural.models import tiny
 from tests.toy_corpus import toy_store
 
-from byteproxy.evaluate.views import figures as view_figures
+from byteproxy.evaluate.views import view_figures as view_figures
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.store.store import Store
 from byteproxy.store.trained_views import fingerprint_of, unfinished
@@ -45,15 +45,16 @@ def views(monkeypatch, capsys, tmp_path):
     [
         ("list", ["--json"]),
         ("train", ["VIEW", "--corpus", "--out", "--json"]),
-        ("compare", ["[VIEW ...]", "--corpus", "--side", "--most-bytes", "--seed", "--out", "--json"]),
-        ("inspect", ["FILE", "--views", "--corpus", "--most-bytes", "--out", "--json"]),
+        ("compare", ["[VIEW ...]", "--corpus", "--split", "--max-bytes", "--seed", "--out", "--json"]),
+        ("inspect", ["FILE", "--views", "--corpus", "--max-bytes", "--out", "--json"]),
     ],
 )
 def test_every_option_is_explained(views, command, options):
     _, text, _ = views(command, "--help")
     for option in options:
-        line = next(line for line in text.splitlines() if line.strip("│ ").startswith(option))
-        assert len(line.strip("│ ").split()) > 3
+        lines = [line.strip("│ ") for line in text.splitlines()]
+        place = next(place for place, line in enumerate(lines) if line.startswith(option))
+        assert len(" ".join(lines[place : place + 2]).split()) > 3  # what is said of a long one begins below it
     assert ("final claim" in " ".join(text.split())) == (command == "compare")
 
 
@@ -106,7 +107,7 @@ def test_train_saves_what_compare_and_inspect_can_name(views, corpus, tmp_path):
     keys = {"bytes_per_symbol", "encode_mb_s", "stability", "resync_bytes", "symbols_used", "entropy_bits"}
     assert keys <= view.keys()
     assert view["stability"]["random_delete"] > compared["views"]["raw"]["stability"]["random_delete"]
-    assert {"corpus", "side", "held_out_bytes", "near_duplicates_dropped", "stability_raw", "views"} <= compared.keys()
+    assert {"corpus", "split", "held_out_bytes", "near_duplicates_dropped", "stability_raw", "views"} <= compared.keys()
     assert "bpe-300" in (tmp_path / compared["page"]).read_text()
 
     document = b"def path_name(value):\n    return value\n"
@@ -140,9 +141,7 @@ def test_train_replaces_views_only(views, corpus, tmp_path):
 
 
 def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
-    status, stdout, _ = views(
-        "compare", "raw", "gzip", "--corpus", corpus, "--out", "page.html", "--most-bytes", "4000"
-    )
+    status, stdout, _ = views("compare", "raw", "gzip", "--corpus", corpus, "--out", "page.html", "--max-bytes", "4000")
     assert status == 0
     assert "validation: 4.00 kB" in stdout
     raw_lines = [line for line in stdout.splitlines() if line.strip().startswith("raw ")]
@@ -150,13 +149,13 @@ def test_compare_prints_tables_and_leaves_a_page(views, corpus, tmp_path):
     assert "0.10" in raw_lines[1]
     assert "Page: page.html" in stdout
     assert (tmp_path / "page.html").read_text().count("<g><title>") == 2
-    status, stdout, stderr = views("compare", "raw", "--corpus", corpus, "--side", "test", "--json")
-    assert last_object((status, stdout, stderr))["side"] == "test"
+    status, stdout, stderr = views("compare", "raw", "--corpus", corpus, "--split", "test", "--json")
+    assert last_object((status, stdout, stderr))["split"] == "test"
 
 
 def test_inspect_shows_symbols_in_the_terminal(views, tmp_path):
     (tmp_path / "a.py").write_bytes(b"ab\n\tc\xff" + b"x" * 5000)
-    status, stdout, _ = views("inspect", "a.py", "--views", "double_bytes", "chunks:size=3", "--most-bytes", "3000")
+    status, stdout, _ = views("inspect", "a.py", "--views", "double_bytes", "chunks:size=3", "--max-bytes", "3000")
     assert status == 0
     assert "double_bytes: 2,503 symbols of 65,792, 2.00 bytes each" in stdout
     assert "ab│⏎\n→" in stdout
@@ -197,7 +196,7 @@ def test_inspect_uses_colours_on_a_terminal(tmp_path):
         (["inspect", "missing.py", "--views", "raw"], "can't read missing.py"),
         (["inspect", ".", "--views", "raw"], "can't read ."),
         (["inspect", "file", "--views", "nonesuch"], "there is no view 'nonesuch'"),
-        (["inspect", "file", "--views", "raw", "--most-bytes", "0"], "most_bytes is 0"),
+        (["inspect", "file", "--views", "raw", "--max-bytes", "0"], "max_bytes is 0"),
         (["inspect", "file", "--views", "raw", "--out", "file/page.html"], "cannot write file/page.html"),
         (["train", "raw"], "nothing to train"),
         (["train", "nonesuch"], "there is no view 'nonesuch'"),

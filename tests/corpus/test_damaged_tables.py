@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.corpus.written_tables import WRITERS, ZSTD_MAGIC, column, unit_of, write_stream
 
-from byteproxy.corpus.reading import UNREADABLE, Rules
+from byteproxy.corpus.records import UNREADABLE, Rules
 from byteproxy.errors import InputError
 
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from byteproxy.corpus import folder_content as folder_content_module
-from byteproxy.corpus.folder import FilesSource
-from byteproxy.corpus.reading import BINARY, OTHER_KIND, POINTER, WIDE, Record, Rules
+from byteproxy.corpus.records import BINARY, OTHER_KIND, POINTER, WIDE, Record, Rules
 from byteproxy.corpus.source import RecordsSource, source
+from byteproxy.corpus.source_files import FilesSource
 from byteproxy.errors import InputError
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n"

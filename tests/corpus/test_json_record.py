@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from byteproxy.corpus.fields import Fields, looked_up, usable
 from byteproxy.corpus.json_record import DEPTH, objects, records_of
-from byteproxy.corpus.reading import BROKEN_JSON, INVALID_UTF8, Record, Rules
+from byteproxy.corpus.records import BROKEN_JSON, INVALID_UTF8, Record, Rules
 
 REPAIR = Rules(invalid="repair")
 

@@ -14,12 +14,12 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from byteproxy.corpus import decompression as stream_module
 from byteproxy.corpus import json_shape as shape_module
-from byteproxy.corpus import stream as stream_module
 from byteproxy.corpus.content import look
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.jsonl import JsonlUnit
-from byteproxy.corpus.reading import BROKEN_JSON, TOO_LARGE, UNREADABLE, USUAL_RECORD_BYTES, Record, Rules
+from byteproxy.corpus.records import BROKEN_JSON, TOO_LARGE, UNREADABLE, USUAL_RECORD_BYTES, Record, Rules
 
 tricky = st.text(st.sampled_from(list('ab",[]{}\\\\\\n\x85 é文')), max_size=12)
 values = st.recursive(
@@ -180,7 +180,7 @@ def test_a_first_record_of_any_length_is_followed_to_its_end(tmp_path: Path, siz
         path.write_text(data)
         assert look(str(path)).shape == shape
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shape_module, "MOST_BYTES", 1)
+        patch.setattr(shape_module, "MAX_BYTES", 1)
         path.write_text(f"[{row},\n{row}]")
         assert look(str(path)).shape == ("array" if size < 100_000 else "")
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from byteproxy.corpus import jsonl, stream
+from byteproxy.corpus import decompression, jsonl
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.jsonl import JsonlUnit
-from byteproxy.corpus.reading import (
+from byteproxy.corpus.records import (
     BROKEN_JSON,
     INVALID_UTF8,
     NO_TEXT,
@@ -161,8 +161,8 @@ def test_as_a_slow_reader_finds(
     rules = Rules(smallest, largest, invalid)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonl, "SLACK_BYTES", 40)
-        patch.setattr(stream, "BLOCK_BYTES", block)
-        patch.setattr(stream, "COMPRESSED_BYTES", block)
+        patch.setattr(decompression, "BLOCK_BYTES", block)
+        patch.setattr(decompression, "COMPRESSED_BYTES", block)
         found = outcomes(unit_of(path).read(rules))
         expected = list(slow_reader(data, rules, 6 * largest + 40 if largest else 0))
         assert found == (expected or [(1, 0, TOO_SMALL, None)])

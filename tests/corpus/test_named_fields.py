@@ -68,7 +68,7 @@ def test_where_not_everything_is_read_a_later_field_is_allowed_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(named_fields, "FIRST_BYTES", 100)
-    monkeypatch.setattr(named_fields, "MOST_BYTES", 8000)
+    monkeypatch.setattr(named_fields, "MAX_BYTES", 8000)
     path = write(tmp_path / "d.jsonl", [{"text": "t" * 90}] * 20 + [{"text": "t", "repo": "r"}])
     assert len(source(f"{path}:project=repo").units()) == 1, "within what is read"
     path = write(tmp_path / "d.jsonl", [{"text": "t" * 90}] * 200 + [{"text": "t", "repo": "r"}])

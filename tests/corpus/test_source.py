@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from byteproxy.corpus.fields import Fields
-from byteproxy.corpus.folder import FilesSource
-from byteproxy.corpus.reading import Rules
+from byteproxy.corpus.records import Rules
 from byteproxy.corpus.source import OPTIONS, RecordsSource, source, sources
+from byteproxy.corpus.source_files import FilesSource
 from byteproxy.corpus.stdlib import NAME, StdlibSource, read_stdlib
 from byteproxy.errors import InputError
 

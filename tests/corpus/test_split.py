@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from byteproxy.corpus.split import (
     GAP,
     LITTLE_BYTES,
-    SIDES,
+    SPLITS,
     Division,
     Documents,
-    Split,
+    SplitOptions,
     _taken,
     divide,
-    sides_of_projects,
+    splits_of_projects,
 )
 from byteproxy.errors import InputError
 
-TRAIN, VALIDATION, TEST = (SIDES.index(side) for side in ("train", "validation", "test"))
+TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
 
 
 class Text(NamedTuple):
@@ -37,10 +37,10 @@ class Text(NamedTuple):
 
     @property
     def draw(self) -> int:
-        return Split(salt="text").draw(f"{self.source}/{self.file}/{self.place}")
+        return SplitOptions(salt="text").draw(f"{self.source}/{self.file}/{self.place}")
 
 
-def divided(texts: list[Text], split: Split, rejected: tuple[tuple[str, str], ...] = ()) -> Division:
+def divided(texts: list[Text], options: SplitOptions, rejected: tuple[tuple[str, str], ...] = ()) -> Division:
     """rejected: source and language of what was read, but gave no document."""
     projects = list(dict.fromkeys(text.project for text in texts))
     groups = list(dict.fromkeys((text.source, text.language) for text in texts))
@@ -59,12 +59,12 @@ def divided(texts: list[Text], split: Split, rejected: tuple[tuple[str, str], ..
         places = [(texts[n].source, texts[n].file, texts[n].place) for n in among.tolist()]
         return among[sorted(range(len(places)), key=places.__getitem__)]
 
-    return divide(documents, split, in_place)
+    return divide(documents, options, in_place)
 
 
 def stretches(texts: list[Text], division: Division) -> dict[Text, list[tuple[int, int, int]]]:
-    """Begin, end and side of all that became of each document."""
-    found = {text: [(0, text.size, int(side))] for text, side in zip(texts, division.side.tolist(), strict=True)}
+    """Begin, end and split of all that became of each document."""
+    found = {text: [(0, text.size, int(split))] for text, split in zip(texts, division.split.tolist(), strict=True)}
     return found | {texts[cut.document]: cut.parts for cut in division.cuts}
 
 
@@ -81,24 +81,24 @@ SHARES = st.tuples(st.sampled_from([0.0, 0.05, 0.2]), st.sampled_from([0.0, 0.1,
 def test_every_byte_is_on_one_side_and_projects_are_whole_where_that_is_said(
     texts: list[Text], shares: tuple[float, float], salt: str
 ) -> None:
-    division = divided(texts, Split(*shares, salt))
+    division = divided(texts, SplitOptions(*shares, salt))
     found = stretches(texts, division)
     for text, parts in found.items():
         assert [begin for begin, _, _ in parts] == [0, *(end for _, end, _ in parts[:-1])]
         assert parts[-1][1] == text.size
-        assert all(GAP <= side <= TEST for _, _, side in parts)
+        assert all(GAP <= split <= TEST for _, _, split in parts)
     assert sum(group.bytes for group in division.groups) == sum(text.size for text in texts)
     assert sum(group.gap_bytes for group in division.groups) == sum(
-        end - begin for parts in found.values() for begin, end, side in parts if side == GAP
+        end - begin for parts in found.values() for begin, end, split in parts if split == GAP
     )
-    for side, name in ((VALIDATION, "validation"), (TEST, "test")):
-        there = sum(end - begin for parts in found.values() for begin, end, own in parts if own == side)
+    for split, name in ((VALIDATION, "validation"), (TEST, "test")):
+        there = sum(end - begin for parts in found.values() for begin, end, own in parts if own == split)
         assert there == sum(getattr(group, f"{name}_bytes") for group in division.groups)
-        assert there == 0 or getattr(Split(*shares), name) > 0
-    sides: dict[str, set[int]] = defaultdict(set)
+        assert there == 0 or getattr(SplitOptions(*shares), name) > 0
+    splits: dict[str, set[int]] = defaultdict(set)
     for text, parts in found.items():
-        sides[text.project] |= {side for _, _, side in parts}
-    on_several = sum(len(own) > 1 for own in sides.values())
+        splits[text.project] |= {split for _, _, split in parts}
+    on_several = sum(len(own) > 1 for own in splits.values())
     assert on_several <= sum(group.projects for group in division.groups if group.divides_projects)
     if not any(group.divides_projects for group in division.groups):
         assert on_several == 0
@@ -120,28 +120,28 @@ def test_shares_are_met_as_well_as_the_largest_project_allows(texts: list[Text],
         sizes[text.source, text.language, text.project] += text.size
     for (source, language, _), size in sizes.items():
         largest[source, language] = max(largest[source, language], size)
-    split = Split(*shares)
-    division = divided(texts, split)
+    options = SplitOptions(*shares)
+    division = divided(texts, options)
     assert {(group.source, group.language) for group in division.groups} == set(totals)
     for group in division.groups:
         key = group.source, str(group.language)
-        for side in ("validation", "test"):
-            asked, got = getattr(split, side) * totals[key], getattr(group, f"{side}_bytes")
+        for split in ("validation", "test"):
+            asked, got = getattr(options, split) * totals[key], getattr(group, f"{split}_bytes")
             if not asked:
-                assert (got, getattr(group, side)) == (0, "")
+                assert (got, getattr(group, split)) == (0, "")
                 continue
-            assert asked / 2 - 1 <= got <= 2 * asked + 1, (group, side)
-            if getattr(group, side) == "project":
+            assert asked / 2 - 1 <= got <= 2 * asked + 1, (group, split)
+            if getattr(group, split) == "project":
                 assert abs(got - asked) <= largest[key] / 2
-            elif getattr(group, side) == "place":
+            elif getattr(group, split) == "place":
                 assert abs(got - asked) <= 1
 
 
 @given(CORPORA, st.randoms(use_true_random=False))
-def test_no_order_changes_anything(texts: list[Text], dice: object) -> None:
+def test_no_order_changes_anything(texts: list[Text], rng: object) -> None:
     shuffled = [*texts]
-    dice.shuffle(shuffled)  # type: ignore[attr-defined]
-    one, other = divided(texts, Split(0.1, 0.2)), divided(shuffled, Split(0.1, 0.2))
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = divided(texts, SplitOptions(0.1, 0.2)), divided(shuffled, SplitOptions(0.1, 0.2))
     assert stretches(texts, one) == stretches(shuffled, other)
     assert one.groups == other.groups
 
@@ -159,16 +159,16 @@ def test_a_share_is_met_if_any_choice_meets_it(sizes: list[int], asked: int, the
 
 def many(count: int, sources: int = 2) -> list[Text]:
     """Projects of one to five files, some of them in two sources, the largest a hundred times the smallest."""
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     return [
-        Text(f"s{p % sources}", "go" if p % 3 else "c", f"p{p}", int(dice.lognormal(9, 1.2)) + 1, f"p{p}/{n}")
+        Text(f"s{p % sources}", "go" if p % 3 else "c", f"p{p}", int(rng.lognormal(9, 1.2)) + 1, f"p{p}/{n}")
         for p in range(count)
         for n in range(1 + p % 5)
     ]
 
 
 def test_with_many_projects_shares_are_exact_in_every_group() -> None:
-    division = divided(many(3000), Split())
+    division = divided(many(3000), SplitOptions())
     assert len(division.groups) == 4
     for group in division.groups:
         assert (group.validation, group.test) == ("project", "project")
@@ -179,52 +179,59 @@ def test_with_many_projects_shares_are_exact_in_every_group() -> None:
 def test_most_projects_stay_where_they_are_when_a_corpus_grows() -> None:
     texts = many(3300)
     old = [text for text in texts if int(text.project[1:]) % 11]
-    before = {text.project: side for text, side in zip(old, divided(old, Split()).side.tolist(), strict=True)}
-    after = {text.project: side for text, side in zip(texts, divided(texts, Split()).side.tolist(), strict=True)}
+    before = {text.project: split for text, split in zip(old, divided(old, SplitOptions()).split.tolist(), strict=True)}
+    after = {
+        text.project: split for text, split in zip(texts, divided(texts, SplitOptions()).split.tolist(), strict=True)
+    }
     moved = [project for project in before if before[project] != after[project]]
     assert len(moved) < 0.02 * len(before), len(moved)
 
 
 def test_salt_draws_another_split() -> None:
     texts = many(2000)
-    one, other = divided(texts, Split(0.2, 0.3)).side, divided(texts, Split(0.2, 0.3, salt="again")).side
+    one, other = (
+        divided(texts, SplitOptions(0.2, 0.3)).split,
+        divided(texts, SplitOptions(0.2, 0.3, salt="again")).split,
+    )
     assert np.mean(one == other) == pytest.approx(0.5**2 + 0.2**2 + 0.3**2, abs=0.06)
-    assert not np.array_equal(divided(texts, Split(salt="ab")).side, divided(texts, Split(salt="a")).side)
+    assert not np.array_equal(
+        divided(texts, SplitOptions(salt="ab")).split, divided(texts, SplitOptions(salt="a")).split
+    )
 
 
 def test_few_repositories_beside_much_english() -> None:
     """The fault that this rule is for: held-out text held no code."""
     code = [Text("code", "python", f"repo{r}", 3000 + 40 * f, f"repo{r}/{f}") for r in range(8) for f in range(20)]
     english = [Text("web", "english", f"d{n}", 2000 + n, f"d{n}") for n in range(2000)]
-    python, web = divided(code + english, Split()).groups
+    python, web = divided(code + english, SplitOptions()).groups
     assert (python.validation, python.test) == ("file", "project")
     assert python.validation_bytes / python.bytes == pytest.approx(0.05, abs=0.01)
     assert python.test_bytes / python.bytes == pytest.approx(0.125)
     assert (web.validation, web.test) == ("project", "project")
-    four = divided(code[:80] + english, Split()).groups[0]
+    four = divided(code[:80] + english, SplitOptions()).groups[0]
     assert (four.validation, four.test) == ("file", "file")
 
 
-def test_a_project_of_several_languages_and_sources_is_on_one_side() -> None:
+def test_a_project_of_several_languages_and_sources_is_on_one_split() -> None:
     texts = many(900) + [Text("notes", "markdown", f"p{p}", 900, f"p{p}.md") for p in range(0, 900, 2)]
-    division = divided(texts, Split(0.1, 0.1))
-    sides: dict[str, set[int]] = defaultdict(set)
-    for text, side in zip(texts, division.side.tolist(), strict=True):
-        sides[text.project].add(side)
-    assert all(len(own) == 1 for own in sides.values())
-    notes = [side for text, side in zip(texts, division.side.tolist(), strict=True) if text.source == "notes"]
+    division = divided(texts, SplitOptions(0.1, 0.1))
+    splits: dict[str, set[int]] = defaultdict(set)
+    for text, split in zip(texts, division.split.tolist(), strict=True):
+        splits[text.project].add(split)
+    assert all(len(own) == 1 for own in splits.values())
+    notes = [split for text, split in zip(texts, division.split.tolist(), strict=True) if text.source == "notes"]
     assert notes.count(TEST) / len(notes) == pytest.approx(0.1, abs=0.05)
 
 
 def test_a_language_of_which_all_is_rejected_is_none() -> None:
     texts = [Text("s", "c", f"p{n}", 100, f"f{n}") for n in range(9)]
-    groups = divided(texts, Split(), rejected=(("s", "json"), ("s", ""), ("t", "c"))).groups
+    groups = divided(texts, SplitOptions(), rejected=(("s", "json"), ("s", ""), ("t", "c"))).groups
     assert [(group.source, group.language, group.languages) for group in groups] == [("s", "c", 1)]
 
 
 def test_languages_with_little_text_are_split_together() -> None:
     texts = many(600, sources=1) + [Text("s0", f"l{n}", f"q{n}", 800 + n, f"q{n}") for n in range(60)]
-    groups = divided(texts, Split()).groups
+    groups = divided(texts, SplitOptions()).groups
     assert [(group.language, group.languages) for group in groups] == [("c", 1), ("go", 1), (None, 60)]
     assert groups[2].validation == groups[2].test == "project"
 
@@ -235,22 +242,22 @@ def test_one_text_is_cut_by_place_with_gaps(salt: str, pieces: int) -> None:
     total = 1_000_000
     edges = [total * n // pieces for n in range(pieces + 1)]
     texts = [Text("a", "", "a", edges[n + 1] - edges[n], "a", n) for n in range(pieces)]
-    split = Split(salt=salt)
-    division = divided(texts, split)
+    options = SplitOptions(salt=salt)
+    division = divided(texts, options)
     found = stretches(texts, division)
     line: list[int] = []
     lengths: list[int] = []
     for text in texts:
-        for begin, end, side in found[text]:
-            if line and line[-1] == side:
+        for begin, end, split in found[text]:
+            if line and line[-1] == split:
                 lengths[-1] += end - begin
             else:
-                line.append(side)
+                line.append(split)
                 lengths.append(end - begin)
     assert line == [TRAIN, GAP, VALIDATION, GAP, TEST, *([GAP, TRAIN] if salt else [])]
-    assert [length for side, length in zip(line, lengths, strict=True) if side == GAP] == [4096] * (3 if salt else 2)
-    assert sum(length for side, length in zip(line, lengths, strict=True) if side == VALIDATION) == 50_000
-    assert sum(length for side, length in zip(line, lengths, strict=True) if side == TEST) == 100_000
+    assert [length for split, length in zip(line, lengths, strict=True) if split == GAP] == [4096] * (3 if salt else 2)
+    assert sum(length for split, length in zip(line, lengths, strict=True) if split == VALIDATION) == 50_000
+    assert sum(length for split, length in zip(line, lengths, strict=True) if split == TEST) == 100_000
     (group,) = division.groups
     assert (group.validation, group.test, group.projects) == ("place", "place", 1)
     assert (group.validation_bytes, group.test_bytes) == (50_000, 100_000)
@@ -258,26 +265,26 @@ def test_one_text_is_cut_by_place_with_gaps(salt: str, pieces: int) -> None:
 
 def test_salts_cut_in_different_places() -> None:
     texts = [Text("a", "", "a", 10_000, "a", n) for n in range(100)]
-    assert len({divided(texts, Split(salt=salt)).side.tobytes() for salt in "abcdefgh"}) == 8
+    assert len({divided(texts, SplitOptions(salt=salt)).split.tobytes() for salt in "abcdefgh"}) == 8
 
 
 def test_too_little_text_is_left_whole() -> None:
-    division = divided([Text("a", "", "a", LITTLE_BYTES - 1, "a")], Split())
-    assert division.side.tolist() == [TRAIN]
+    division = divided([Text("a", "", "a", LITTLE_BYTES - 1, "a")], SplitOptions())
+    assert division.split.tolist() == [TRAIN]
     assert (division.groups[0].validation, division.groups[0].test) == ("", "")
-    assert divided([Text("a", "", "a", LITTLE_BYTES, "a")], Split()).cuts
+    assert divided([Text("a", "", "a", LITTLE_BYTES, "a")], SplitOptions()).cuts
 
 
 def test_named_projects_are_held_out_and_count() -> None:
     texts = many(900)
-    split = Split(0.1, 0.1, hold_out=("p7", "validation:p8", "s1/p9"))
-    division = divided(texts, split)
-    sides = {text.project: side for text, side in zip(texts, division.side.tolist(), strict=True)}
-    assert (sides["p7"], sides["p8"], sides["p9"]) == (TEST, VALIDATION, TEST)
+    options = SplitOptions(0.1, 0.1, hold_out=("p7", "validation:p8", "s1/p9"))
+    division = divided(texts, options)
+    splits = {text.project: split for text, split in zip(texts, division.split.tolist(), strict=True)}
+    assert (splits["p7"], splits["p8"], splits["p9"]) == (TEST, VALIDATION, TEST)
     for group in division.groups:
         assert group.test_bytes / group.bytes == pytest.approx(0.1, abs=0.002)
-    alone = divided(texts, Split(0, 0, hold_out=("p7",)))
-    held = {text.project for text, side in zip(texts, alone.side.tolist(), strict=True) if side != TRAIN}
+    alone = divided(texts, SplitOptions(0, 0, hold_out=("p7",)))
+    held = {text.project for text, split in zip(texts, alone.split.tolist(), strict=True) if split != TRAIN}
     assert held == {"p7"}
 
 
@@ -292,37 +299,37 @@ def test_named_projects_are_held_out_and_count() -> None:
 )
 def test_a_name_that_no_project_has_is_refused(hold_out: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        divided(many(900), Split(hold_out=hold_out))
+        divided(many(900), SplitOptions(hold_out=hold_out))
 
 
-def test_a_project_under_two_names_is_on_one_side() -> None:
+def test_a_project_under_two_names_is_on_one_split() -> None:
     texts = [text._replace(source=source) for text in many(20) for source in ("s0", "s1")]
     for hold_out in (("p7", "validation:s1/p7"), ("validation:s0/p7", "s1/p7")):
-        with pytest.raises(InputError, match="p7 on both held-out sides: name it once"):
-            divided(texts, Split(hold_out=hold_out))
-    sides = divided(texts, Split(0, 0, hold_out=("p7", "s0/p7"))).side.tolist()
-    assert {side for text, side in zip(texts, sides, strict=True) if text.project == "p7"} == {TEST}
+        with pytest.raises(InputError, match="p7 on both held-out splits: name it once"):
+            divided(texts, SplitOptions(hold_out=hold_out))
+    splits = divided(texts, SplitOptions(0, 0, hold_out=("p7", "s0/p7"))).split.tolist()
+    assert {split for text, split in zip(texts, splits, strict=True) if text.project == "p7"} == {TEST}
 
 
 def test_sides_of_projects_are_those_of_one_group() -> None:
     sizes = {f"p{n}": 100 + n * 37 % 900 for n in range(200)}
-    sides = sides_of_projects(sizes, Split(0.1, 0.2))
+    splits = splits_of_projects(sizes, SplitOptions(0.1, 0.2))
     texts = [Text("s", "", name, size + LITTLE_BYTES * 0, name) for name, size in sizes.items()]
-    found = divided(texts, Split(0.1, 0.2)).side.tolist()
-    assert sides == {text.project: SIDES[side] for text, side in zip(texts, found, strict=True)}
+    found = divided(texts, SplitOptions(0.1, 0.2)).split.tolist()
+    assert splits == {text.project: SPLITS[split] for text, split in zip(texts, found, strict=True)}
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan"), float("inf")])
 @pytest.mark.parametrize("field", ["validation", "test"])
 def test_impossible_fraction_is_refused_by_name(field: str, fraction: float) -> None:
     with pytest.raises(InputError, match=f"split.{field}"):
-        Split(validation=fraction) if field == "validation" else Split(test=fraction)
+        SplitOptions(validation=fraction) if field == "validation" else SplitOptions(test=fraction)
 
 
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(InputError, match="nothing to train on"):
-        Split(validation=0.5, test=0.5)
-    with pytest.raises(InputError, match="both held-out sides"):
-        Split(hold_out=("a", "validation:a"))
+        SplitOptions(validation=0.5, test=0.5)
+    with pytest.raises(InputError, match="both held-out splits"):
+        SplitOptions(hold_out=("a", "validation:a"))
     with pytest.raises(InputError, match="no name"):
-        Split(hold_out=("validation:",))
+        SplitOptions(hold_out=("validation:",))

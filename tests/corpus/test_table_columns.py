@@ -13,7 +13,7 @@ from tests.corpus.written_tables import WRITERS, column, unit_of, write_stream
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.fields import Fields
-from byteproxy.corpus.reading import WRONG_TYPE, Rules
+from byteproxy.corpus.records import WRONG_TYPE, Rules
 from byteproxy.errors import InputError
 
 

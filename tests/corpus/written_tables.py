@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from byteproxy.corpus.fields import Fields
-from byteproxy.corpus.tables import TableUnit
+from byteproxy.corpus.parquet import TableUnit
 
 STRINGS = [pa.string(), pa.large_string(), pa.string_view()]
 BINARIES = [pa.binary(), pa.large_binary(), pa.binary_view()]

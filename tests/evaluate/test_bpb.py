@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.views.base import Encoded
 from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab, opening

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
-from byteproxy.evaluate.held_out import DOCUMENTS, LEAST_BYTES, held_out_documents, held_out_texts
+from byteproxy.evaluate.held_out import DOCUMENTS, MIN_BYTES, held_out_documents, held_out_texts
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 
-EVERYTHING = Split(0.0, 0.999999)
+EVERYTHING = SplitOptions(0.0, 0.999999)
 
 
 def stored(folder, documents, split=EVERYTHING):
@@ -43,12 +43,12 @@ def test_all_of_a_small_side_is_taken_whole(tmp_path):
 
 
 def test_an_empty_side_is_said(tmp_path):
-    with pytest.raises(InputError, match="validation side holds no text"):
+    with pytest.raises(InputError, match="validation split holds no text"):
         held_out_texts(stored(tmp_path, [("a", "p", b"x")]), "validation", 10, 10)
 
 
 def toy(documents):
-    return SimpleNamespace(documents=lambda side: iter(documents))
+    return SimpleNamespace(documents=lambda split: iter(documents))
 
 
 def test_a_small_budget_is_spread_over_sources_languages_and_projects():
@@ -59,16 +59,16 @@ def test_a_small_budget_is_spread_over_sources_languages_and_projects():
         for number in range(4)
     ]
     found = held_out_documents(toy(documents), "test", 3000, 20_000)
-    assert len({(one.project, one.language) for one in found}) == len(found) == -(-3000 // LEAST_BYTES)
+    assert len({(one.project, one.language) for one in found}) == len(found) == -(-3000 // MIN_BYTES)
     assert len({(one.source, one.language) for one in found[:3]}) == 3
-    assert max(len(one.text) for one in found) == LEAST_BYTES
+    assert max(len(one.text) for one in found) == MIN_BYTES
     found = held_out_documents(toy(documents), "test", 200_000, 20_000)
     assert len(found) >= DOCUMENTS
     assert sum(len(one.text) for one in found) == 200_000
 
 
 @st.composite
-def sides(draw):
+def splits(draw):
     kinds = st.tuples(st.sampled_from("ab"), st.sampled_from("pqr"), st.sampled_from(["", "c"]), st.integers(0, 400))
     return [
         Document(str(number), b"x" * size, source, project, language)
@@ -76,7 +76,7 @@ def sides(draw):
     ]
 
 
-@given(sides(), st.integers(1, 9000), st.integers(1, 500))
+@given(splits(), st.integers(1, 9000), st.integers(1, 500))
 def test_the_budget_is_spent_on_as_many_documents_as_the_rule_says(documents, most, limit):
     """Against the rule said slowly: every limit is tried."""
     whole = [one for one in documents if one.text]
@@ -99,9 +99,9 @@ def test_the_budget_is_spent_on_as_many_documents_as_the_rule_says(documents, mo
     ordered = held_out_documents(toy(documents), "test", 10**9, 10**9)
     assert {one.id for one in ordered} == {one.id for one in whole}
     enough = [
-        each for each in range(min(limit, LEAST_BYTES), limit + 1) if len(taken(each)) >= min(DOCUMENTS, len(whole))
+        each for each in range(min(limit, MIN_BYTES), limit + 1) if len(taken(each)) >= min(DOCUMENTS, len(whole))
     ]
-    wanted = taken(max(enough, default=min(limit, LEAST_BYTES)))
+    wanted = taken(max(enough, default=min(limit, MIN_BYTES)))
     assert [len(one.text) for one in found] == wanted
     parts = {(one.source, one.project, one.language) for one in whole}
     first = ordered[: len(parts)]

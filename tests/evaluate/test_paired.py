@@ -55,9 +55,9 @@ def test_projects_are_resampled_whole():
     one, other = seven()
     names, first = grouped(one, PROJECTS)
     found = paired_difference(first, grouped(other, PROJECTS)[1], draws=300, seed=5)
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     differences = []
-    for draw in dice.integers(0, len(names), (300, len(names))):
+    for draw in rng.integers(0, len(names), (300, len(names))):
         bits = size = 0.0
         for number in draw:
             for at, project in enumerate(PROJECTS):

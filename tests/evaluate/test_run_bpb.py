@@ -10,7 +10,7 @@ import torch
 from tests.toy_corpus import toy_store
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
@@ -20,13 +20,13 @@ from byteproxy.evaluate.run_tables import differences_table, parts_table, runs_t
 from byteproxy.generate.score import Scored, score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.runs.with_corpus import Run
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import model_of
 from byteproxy.vocab import FIRST_BYTE, Vocab
 
@@ -154,9 +154,9 @@ def test_a_run_without_raw_text_is_compared_by_its_view(store):
 
 def test_runs_of_other_corpora_need_the_same_text(store, tmp_path):
     documents = list(store.documents("test"))
-    prepare_documents(documents, tmp_path / "same", Split(0.0, 0.999999))
+    prepare_documents(documents, tmp_path / "same", SplitOptions(0.0, 0.999999))
     add_view(tmp_path / "same", store.view("bpe-300"))
-    prepare_documents(documents[1:], tmp_path / "less", Split(0.0, 0.999999))
+    prepare_documents(documents[1:], tmp_path / "less", SplitOptions(0.0, 0.999999))
     add_view(tmp_path / "less", store.view("bpe-300"))
     one = run_of(store, "one")
     same, less = (run_of(Store.open(tmp_path / name), name) for name in ("same", "less"))
@@ -225,7 +225,7 @@ def test_the_largest_come_first_then_the_worst_of_the_others(monkeypatch):
 
 def test_documents_may_come_from_several_sources(tmp_path):
     documents = [Document(f"{n}", b"%d\n" % n * 30, f"s{n % 2}", f"p{n}") for n in range(6)]
-    prepare_documents(documents, tmp_path, Split(0.0, 0.999999))
+    prepare_documents(documents, tmp_path, SplitOptions(0.0, 0.999999))
     run = run_of(Store.open(tmp_path), config=replace(CONFIG, views=(), mixture=BYTES))
     figures = figures_of([run], common_text([run], "test", 10**6, 10**6))
     assert figures["sources"] == len(figures["per_source"]) == 2

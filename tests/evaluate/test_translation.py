@@ -9,22 +9,22 @@ import pytest
 import torch
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
-from byteproxy.evaluate.passages import documents_of, inputs_of, sampled
+from byteproxy.corpus.split import SplitOptions
+from byteproxy.evaluate.passage_forms import documents_of, inputs_of, sampled
 from byteproxy.evaluate.retrieval import pooled, retrieval
 from byteproxy.evaluate.transfer import saw_pairs, transfer, transfer_figures, transfer_notes
-from byteproxy.evaluate.translation import written
+from byteproxy.evaluate.translation import translation_scores
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.runs.with_corpus import Run
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer, model_of
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, RAW, Vocab, closing, opening
@@ -51,14 +51,14 @@ COMPOSED = replace(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Documents of one passage each, which differ from their first letters on."""
-    dice, folder = random.Random(0), tmp_path_factory.mktemp("corpus")
+    rng, folder = random.Random(0), tmp_path_factory.mktemp("corpus")
     letters = "abcdefghijklmnopqrstuvwxyz"
     documents = []
     for number in range(PASSAGES):
-        words = ["".join(dice.choices(letters, k=dice.randint(2, 4))) for _ in range(2)]
+        words = ["".join(rng.choices(letters, k=rng.randint(2, 4))) for _ in range(2)]
         text = f"{letters[number]} = {' + '.join(words)}"
         documents.append(Document(f"{number}.py", text.encode(), "toy", f"project{number}"))
-    prepare_documents(documents, folder, Split(0.0, 0.0))
+    prepare_documents(documents, folder, SplitOptions(0.0, 0.0))
     add_view(folder, BpeView.train((document.text for document in documents), 264))
     return Store.open(folder)
 
@@ -130,7 +130,7 @@ def test_bits_are_those_of_a_slow_reader(store, monkeypatch, context, target):
     monkeypatch.setattr("byteproxy.model.attention.layout.MAX_POSITIONS_PER_PASS", 100)
     run = random_run(CONFIG, store)
     passages = sampled(run, "train", 9)
-    found = written(run, passages, [target] if context is None else [context, target])
+    found = translation_scores(run, passages, [target] if context is None else [context, target])
     for passage, bits in zip(passages, found.bits, strict=True):
         content = passage.forms[target].ids.tolist()
         assert bits == pytest.approx(slow(run, prompts(passage, context, target), content, target), rel=1e-4)
@@ -150,7 +150,7 @@ def test_exact_is_what_writing_symbol_by_symbol_gives(learned, context, target):
     for shaken in (0.0, 0.01, 0.015, 0.02):
         torch.manual_seed(1)
         learned.model.load_state_dict({name: one + shaken * torch.randn_like(one) for name, one in kept.items()})
-        found = written(learned, passages, [context, target])
+        found = translation_scores(learned, passages, [context, target])
         for number, passage in enumerate(passages):
             content = passage.forms[target].ids.tolist()
             text, ended = slow_writing(learned, prompts(passage, context, target), len(content) + 16, target)
@@ -168,8 +168,8 @@ def test_a_model_that_knows_nothing_pays_for_every_row(store):
     passages = sampled(run, "train", 5)
     sizes = np.array([len(passage.text) for passage in passages])
     symbols = np.array([len(passage.forms[1].ids) for passage in passages])
-    assert written(run, passages, [1, RAW]).bits == pytest.approx(sizes * math.log2(320), rel=1e-5)
-    assert written(run, passages, [RAW, 1]).bits == pytest.approx(symbols * math.log2(328), rel=1e-5)
+    assert translation_scores(run, passages, [1, RAW]).bits == pytest.approx(sizes * math.log2(320), rel=1e-5)
+    assert translation_scores(run, passages, [RAW, 1]).bits == pytest.approx(symbols * math.log2(328), rel=1e-5)
 
 
 def test_learned_pairs_are_translated_and_found(learned):
@@ -240,7 +240,7 @@ def test_states_are_means_over_content_alone(store, monkeypatch):
 
 def test_states_are_those_of_the_model_whatever_its_places_count(store):
     """What the last norm is given when the model itself reads the document."""
-    model = replace(COMPOSED.model, places="bytes")
+    model = replace(COMPOSED.model, rope_positions="bytes")
     run, seen = random_run(replace(COMPOSED, model=model), store), []
     passage = sampled(run, "train", 5)[0]
     run.model.norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -253,14 +253,14 @@ def test_states_are_those_of_the_model_whatever_its_places_count(store):
 
 def test_retrieval_of_states_made_by_hand():
     """Found where the other form points the same way from the mean; a common offset and lengths don't matter."""
-    dice = np.random.default_rng(0)
-    raw = dice.normal(size=(1, 6, 8))
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(1, 6, 8))
     same = 3 * raw + 100
     assert retrieval(raw, same) == ([1.0], [1.0])
     swapped = same[:, [1, 0, 2, 3, 4, 5]]
     assert retrieval(raw, swapped) == ([pytest.approx(4 / 6)], [pytest.approx(4 / 6)])
     one_wins = same.copy()
-    one_wins[0, 1] = same[0, 0] + 1e-3 * dice.normal(size=8)  # two candidates for the first, none for the second
+    one_wins[0, 1] = same[0, 0] + 1e-3 * rng.normal(size=8)  # two candidates for the first, none for the second
     there, back = retrieval(raw, one_wins)
     assert back[0] == pytest.approx(5 / 6)
     assert there[0] <= 5 / 6

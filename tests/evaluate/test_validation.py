@@ -13,12 +13,12 @@ from byteproxy.evaluate.validation import validate_with
 from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.metrics import read
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 from byteproxy.views import registry
 
@@ -109,6 +109,6 @@ def test_nothing_is_measured_where_nothing_is_asked_for(store):
 def test_what_is_missing_is_said_before_anything_is_trained(store, monkeypatch):
     with pytest.raises(InputError, match="no view 'words'"):
         validate_with(replace(CONFIG, views=("words",)), store)
-    monkeypatch.setattr(Store, "documents", lambda self, side: iter(()))
-    with pytest.raises(InputError, match="validation side holds no text"):
+    monkeypatch.setattr(Store, "documents", lambda self, split: iter(()))
+    with pytest.raises(InputError, match="validation split holds no text"):
         validate_with(CONFIG, store)

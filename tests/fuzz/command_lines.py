@@ -122,11 +122,11 @@ USUAL = {
     ("views", "train"): ["--corpus", "corpus", "--out", "new.view"],
     ("views", "compare"): ["--corpus", "corpus", "--out", "new.html"],
     ("views", "inspect"): ["--views", "raw", "--corpus", "corpus"],
-    ("generate",): ["--prompt", "def ", "--most-bytes", "5"],
+    ("generate",): ["--prompt", "def ", "--max-bytes", "5"],
     ("export",): ["--out", "new"],
     ("study",): ["--plan"],
     ("demo",): ["--minutes", "0.01", "--out", "new"],
-    ("eval", "bpb"): ["--bytes", "300"],
+    ("eval", "bpb"): ["--max-bytes", "300"],
     ("eval", "transfer"): ["--passages", "2"],
 }
 OFTEN = {("demo",): 1, ("study",): 2, ("views", "compare"): 4}
@@ -139,10 +139,10 @@ class CommandLines:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+    def trial(self, rng: random.Random, folder: Path) -> Outcome:
         """Run one command line; nobody's sources may be gone afterwards."""
         place = self.world.copy(folder / "trial", THINGS)
-        arguments = self.command_line(dice)
+        arguments = self.command_line(rng)
         what = " ".join(map(ascii, arguments))
         ended = server.run(arguments, place, limit=SECONDS)
         outcome = judged(ended, what, raw=arguments[:1] == ["generate"])
@@ -151,30 +151,30 @@ class CommandLines:
                 return Outcome(LOST, what, f"{name} is another one now")
         return outcome
 
-    def command_line(self, dice: random.Random) -> list[str]:
-        command = dice.choices(COMMANDS, [OFTEN.get(one, 12) for one in COMMANDS])[0]
+    def command_line(self, rng: random.Random) -> list[str]:
+        command = rng.choices(COMMANDS, [OFTEN.get(one, 12) for one in COMMANDS])[0]
         arguments = list(command)
-        if dice.random() < 0.02:
-            return [dice.choice(WORDS) for _ in range(dice.randint(0, 3))]
-        if dice.random() < 0.03:
-            arguments[-1] = _mistyped(dice, arguments[-1])
+        if rng.random() < 0.02:
+            return [rng.choice(WORDS) for _ in range(rng.randint(0, 3))]
+        if rng.random() < 0.03:
+            arguments[-1] = _mistyped(rng, arguments[-1])
         subjects = SUBJECTS.get(command, [])
-        if subjects and dice.random() < 0.95:
-            arguments.append(subjects[0] if dice.random() < 0.7 else dice.choice([*subjects, *WORDS]))
+        if subjects and rng.random() < 0.95:
+            arguments.append(subjects[0] if rng.random() < 0.7 else rng.choice([*subjects, *WORDS]))
         usual = USUAL.get(command, [])
-        if dice.random() < 0.9:
+        if rng.random() < 0.9:
             arguments += usual
-        for _ in range(dice.choice([0, 1, 1, 1, 2, 3])):
-            option = dice.choice(self.world.options[command] or ["--json"])
-            arguments.append(_mistyped(dice, option) if dice.random() < 0.05 else option)
-            for _ in range(dice.choice([0, 1, 1, 1, 1, 2])):
-                arguments.append(dice.choice(NUMBERS) if dice.random() < 0.6 else dice.choice([*WORDS, *THINGS]))
+        for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
+            option = rng.choice(self.world.options[command] or ["--json"])
+            arguments.append(_mistyped(rng, option) if rng.random() < 0.05 else option)
+            for _ in range(rng.choice([0, 1, 1, 1, 1, 2])):
+                arguments.append(rng.choice(NUMBERS) if rng.random() < 0.6 else rng.choice([*WORDS, *THINGS]))
         return [one for one in arguments if "\0" not in one]
 
 
-def _mistyped(dice: random.Random, word: str) -> str:
-    at = dice.randrange(len(word))
-    return word[:at] + dice.choice(["", "x", word[at] * 2]) + word[at + 1 :]
+def _mistyped(rng: random.Random, word: str) -> str:
+    at = rng.randrange(len(word))
+    return word[:at] + rng.choice(["", "x", word[at] * 2]) + word[at + 1 :]
 
 
 def _content(path: Path) -> dict[str, bytes]:

@@ -59,17 +59,17 @@ READERS = {
         lambda folder, ended: results.weights(folder / "half"),
     ),
     "page": Reader(("corpus", "half"), "half", ("train", "--resume", "half", "--json"), _figures, True),
-    "eval": Reader(("corpus", "run"), "run", ("eval", "bpb", "run", "--bytes", "1000", "--json"), _figures, True),
+    "eval": Reader(("corpus", "run"), "run", ("eval", "bpb", "run", "--max-bytes", "1000", "--json"), _figures, True),
     "generate": Reader(
         ("run",),
         "run",
-        ("generate", "run", "--prompt", "def ", "--most-bytes", "40", "--seed", "1", "--json"),
+        ("generate", "run", "--prompt", "def ", "--max-bytes", "40", "--seed", "1", "--json"),
         _figures,
     ),
     "generate_export": Reader(
         ("export",),
         "export",
-        ("generate", "export", "--prompt", "x", "--most-bytes", "40", "--seed", "1", "--json"),
+        ("generate", "export", "--prompt", "x", "--max-bytes", "40", "--seed", "1", "--json"),
         _figures,
     ),
     "export": Reader(
@@ -79,14 +79,14 @@ READERS = {
     "inspect_bpe": Reader(
         ("bpe.json", "lines.jsonl"),
         "bpe.json",
-        ("views", "inspect", "lines.jsonl", "--views", "bpe.json", "--most-bytes", "2000", "--json"),
+        ("views", "inspect", "lines.jsonl", "--views", "bpe.json", "--max-bytes", "2000", "--json"),
         _figures,
         is_unchecked=True,
     ),
     "inspect_codebook": Reader(
         ("codebook.view", "lines.jsonl"),
         "codebook.view",
-        ("views", "inspect", "lines.jsonl", "--views", "codebook.view", "--most-bytes", "2000", "--json"),
+        ("views", "inspect", "lines.jsonl", "--views", "codebook.view", "--max-bytes", "2000", "--json"),
         _figures,
     ),
 }
@@ -99,17 +99,17 @@ class Damage:
         self.world = world
         self.sound: dict[str, str] = {}
 
-    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+    def trial(self, rng: random.Random, folder: Path) -> Outcome:
         """Damage one file, and let one command read it."""
-        name = dice.choice(list(READERS))
+        name = rng.choice(list(READERS))
         reader = READERS[name]
         wanted = self._sound(name, folder)
         place = self.world.copy(folder / "trial", reader.things)
-        if dice.random() < 0.3 and "corpus" in reader.things:  # what is read is known to be verified by now
+        if rng.random() < 0.3 and "corpus" in reader.things:  # what is read is known to be verified by now
             server.run(["mixture", "preview", "corpus", "--recipe", "paper", "--steps", "0:2"], place)
         files = _files(place / reader.damaged)
-        path = _chosen(dice, files)
-        done = damaged(dice, path, files)
+        path = _chosen(rng, files)
+        done = damaged(rng, path, files)
         what = f"{' '.join(reader.arguments)}  after {done} in {path.relative_to(place)}"
         ended = server.run(reader.arguments, place)
         outcome = judged(ended, what)
@@ -145,79 +145,79 @@ def _files(place: Path) -> list[Path]:
     return sorted(path for path in place.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _chosen(dice: random.Random, files: list[Path]) -> Path:
+def _chosen(rng: random.Random, files: list[Path]) -> Path:
     """A file of any folder and suffix: few small ones, such as lists and logs, stand among many large ones."""
     kinds: dict[tuple[Path, str], list[Path]] = {}
     for path in files:
         kinds.setdefault((path.parent, path.suffix), []).append(path)
-    return dice.choice(dice.choice(list(kinds.values())))
+    return rng.choice(rng.choice(list(kinds.values())))
 
 
-def damaged(dice: random.Random, path: Path, files: list[Path]) -> str:
+def damaged(rng: random.Random, path: Path, files: list[Path]) -> str:
     """Damage a file in one way, and say how; half of the time the file's own times are put back."""
     status = path.stat()
     content = bytearray(path.read_bytes())
-    way = dice.choice(list(WAYS))
-    WAYS[way](dice, path, content, files)
-    kept = path.exists() and dice.random() < 0.5
+    way = rng.choice(list(WAYS))
+    WAYS[way](rng, path, content, files)
+    kept = path.exists() and rng.random() < 0.5
     if kept:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     return f"{way}{' (times kept)' if kept else ''}"
 
 
-def _flip_bit(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _flip_bit(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     if content:
-        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     _overwritten(path, content)
 
 
-def _flip_digit(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _flip_digit(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     """A digit becomes another one, so that text stays well-formed."""
     digits = [at for at, byte in enumerate(content) if 48 <= byte <= 57]
     if digits:
-        at = dice.choice(digits)
-        content[at] = 48 + (content[at] - 48 + dice.randint(1, 9)) % 10
+        at = rng.choice(digits)
+        content[at] = 48 + (content[at] - 48 + rng.randint(1, 9)) % 10
     _overwritten(path, content)
 
 
-def _zeros(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _zeros(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     """A block that was never written, as after a power cut."""
-    begin = dice.randrange(len(content) + 1)
-    end = min(len(content), begin + dice.choice([8, 64, 512, 4096]))
+    begin = rng.randrange(len(content) + 1)
+    end = min(len(content), begin + rng.choice([8, 64, 512, 4096]))
     content[begin:end] = bytes(end - begin)
     _overwritten(path, content)
 
 
-def _cut(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
-    _overwritten(path, content[: dice.randrange(len(content) + 1)])
+def _cut(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+    _overwritten(path, content[: rng.randrange(len(content) + 1)])
 
 
-def _appended(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
-    _overwritten(path, content + dice.randbytes(dice.choice([1, 7, 64, 5000])))
+def _appended(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+    _overwritten(path, content + rng.randbytes(rng.choice([1, 7, 64, 5000])))
 
 
-def _numbers(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _numbers(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     """Eight bytes become a number far out of any range."""
     if len(content) >= 8:
-        at = dice.randrange(len(content) // 8) * 8
-        content[at : at + 8] = dice.choice([2**40, 2**63 - 1, 2**64 - 1, 2**32 - 1]).to_bytes(8, "little")
+        at = rng.randrange(len(content) // 8) * 8
+        content[at : at + 8] = rng.choice([2**40, 2**63 - 1, 2**64 - 1, 2**32 - 1]).to_bytes(8, "little")
     _overwritten(path, content)
 
 
-def _emptied(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _emptied(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     _overwritten(path, bytearray())
 
 
-def _removed(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _removed(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     path.unlink()
 
 
-def _another(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _another(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     """Another file of the same folder stands there."""
-    _overwritten(path, bytearray(dice.choice(files).read_bytes()))
+    _overwritten(path, bytearray(rng.choice(files).read_bytes()))
 
 
-def _nested(dice: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
+def _nested(rng: random.Random, path: Path, content: bytearray, files: list[Path]) -> None:
     """Text nested deeper than any parser recurses."""
     _overwritten(path, bytearray(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"))
 

@@ -61,14 +61,14 @@ class Kills:
         self.world = world
         self.whole: dict[str, tuple[str, float]] = {}
 
-    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+    def trial(self, rng: random.Random, folder: Path) -> Outcome:
         """Kill a command once to three times, and let it go on to its end."""
-        name = dice.choices(list(WRITERS), [SELDOM.get(one, 8) for one in WRITERS])[0]
+        name = rng.choices(list(WRITERS), [SELDOM.get(one, 8) for one in WRITERS])[0]
         writer = WRITERS[name]
         wanted, seconds = self._undisturbed(name, folder)
         place = self.world.copy(folder / "trial", writer.things)
         moments: list[str] = []
-        for moment in [dice.uniform(0, seconds * 1.05) for _ in range(dice.choice([1, 1, 2, 3]))] + [None]:
+        for moment in [rng.uniform(0, seconds * 1.05) for _ in range(rng.choice([1, 1, 2, 3]))] + [None]:
             what = f"{name} killed after {', '.join(moments)} s and run again"
             ended = server.run(self._next(writer, place), place, kill_after=moment)
             if ended.status == -signal.SIGKILL and moment is not None:

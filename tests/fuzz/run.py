@@ -38,7 +38,7 @@ SHARES = {"command lines": 4, "damage": 4, "texts": 3, "kills": 1}
 class Kind(Protocol):
     """Trials of one kind."""
 
-    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+    def trial(self, rng: random.Random, folder: Path) -> Outcome:
         """One trial in a new folder."""
 
 
@@ -65,10 +65,10 @@ def main() -> int:
 
 def one(kinds: dict[str, Kind], seed: int, number: int, folder: Path) -> tuple[str, Outcome]:
     """A trial by its number, and the name of its kind."""
-    dice = random.Random(f"{seed}:{number}")
-    name = dice.choices(list(kinds), [SHARES[kind] for kind in kinds])[0]
+    rng = random.Random(f"{seed}:{number}")
+    name = rng.choices(list(kinds), [SHARES[kind] for kind in kinds])[0]
     folder.mkdir(parents=True)
-    return name, kinds[name].trial(dice, folder)
+    return name, kinds[name].trial(rng, folder)
 
 
 def _arguments() -> argparse.Namespace:

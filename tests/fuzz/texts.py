@@ -73,63 +73,63 @@ class Texts:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def trial(self, dice: random.Random, folder: Path) -> Outcome:
+    def trial(self, rng: random.Random, folder: Path) -> Outcome:
         """Prepare a file of hostile records or a folder of hostile files, and look at every text of the corpus."""
         place = folder / "trial"
         place.mkdir(parents=True)
-        return _records_trial(dice, place) if dice.random() < 0.7 else _folder_trial(dice, place)
+        return _records_trial(rng, place) if rng.random() < 0.7 else _folder_trial(rng, place)
 
 
-def text_of(dice: random.Random) -> str:
+def text_of(rng: random.Random) -> str:
     """A document of unlikely signs, different from others."""
-    return " ".join(dice.choices(PIECES, k=dice.randint(1, 5))) + f" {dice.getrandbits(64)}"
+    return " ".join(rng.choices(PIECES, k=rng.randint(1, 5))) + f" {rng.getrandbits(64)}"
 
 
-def _value(dice: random.Random) -> Any:
-    return dice.choice(
+def _value(rng: random.Random) -> Any:
+    return rng.choice(
         [None, True, float("nan"), float("inf"), 10**30, 10**5000, "\ud800", [[]] * 3, {"a": {"b": []}}, -0.0, "", 1.5]
     )
 
 
-def _record(dice: random.Random, number: int) -> dict[str, Any]:
-    record: dict[str, Any] = {f"field{n}": _value(dice) for n in range(dice.choice([0, 0, 1, 2]))}
-    record["text"] = text_of(dice)
-    if dice.random() < 0.5:
-        record["id"] = dice.choice([f"id{number}", f"{dice.choice(NAMES)}{number}", number])
-    if dice.random() < 0.5:
-        record["project"] = f"{dice.choice(NAMES)}{number % 5}"
+def _record(rng: random.Random, number: int) -> dict[str, Any]:
+    record: dict[str, Any] = {f"field{n}": _value(rng) for n in range(rng.choice([0, 0, 1, 2]))}
+    record["text"] = text_of(rng)
+    if rng.random() < 0.5:
+        record["id"] = rng.choice([f"id{number}", f"{rng.choice(NAMES)}{number}", number])
+    if rng.random() < 0.5:
+        record["project"] = f"{rng.choice(NAMES)}{number % 5}"
     items = list(record.items())
-    dice.shuffle(items)
+    rng.shuffle(items)
     return dict(items)
 
 
-def _broken(dice: random.Random, line: str) -> str:
-    at = dice.randrange(1, len(line))
-    return dice.choice([line[:at], "{", "null", "[]", '{"text": 3}', "{}", '{"text": null}', "garbage", line[at:]])
+def _broken(rng: random.Random, line: str) -> str:
+    at = rng.randrange(1, len(line))
+    return rng.choice([line[:at], "{", "null", "[]", '{"text": 3}', "{}", '{"text": null}', "garbage", line[at:]])
 
 
-def records(dice: random.Random) -> Made:
+def records(rng: random.Random) -> Made:
     """Lines of JSON, some of them broken, and what Python's own reader finds in them."""
     made = Made()
     lines = []
-    for number in range(dice.randint(1, 30)):
-        line = _dumped(dice, _record(dice, number))
-        lines.append(_broken(dice, line) if dice.random() < 0.15 else line)
-    newline = dice.choice(["\n", "\n", "\r\n"])
-    made.content = newline.join(lines).encode("utf-8", "surrogatepass") + dice.choice([b"", newline.encode()])
-    if dice.random() < 0.1:
+    for number in range(rng.randint(1, 30)):
+        line = _dumped(rng, _record(rng, number))
+        lines.append(_broken(rng, line) if rng.random() < 0.15 else line)
+    newline = rng.choice(["\n", "\n", "\r\n"])
+    made.content = newline.join(lines).encode("utf-8", "surrogatepass") + rng.choice([b"", newline.encode()])
+    if rng.random() < 0.1:
         made.content = b"\xef\xbb\xbf" + made.content
     made.sound = _texts_of(made.content)
     return made
 
 
-def _dumped(dice: random.Random, record: dict[str, Any]) -> str:
+def _dumped(rng: random.Random, record: dict[str, Any]) -> str:
     import sys
 
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        return json.dumps(record, ensure_ascii=dice.random() < 0.5 or "\ud800" in record.values())
+        return json.dumps(record, ensure_ascii=rng.random() < 0.5 or "\ud800" in record.values())
     finally:
         sys.set_int_max_str_digits(limit)
 
@@ -184,28 +184,28 @@ def _readable(packed: bytes, suffix: str) -> bytes:
     return out
 
 
-def _records_trial(dice: random.Random, place: Path) -> Outcome:
-    made = records(dice)
-    suffix = dice.choice(list(PACKED))
+def _records_trial(rng: random.Random, place: Path) -> Outcome:
+    made = records(rng)
+    suffix = rng.choice(list(PACKED))
     packed = PACKED[suffix](made.content)
     done = ""
-    if dice.random() < 0.4 and suffix in UNPACKERS and len(packed) > 30:
-        way = dice.choice(["cut", "garbage"])
+    if rng.random() < 0.4 and suffix in UNPACKERS and len(packed) > 30:
+        way = rng.choice(["cut", "garbage"])
         done = f", {way}"
         if way == "cut":
-            packed = packed[: dice.randrange(20, len(packed))]
+            packed = packed[: rng.randrange(20, len(packed))]
             whole = _readable(packed, suffix)
             made.possible = made.sound
             made.sound = _texts_of(whole[: whole.rfind(b"\n") + 1])
         else:
             packed += b"garbage after the end"
-    name = dice.choice(
+    name = rng.choice(
         [
             "data.jsonl",
             "data.ndjson",
             "data.jsonl" + suffix,
             "data.json" + suffix,
-            f"{dice.choice(NAMES[:5])}.jsonl{suffix}",
+            f"{rng.choice(NAMES[:5])}.jsonl{suffix}",
         ]
     )
     if name == f"data.json{suffix}" and made.content.strip().count(b"\n") == 0:
@@ -213,36 +213,36 @@ def _records_trial(dice: random.Random, place: Path) -> Outcome:
         made.sound = set()
     (place / os.fsdecode(os.fsencode(name))).write_bytes(packed)
     what = f"prepare {name!a} of {len(made.content)} bytes packed as {suffix or 'nothing'}{done}"
-    return _prepared(dice, place, [name], what, made)
+    return _prepared(rng, place, [name], what, made)
 
 
-def _folder_trial(dice: random.Random, place: Path) -> Outcome:
+def _folder_trial(rng: random.Random, place: Path) -> Outcome:
     made = Made()
-    for number in range(dice.randint(1, 12)):
-        name = f"{dice.choice(NAMES)}{number}"
-        folder = place / "source" / dice.choice(["a", "b", "ü", "\x1b[2J"])
+    for number in range(rng.randint(1, 12)):
+        name = f"{rng.choice(NAMES)}{number}"
+        folder = place / "source" / rng.choice(["a", "b", "ü", "\x1b[2J"])
         folder.mkdir(parents=True, exist_ok=True)
         path = Path(os.fsdecode(os.fsencode(str(folder / name)))).with_suffix(".py")
-        if dice.random() < 0.75:
-            text = f"# {number} {dice.getrandbits(64)}\n{code(dice, 3)}".encode()
+        if rng.random() < 0.75:
+            text = f"# {number} {rng.getrandbits(64)}\n{code(rng, 3)}".encode()
             is_unicode = not any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(path))
             (made.sound if is_unicode else made.possible).add(text)
         else:
-            text = dice.choice(
+            text = rng.choice(
                 [
-                    dice.randbytes(3000),
-                    b"\x7fELF" + dice.randbytes(500),
+                    rng.randbytes(3000),
+                    b"\x7fELF" + rng.randbytes(500),
                     "wide".encode("utf-16") * 50,
                     b"\x89PNG\r\n\x1a\n" + bytes(400),
                     b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
                 ]
             )
         path.write_bytes(text)
-    return _prepared(dice, place, ["source"], f"prepare a folder of {len(made.sound)} texts and others", made)
+    return _prepared(rng, place, ["source"], f"prepare a folder of {len(made.sound)} texts and others", made)
 
 
-def _prepared(dice: random.Random, place: Path, sources: list[str], what: str, made: Made) -> Outcome:
-    options = ["--near-duplicates", "keep", "--workers", "1", "--most-faulty", "1", "--out", "new"]
+def _prepared(rng: random.Random, place: Path, sources: list[str], what: str, made: Made) -> Outcome:
+    options = ["--near-duplicates", "keep", "--workers", "1", "--max-faulty", "1", "--out", "new"]
     ended = server.run(
         ["prepare", *[f"./{name}" if name.startswith("-") else name for name in sources], *options], place
     )
@@ -265,7 +265,7 @@ def _prepared(dice: random.Random, place: Path, sources: list[str], what: str, m
     for command in (
         ["corpus", "stats", "new"],
         ["corpus", "verify", "new"],
-        ["corpus", "show", "new", "--side", "train"],
+        ["corpus", "show", "new", "--split", "train"],
     ):
         outcome = judged(server.run(command, place), f"{what}, then {' '.join(command)}")
         if outcome.is_fault:

@@ -13,7 +13,12 @@ from tests.fuzz import server
 
 NAMES = ["path", "name", "value", "lines", "count", "index", "self", "item", "total", "result", "key", "size"]
 SMALL = [
-    *("--shape.rows=1", "--shape.length=256", "--shape.passage-bytes=64", "--validation.bytes=1000"),
+    *(
+        "--shape.sequences_per_step=1",
+        "--shape.sequence_length=256",
+        "--shape.context-bytes=64",
+        "--validation.bytes=1000",
+    ),
     *("--model.width=64", "--model.layers=1", "--model.heads=1", "--model.ffn=128", "--dtype=float32", "--no-compile"),
     *("--checkpoint-seconds=0", "--keep=20", "--log-every=1", "--validate-every=2", "--deterministic"),
 ]
@@ -31,7 +36,7 @@ sizes = { small = {} }
 dtype = "float32"
 compile = false
 model = { width = 64, layers = 1, heads = 1, ffn = 128 }
-shape = { rows = 1, length = 128, passage_bytes = 32 }
+shape = { sequences_per_step = 1, sequence_length = 128, context_bytes = 32 }
 
 [scoring]
 validation_bytes = 400
@@ -97,27 +102,27 @@ class World:
         return to
 
 
-def code(dice: random.Random, lines: int) -> str:
+def code(rng: random.Random, lines: int) -> str:
     """Text like source code."""
     made = []
     for _ in range(lines):
-        one, two, three = (dice.choice(NAMES) for _ in range(3))
-        made += [f"def {one}_{two}({three}):", f"    {two} = {one} + {dice.randint(0, 999)}", f"    return {two}", ""]
+        one, two, three = (rng.choice(NAMES) for _ in range(3))
+        made += [f"def {one}_{two}({three}):", f"    {two} = {one} + {rng.randint(0, 999)}", f"    return {two}", ""]
     return "\n".join(made)
 
 
 def make(folder: Path) -> World:
     """Make it, in this process, which has compiled everything afterwards. Raises RuntimeError if a command fails."""
-    dice = random.Random(0)
+    rng = random.Random(0)
     world = World(folder)
     for project in range(12):
         where = folder / "text" / f"project{project}"
         where.mkdir(parents=True)
         for number in range(3):
-            (where / f"file{number}.py").write_text(code(dice, dice.randint(2, 12)))
+            (where / f"file{number}.py").write_text(code(rng, rng.randint(2, 12)))
     with (folder / "lines.jsonl").open("w") as file:
         for number in range(40):
-            record = {"text": code(dice, dice.randint(2, 8)), "id": f"line{number}", "project": f"jsonl{number // 2}"}
+            record = {"text": code(rng, rng.randint(2, 8)), "id": f"line{number}", "project": f"jsonl{number // 2}"}
             file.write(json.dumps(record) + "\n")
     here = Path.cwd()
     os.chdir(folder)
@@ -130,10 +135,10 @@ def make(folder: Path) -> World:
         _do(world, "views", "train", "codebook:bits=10", "--corpus", "corpus", "--out", "codebook.view")
         _do(world, "export", "run", "--out", "export")
         for model in ("run", "export"):
-            _do(world, "generate", model, "--prompt", "def ", "--most-bytes", "8", "--seed", "1")
-        _do(world, "eval", "bpb", "run", "--bytes", "400")
+            _do(world, "generate", model, "--prompt", "def ", "--max-bytes", "8", "--seed", "1")
+        _do(world, "eval", "bpb", "run", "--max-bytes", "400")
         _do(world, "eval", "transfer", "run", "--passages", "2")
-        _do(world, "views", "inspect", "lines.jsonl", "--views", "bpe.json", "codebook.view", "--most-bytes", "300")
+        _do(world, "views", "inspect", "lines.jsonl", "--views", "bpe.json", "codebook.view", "--max-bytes", "300")
         _half(folder)
         Path("study.toml").write_text(STUDY)
         _do(world, *STUDYING)

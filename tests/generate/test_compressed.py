@@ -10,7 +10,7 @@ from byteproxy.errors import InputError
 from byteproxy.generate.choice import Noise, Sampling
 from byteproxy.generate.compressed import ViewWriter
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor

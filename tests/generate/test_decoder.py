@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.decoder import Decoder
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import byte_ids, opening
 

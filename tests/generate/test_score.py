@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from byteproxy.errors import InputError
 from byteproxy.generate.score import byte_bits, score, windows_over
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL, RAW, SPECIALS, closing, opening
 
@@ -116,7 +116,7 @@ def test_neither_order_nor_neighbours_change_a_texts_bits(texts, order, together
 def test_a_continuation_costs_what_it_adds(pairs, window, share):
     """In one window and in many; the end belongs to the continuation."""
     stride = max(1, int(window * share))
-    prompts, texts = ([pair[side] for pair in pairs] for side in (0, 1))
+    prompts, texts = ([pair[split] for pair in pairs] for split in (0, 1))
     after = score(MODEL, texts, window, stride, prompts, ends=True)
     before = score(MODEL, prompts, window, stride)
     whole = score(MODEL, [prompt + text for prompt, text in pairs], window, stride, ends=True)

@@ -14,7 +14,7 @@ from byteproxy.errors import InputError
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import EOS, FIRST_BYTE, byte_ids, closing, opening
 

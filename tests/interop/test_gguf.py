@@ -9,7 +9,7 @@ from tests.interop import llama_cpp
 from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.interop.gguf import GGUF, write_gguf
 from byteproxy.interop.llama import stock_files
@@ -17,11 +17,11 @@ from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 LLAMA = ModelConfig(width=64, layers=3, heads=4, key_value_heads=2, ffn=96, rope_theta=500.0, norm_epsilon=1e-4)
@@ -138,7 +138,7 @@ def trained(shape, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     texts = [text for document in toy_documents() for text in document.text.split(b"\n\n")]
     documents = [Document(f"{number}.py", text, "toy", str(number)) for number, text in enumerate(texts)]
-    prepare_documents(documents, folder / "c", Split(0.1, 0.1))
+    prepare_documents(documents, folder / "c", SplitOptions(0.1, 0.1))
     config = TrainConfig(
         stop="60 steps",
         corpus=str(folder / "c"),

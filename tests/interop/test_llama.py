@@ -10,8 +10,8 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL
 

@@ -11,7 +11,7 @@ from byteproxy.interop.export_folder import write_folder
 from byteproxy.interop.llama import stock_files
 from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 
 lm_eval = pytest.importorskip("lm_eval")

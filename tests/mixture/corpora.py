@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -25,7 +25,7 @@ def corpus(folder: Path) -> tuple[Store, tuple[BpeView, CodebookView]]:
         Document(str(number), text, "one" if number < 20 else "two", f"project{number}")
         for number, text in enumerate(texts())
     ]
-    prepare_documents(documents, folder, Split(0.05, 0.1), shard_bytes=20_000)
+    prepare_documents(documents, folder, SplitOptions(0.05, 0.1), shard_bytes=20_000)
     views = BpeView.train(texts(), 270), CodebookView.make(CodebookOptions(bits=10), texts())
     for view in views:
         add_view(folder, view)

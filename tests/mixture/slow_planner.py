@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byteproxy import coins
-from byteproxy.mixture.odds import Lengths, odds
-from byteproxy.mixture.schedule import Mixture, at
-from byteproxy.store.table import Table
+from byteproxy.mixture.probabilities import Lengths, draw_probabilities
+from byteproxy.mixture.schedule import Mixture, settings_at
+from byteproxy.store.passage_index import Table
 
 
 class Segment(NamedTuple):
@@ -74,8 +74,8 @@ class SlowStream:
 
     def next(self, step: int) -> Draw:
         """The next draw that shows something."""
-        moment = at(self.mixture, step, self.steps)
-        raw_only, compressed_only, _ = odds(moment, self.mixture.count, self.lengths())
+        settings = settings_at(self.mixture, step, self.steps)
+        raw_only, compressed_only, _ = draw_probabilities(settings, self.mixture.count, self.lengths())
         while True:
             number, self.number = self.number, self.number + 1
             source = which(self.shares, coin(self.seed, number, coins.SOURCE))
@@ -83,7 +83,7 @@ class SlowStream:
             one = self.sources[source]
             key = coins.hashed(np.uint64(self.seed), np.uint64(source), coins.SOURCE)
             passage = one.first + int(coins.passage_of(key, turn, one.passages))
-            if moment.mode == "switch":
+            if settings.mode == "switch":
                 chain = self.chain(source, turn, passage)
                 if chain is None:
                     continue
@@ -91,15 +91,15 @@ class SlowStream:
             toss = coin(self.seed, number, coins.KIND)
             if toss < raw_only or toss < raw_only + compressed_only:
                 shown = 0 if toss < raw_only else self.view(number, 0)
-                return Draw(number, [[Segment(passage, shown)]], moment.mode == "plain")
+                return Draw(number, [[Segment(passage, shown)]], settings.mode == "plain")
             raw, compressed = Segment(passage, 0), Segment(passage, self.view(number, 0))
             raw_first = {
                 "random": coin(self.seed, number, coins.ORDER) < 0.5,
                 "raw_first": True,
                 "compressed_first": False,
-            }[moment.order]
+            }[settings.order]
             both = [raw, compressed] if raw_first else [compressed, raw]
-            return Draw(number, [both] if moment.mode == "pairs" else [[one] for one in both], False)
+            return Draw(number, [both] if settings.mode == "pairs" else [[one] for one in both], False)
 
     def chain(self, source: int, turn: int, passage: int) -> list[int] | None:
         """The passages of the chain that begins with this one, if one does: chains divide the whole document."""
@@ -120,7 +120,9 @@ class SlowStream:
         return None
 
     def switched(self, number: int, segment: int, step: int) -> int:
-        raw_only = odds(at(self.mixture, step, self.steps), self.mixture.count, self.lengths()).raw_only
+        raw_only = draw_probabilities(
+            settings_at(self.mixture, step, self.steps), self.mixture.count, self.lengths()
+        ).raw_only
         key = coins.hashed(np.uint64(self.seed), np.uint64(number), coins.SEGMENT)
         return 0 if coin(key, segment, coins.SEGMENT) < raw_only else self.view(number, segment)
 

@@ -110,9 +110,9 @@ def test_a_rank_without_rows_gets_empty_batches(corpus):
 def test_tensors_say_what_the_batches_say(corpus):
     """Labels stand at their own place; torch's loader gives the same with any number of processes."""
     stream = stream_of(corpus, Mixture(phases=(Phase(1.0, "pairs", 0.6),), packing="whole"), steps=7)
-    batches = list(Batches(stream, Part(micro_rows=2)))
+    batches = list(Batches(stream, Part(micro_sequences=2)))
     for workers in (0, 2):
-        dataset = BatchDataset(Batches(stream, Part(micro_rows=2)))
+        dataset = BatchDataset(Batches(stream, Part(micro_sequences=2)))
         loaded = list(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers))
         assert len(loaded) == len(batches) == 14
         for tensors, batch in zip(loaded, batches, strict=True):
@@ -131,5 +131,5 @@ def test_tensors_say_what_the_batches_say(corpus):
 def test_wrong_parts_are_refused():
     with pytest.raises(InputError, match="rank is 2 of 2"):
         Part(2, 2)
-    with pytest.raises(InputError, match="micro_rows is 0"):
-        Part(micro_rows=0)
+    with pytest.raises(InputError, match="micro_sequences is 0"):
+        Part(micro_sequences=0)

@@ -9,16 +9,16 @@ from tests.mixture.corpora import corpus as make_corpus
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.source import sources
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import NO_TARGET, Shape, Stream
-from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.mixture.planner import State
+from byteproxy.mixture.row_pieces import FROM, PASSAGE, REPRESENTATION, TO
 from byteproxy.mixture.schedule import BYTES, MODES, Mixture, Phase
 from byteproxy.store.encode import add_view
+from byteproxy.store.passage_index import KEY, PLACE_BITS, length_column, start_column
 from byteproxy.store.prepare import Preparation, prepare, prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.store.table import KEY, PLACE_BITS, length_column, start_column
 from byteproxy.views.base import Encoded
 from byteproxy.vocab import EOS, FIRST_BYTE, FIRST_SYMBOL, NEUTRAL, PAD, closing, opening
 
@@ -167,7 +167,7 @@ def test_no_draw_takes_more_than_a_passage(tmp_path):
     line = b"".join(b"%d " % number for number in range(20)) + b"\n"
     documents = [Document("large", line * 20_000, "toy", "large")]
     documents += [Document(f"small{number}", line * 40 + b"%d" % number, "toy", f"{number}") for number in range(500)]
-    prepare_documents(documents, tmp_path, Split(0, 0))
+    prepare_documents(documents, tmp_path, SplitOptions(0, 0))
     stream = Stream(Store.open(tmp_path), (), BYTES, Shape(32, 2048, 512), 0, 20)
     share = 20_000 / (20_000 + 500 * 40)
     for plan in stream.plans():
@@ -191,7 +191,7 @@ def test_a_corpus_brings_weights_of_its_own(tmp_path):
         lines = "".join(json.dumps({"text": f"{name} {number} " * 40}) + "\n" for number in range(60))
         (tmp_path / f"{name}.jsonl").write_text(lines)
     named = sources([str(tmp_path / "one.jsonl"), f"{tmp_path / 'two.jsonl'}:weight=3"])
-    prepare(named, tmp_path / "out", Preparation(Split(0, 0)))
+    prepare(named, tmp_path / "out", Preparation(SplitOptions(0, 0)))
     for weights, wanted in (({}, 3.0), ({"two": 0.5}, 0.5)):
         mixture = Mixture("bytes", source_weights=weights)
         stream, state = Stream(Store.open(tmp_path / "out"), (), mixture, Shape(4, 2048, 512), 0, 60), State()
@@ -223,7 +223,7 @@ class Wide:
 
 def test_symbols_of_32_bits(tmp_path):
     text = bytes(range(256)) * 4
-    prepare_documents([Document("a", text, "toy", "a")], tmp_path, Split(0, 0))
+    prepare_documents([Document("a", text, "toy", "a")], tmp_path, SplitOptions(0, 0))
     add_view(tmp_path, Wide())
     stream = Stream(Store.open(tmp_path), ("wide",), Mixture("symbols"), Shape(1, 2000, 512), 0, 1)
     plan, _ = stream.plan(State())
@@ -251,8 +251,8 @@ def test_wrong_requests_are_refused(corpus):
         Stream(store, (), PAIRED, Shape(), 0, 1)
     with pytest.raises(InputError, match="no view 'other'"):
         Stream(store, ("other",), PAIRED, Shape(), 0, 1)
-    with pytest.raises(InputError, match=r"shape\.rows"):
-        Shape(rows=0)
+    with pytest.raises(InputError, match=r"shape\.sequences_per_step"):
+        Shape(sequences_per_step=0)
     for weights, message in (
         ({"three": 1.0}, r"mixture\.source_weights names 'three'"),
         ({"one": 0.0, "two": 0.0}, "no text to draw"),
@@ -261,7 +261,7 @@ def test_wrong_requests_are_refused(corpus):
             Stream(store, (bpe.name,), Mixture(source_weights=weights), Shape(), 0, 1)
     with pytest.raises(InputError, match=r"mixture\.view_weights are all 0"):
         Stream(store, (bpe.name,), Mixture(view_weights={bpe.name: 0.0}), Shape(), 0, 1)
-    with pytest.raises(InputError, match=r"mixture\.packing is whole.*lower shape\.passage_bytes"):
+    with pytest.raises(InputError, match=r"mixture\.packing is whole.*lower shape\.context_bytes"):
         Stream(store, (bpe.name,), Mixture(packing="whole"), Shape(2, 128, 100), 0, 1)
 
 

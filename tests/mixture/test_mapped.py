@@ -10,23 +10,23 @@ from tests.mixture.corpora import texts
 from tests.store.toys import Halves, Pieces
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.mixture import mapped as module
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.mapped import Mapped, item_at
-from byteproxy.mixture.pieces import PASSAGE, REPRESENTATION
 from byteproxy.mixture.planner import State
+from byteproxy.mixture.row_pieces import PASSAGE, REPRESENTATION
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.store.encode import add_view
+from byteproxy.store.passage_index import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 
 
 def test_content_is_the_mapped_file_from_there_to_the_end_of_the_shard(tmp_path: Path) -> None:
     documents = [Document(str(number), text, "toy", f"p{number}") for number, text in enumerate(texts(20, 200))]
-    prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=4000)
+    prepare_documents(documents, tmp_path, SplitOptions(0, 0), shard_bytes=4000)
     views = (Halves(), Pieces(rb".{1,1000}", "long"))
     for view in views:
         add_view(tmp_path, view)
@@ -72,7 +72,7 @@ def test_a_shard_that_is_cut_while_it_is_used_ends_in_a_line(
     """Reading behind a mapped file's new end would be a SIGBUS: no test of ours could tell."""
     monkeypatch.setattr(module, "LOOK_SECONDS", -1.0)
     documents = [Document(str(number), text, "toy", f"p{number}") for number, text in enumerate(texts(20, 200))]
-    prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=4000)
+    prepare_documents(documents, tmp_path, SplitOptions(0, 0), shard_bytes=4000)
     add_view(tmp_path, Halves())
     store = Store.open(tmp_path)
     stream = Stream(store, ("halves",), Mixture(phases=(Phase(1.0, "one", 0.7),)), Shape(9, 3000, 100), 1, 9)
@@ -95,7 +95,7 @@ def test_shards_are_looked_at_once_a_second_and_not_for_each_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents = [Document(str(number), text, "toy", f"p{number}") for number, text in enumerate(texts(9, 200))]
-    prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=4000)
+    prepare_documents(documents, tmp_path, SplitOptions(0, 0), shard_bytes=4000)
     stream = Stream(Store.open(tmp_path), (), Mixture("bytes"), Shape(4, 3000, 100), 1, 9)
     plan = stream.plan(State())[0]
     clock, looks = [100.0], []

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.mixture.slow_planner import SlowStream, slow_rows
 from tests.mixture.toys import table_of
 
-from byteproxy.mixture.pieces import DOCUMENT, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, TO
 from byteproxy.mixture.planner import Planner, State
+from byteproxy.mixture.row_pieces import DOCUMENT, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, TO
 from byteproxy.mixture.schedule import MODES, Mixture, Phase
 from byteproxy.vocab import NEUTRAL, opening
 

@@ -20,7 +20,7 @@ def stream_of(corpus, mixture, steps=200):
 
 
 def test_the_paper_preset_is_within_sampling_error_at_every_rate(corpus):
-    """In windows of ten steps, on both sides of one half."""
+    """In windows of ten steps, on both splits of one half."""
     stream = stream_of(corpus, Mixture("paper"))
     steps = [step_figures(stream, plan) for plan, _ in planned(stream, 0, 200)]
     windows = [summed(steps[at : at + 10], "segments") for at in range(0, 200, 10)]

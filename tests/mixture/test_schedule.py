@@ -6,15 +6,17 @@ from hypothesis import strategies as st
 
 from byteproxy.config import from_toml, to_toml
 from byteproxy.errors import InputError
-from byteproxy.mixture.schedule import BYTES, PAPER, PRESETS, Mixture, Moment, Phase, at
+from byteproxy.mixture.schedule import BYTES, PAPER, PRESETS, Mixture, Phase, StepSettings, settings_at
 
 
 def test_the_papers_schedule():
-    assert at(PAPER, 0, 1000) == Moment(0.4, "pairs", "random")
-    assert at(PAPER, 100, 1000) == Moment(pytest.approx(0.65), "pairs", "random")
-    assert at(PAPER, 199, 1000).mode == "pairs"
-    assert at(PAPER, 200, 1000) == at(PAPER, 999, 1000) == Moment(0.9, "one", "random", number=1)
-    assert at(BYTES, 0, 10) == at(BYTES, 9, 10) == Moment(0.0, "one", "random")
+    assert settings_at(PAPER, 0, 1000) == StepSettings(0.4, "pairs", "random")
+    assert settings_at(PAPER, 100, 1000) == StepSettings(pytest.approx(0.65), "pairs", "random")
+    assert settings_at(PAPER, 199, 1000).mode == "pairs"
+    assert (
+        settings_at(PAPER, 200, 1000) == settings_at(PAPER, 999, 1000) == StepSettings(0.9, "one", "random", number=1)
+    )
+    assert settings_at(BYTES, 0, 10) == settings_at(BYTES, 9, 10) == StepSettings(0.0, "one", "random")
     assert PAPER.needs_view
     assert not BYTES.needs_view
     assert Mixture().schedule == PAPER.schedule
@@ -22,9 +24,9 @@ def test_the_papers_schedule():
 
 def test_the_other_presets():
     coarse = Mixture("coarse_first")
-    assert at(coarse, 599, 1000).rate == 0.9
-    assert at(coarse, 600, 1000).rate == at(coarse, 999, 1000).rate == 0
-    assert at(Mixture("symbols"), 3, 10).rate == 1
+    assert settings_at(coarse, 599, 1000).rate == 0.9
+    assert settings_at(coarse, 600, 1000).rate == settings_at(coarse, 999, 1000).rate == 0
+    assert settings_at(Mixture("symbols"), 3, 10).rate == 1
 
 
 shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=5).map(lambda weights: [w / sum(weights) for w in weights])
@@ -39,7 +41,7 @@ def test_each_step_is_in_the_phase_whose_share_it_falls_into(shares, steps, data
     while step >= end and number < len(shares) - 1:
         number += 1
         end += shares[number] * steps
-    assert at(Mixture(phases=phases), step, steps).rate == number / 10
+    assert settings_at(Mixture(phases=phases), step, steps).rate == number / 10
 
 
 @given(start=st.floats(0, 1), end=st.floats(0, 1), steps=st.integers(1, 500), data=st.data())
@@ -50,7 +52,7 @@ def test_curves_go_from_one_rate_to_the_other(start, end, steps, data):
         ("cosine", start + (end - start) * (0.5 - 0.5 * math.cos(math.pi * step / steps))),
     ):
         mixture = Mixture(phases=(Phase(1.0, "one", start, end, curve),))
-        assert at(mixture, step, steps).rate == pytest.approx(wanted, abs=1e-12)
+        assert settings_at(mixture, step, steps).rate == pytest.approx(wanted, abs=1e-12)
         assert mixture.needs_view == (start > 0 or end > 0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byteproxy.store.table import SourcePassages, Summary, Table
+from byteproxy.store.passage_index import SourcePassages, Summary, Table
 
 Passage = Sequence[int]
 """Bytes, then symbols in each view."""

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from byteproxy.model import loss
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import Entries, local_targets, summed_loss, typed_rows
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.attention.packed import Rows, rotation
-from byteproxy.model.config import LONGEST_PLACE, ModelConfig
 from byteproxy.model.embedding import ByteExpansion, composed, ngram_rows
+from byteproxy.model.model_config import MAX_BYTE_PLACES, ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -102,7 +102,7 @@ def test_a_document_reads_the_same_wherever_it_is_packed(options):
 def test_raw_positions_are_read_alike_with_their_expansion_and_without(inputs):
     """Training spells all positions, evaluation and generation none."""
     hashed = {} if inputs == "last" else {"hashed_rows": 64}
-    model = filled(inputs=inputs, **hashed, ngrams=(2, 3), ngram_outputs=True, places="bytes")
+    model = filled(inputs=inputs, **hashed, ngrams=(2, 3), ngram_outputs=True, rope_positions="bytes")
     symbols = torch.randint(320, (40,))
     layout = layout_of(np.array([25, 15]))
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_raw_positions_are_read_alike_with_their_expansion_and_without(inputs):
 
 
 def test_last_inputs_are_those_of_raw_text_with_positions_left_out():
-    model = filled(inputs="last", places="bytes", ngrams=(2, 3), ngram_rows=64)
+    model = filled(inputs="last", rope_positions="bytes", ngrams=(2, 3), ngram_rows=64)
     lengths = [5, 7]
     units = [unit for length in lengths for unit in units_of(length)]
     expansion, places = expanded(units, lengths), layout_of(np.array(lengths)).positions_N
@@ -129,7 +129,7 @@ def test_last_inputs_are_those_of_raw_text_with_positions_left_out():
 
 def test_places_in_bytes_turn_heads_by_the_text_before(monkeypatch):
     """Two models that differ in nothing else: one is told the places, in bytes, that the other finds."""
-    in_bytes, told = filled(inputs="mean", places="bytes"), filled(inputs="mean")
+    in_bytes, told = filled(inputs="mean", rope_positions="bytes"), filled(inputs="mean")
     told.load_state_dict(in_bytes.state_dict())
     lengths = [5, 7]
     units = [unit for length in lengths for unit in units_of(length)]
@@ -157,7 +157,7 @@ def test_places_in_bytes_turn_heads_by_the_text_before(monkeypatch):
 def test_composed_inputs_are_means_of_rows(units, places):
     generator = torch.Generator().manual_seed(0)
     table = torch.randn((400, 5), generator=generator, dtype=torch.float64)
-    scales = torch.randn((LONGEST_PLACE, 5), generator=generator, dtype=torch.float64)
+    scales = torch.randn((MAX_BYTE_PLACES, 5), generator=generator, dtype=torch.float64)
     scales[0] = 1  # what a byte by itself is read with
     slow = []
     for unit in units:
@@ -345,9 +345,9 @@ def test_bfloat16_follows_float32(options):
         ({"byte_head_ngrams": (1, 2), "byte_heads": 2}, "model.byte_head_ngrams"),
         ({"byte_head_ngrams": (2,)}, "model.byte_heads"),
         ({"ngram_outputs": True}, "model.ngrams is empty"),
-        ({"places": "bytes"}, "model.inputs"),
+        ({"rope_positions": "bytes"}, "model.inputs"),
         ({"inputs": "last", "hashed_rows": 5}, "model.hashed_rows"),
-        ({"places": "lines", "inputs": "mean"}, "model.places"),
+        ({"rope_positions": "lines", "inputs": "mean"}, "model.rope_positions"),
         ({"hashed_rows": 8}, "model.hashed_rows"),
         ({"inputs": "sum"}, "model.inputs"),
         ({"soft_cap": -1.0}, "model.soft_cap"),

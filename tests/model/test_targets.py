@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion, ngram_rows
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.model.targets import Positions, byte_targets, columns, next_symbol_targets, targets_of

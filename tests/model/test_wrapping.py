@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch.utils.checkpoint import checkpoint
 
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
-from byteproxy.neural import training
+from byteproxy.neural import predictor_training
 from byteproxy.vocab import FIRST_SYMBOL
 
 
@@ -29,4 +29,4 @@ def tiny(monkeypatch):
         "byteproxy.train.budget.fastest_dtype", lambda *_: "float32"
     )  # measured: a busy machine may differ
     model = ModelConfig(width=32, layers=1, heads=2, ffn=64)
-    monkeypatch.setitem(training.MODELS, "1m", (model, Shape(2, 1024, training.LONG), 1e-2))
+    monkeypatch.setitem(predictor_training.MODELS, "1m", (model, Shape(2, 1024, predictor_training.LONG), 1e-2))

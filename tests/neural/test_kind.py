@@ -10,14 +10,14 @@ from tests.neural.models import random_model, tiny
 from tests.toy_corpus import toy_documents
 from tests.views.contract import check_identity, check_kind
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.neural.entropies import entropies
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
-from byteproxy.store import entropies as store_entropies
+from byteproxy.store import entropy_cache as store_entropies
 from byteproxy.store.encode import add_view
-from byteproxy.store.entropies import add_entropies
+from byteproxy.store.entropy_cache import add_entropies
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views import registry
@@ -38,8 +38,10 @@ def view_of(**options):
 
 def counted(view):
     """The documents that the view's model is asked to read from now on."""
-    calls, foresee = [], view.foresee
-    view.foresee = lambda documents, progress: calls.extend(documents) or foresee(documents, progress)
+    calls, predict_entropies = [], view.predict_entropies
+    view.predict_entropies = lambda documents, progress: (
+        calls.extend(documents) or predict_entropies(documents, progress)
+    )
     return calls
 
 
@@ -134,7 +136,7 @@ def test_cuts_from_context_are_those_of_the_whole_document():
 
 def test_a_corpus_keeps_it(tmp_path):
     """Shard by shard, so a stop costs no shard that is done; the corpus then holds the view with its model."""
-    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2), shard_bytes=2000)
+    prepare_documents(toy_documents(12), tmp_path, SplitOptions(0.1, 0.2), shard_bytes=2000)
     view = view_of(segments="context")
     manifest = add_view(tmp_path, view)
     entry = manifest.view("neural-12-context")
@@ -150,12 +152,12 @@ def test_a_corpus_keeps_it(tmp_path):
 def test_what_the_model_read_is_kept_in_parts(tmp_path, monkeypatch):
     """Encoding asks for nothing that was read before, a stop costs a part, and other views of the model nothing."""
     monkeypatch.setattr(store_entropies, "PART_BYTES", 700)
-    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2), shard_bytes=2000)
+    prepare_documents(toy_documents(12), tmp_path, SplitOptions(0.1, 0.2), shard_bytes=2000)
     view = view_of(segments="context")
     reports = []
     calls = counted(view)
     add_entropies(tmp_path, view, lambda done, total, note="": reports.append((done, total)))
-    texts = [one.text for side in ("train", "validation", "test") for one in Store.open(tmp_path).documents(side)]
+    texts = [one.text for split in ("train", "validation", "test") for one in Store.open(tmp_path).documents(split)]
     assert calls == texts
     assert reports == sorted(reports)
     assert reports[-1] == (sum(map(len, texts)),) * 2
@@ -191,7 +193,7 @@ def test_what_the_model_read_is_kept_in_parts(tmp_path, monkeypatch):
 
 def test_entropies_of_other_text_are_made_again_and_that_is_said(tmp_path, capsys):
     """Compiled code cuts a text where they say: also where the checksum fits, there is one for each of its bytes."""
-    prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2))
+    prepare_documents(toy_documents(12), tmp_path, SplitOptions(0.1, 0.2))
     view = view_of(segments="context")
     add_entropies(tmp_path, view)
     path = min((tmp_path / ".entropies").rglob("*.entropies"))
@@ -212,7 +214,7 @@ def test_entropies_of_other_text_are_made_again_and_that_is_said(tmp_path, capsy
 
 
 def test_an_altered_shard_is_not_read(tmp_path):
-    manifest = prepare_documents(toy_documents(12), tmp_path, Split(0.1, 0.2))
+    manifest = prepare_documents(toy_documents(12), tmp_path, SplitOptions(0.1, 0.2))
     path = tmp_path / manifest.shards[0].file.name
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(InputError, match="was altered"):

@@ -7,7 +7,7 @@ from tests.neural.models import random_model
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.views.coder import Code
@@ -34,8 +34,8 @@ def test_counts_are_the_models_probabilities():
 
 
 def test_counts_do_not_depend_on_company():
-    dice = np.random.default_rng(0)
-    prefixes = [dice.bytes(int(size)) for size in dice.integers(0, 64, 300)]
+    rng = np.random.default_rng(0)
+    prefixes = [rng.bytes(int(size)) for size in rng.integers(0, 64, 300)]
     together = PREDICTOR.counts(prefixes)
     for at in range(0, 300, 7):
         assert np.array_equal(PREDICTOR.counts([prefixes[at]])[0], together[at])

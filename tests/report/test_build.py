@@ -10,13 +10,13 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.report import build as build_module
 from byteproxy.report.build import build
 from byteproxy.study.recipe import StudyRecipe
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import Metrics
 from byteproxy.train.run_config import write_run_config
+from byteproxy.train.train_config import TrainConfig
 
 LINE = {"flops": 7, "positions": 5, "text_bytes": 9, "seconds": 1.0, "wall_seconds": 2.0, "loading_share": 0.1}
 SHARE = {"segments": 0.5, "text_bytes": 0.5, "positions": 0.5}
@@ -37,7 +37,7 @@ def run(tmp_path):
     return folder
 
 
-def test_a_run_a_demo_and_runs_side_by_side(run, tmp_path, monkeypatch):
+def test_a_run_a_demo_and_runs_side_by_split(run, tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "PAGES", tmp_path / "pages")
     built = build([run])
     assert (built.kind, built.path) == ("run", run / "report.html")

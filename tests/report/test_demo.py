@@ -67,7 +67,7 @@ def results(*names: str) -> dict[str, Any]:
             "documents": 1790,
             "bytes": 31_500_000,
             "rejected": {"duplicate": 12},
-            "sides": {"train": {"documents": 1610, "bytes": 28_400_000, "projects": 190}},
+            "splits": {"train": {"documents": 1610, "bytes": 28_400_000, "projects": 190}},
         },
         "view": {
             "name": "bpe-4096",

@@ -15,15 +15,15 @@ from tests.report.test_demo import results as demo_results
 from tests.study.fabricated import results as study_results
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
-from byteproxy.evaluate.corpus.figures import corpus_figures
-from byteproxy.evaluate.views.figures import figures
+from byteproxy.corpus.split import SplitOptions
+from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
+from byteproxy.evaluate.views.view_figures import figures
 from byteproxy.evaluate.views.viewed import Viewed
 from byteproxy.report.corpus import corpus_page
 from byteproxy.report.demo import report_page
 from byteproxy.report.document import inspect_page
 from byteproxy.report.lenient import distinct
-from byteproxy.report.page import HUES, LEAST_PX, SHAPES, TYPE_PX, Picture, as_csv, rivals, shape, wrapped
+from byteproxy.report.page import HUES, MIN_PX, SHAPES, TYPE_PX, Picture, as_csv, rivals, shape, wrapped
 from byteproxy.report.plots import Line, curves
 from byteproxy.report.study import study_page
 from byteproxy.report.views import compare_page
@@ -70,13 +70,19 @@ def evil_compare():
     one = figures(RawView(), [TEXT * 20])
     views = {f"{EVIL}{number}": {**one, "name": EVIL} for number in range(10)}
     stability = {"random_delete": 0.1}
-    about = {"corpus": EVIL, "side": "test", "held_out_bytes": 1, "held_out_documents": 1, "near_duplicates_dropped": 0}
+    about = {
+        "corpus": EVIL,
+        "split": "test",
+        "held_out_bytes": 1,
+        "held_out_documents": 1,
+        "near_duplicates_dropped": 0,
+    }
     return compare_page({**about, "views": views, "stability_raw": stability})
 
 
 def evil_corpus(folder):
     documents = [Document(f"{EVIL}{n}", TEXT + b"%d" % n, EVIL, f"{EVIL}{n}", EVIL) for n in range(20)]
-    prepare_documents(documents, folder / "c", Split(0.2, 0.2))
+    prepare_documents(documents, folder / "c", SplitOptions(0.2, 0.2))
     return corpus_page(hostile(corpus_figures(Store.open(folder / "c"))))
 
 
@@ -152,7 +158,7 @@ def test_letters_of_pictures_are_never_too_small(page):
         if tag == "svg":
             width = float(values["viewbox"].split()[2])
             least = float(re.search(r"min-width:(\d+)px", values["style"])[1])
-            assert TYPE_PX * least / width >= LEAST_PX
+            assert TYPE_PX * least / width >= MIN_PX
 
 
 def test_thirty_series_have_thirty_marks():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.study.fabricated import ARMS, results
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.corpus.figures import histogram
+from byteproxy.evaluate.corpus.corpus_figures import histogram
 from byteproxy.evaluate.mixture_rows import Picture as Rows
 from byteproxy.evaluate.mixture_rows import Stretch
 from byteproxy.report.corpus import length_plot
@@ -78,11 +78,11 @@ def test_dots_lie_by_their_figures() -> None:
     assert len(ticks) >= 3
 
 
-def test_figures_of_two_sides_are_not_shown_side_by_side() -> None:
+def test_figures_of_two_sides_are_not_shown_side_by_split() -> None:
     found = results()
-    assert {arm["raw_bpb"]["side"] for arm in found["arms"].values()} == {"test"}
+    assert {arm["raw_bpb"]["split"] for arm in found["arms"].values()} == {"test"}
     left_out = next(name for name, arm in found["arms"].items() if arm["role"] == "proxy")
-    found["arms"][left_out]["raw_bpb"]["side"] = "validation"
+    found["arms"][left_out]["raw_bpb"]["split"] = "validation"
     shown = headline(found)
     assert shown is not None
     assert {row.name for row in shown.rows} == set(found["arms"]) - {left_out}

@@ -12,13 +12,13 @@ from byteproxy.evaluate.run_figures import figure_rows, folder_figures, run_figu
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import held
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.report import run as run_page_module
 from byteproxy.report.plots import Line, curves, smoothed
 from byteproxy.report.run import keeping_page, read_run, run_page, runs_page, write_run_page
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.metrics import Metrics, read
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -52,7 +52,7 @@ def test_the_page_shows_all_that_was_measured(trained):
     for series in ("raw bytes", "raw: byte 1", "raw: byte 2", "bpe-300: symbol 1"):
         assert f">{series}<" in page
     assert "None: every step was taken." in page
-    assert "passage_bytes = 100" in page
+    assert "context_bytes = 100" in page
     assert "a &lt;run&gt;" in page
     assert "<run>" not in page
 
@@ -64,7 +64,7 @@ def test_figures_are_those_of_counters_and_metrics(trained):
     assert figures["flops"] == trained.counters.flops == last["flops"]
     assert figures["text_bytes"] == dict(zip(("raw", "bpe-300"), trained.counters.text_bytes, strict=True))
     assert figures["losses"]["bpe-300"]["symbol_1"] > 0
-    assert 0 < figures["machine_share"] < 1
+    assert 0 < figures["matmul_utilization"] < 1
     assert 0 < figures["loading_share"] < 1
     rows = {row.name: row.value for row in figure_rows(figures)}
     assert rows["bpe-300 bits per byte"] == f"{last['view_bpb']['bpe-300']:.4f}"
@@ -206,7 +206,7 @@ def test_only_the_page_of_a_run_that_goes_on_renews_itself(trained, tmp_path):
     assert keeps_to_itself(going_on)
 
 
-def test_runs_stand_side_by_side(trained, tmp_path):
+def test_runs_stand_side_by_split(trained, tmp_path):
     other = tmp_path / "other & run"
     other.mkdir()
     changed = (trained.folder / "config.toml").read_text().replace("seed = 0", "seed = 7")

@@ -227,7 +227,7 @@ def test_the_main_cell_comes_first_and_each_pair_once(full: str) -> None:
     assert "bytes against multi_byte" not in {f"{one['arm']} against {one['against']}" for one in (*first, *rest)}
     assert said.index("codebook against bytes") < said.index("codebook against multi_byte")
     text = shown(full)
-    assert "At other sizes and budgets, and on the other side (77)" in text
+    assert "At other sizes and budgets, and on the other split (77)" in text
     assert text.index("codebook against bytes") < text.index("At other sizes") < text.index("Below zero: the first arm")
 
 
@@ -245,7 +245,7 @@ def test_trials_mark_what_was_chosen_and_tell_unequal_counts(full: str, no_plots
     assert len(found.lines) == 5 * 2
     assert all(len(line) == len(found.columns) == 2 * 3 for _, _, line in found.lines)
     assert DASH not in shown(full).partition("Every arm had the same trials")[2].partition("Byte by byte")[0]
-    fewer = [entry for entry in FULL["trials"] if entry["arm"] != "bytes" or entry["rows"] == 32]
+    fewer = [entry for entry in FULL["trials"] if entry["arm"] != "bytes" or entry["sequences_per_step"] == 32]
     text = shown(study_page(FULL | {"trials": fewer}))
     assert "had the same trials" not in text
     assert "bytes 3 at 1m" in text
@@ -256,7 +256,7 @@ def test_says_how_sides_were_split(no_plots: None) -> None:
     for ways, said in (
         (["project"], "split by project."),
         (["file", "project"], "split by file and project."),
-        ([], "Three sides."),
+        ([], "Three splits."),
     ):
         text = shown(study_page(FULL | {"corpus": FULL["corpus"] | {"split_by": ways}}))
         assert said in text

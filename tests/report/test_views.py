@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests.store.toys import HUNDREDS, WORDS, Nibbles, Opaque, Pieces
 from tests.toy_corpus import toy_documents
 
-from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.figures import figures
+from byteproxy.evaluate.views import view_figures as view_figures
 from byteproxy.evaluate.views.symbols_text import cut
-from byteproxy.evaluate.views.terminal import comparison_tables, symbols_text
+from byteproxy.evaluate.views.view_figures import figures
+from byteproxy.evaluate.views.view_terminal import comparison_tables, symbols_text
 from byteproxy.evaluate.views.viewed import Viewed, summary
 from byteproxy.report.document import inspect_page
 from byteproxy.report.plots import Dot, scatter
@@ -89,9 +89,9 @@ def decoded(stand_in):
     return bytes(int(value, 16) for value in stand_in.split("\\x")[1:])
 
 
-def inspected(document, views=VIEWS, name="a.py", most_bytes=10**6):
+def inspected(document, views=VIEWS, name="a.py", max_bytes=10**6):
     viewed = [Viewed(view.name, view, view.encode(document)) for view in views]
-    return inspect_page(name, document, viewed, most_bytes)
+    return inspect_page(name, document, viewed, max_bytes)
 
 
 def asks_for_nothing(page):
@@ -168,7 +168,7 @@ def test_blanks_are_seen_where_a_symbol_is_nothing_else():
 
 def test_the_rest_of_a_long_document_is_left_out_and_that_is_said():
     document = b"0123456789" * 1000
-    page = Page(inspected(document, [RawView(), HUNDREDS], most_bytes=250))
+    page = Page(inspected(document, [RawView(), HUNDREDS], max_bytes=250))
     assert page.documents == {"view0": document[:250], "view1": document[:300]}
     assert "The first 250 of 10,000 bytes are shown" in page.text
     assert "The first 300 of 10,000 bytes are shown" in page.text
@@ -233,7 +233,7 @@ def results():
     patch.undo()
     return {
         "corpus": "some/<i>folder",
-        "side": "validation",
+        "split": "validation",
         "seed": 0,
         "held_out_bytes": 1_234_567,
         "held_out_documents": 1012,

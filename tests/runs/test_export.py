@@ -22,11 +22,11 @@ from byteproxy.interop.llama import load_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.load import load
-from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.run_config import read_run_recipe
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 transformers = pytest.importorskip("transformers")

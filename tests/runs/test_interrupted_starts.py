@@ -15,13 +15,13 @@ from byteproxy import training
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import export_llama
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.folder import ensure_free
 from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.train import checkpoint, trainer
-from byteproxy.train.config import Start, TrainConfig, Validation
 from byteproxy.train.run_config import CONFIG, read_run_config
+from byteproxy.train.train_config import Start, TrainConfig, Validation
 from byteproxy.train.trainer import Trainer, model_of
 from byteproxy.training import train
 
@@ -82,7 +82,7 @@ def interrupted(patch, at, fault, config, out):
     def begun(*_, **__):
         raise _BegunError
 
-    patch.setattr(trainer, "matrix_rate", begun)  # the first that is done after the start
+    patch.setattr(trainer, "matmul_rate", begun)  # the first that is done after the start
     for name in CALLS:
         patch.setattr(os, name, counting(getattr(os, name)))
     try:

@@ -11,7 +11,7 @@ from tests.toy_corpus import toy_store
 import byteproxy
 from byteproxy.errors import InputError
 from byteproxy.runs.lineage import LINEAGE, Lineage, license_of, read_lineage, remember_lineage
-from byteproxy.train.config import Start, TrainConfig
+from byteproxy.train.train_config import Start, TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs import load as load_module
-from byteproxy.runs.load import MOST_TRIES, load, of_newest
+from byteproxy.runs.load import MAX_TRIES, load, of_newest
 from byteproxy.runs.with_corpus import open_runs
 from byteproxy.train import checkpoint
-from byteproxy.train.config import TrainConfig, Validation
 from byteproxy.train.run_config import CONFIG as CONFIG_FILE
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -72,7 +72,7 @@ def test_checkpoints_that_go_faster_than_they_are_read_end_in_a_line(trainer):
 
     with pytest.raises(InputError, match="is being trained, and"):
         of_newest(trainer.folder, read)
-    assert len(set(tries)) == MOST_TRIES
+    assert len(set(tries)) == MAX_TRIES
 
 
 def test_a_damaged_checkpoint_is_said_at_once(trainer):

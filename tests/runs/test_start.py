@@ -11,14 +11,14 @@ from tests.cli.commands import in_process, refusal
 from tests.toy_corpus import toy_documents, toy_store
 
 from byteproxy.config import to_toml
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.generate.score import score
 from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.lineage import recorded
 from byteproxy.runs.load import load
@@ -26,7 +26,7 @@ from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 from byteproxy.views.bpe import BpeView
 
@@ -193,7 +193,7 @@ def test_bytes_without_a_token_begin_as_the_mean_of_the_others(made, tmp_path):
     (tmp_path / "llama/tokenizer.json").write_text(json.dumps(content))
     smaller = BpeView.load(tmp_path / "llama/tokenizer.json")
     assert list(smaller.own_bytes) == [302, 303, 304]
-    prepare_documents(toy_documents(), tmp_path / "c", Split(0.1, 0.2))
+    prepare_documents(toy_documents(), tmp_path / "c", SplitOptions(0.1, 0.2))
     add_view(tmp_path / "c", smaller)
     store = Store.open(tmp_path / "c")
     asked = replace(RUN, corpus=str(tmp_path / "c"), views=(), mixture=Mixture("paper"))

@@ -7,14 +7,14 @@ import pytest
 import torch
 from tests.toy_corpus import toy_documents, toy_store
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs.with_corpus import OPENED, open_runs, remember_opened
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
-from byteproxy.train.config import TrainConfig, Validation
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -59,7 +59,7 @@ def test_a_moved_corpus_is_named_and_another_one_refused(trained, tmp_path):
     with pytest.raises(InputError, match="is not there: say where it is with --corpus"):
         open_runs([astray])
     assert open_runs([astray], moved)[0].step == 3
-    prepare_documents(toy_documents(seed=1), tmp_path / "other", Split(0.1, 0.2))
+    prepare_documents(toy_documents(seed=1), tmp_path / "other", SplitOptions(0.1, 0.2))
     add_view(tmp_path / "other", trainer.stream.store.view("bpe-300"))
     with pytest.raises(InputError, match="another corpus"):
         open_runs([astray], tmp_path / "other")

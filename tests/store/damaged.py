@@ -18,14 +18,14 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 
-from byteproxy.corpus.split import SIDES
+from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.schedule import Mixture, Phase
-from byteproxy.store import table
+from byteproxy.store import passage_index
 from byteproxy.store.format import FileInfo, Manifest, file_info, read_manifest, write_manifest
+from byteproxy.store.integrity import checksummed, identity
 from byteproxy.store.store import Store
-from byteproxy.store.verified import identity, sealed
 
 NAMES = ("words", "halves")
 EXTREMES = [0, 1, -1, 2, 255, 1 << 16, 1 << 31, 1 << 40, -(1 << 40), (1 << 62), -(1 << 63), (1 << 63) - 1]
@@ -36,8 +36,8 @@ def used(folder: Path) -> str:
     store = Store.open(folder)
     store.ensure_unaltered()
     digest = sha256(store.manifest.fingerprint_for(NAMES).encode())
-    for side in SIDES:
-        for document in store.documents(side):
+    for split in SPLITS:
+        for document in store.documents(split):
             digest.update(repr(document).encode())
     for number in range(len(store.manifest.shards)):
         for name in ("words", "halves", "opaque"):
@@ -45,11 +45,11 @@ def used(folder: Path) -> str:
                 digest.update(store.symbols(name, number, row).tobytes())
     for names, composed, spelled, mode in (((NAMES[0],), False, True, "one"), (NAMES, True, True, "switch")):
         mixture = Mixture(phases=(Phase(1.0, mode, 0.6),))  # type: ignore[arg-type]
-        stream = Stream(store, names, mixture, Shape(3, 400, 60), 1, 4, composed=composed, spelled=spelled)
+        stream = Stream(store, names, mixture, Shape(3, 400, 60), 1, 4, composed=composed, expanded=spelled)
         for plan in stream.plans():
             rows = stream.rows(plan)
             assert int(rows.symbols.max()) < stream.vocab.size
-            for part in (*rows[:4], *(rows.spelled or ())):
+            for part in (*rows[:4], *(rows.expanded or ())):
                 digest.update(part.tobytes())
     return digest.hexdigest()
 
@@ -138,7 +138,7 @@ def _places(content: object) -> list[tuple[object, object]]:
 
 def agreed_row(folder: Path, random: Random) -> str:
     """A number of a table of passages, with all that is told of it made to fit."""
-    told = random.choice(sorted((folder / table.FOLDER).glob("*.json")))
+    told = random.choice(sorted((folder / passage_index.FOLDER).glob("*.json")))
     path = told.with_suffix(".i64")
     rows = np.fromfile(path, np.int64)
     place, value = random.randrange(len(rows)), random.choice([*EXTREMES, 1 << 41, 3 << 40, 1000, 100_000])
@@ -148,18 +148,18 @@ def agreed_row(folder: Path, random: Random) -> str:
     content["rows"]["sha256"] = file_info(path).sha256
     content["state"] = identity(path.stat()) if random.random() < 0.5 else None
     content.pop("sha256")
-    told.write_text(json.dumps({**content, "sha256": sealed(content)}))
+    told.write_text(json.dumps({**content, "sha256": checksummed(content)}))
     return f"{value} at {place} of {path.name}, noted {content['state'] is not None}"
 
 
 def told_number(folder: Path, random: Random) -> str:
     """A number in what is told of a table, with a checksum that fits."""
-    told = random.choice(sorted((folder / table.FOLDER).glob("*.json")))
+    told = random.choice(sorted((folder / passage_index.FOLDER).glob("*.json")))
     content = json.loads(told.read_text())
     content.pop("sha256")
     parent, key = random.choice([(p, k) for p, k in _places(content)])
     parent[key] = random.choice([*EXTREMES, "x", None, [], True, 1e300])  # type: ignore[index]
-    told.write_text(json.dumps({**content, "sha256": sealed(content)}))
+    told.write_text(json.dumps({**content, "sha256": checksummed(content)}))
     return f"{key} = {parent[key]!r} in {told.name}"  # type: ignore[index]
 
 

@@ -22,13 +22,13 @@ from typing import Any
 from tests.store.sources import ToySource, ToyUnit
 from tests.waiting import GUARD_SECONDS
 
-from byteproxy.corpus.reading import Passed, Record, Rules, Source, Unit, unheard
+from byteproxy.corpus.records import Passed, Record, Rules, Source, Unit, unheard
 from byteproxy.errors import InputError
 from byteproxy.store import format, staging
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import Preparation, prepare
 
-PREPARATION = Preparation(shard_bytes=20_000, most_faulty=0.2)
+PREPARATION = Preparation(shard_bytes=20_000, max_faulty=0.2)
 
 
 def finish(source: Source, folder: Path, workers: int = 1) -> None:

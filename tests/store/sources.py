@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import BROKEN_JSON, Passed, Record, Rules, Unit, judged, unheard
+from byteproxy.corpus.records import BROKEN_JSON, Passed, Record, Rules, Unit, judged, unheard
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tests.store.damaged import DAMAGES, used
 from tests.store.toys import FIXED_TEXTS, WORDS, Halves, Opaque, a_document
 from tests.waiting import GUARD_SECONDS
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 
@@ -29,7 +29,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound") / "corpus"
     texts = [text[:700] for text in FIXED_TEXTS * 3]
     documents = [a_document(number, b"%d" % number * 3 + text) for number, text in enumerate(texts)]
-    prepare_documents([*documents, documents[0]], folder, Split(0.2, 0.2), shard_bytes=3000)
+    prepare_documents([*documents, documents[0]], folder, SplitOptions(0.2, 0.2), shard_bytes=3000)
     for view in (WORDS, Halves(), Opaque()):
         add_view(folder, view)
     used(folder)  # leaves tables of passages

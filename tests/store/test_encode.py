@@ -19,10 +19,10 @@ from tests.store.toys import (
     identities,
 )
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
+from byteproxy.store.corpus_folder import ENCODED
 from byteproxy.store.encode import add_view
-from byteproxy.store.folder import ENCODED
 from byteproxy.store.format import VERSION, file_info
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -146,7 +146,7 @@ def test_view_gets_batches_of_bounded_size(tmp_path: Path, monkeypatch: pytest.M
 
     batches: list[list[int]] = []
     monkeypatch.setattr("byteproxy.store.encode.ENCODE_BYTES", 6000)
-    prepare_documents(FIXED, tmp_path, Split(0, 0))
+    prepare_documents(FIXED, tmp_path, SplitOptions(0, 0))
     add_view(tmp_path, Recording(rb"."))
     assert [size for batch in batches for size in batch] == [len(document.text) for document in FIXED]
     assert all(sum(batch[:-1]) < 6000 for batch in batches)

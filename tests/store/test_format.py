@@ -9,24 +9,24 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import Split, SplitGroup
+from byteproxy.corpus.records import Rules
+from byteproxy.corpus.split import SplitGroup, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store import format
-from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SideInfo, SourceInfo, ViewInfo
+from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SourceInfo, SplitInfo, ViewInfo
 
 SHARD = ShardInfo(FileInfo("shard-00000.arrow", 10, "ab"), "train", 2, 8)
 FIRST = ViewInfo("first", "f1", 256, True, 4, 3, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))
 OPAQUE = replace(FIRST, name="opaque", fingerprint="f2", aligned=False)
 SECOND = replace(FIRST, name="second", fingerprint="f3", artefact=FileInfo("view-second.x", 5, "ij"), spec="second:3")
 MANIFEST = Manifest(
-    split=Split(0.1, 0.2, "salt"),
+    split=SplitOptions(0.1, 0.2, "salt"),
     shard_bytes=100,
     sources={"toy": SourceInfo(3, 9, "ef", 0.5), "a later one": SourceInfo(0, 0, "")},
     rules=Rules(2, 3, "repair"),
     near_duplicates="train",
     records=3,
-    sides={"train": SideInfo(2, 8, 1)},
+    splits={"train": SplitInfo(2, 8, 1)},
     rejected={"exact duplicate": 1},
     rejected_file=FileInfo("rejected.jsonl", 4, "gh"),
     shards=(SHARD,),
@@ -126,7 +126,7 @@ def test_files_are_all_beside_the_manifest() -> None:
 
 def test_fingerprint_follows_what_a_run_reads() -> None:
     assert replace(MANIFEST, views=()).fingerprint != MANIFEST.fingerprint
-    assert replace(MANIFEST, shards=(replace(SHARD, side="test"),)).fingerprint != MANIFEST.fingerprint
+    assert replace(MANIFEST, shards=(replace(SHARD, split="test"),)).fingerprint != MANIFEST.fingerprint
     fewer = replace(MANIFEST, views=(OPAQUE, FIRST))
     assert fewer.fingerprint_for(("first",)) == MANIFEST.fingerprint_for(("first",))
     assert MANIFEST.fingerprint_for(("second",)) != MANIFEST.fingerprint_for(("first",))
@@ -215,7 +215,7 @@ def test_damaged_arrow_file_is_named(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_format_3_is_read_and_keeps_its_fingerprint(tmp_path: Path) -> None:
-    """Its sides are what they were, and runs that were trained on it go on; the hash is of what was written then."""
+    """Its splits are what they were, and runs that were trained on it go on; the hash is of what was written then."""
     older = replace(MANIFEST, groups=())
     format.write_manifest(tmp_path, older)
     written = json.loads((tmp_path / "manifest.json").read_text())

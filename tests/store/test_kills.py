@@ -18,8 +18,8 @@ from tests.store.toys import FIXED, contents
 from tests.waiting import GUARD_SECONDS, until
 
 from byteproxy.errors import InputError
-from byteproxy.store import folder as store_folder
-from byteproxy.store.folder import locked
+from byteproxy.store import corpus_folder as store_folder
+from byteproxy.store.corpus_folder import locked
 
 SCRIPT = Path(__file__).with_name("killed.py")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPT.parents[2]), *sys.path]))}
@@ -58,10 +58,10 @@ def wait_for_the_end(processes: list[int]) -> None:
 
 def test_killed_at_any_write_and_run_again(source: ToySource, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     """One process forks a run for each moment: before a file appears or is synced, or in the middle of writing it."""
-    dice = random.Random(0)
+    rng = random.Random(0)
     most = {"replace": 25, "fsync": 30, "write": 100}
-    wheres = [dice.choice(list(most)) for _ in range(17)]
-    plans = [(where, dice.randint(1, most[where]), str(tmp_path / str(n))) for n, where in enumerate(wheres)]
+    wheres = [rng.choice(list(most)) for _ in range(17)]
+    plans = [(where, rng.randint(1, most[where]), str(tmp_path / str(n))) for n, where in enumerate(wheres)]
     command = [sys.executable, str(SCRIPT), str(source.folder), "moments", json.dumps(plans)]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout.split()
     assert ended == ["-9"] * len(plans)

@@ -8,13 +8,13 @@ import pytest
 
 from byteproxy.corpus.source import source, sources
 from byteproxy.errors import InputError
-from byteproxy.evaluate.corpus.figures import corpus_figures
+from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
 from byteproxy.evaluate.corpus.tables import by_reason
 from byteproxy.store.format import MANIFEST_VERSION
 from byteproxy.store.prepare import Preparation, prepare
 from byteproxy.store.store import Store
 
-KEEP = Preparation(near_duplicates="keep", most_faulty=1.0)
+KEEP = Preparation(near_duplicates="keep", max_faulty=1.0)
 
 
 def lines(first: int, last: int) -> bytes:
@@ -40,7 +40,7 @@ def shards(tmp_path: Path) -> Path:
 def test_a_shard_that_is_cut_counts_as_what_it_lost(shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     manifest = prepare([source(str(shards))], out, KEEP)
-    documents = sum(side.documents for side in manifest.sides.values())
+    documents = sum(split.documents for split in manifest.splits.values())
     assert 2000 < documents < 2600
     assert manifest.records == pytest.approx(4000, rel=0.05)
     assert manifest.lost_records == manifest.rejected["unreadable"] == manifest.records - documents

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from byteproxy.corpus.source import sources
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import Preparation, prepare
 from byteproxy.store.store import Store
@@ -22,7 +22,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[dict[s
     texts = [" ".join(generator.choice(["one", "two", "naïve", "throughout"], 40)) for _ in range(60)]
     lines = [{"id": f"é{number}", "text": text, "repo": f"r{number % 9}"} for number, text in enumerate(texts)]
     (folder / "web.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    preparation = Preparation(Split(0.2, 0.2), shard_bytes=3000, near_duplicates="keep")
+    preparation = Preparation(SplitOptions(0.2, 0.2), shard_bytes=3000, near_duplicates="keep")
     prepare(sources([str(folder / "web.jsonl")]), folder / "out", preparation)
     view = BpeView.train((str(line["text"]).encode() for line in lines), 270)
     add_view(folder / "out", view)
@@ -35,19 +35,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[dict[s
             "project": document.project,
             "symbols": store.symbols(view.name, shard, row).tolist(),
         }
-        for side in ("train", "validation", "test")
-        for shard in store.shards(side)
-        for row, document in enumerate(documents_of(store, side, shard))
+        for split in ("train", "validation", "test")
+        for shard in store.shards(split)
+        for row, document in enumerate(documents_of(store, split, shard))
     ]
     assert len(store.manifest.shards) > 4
     assert len(rows) == 60
     return store, rows
 
 
-def documents_of(store: Store, side: str, shard: int) -> list:
+def documents_of(store: Store, split: str, shard: int) -> list:
     """The documents of one shard."""
-    before = sum(store.manifest.shards[other].documents for other in store.shards(side) if other < shard)  # type: ignore[arg-type]
-    return list(store.documents(side))[before : before + store.manifest.shards[shard].documents]  # type: ignore[arg-type]
+    before = sum(store.manifest.shards[other].documents for other in store.shards(split) if other < shard)  # type: ignore[arg-type]
+    return list(store.documents(split))[before : before + store.manifest.shards[shard].documents]  # type: ignore[arg-type]
 
 
 def files(store: Store) -> tuple[list[Path], list[Path]]:

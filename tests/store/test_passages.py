@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.store.toys import CORPORA, FIXED, LINES, WORDS, Halves, Opaque, a_document
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
 from byteproxy.store.passages import Anchors, Passages, cut_at_anchors
@@ -20,15 +20,15 @@ CHOICES = [(), ("words",), ("halves", "lines"), ("words", "lines", "halves")]
 
 
 def a_store(folder: Path, documents: list[Document], views: bool = True) -> Store:
-    prepare_documents(documents, folder, Split(0.2, 0.2), shard_bytes=4000)
+    prepare_documents(documents, folder, SplitOptions(0.2, 0.2), shard_bytes=4000)
     for view in (Opaque(), WORDS, LINES, Halves()) if views else ():
         add_view(folder, view)
     return Store.open(folder)
 
 
-def passages_of(store: Store, side: str, names: tuple[str, ...], max_bytes: int) -> Passages:
-    """Those of all shards of a side, one after the other."""
-    shards = store.shards(side)  # type: ignore[arg-type]
+def passages_of(store: Store, split: str, names: tuple[str, ...], max_bytes: int) -> Passages:
+    """Those of all shards of a split, one after the other."""
+    shards = store.shards(split)  # type: ignore[arg-type]
     none = prepared_nothing(len(names))
     parts = [none, *(store.passages(shard, names, max_bytes) for shard in shards)]
     fields = ("shard", "document", "byte_start", "byte_end", "symbol_start", "symbol_end")
@@ -65,8 +65,8 @@ def all_boundaries(store: Store, view: str, shard: int) -> set[tuple[int, int, i
     return found
 
 
-def check_passages(store: Store, side: str, names: tuple[str, ...], max_bytes: int) -> None:
-    passages = passages_of(store, side, names, max_bytes)
+def check_passages(store: Store, split: str, names: tuple[str, ...], max_bytes: int) -> None:
+    passages = passages_of(store, split, names, max_bytes)
     texts: list[bytes] = []
     keys = list(zip(passages.shard.tolist(), passages.document.tolist(), strict=True))
     for key, group in itertools.groupby(range(len(passages)), key=keys.__getitem__):
@@ -81,7 +81,7 @@ def check_passages(store: Store, side: str, names: tuple[str, ...], max_bytes: i
             parts = [own[passages.symbol_start[v, p] : passages.symbol_end[v, p]] for p in rows]
             assert np.concatenate(parts).tolist() == store.symbols(name, *key).tolist()
         texts.append(text)
-    assert texts == [document.text for document in store.documents(side) if document.text]  # type: ignore[arg-type]
+    assert texts == [document.text for document in store.documents(split) if document.text]  # type: ignore[arg-type]
     assert keys == sorted(keys)
     check_cuts(store, passages, names, max_bytes)
 
@@ -112,8 +112,8 @@ def test_passages_cover_everything_once_and_keep_the_limit(
 ) -> None:
     with TemporaryDirectory() as folder:
         store = a_store(Path(folder), documents)
-        for side in SIDES:
-            check_passages(store, side, names, max_bytes)
+        for split in SPLITS:
+            check_passages(store, split, names, max_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.mark.parametrize("names", CHOICES, ids=str)
 @pytest.mark.parametrize("max_bytes", [1, 255, 256, 700, 1024, 10**9])
 def test_passages_of_a_larger_corpus(store: Store, names: tuple[str, ...], max_bytes: int) -> None:
-    for side in SIDES:
-        check_passages(store, side, names, max_bytes)
+    for split in SPLITS:
+        check_passages(store, split, names, max_bytes)
 
 
 def test_shapes_and_types(store: Store, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_shapes_and_types(store: Store, tmp_path: Path) -> None:
     assert {passages.document.dtype, passages.byte_start.dtype, passages.symbol_end.dtype} == {np.dtype(np.int64)}
     raw = passages_of(store, "train", (), 500)
     assert raw.symbol_start.shape == (0, len(raw))
-    prepare_documents([a_document(0, b"only one side")], tmp_path, Split(0, 0))
+    prepare_documents([a_document(0, b"only one split")], tmp_path, SplitOptions(0, 0))
     none = Store.open(tmp_path).table("test", (), 500)
     assert none.rows.shape == (0, 3)
     assert none.rows.dtype == np.int64
@@ -143,7 +143,7 @@ def test_shapes_and_types(store: Store, tmp_path: Path) -> None:
 
 def test_raw_and_first_view_draw_the_same_passages(store: Store) -> None:
     cuts = {
-        names: [passages_of(store, side, names, 600).byte_end.tolist() for side in SIDES]
+        names: [passages_of(store, split, names, 600).byte_end.tolist() for split in SPLITS]
         for names in ((), ("words",), ("halves",))
     }
     assert cuts[()] == cuts[("words",)] != cuts[("halves",)]
@@ -197,18 +197,18 @@ def slow_cuts(text: bytes, max_bytes: int) -> list[bytes]:
 @pytest.mark.parametrize("max_bytes", [40, 255, 256, 10_000])
 def test_without_views_any_byte_will_do(max_bytes: int, tmp_path: Path) -> None:
     store = a_store(tmp_path, FIXED, views=False)
-    for side in SIDES:
-        passages = passages_of(store, side, (), max_bytes)
+    for split in SPLITS:
+        passages = passages_of(store, split, (), max_bytes)
         spans = zip(passages.shard.tolist(), passages.byte_start, passages.byte_end, strict=True)
         pieces = [store.text_buffer(shard)[start:end].tobytes() for shard, start, end in spans]
-        assert pieces == [piece for document in store.documents(side) for piece in slow_cuts(document.text, max_bytes)]
+        assert pieces == [piece for document in store.documents(split) for piece in slow_cuts(document.text, max_bytes)]
 
 
 @settings(max_examples=20)
 @given(st.text("ab\n", min_size=1, max_size=60).map(str.encode), st.integers(1, 12))
 def test_without_views_small_limits(text: bytes, max_bytes: int) -> None:
     with TemporaryDirectory() as folder:
-        prepare_documents([a_document(0, text)], Path(folder), Split(0, 0))
+        prepare_documents([a_document(0, text)], Path(folder), SplitOptions(0, 0))
         passages = passages_of(Store.open(Path(folder)), "train", (), max_bytes)
         pieces = [text[a:b] for a, b in zip(passages.byte_start, passages.byte_end, strict=True)]
         assert pieces == slow_cuts(text, max_bytes)
@@ -216,7 +216,7 @@ def test_without_views_small_limits(text: bytes, max_bytes: int) -> None:
 
 def test_line_ends_are_preferred_without_views(tmp_path: Path) -> None:
     text = b"1234\n1234567\n123\n12345678901"
-    prepare_documents([a_document(0, text)], tmp_path, Split(0, 0))
+    prepare_documents([a_document(0, text)], tmp_path, SplitOptions(0, 0))
     passages = Store.open(tmp_path).passages(0, (), 10)
     assert [text[a:b] for a, b in zip(passages.byte_start, passages.byte_end, strict=True)] == [
         b"1234\n",
@@ -233,5 +233,5 @@ def test_wrong_requests_are_refused(store: Store) -> None:
         store.passages(0, ("opaque",), 100)
     with pytest.raises(InputError, match="max_bytes is 0"):
         store.passages(0, (), 0)
-    with pytest.raises(InputError, match="no side 'dev'"):
+    with pytest.raises(InputError, match="no split 'dev'"):
         store.table("dev", (), 100)  # type: ignore[arg-type]

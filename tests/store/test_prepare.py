@@ -21,7 +21,7 @@ from tests.store.toys import (
 )
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
 from byteproxy.store.format import FileInfo, HashingFile, shard_name, write_whole
@@ -102,7 +102,7 @@ def test_other_documents_and_other_settings_are_refused(tmp_path: Path) -> None:
         ([*FIXED, a_document(99, b"one more")], SPLIT, 20_000),
         ([a_document(98, b"other"), *FIXED[1:]], SPLIT, 20_000),
         ([*FIXED, FIXED[0]], SPLIT, 20_000),
-        (FIXED, Split(0.2, 0.21), 20_000),
+        (FIXED, SplitOptions(0.2, 0.21), 20_000),
         (FIXED, SPLIT, 30_000),
     ]:
         with pytest.raises(InputError, match="already holds a corpus"):
@@ -136,7 +136,7 @@ def test_folder_of_foreign_shards_is_left_alone(tmp_path: Path) -> None:
 
 def test_shard_has_a_bounded_number_of_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("byteproxy.store.shards.SHARD_DOCUMENTS", 4)
-    manifest = prepare_documents([a_document(n, b"%d" % n) for n in range(10)], tmp_path, Split(0, 0))
+    manifest = prepare_documents([a_document(n, b"%d" % n) for n in range(10)], tmp_path, SplitOptions(0, 0))
     assert [shard.documents for shard in manifest.shards] == [4, 4, 2]
 
 
@@ -146,7 +146,7 @@ def test_two_preparations_exclude_each_other(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is in use by another run"):
             prepare_documents(FIXED, tmp_path, SPLIT)
         script = (
-            "import sys; from pathlib import Path; from byteproxy.store.folder import locked\n"
+            "import sys; from pathlib import Path; from byteproxy.store.corpus_folder import locked\n"
             "from byteproxy.errors import InputError\n"
             "try:\n    with locked(Path(sys.argv[1])): pass\nexcept InputError as error: print(error)"
         )
@@ -162,7 +162,7 @@ def test_two_preparations_exclude_each_other(tmp_path: Path) -> None:
 
 def test_exact_duplicates_are_dropped_across_projects_and_sources(tmp_path: Path) -> None:
     documents = [a_document(0, b"same"), a_document(1, b"same"), a_document(2, b"other"), a_document(3, b"same")]
-    manifest = prepare_documents(documents, tmp_path, Split(0, 0))
+    manifest = prepare_documents(documents, tmp_path, SplitOptions(0, 0))
     assert [document.id for document in Store.open(tmp_path).documents("train")] == ["file-0.py", "file-2.py"]
     assert manifest.rejected == {"exact duplicate": 2}
     assert {name: (source.documents, source.bytes) for name, source in manifest.sources.items()} == {
@@ -179,20 +179,20 @@ def test_manifest_counts(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     assert store.manifest == manifest
     projects: set[str] = set()
-    for side in SIDES:
-        documents = list(store.documents(side))
-        of_side = manifest.sides[side]
-        assert of_side.documents == len(documents) > 0
-        assert of_side.bytes == sum(len(document.text) for document in documents)
-        assert of_side.projects == len({document.project for document in documents})
+    for split in SPLITS:
+        documents = list(store.documents(split))
+        of_split = manifest.splits[split]
+        assert of_split.documents == len(documents) > 0
+        assert of_split.bytes == sum(len(document.text) for document in documents)
+        assert of_split.projects == len({document.project for document in documents})
         assert not {document.project for document in documents} & projects
         projects |= {document.project for document in documents}
-    total = sum(of_side.bytes for of_side in manifest.sides.values())
+    total = sum(of_split.bytes for of_split in manifest.splits.values())
     for info in manifest.views:
         symbols = sum(len(store.symbol_buffer(info.name, shard)) for shard in range(len(manifest.shards)))
         assert info.symbols == symbols
         view = next(view for view in views if view.name == info.name)
-        texts = [document.text for side in SIDES for document in store.documents(side)]
+        texts = [document.text for split in SPLITS for document in store.documents(split)]
         spans = [view.encode(text).span_bytes.tolist() for text in texts]
         assert info.units == sum(span > 0 for own in spans for span in own)
         assert info.bytes_per_symbol == pytest.approx(total / symbols)
@@ -228,7 +228,7 @@ def test_progress_is_in_bytes_of_text(tmp_path: Path) -> None:
     assert seen == [(done, 0) for done in read]
     seen.clear()
     add_view(tmp_path, LINES, progress=lambda done, total: seen.append((done, total)))
-    total = sum(info.bytes for info in Store.open(tmp_path).manifest.sides.values())
+    total = sum(info.bytes for info in Store.open(tmp_path).manifest.splits.values())
     assert seen[-1] == (total, total)
     assert seen == sorted(seen)
 

@@ -14,12 +14,12 @@ from tests.store.toys import a_document
 
 from byteproxy.corpus import near_duplicates
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Side, Split
+from byteproxy.corpus.split import SPLITS, Split, SplitOptions
 from byteproxy.store import select, staging
 from byteproxy.store.prepare import Preparation, prepare, prepare_documents
 from byteproxy.store.store import Store
 
-SPLIT = Split(0.25, 0.25)
+SPLIT = SplitOptions(0.25, 0.25)
 KINDS = 12
 
 
@@ -54,23 +54,23 @@ def by_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def some_documents(seed: int, count: int = 300) -> list[Document]:
-    dice = np.random.default_rng(seed)
-    texts = [b"kind %d\n%d" % tuple(pair) for pair in dice.integers([0, 0], [KINDS, 25], (count, 2)).tolist()]
+    rng = np.random.default_rng(seed)
+    texts = [b"kind %d\n%d" % tuple(pair) for pair in rng.integers([0, 0], [KINDS, 25], (count, 2)).tolist()]
     return [a_document(n, text, projects=40) for n, text in enumerate(texts)]
 
 
-def sides_of(documents: list[Document], folder: Path) -> dict[str, Side]:
-    """The side of each project, where nothing but copies is dropped."""
+def splits_of(documents: list[Document], folder: Path) -> dict[str, Split]:
+    """The split of each project, where nothing but copies is dropped."""
     prepare_documents(documents, folder, SPLIT, near_duplicates="keep")
     store = Store.open(folder)
-    return {document.project: side for side in SIDES for document in store.documents(side)}
+    return {document.project: split for split in SPLITS for document in store.documents(split)}
 
 
-def kept_by_loops(documents: list[Document], near: str, sides: dict[str, Side]) -> set[str]:
+def kept_by_loops(documents: list[Document], near: str, splits: dict[str, Split]) -> set[str]:
     firsts = {document.text: document for document in reversed(documents)}
     left = [document for document in documents if firsts[document.text] is document]
     kind = {document.id: document.text.split(b"\n")[0] for document in left}
-    train = [document for document in left if sides[document.project] == "train"]
+    train = [document for document in left if splits[document.project] == "train"]
     held_out: list[Document] = []
     for document in left:
         similar_to = held_out + (train if near == "held_out" else [])
@@ -90,7 +90,7 @@ def test_near_duplicates_are_those_of_plain_loops(
     monkeypatch.setattr(staging, "PART_RECORDS", 17)
     monkeypatch.setattr(select, "QUERIED_TOGETHER", 5)
     documents = some_documents(seed)
-    guessed = sides_of(documents, tmp_path / "guessed")
+    guessed = splits_of(documents, tmp_path / "guessed")
     # What is held out has some kinds of its own.
     for n, one in enumerate(documents[:90]):
         text = b"%s %d\n%d" % (guessed[one.project].encode(), n % 8, n)
@@ -99,8 +99,8 @@ def test_near_duplicates_are_those_of_plain_loops(
     out = tmp_path / "out"
     manifest = prepare_documents(documents, out, SPLIT, near_duplicates=near)  # type: ignore[arg-type]
     store = Store.open(out)
-    kept = {document.id for side in SIDES for document in store.documents(side)}
-    expected = kept_by_loops(documents, near, sides_of(documents, tmp_path / "sides"))
+    kept = {document.id for split in SPLITS for document in store.documents(split)}
+    expected = kept_by_loops(documents, near, splits_of(documents, tmp_path / "splits"))
     assert kept == expected
     copies = len(documents) - len({document.text for document in documents})
     dropped = len(documents) - copies - len(expected)
@@ -117,14 +117,14 @@ def test_nothing_is_compared_where_it_needn_t_be(tmp_path: Path, monkeypatch: py
     documents = some_documents(0)
     everything = prepare_documents(documents, tmp_path / "keep", SPLIT, near_duplicates="keep")
     assert set(everything.rejected) == {"exact duplicate"}
-    prepare_documents(documents, tmp_path / "train", Split(0, 0), near_duplicates="held_out")
+    prepare_documents(documents, tmp_path / "train", SplitOptions(0, 0), near_duplicates="held_out")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_edited_copies_are_found_through_all_of_it(workers: int, tmp_path: Path) -> None:
     """With the real signatures, and from other processes."""
-    dice = np.random.default_rng(1)
-    words = [bytes(word) for word in dice.integers(97, 122, (500, 6)).astype(np.uint8)]
+    rng = np.random.default_rng(1)
+    words = [bytes(word) for word in rng.integers(97, 122, (500, 6)).astype(np.uint8)]
 
     def text(seed: int) -> bytes:
         return b" ".join(words[n] for n in np.random.default_rng(seed).integers(0, 500, 400))
@@ -138,9 +138,11 @@ def test_edited_copies_are_found_through_all_of_it(workers: int, tmp_path: Path)
         Document("another", text(11), "toy", validation),
     ]
     source = a_source(tmp_path / "toy", [documents[:2], documents[2:]])
-    prepare([source], tmp_path / "out", Preparation(Split(0, 0, hold_out=("validation:q", "r"))), workers=workers)
+    prepare(
+        [source], tmp_path / "out", Preparation(SplitOptions(0, 0, hold_out=("validation:q", "r"))), workers=workers
+    )
     store = Store.open(tmp_path / "out")
-    assert [[document.id for document in store.documents(side)] for side in SIDES] == [
+    assert [[document.id for document in store.documents(split)] for split in SPLITS] == [
         ["0", "1", "2", "3", "4"],
         ["another"],
         ["own"],

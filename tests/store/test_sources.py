@@ -14,17 +14,17 @@ from tests.store.sources import ToySource, ToyUnit, a_source
 from tests.store.toys import FIXED, SPLIT, StoppedError, a_document, contents, identities
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import Passed, Record, Rules, unheard
+from byteproxy.corpus.records import Passed, Record, Rules, unheard
 from byteproxy.corpus.source import source
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.progress import quietly
 from byteproxy.store import staging
-from byteproxy.store.folder import SOURCES
+from byteproxy.store.corpus_folder import SOURCES
 from byteproxy.store.prepare import Preparation, prepare, prepare_documents
 from byteproxy.store.store import Store
 
-KEEP = Preparation(SPLIT, near_duplicates="keep", shard_bytes=20_000, most_faulty=0.2)
+KEEP = Preparation(SPLIT, near_duplicates="keep", shard_bytes=20_000, max_faulty=0.2)
 FILES: list[list[Document | str]] = [[*FIXED[:12], "{broken"], [], FIXED[10:20], ["", *FIXED[20:], *FIXED[:3]]]
 
 
@@ -76,12 +76,14 @@ def test_what_is_kept_is_what_a_plain_loop_keeps(sources: list[ToySource], tmp_p
     assert rejected(tmp_path) == expected
     assert manifest.rejected == Counter(one["reason"] for one in expected)
     assert set(manifest.rejected) == {"broken JSON", "exact duplicate", "too small"}
-    assert manifest.records == len(records) == len(expected) + sum(side.documents for side in manifest.sides.values())
+    assert (
+        manifest.records == len(records) == len(expected) + sum(split.documents for split in manifest.splits.values())
+    )
     store = Store.open(tmp_path)
-    by_side = {side: list(store.documents(side)) for side in SIDES}
-    sides = {document.project: side for side, found in by_side.items() for document in found}
-    for side in SIDES:
-        assert by_side[side] == [document for document in kept.values() if sides[document.project] == side] != []
+    by_split = {split: list(store.documents(split)) for split in SPLITS}
+    splits = {document.project: split for split, found in by_split.items() for document in found}
+    for split in SPLITS:
+        assert by_split[split] == [document for document in kept.values() if splits[document.project] == split] != []
     assert list(store.manifest.sources) == ["b", "a"]
     assert [source.weight for source in store.manifest.sources.values()] == [0.5, 1.0]
     assert manifest.sources["a"].documents == len(FIXED)
@@ -104,7 +106,7 @@ def test_the_number_of_processes_changes_nothing(
     prepare(sources, tmp_path, KEEP, workers=2, stage=lambda *_: Watched(seen))
     assert contents(tmp_path) == undisturbed
     size = sum(path.stat().st_size for source in sources for path in source.folder.iterdir())
-    text = sum(side["bytes"] for side in json.loads(undisturbed["manifest.json"])["sides"].values())
+    text = sum(split["bytes"] for split in json.loads(undisturbed["manifest.json"])["sides"].values())
     ends = dict.fromkeys(pair for pair in seen if pair[0] == pair[1])  # an empty file may be the last to be read
     assert list(ends) == [(size, size), (text, text)]
 
@@ -112,7 +114,7 @@ def test_the_number_of_processes_changes_nothing(
 def test_one_large_file_reports_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large.jsonl"
     path.write_text("".join(json.dumps({"text": f"{number} " * 200}) + "\n" for number in range(3000)))
-    monkeypatch.setattr("byteproxy.store.workers.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("byteproxy.store.reader_pool.TELL_SECONDS", 0.0)
     watched = Watched([])
     prepare(
         [source(str(path))],
@@ -265,7 +267,7 @@ def test_other_sources_are_refused(sources: list[ToySource], tmp_path: Path, und
         (own[:1], KEEP),
         ([replace(own[0], weight=2.0), own[1]], KEEP),
         (own, replace(KEEP, rules=Rules(smallest=2))),
-        (own, replace(KEEP, split=Split(0.2, 0.3))),
+        (own, replace(KEEP, split=SplitOptions(0.2, 0.3))),
     ):
         with pytest.raises(InputError, match="already holds a corpus of other"):
             prepare(wrong, out, settings)
@@ -280,11 +282,11 @@ def test_other_sources_are_refused(sources: list[ToySource], tmp_path: Path, und
 
 
 def test_too_many_faults_stop_it_and_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("byteproxy.store.rejected.FEWEST_RECORDS", 40)
+    monkeypatch.setattr("byteproxy.store.rejected.MIN_RECORDS", 40)
     files: list[list[Document | str]] = [["{", "{", *(a_document(n, b"%d" % n) for n in range(30))]]
     files += [[f"{{{n}" for n in range(9)], [a_document(n, b"%d" % n) for n in range(50, 1000)]]
     source = a_source(tmp_path / "toy", files)
-    settings = replace(KEEP, most_faulty=0.1)
+    settings = replace(KEEP, max_faulty=0.1)
     with pytest.raises(InputError) as caught:
         prepare([source], tmp_path / "out", settings)
     message = str(caught.value)
@@ -299,7 +301,7 @@ def test_too_many_faults_stop_it_and_are_listed(tmp_path: Path, monkeypatch: pyt
     assert {one["reason"] for one in listed} == {"broken JSON"}
     with pytest.raises(InputError, match="11 of 41 records are faulty"):
         prepare([source], tmp_path / "out", settings, workers=2)
-    manifest = prepare([source], tmp_path / "out", replace(KEEP, most_faulty=0.3))
+    manifest = prepare([source], tmp_path / "out", replace(KEEP, max_faulty=0.3))
     assert manifest.rejected == {"broken JSON": 11}
     before = contents(tmp_path / "out")
     with pytest.raises(InputError, match="the list of them would overwrite"):
@@ -310,17 +312,17 @@ def test_too_many_faults_stop_it_and_are_listed(tmp_path: Path, monkeypatch: pyt
 
 def test_few_records_are_judged_at_the_end_only(tmp_path: Path) -> None:
     files: list[list[Document | str]] = [["{"], [a_document(n, b"%d" % n) for n in range(99)]]
-    assert prepare([a_source(tmp_path / "a", files)], tmp_path / "1", replace(KEEP, most_faulty=0.01)).records == 100
+    assert prepare([a_source(tmp_path / "a", files)], tmp_path / "1", replace(KEEP, max_faulty=0.01)).records == 100
     with pytest.raises(InputError, match=r"1 of 99 records are faulty, 1\.01 %"):
-        prepare([a_source(tmp_path / "b", [files[0], files[1][1:]])], tmp_path / "2", replace(KEEP, most_faulty=0.01))
+        prepare([a_source(tmp_path / "b", [files[0], files[1][1:]])], tmp_path / "2", replace(KEEP, max_faulty=0.01))
 
 
 def test_nothing_left_is_said_and_listed(tmp_path: Path) -> None:
     source = a_source(tmp_path / "toy", [[a_document(0, b""), a_document(1, b"x")], ["{"]])
     with pytest.raises(
-        InputError, match=r"there are no documents .*2 of 3 records .* too small; all are listed in .*--smallest"
+        InputError, match=r"there are no documents .*2 of 3 records .* too small; all are listed in .*--min-bytes"
     ):
-        prepare([source], tmp_path / "out", replace(KEEP, rules=Rules(smallest=2), most_faulty=1.0))
+        prepare([source], tmp_path / "out", replace(KEEP, rules=Rules(smallest=2), max_faulty=1.0))
     assert [one["reason"] for one in rejected(tmp_path / "out")] == ["too small", "too small", "broken JSON"]
     with pytest.raises(InputError, match="there are no documents"):
         prepare([], tmp_path / "none", KEEP)
@@ -348,6 +350,6 @@ def test_sources_of_one_name_are_refused(sources: list[ToySource], tmp_path: Pat
         prepare([sources[0], replace(sources[1], name="b")], tmp_path, KEEP)
     with pytest.raises(InputError, match="workers is 0"):
         prepare(sources, tmp_path, KEEP, workers=0)
-    for wrong in ({"near_duplicates": "drop"}, {"shard_bytes": 0}, {"most_faulty": 1.5}, {"most_faulty": float("nan")}):
+    for wrong in ({"near_duplicates": "drop"}, {"shard_bytes": 0}, {"max_faulty": 1.5}, {"max_faulty": float("nan")}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             replace(KEEP, **wrong)  # type: ignore[arg-type]

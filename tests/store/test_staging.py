@@ -5,7 +5,7 @@ import pytest
 
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.jsonl import JsonlUnit
-from byteproxy.corpus.reading import Rules
+from byteproxy.corpus.records import Rules
 from byteproxy.store import staging
 from byteproxy.store.staging import Parts, Staging
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.store.toys import CORPORA, FIXED, WORDS, Halves, Opaque, Pieces, contents
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store.anchors import anchors_of
 from byteproxy.store.encode import add_view
@@ -20,7 +20,7 @@ from byteproxy.views.base import View
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.raw import RawView
 
-SPLIT = Split(0.2, 0.2)
+SPLIT = SplitOptions(0.2, 0.2)
 BPE = BpeView.train([document.text for document in FIXED] + [b"the quick brown fox\n" * 9] * 2, 270)
 VIEWS: list[View] = [RawView(), WORDS, Halves(), Opaque(), BPE]
 
@@ -53,13 +53,13 @@ def test_documents_and_symbols_come_back(documents: list[Document], shard_bytes:
         store.verify()
         firsts = {document.text: document for document in reversed(documents)}
         seen: set[str] = set()
-        for side in SIDES:
-            own_ids = {document.id for document in store.documents(side)}
+        for split in SPLITS:
+            own_ids = {document.id for document in store.documents(split)}
             assert not own_ids & seen
             seen |= own_ids
             expected = [d for d in documents if firsts[d.text] is d and d.id in own_ids]
-            assert list(store.documents(side)) == expected
-            places = [(shard, row) for shard in store.shards(side) for row in range(len(store._shard(shard)))]
+            assert list(store.documents(split)) == expected
+            places = [(shard, row) for shard in store.shards(split) for row in range(len(store._shard(shard)))]
             for (shard, row), document in zip(places, expected, strict=True):
                 encoded = view.encode(document.text)
                 assert store.text(shard, row) == document.text
@@ -124,13 +124,13 @@ def test_files_open_in_plain_pyarrow(folder: Path) -> None:
 def test_spans_take_as_many_bytes_as_the_largest_of_a_shard_needs(tmp_path: Path) -> None:
     sizes = [255, 256, 65_535, 65_536]
     documents = [Document(str(size), b"x" * size, "toy", "p") for size in sizes]
-    prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=1)
+    prepare_documents(documents, tmp_path, SplitOptions(0, 0), shard_bytes=1)
     add_view(tmp_path, Pieces(rb".+", "whole"))
     store = Store.open(tmp_path)
     spans = [store.span_buffer("whole", shard) for shard in store.shards("train")]
     assert [own.tolist() for own in spans] == [[size] for size in sizes]
     assert [own.dtype for own in spans] == [np.uint8, np.uint16, np.uint16, np.uint32]
-    prepare_documents(documents[:3], tmp_path / "together", Split(0, 0))
+    prepare_documents(documents[:3], tmp_path / "together", SplitOptions(0, 0))
     add_view(tmp_path / "together", Pieces(rb".+", "whole"))
     together = Store.open(tmp_path / "together").span_buffer("whole", 0)
     assert together.tolist() == sizes[:3]
@@ -149,7 +149,7 @@ def test_a_view_that_is_not_aligned_has_no_spans(tmp_path: Path) -> None:
 def test_large_document_has_a_shard_of_its_own(tmp_path: Path) -> None:
     texts = [b"a", b"bb", b"c" * 100, b"dd", b"e" * 8, b""]
     documents = [Document(str(number), text, "toy", "p") for number, text in enumerate(texts)]
-    manifest = prepare_documents(documents, tmp_path, Split(0, 0), shard_bytes=10)
+    manifest = prepare_documents(documents, tmp_path, SplitOptions(0, 0), shard_bytes=10)
     assert [(shard.documents, shard.text_bytes) for shard in manifest.shards] == [(2, 3), (1, 100), (3, 10)]
 
 
@@ -213,10 +213,10 @@ def test_pickled_store_opens_the_folder_again(folder: Path) -> None:
 
 def test_sides_and_shards(folder: Path) -> None:
     store = Store.open(folder)
-    shards = [store.shards(side) for side in SIDES]
+    shards = [store.shards(split) for split in SPLITS]
     assert sorted(shard for own in shards for shard in own) == list(range(len(store.manifest.shards)))
     assert all(own == sorted(own) and own for own in shards)
-    with pytest.raises(InputError, match="no side 'dev': it is one of train, validation, test"):
+    with pytest.raises(InputError, match="no split 'dev': it is one of train, validation, test"):
         store.shards("dev")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no view 'none'"):
         store.symbol_buffer("none", 0)

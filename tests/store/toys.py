@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
-from byteproxy.store.folder import LOCK, MARKER, SOURCES, VERIFIED
+from byteproxy.corpus.split import SplitOptions
+from byteproxy.store.corpus_folder import LOCK, MARKER, SOURCES, VERIFIED
 from byteproxy.views.base import Encoded
 
 SPLIT_SALT = "toys"
@@ -94,7 +94,7 @@ class Opaque:
         raise ValueError("a fuzzy view")
 
 
-SPLIT = Split(0.2, 0.2)
+SPLIT = SplitOptions(0.2, 0.2)
 WORDS = Pieces(rb"[a-z]+|\n|.", "words")
 LINES = Pieces(rb"[^\n]*\n|[^\n]+", "lines")
 HUNDREDS = Pieces(rb".{1,100}", "hundreds")

@@ -67,7 +67,7 @@ def runs() -> Iterator[dict[str, Any]]:
                         "flops_asked": flops,
                         "seed": seed,
                         "learning_rate": 0.01,
-                        "rows": 32,
+                        "sequences_per_step": 32,
                         **{name: looks[-1][name] for name in ("flops", "positions", "seconds")},
                         "steps": 1200,
                         "text_bytes_seen": looks[-1]["text_bytes"],
@@ -85,7 +85,7 @@ def gap(arm: str, against: str, size: str, flops: float, seed: int) -> float:
     return 100 * (bpb(arm, size, flops, seed) / bpb(against, size, flops, seed) - 1)
 
 
-def difference(arm: str, against: str, size: str, flops: float, side: str) -> dict[str, Any]:
+def difference(arm: str, against: str, size: str, flops: float, split: str) -> dict[str, Any]:
     gaps = [bpb(arm, size, flops, seed) - bpb(against, size, flops, seed) for seed in SEEDS]
     middle = mean(gaps)
     half = 4.303 * math.sqrt(sum((gap - middle) ** 2 for gap in gaps) / 2 / 3)
@@ -94,7 +94,7 @@ def difference(arm: str, against: str, size: str, flops: float, side: str) -> di
         "against": against,
         "size": size,
         "flops": flops,
-        "side": side,
+        "split": split,
         "bpb": middle,
         "low": middle - half,
         "high": middle + half,
@@ -123,7 +123,7 @@ def fit(arm: str, against: str, over: str) -> dict[str, Any]:
         "arm": arm,
         "against": against,
         "over": over,
-        "side": "test",
+        "split": "test",
         "points": [{"x": x, "gap": y, "seed": seed} for x, y, seed in found],
         "slope": slope,
         "low": slope - half,
@@ -159,7 +159,7 @@ def arm_figures(name: str, role: str) -> dict[str, Any]:
         "about": f"What the {name} arm does with its compute",
         "role": role,
         "scored": "view" if role == "tokenizer" else "raw",
-        "raw_bpb": {"mean": mean(list(scores.values())), "seeds": scores, "side": "test"},
+        "raw_bpb": {"mean": mean(list(scores.values())), "seeds": scores, "split": "test"},
         "validation_bpb": {
             "mean": mean(list(scores.values())) + 0.03,
             "seeds": {seed: score + 0.03 for seed, score in scores.items()},
@@ -172,7 +172,7 @@ def arm_figures(name: str, role: str) -> dict[str, Any]:
         "seconds": last["seconds"],
         "parameters": SIZES[size] + 10_000 * len(name),
         "learning_rate": 0.01,
-        "rows": 32,
+        "sequences_per_step": 32,
     }
 
 
@@ -190,8 +190,8 @@ def results() -> dict[str, Any]:
             "arm": arm,
             "size": size,
             "flops": flops,
-            "side": side,
-            "mean": mean([bpb(arm, size, flops, seed) for seed in SEEDS]) + 0.03 * (side == "validation"),
+            "split": split,
+            "mean": mean([bpb(arm, size, flops, seed) for seed in SEEDS]) + 0.03 * (split == "validation"),
             "seeds": {str(seed): bpb(arm, size, flops, seed) for seed in SEEDS},
             "text_bytes_seen": 2.9e6,
             "positions": 2.9e6,
@@ -199,7 +199,7 @@ def results() -> dict[str, Any]:
         }
         for size in SIZES
         for flops in BUDGETS
-        for side in ("test", "validation")
+        for split in ("test", "validation")
         for arm in ARMS
     ]
     trials = [
@@ -207,7 +207,7 @@ def results() -> dict[str, Any]:
             "arm": arm,
             "size": size,
             "learning_rate": rate,
-            "rows": rows,
+            "sequences_per_step": rows,
             "flops": 3e12,
             "validation_bpb": 2.5 + 0.1 * abs(rate - 0.01) * 100 + rows / 1000 + len(arm) / 1e4,
             "chosen": rate == 0.01 and rows == 32,
@@ -224,7 +224,7 @@ def results() -> dict[str, Any]:
         "corpus": {
             "path": "runs/study_small/corpus",
             "fingerprint": "3f9a01c2d4e5",
-            "sides": {
+            "splits": {
                 "train": {"documents": 1610, "bytes": 28_400_000, "projects": 190},
                 "validation": {"documents": 120, "bytes": 2_100_000, "projects": 14},
                 "test": {"documents": 180, "bytes": 3_100_000, "projects": 22},
@@ -235,10 +235,10 @@ def results() -> dict[str, Any]:
         "arms": {name: arm_figures(name, role) for name, role in zip(ARMS, ROLES, strict=True)},
         "cells": cells,
         "differences": [
-            difference(arm, against, size, flops, side)
+            difference(arm, against, size, flops, split)
             for size in SIZES
             for flops in BUDGETS
-            for side in ("test", "validation")
+            for split in ("test", "validation")
             for arm, against in pairs
         ],
         "read_at": read_at(),
@@ -246,7 +246,7 @@ def results() -> dict[str, Any]:
         "trials": trials,
         "runs": finals,
         "curve_text": {"bytes": 50_000, "documents": 16, "compressors": {"xz": 2.03, "zstd": 1.98, "ppmd": 1.77}},
-        "compressors": {side: {"xz": ppmd + 0.3, "zstd": ppmd + 0.4, "ppmd": ppmd} for side, ppmd in PPMD.items()},
+        "compressors": {split: {"xz": ppmd + 0.3, "zstd": ppmd + 0.4, "ppmd": ppmd} for split, ppmd in PPMD.items()},
         "scored": {"validation": {"bytes": 300_000, "documents": 61}, "test": {"bytes": 1_000_000, "documents": 173}},
         "viewer": [viewed(number, data) for number, data in enumerate(EXCERPTS)],
         "opened": [{"time": "2026-01-02T03:04:05Z", "claim": "proxy against bytes", "runs": ["a", "b", "c"]}],

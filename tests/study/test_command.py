@@ -10,7 +10,7 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.cli import main as cli
 from byteproxy.errors import InputError
-from byteproxy.study import workers
+from byteproxy.study import task_workers
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_planned_run_and_reported(toml, tmp_path, monkeypatch, capsys):
     printed, said = capsys.readouterr()
     assert "[2/2] final-bytes-small-1.6e+08-seed0" in said
     heading, row = (line for line in printed.splitlines() if line.startswith((" arm", " bytes")))
-    assert heading.index("side") == row.index("validation"), "columns line up"
+    assert heading.index("split") == row.index("validation"), "columns line up"
     assert f"Report: {tmp_path / 'out' / 'report.html'}" in printed
 
     (tmp_path / "out" / "report.html").unlink()
@@ -90,12 +90,12 @@ def test_the_mixture_of_an_arm_can_be_seen(toml):
     from byteproxy.recipes.named import recipe_of
 
     found = recipe_of(str(toml), "bytes")
-    assert (found.arm, found.mixture.preset, found.shape.length) == ("bytes", "bytes", 64)
+    assert (found.arm, found.mixture.preset, found.shape.sequence_length) == ("bytes", "bytes", 64)
 
 
 def test_the_status_tells_what_became_of_the_runs(toml, tmp_path, monkeypatch, capsys):
     """2 where all failed, with the first one's reason in the last line; 1 where some did; 0 where none did."""
-    trained, calls = workers.carry_out, []
+    trained, calls = task_workers.carry_out, []
 
     def failing(job, *rest):
         calls.append(job.key)
@@ -103,7 +103,7 @@ def test_the_status_tells_what_became_of_the_runs(toml, tmp_path, monkeypatch, c
             raise InputError("the disk is full: free some")
         trained(job, *rest)
 
-    monkeypatch.setattr(workers, "carry_out", failing)
+    monkeypatch.setattr(task_workers, "carry_out", failing)
     command = "study", toml, "--out", tmp_path / "out"
     broken = ("trial", "final")
     assert byteproxy(monkeypatch, *command, "--json") == 2

@@ -51,7 +51,7 @@ def test_claims_controls_and_the_best_bytes_are_what_others_are_held_against(tmp
 
 def test_differences_are_on_the_sides_that_both_were_scored_on(tmp_path):
     study = recipe(tmp_path, arms=ARMS, claims=[CLAIM])
-    found = {(one["arm"], one["against"], one["side"]): one for one in differences(study, cells_of(study))}
+    found = {(one["arm"], one["against"], one["split"]): one for one in differences(study, cells_of(study))}
     assert ("proxy", "plain", "test") in found
     assert ("proxy", "bags", "test") not in found
     one = found["proxy", "bags", "validation"]
@@ -75,8 +75,8 @@ def test_gaps_over_compute_and_over_parameters(tmp_path, tested):
         if fit["against"] == "plain"
     }
     compute = found["proxy", "flops"]
-    side, level = ("test", 2.1) if len(tested) == 2 else ("validation", 2.2)
-    assert compute["side"] == side
+    split, level = ("test", 2.1) if len(tested) == 2 else ("validation", 2.2)
+    assert compute["split"] == split
     assert sorted({point["x"] for point in compute["points"]}) == [1e8, 2e8, 4e8]
     assert {point["seed"] for point in compute["points"]} == {0, 1}
     assert compute["slope"] == pytest.approx(100 * 0.05 / level, rel=0.01)

@@ -10,8 +10,8 @@ from tests.study.test_study import LAST, figures, ran
 from tests.study.toys import recipe
 
 from byteproxy.errors import InputError
+from byteproxy.study.checksummed import DamagedError, read_checksummed, write_checksummed
 from byteproxy.study.run_files import BEGUN, RESULT, scores_file
-from byteproxy.study.sealed import DamagedError, read_sealed, write_sealed
 from byteproxy.study.study import Limits, report_study
 
 PLACES = ("runs/trial-proxy-small-lr1e-02-rows1/*", "runs/final-proxy-small-1.6e+08-seed0/*", ".cache/*", "*")
@@ -29,10 +29,10 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "run")
 
 
-def flipped(path, dice):
+def flipped(path, rng):
     """One bit of a file, anywhere."""
     content = bytearray(path.read_bytes())
-    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     path.write_bytes(content)
 
 
@@ -54,12 +54,12 @@ def all_figures(results):
 @pytest.mark.parametrize("place", PLACES)
 def test_a_flipped_bit_changes_no_figure(finished, copied, place):
     _, results = finished
-    dice = random.Random(place)
+    rng = random.Random(place)
     paths = [path for path in sorted(copied.glob(place)) if path.is_file() and path.stat().st_size]
     assert paths
     for path in paths:
         before = path.read_bytes()
-        flipped(path, dice)
+        flipped(path, rng)
         told = []
         try:
             reported = report_study(recipe(copied.parent, **AS_A_FILE), "toy", copied, say=told.append)
@@ -80,8 +80,8 @@ def test_a_flipped_bit_changes_no_figure(finished, copied, place):
 def test_scores_of_another_run_are_scored_again(finished, copied):
     """Whole files in the wrong place: as after a careless copy."""
     one, other = (copied / "runs" / f"final-{arm}-small-1.6e+08-seed0" for arm in ("bytes", "proxy"))
-    for side in ("validation", "test"):
-        shutil.copy(one / scores_file(side), other / scores_file(side))
+    for split in ("validation", "test"):
+        shutil.copy(one / scores_file(split), other / scores_file(split))
     assert all_figures(ran(copied)) == all_figures(finished[1])
 
 
@@ -117,7 +117,7 @@ def test_a_log_of_openings_that_lost_its_lines_is_damaged(finished, copied, is_t
         path.touch()
     found, said = again(copied)
     assert found is None
-    assert "says nothing, though runs have scores of the test side" in said[-1]
+    assert "says nothing, though runs have scores of the test split" in said[-1]
     results, _ = again(copied, limits=Limits(reopen=True))
     assert [one.get("reopened", False) for one in results["opened"]] == [False, True]
     assert figures(ran(copied)) == figures(finished[1])
@@ -136,17 +136,17 @@ def test_a_file_that_cannot_be_read_is_said(finished, copied):
 def test_what_is_no_sealed_object_is_damaged(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(DamagedError, match=r"a\.json is damaged"):
-        read_sealed(tmp_path / "a.json")
+        read_checksummed(tmp_path / "a.json")
 
 
 def test_sealed_values_come_back_and_their_spelling_is_free(tmp_path):
     values = {"a": [1, 0.1, None, "\u00e9"], "b": {"2": 1e300}}
-    write_sealed(tmp_path / "a.json", values)
-    assert read_sealed(tmp_path / "a.json") == values
+    write_checksummed(tmp_path / "a.json", values)
+    assert read_checksummed(tmp_path / "a.json") == values
     found = json.loads((tmp_path / "a.json").read_text())
     (tmp_path / "a.json").write_text(json.dumps(found, sort_keys=True, ensure_ascii=False))
-    assert read_sealed(tmp_path / "a.json") == values
-    assert read_sealed(tmp_path / "b.json") is None
+    assert read_checksummed(tmp_path / "a.json") == values
+    assert read_checksummed(tmp_path / "b.json") is None
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 8])
@@ -172,4 +172,4 @@ def test_killed_at_any_write_it_goes_on_to_the_same_figures(finished, copied, mo
 def test_a_pipe_in_place_of_a_file_is_refused_and_waited_for_by_nobody(tmp_path):
     os.mkfifo(tmp_path / RESULT)
     with pytest.raises(InputError, match="no regular file"):
-        read_sealed(tmp_path / RESULT)
+        read_checksummed(tmp_path / RESULT)

@@ -6,7 +6,7 @@ import pytest
 from tests.study.toys import VALUES, recipe
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -25,12 +25,12 @@ def with_arms(folder, own, byte_arms=({},), role="proxy"):
 
 def test_projects_are_on_two_sides_only_where_the_split_says_so(tmp_path):
     few = [Document(f"{n}.py", b"line %d\n" % n * 90, "toy", f"p{n % 2}") for n in range(60)]
-    prepare_documents(few, tmp_path / "few", Split(0.1, 0.2))
+    prepare_documents(few, tmp_path / "few", SplitOptions(0.1, 0.2))
     store = Store.open(tmp_path / "few")
     assert [group.divides_projects for group in store.manifest.groups] == [True]
     check_apart(store, tmp_path / "notes")
     denied = replace(store.manifest, groups=(replace(store.manifest.groups[0], validation="project", test="project"),))
-    with pytest.raises(InputError, match="2 projects are on the train side and on a held-out one"):
+    with pytest.raises(InputError, match="2 projects are in the train split and on a held-out one"):
         check_apart(Store(store.path, denied), tmp_path / "others")
 
 
@@ -89,7 +89,7 @@ def test_the_trick_has_to_be_there_at_the_same_size(tmp_path):
 def test_final_runs_need_the_whole_grid(tmp_path):
     study = recipe(tmp_path)
     trials = [
-        {"arm": arm, "size": "small", "learning_rate": rate, "rows": 1}
+        {"arm": arm, "size": "small", "learning_rate": rate, "sequences_per_step": 1}
         for arm in ("bytes", "proxy")
         for rate in (3e-3, 1e-2)
     ]

@@ -70,7 +70,7 @@ def test_numbers_are_named_in_as_few_digits_as_tell_them_apart():
         ({"trials__seed": 1}, "trials.seed is 1"),
         ({"trials__learning_rates": []}, "learning_rates"),
         ({"trials__flops": 0.0}, "trials.flops"),
-        ({"trials__rows": [0]}, "trials.rows"),
+        ({"trials__sequences_per_step": [0]}, "trials.sequences_per_step"),
         ({"scoring__curve": 0}, "scoring.curve"),
         ({"scoring__stride": 51}, "scoring.stride is 51"),
         ({"scoring__viewer_bytes": 2000}, "viewer_bytes"),

@@ -12,8 +12,8 @@ from byteproxy.study.statistics import paired_by_document, paired_by_seed, t_int
 
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_the_interval_is_that_of_the_paired_t_test(count):
-    dice = np.random.default_rng(count)
-    one, other = dice.normal(2.0, 0.1, count), dice.normal(2.1, 0.1, count)
+    rng = np.random.default_rng(count)
+    one, other = rng.normal(2.0, 0.1, count), rng.normal(2.1, 0.1, count)
     found, percent, seeds = paired_by_seed(dict(enumerate(one)), dict(enumerate(other)))
     right = stats.ttest_rel(one, other).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((right.low, right.high))
@@ -30,17 +30,17 @@ def test_only_common_seeds_count_and_one_has_no_interval():
 
 
 def test_documents_are_of_the_mean_bits_over_seeds():
-    dice, sizes = np.random.default_rng(1), np.array([100, 50, 70, 10])
-    one, other = ([Scored(dice.uniform(1, 3, 4) * sizes, sizes) for _ in range(3)] for _ in range(2))
+    rng, sizes = np.random.default_rng(1), np.array([100, 50, 70, 10])
+    one, other = ([Scored(rng.uniform(1, 3, 4) * sizes, sizes) for _ in range(3)] for _ in range(2))
     mean = [Scored(sum(scored.bits for scored in own) / 3, sizes) for own in (one, other)]
     assert paired_by_document(one, other) == pytest.approx(paired_difference(*mean))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_line_is_that_of_least_squares(seed):
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     x = np.repeat([1e12, 3e12, 1.2e13], 3)
-    gap = -10 + 1.5 * np.log2(x / 1e12) + dice.normal(0, 0.5, 9)
+    gap = -10 + 1.5 * np.log2(x / 1e12) + rng.normal(0, 0.5, 9)
     line = fitted(x.tolist(), gap.tolist())
     right = stats.linregress(np.log2(x), gap)
     half = stats.t.ppf(0.975, 7) * right.stderr

@@ -18,13 +18,13 @@ from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
 from byteproxy.report.study import write_study_page
 from byteproxy.store.store import Store
-from byteproxy.study import study, workers
+from byteproxy.study import study, task_workers
+from byteproxy.study.checksummed import read_checksummed, write_checksummed
 from byteproxy.study.fairness import check_apart
-from byteproxy.study.folder import claimed
 from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results
-from byteproxy.study.sealed import read_sealed, write_sealed
 from byteproxy.study.study import Limits, report_study, run_study
+from byteproxy.study.study_folder import claimed
 from byteproxy.train.run_config import read_run_config
 
 LAST = "final-proxy-small-1.6e+08-seed1"
@@ -60,7 +60,7 @@ def test_results_are_whole_and_written(finished):
     assert results["queue"] == {"done": 8, "left": 0, "failed": []}
     assert results["main"] == {"size": "small", "flops": 1.6e8, "seeds": [0, 1]}
     for name, arm in results["arms"].items():
-        assert arm["raw_bpb"]["side"] == "test"
+        assert arm["raw_bpb"]["split"] == "test"
         assert set(arm["raw_bpb"]["seeds"]) == {"0", "1"}
         assert arm["flops"] == pytest.approx(1.6e8, rel=0.01)
         chosen = [trial for trial in results["trials"] if trial["arm"] == name and trial["chosen"]]
@@ -72,7 +72,7 @@ def test_results_are_whole_and_written(finished):
     assert results["arms"]["proxy"]["text_bytes_seen"] > results["arms"]["proxy"]["raw_text_bytes_seen"]
     finals = [run for run in results["runs"] if run["kind"] == "final"]
     assert all(len(run["curve"]) == 3 and run["curve"][-1]["step"] == run["steps"] for run in finals)
-    assert {cell["side"] for cell in results["cells"]} == {"validation", "test"}
+    assert {cell["split"] for cell in results["cells"]} == {"validation", "test"}
     assert set(results["compressors"]) == set(results["scored"]) == {"validation", "test"}
     assert results["scored"]["test"]["bytes"] == 800
     assert json.loads((out / "results.json").read_text()) == results
@@ -89,7 +89,7 @@ def test_differences_are_those_of_the_runs(finished):
     by_seed = [
         tests[f"final-proxy-small-1.6e+08-seed{s}"] - tests[f"final-bytes-small-1.6e+08-seed{s}"] for s in (0, 1)
     ]
-    one = next(one for one in results["differences"] if one["side"] == "test")
+    one = next(one for one in results["differences"] if one["split"] == "test")
     assert (one["arm"], one["against"], one["seeds"]) == ("proxy", "bytes", 2)
     assert one["bpb"] == pytest.approx(sum(by_seed) / 2)
     assert one["low"] < min(by_seed) <= max(by_seed) < one["high"]
@@ -161,7 +161,7 @@ def test_out_of_time_it_says_what_is_left(finished, copied):
     @contextmanager
     def slow(what, unit):
         if what.startswith("train"):
-            workers.time.sleep(0.7)
+            task_workers.time.sleep(0.7)
         yield silent
 
     results = ran(copied, Limits(minutes=0.01), slow, said.append)
@@ -172,7 +172,7 @@ def test_out_of_time_it_says_what_is_left(finished, copied):
 
 
 def test_side_by_side_gives_the_same_figures(finished, copied, monkeypatch):
-    monkeypatch.setattr(workers, "carry_out", None)  # in this process: the others have their own
+    monkeypatch.setattr(task_workers, "carry_out", None)  # in this process: the others have their own
     for run in (copied / "runs").glob("final-*-seed1"):
         shutil.rmtree(run)
     assert figures(ran(copied, Limits(jobs=2))) == figures(finished[1])
@@ -182,7 +182,7 @@ def test_side_by_side_gives_the_same_figures(finished, copied, monkeypatch):
 def test_workers_leave_ctrl_c_to_their_parent(tmp_path):
     """All processes of a terminal get it; to a worker that heard it, the SIGTERM that follows would be a second one."""
     resource_tracker._resource_tracker._stop()  # as in a process that has started none before
-    started = [workers._Worker(tmp_path, 1, None) for _ in range(2)]
+    started = [task_workers._Worker(tmp_path, 1, None) for _ in range(2)]
     try:
         for worker in started:
             status = Path(f"/proc/{worker.process.pid}/status").read_text()
@@ -206,7 +206,7 @@ def test_arms_can_be_added_and_keep_what_is_done(finished, copied):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len((copied / "opened.jsonl").read_text().splitlines()) == 1
     arm = results["arms"]["symbols"]
-    assert (arm["scored"], arm["raw_bpb"]["side"], set(arm["raw_bpb"]["seeds"])) == ("view", "validation", {"0"})
+    assert (arm["scored"], arm["raw_bpb"]["split"], set(arm["raw_bpb"]["seeds"])) == ("view", "validation", {"0"})
     assert results["viewer"][0]["bits"].keys() == {"bytes", "proxy", "symbols"}
     assert "in the bits of its symbols" in results["verdict"]
     store = Store.open(copied / "corpus")
@@ -242,14 +242,14 @@ def test_a_trial_more_that_wins_trains_the_arm_again(finished, copied):
 def test_a_run_that_fails_is_listed_and_the_others_go_on(copied, monkeypatch):
     for key in ("final-bytes-small-1.6e+08-seed1", LAST):
         shutil.rmtree(copied / "runs" / key)
-    carry_out = workers.carry_out
+    carry_out = task_workers.carry_out
 
     def failing(job, *rest):
         if job.key.arm == "bytes":
             raise InputError("the disk is full: free some")
         carry_out(job, *rest)
 
-    monkeypatch.setattr(workers, "carry_out", failing)
+    monkeypatch.setattr(task_workers, "carry_out", failing)
     results = ran(copied)
     failed = [{"key": "final-bytes-small-1.6e+08-seed1", "why": "the disk is full: free some"}]
     assert results["queue"] == {"done": 7, "left": 1, "failed": failed}
@@ -260,7 +260,7 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(copied, monkeypatch):
 
 def test_a_trial_that_diverges_is_never_chosen(copied):
     arms = {"bytes": VALUES["arms"]["bytes"]}
-    changes = {"arms": arms, "claims": [], "seeds": [0], "run__optim": {"optimizer": "adamw", "most_skips": 3}}
+    changes = {"arms": arms, "claims": [], "seeds": [0], "run__optim": {"optimizer": "adamw", "max_skips": 3}}
     results = ran(copied, **changes, trials__learning_rates=[1e-2, 100.0])
     wild = next(trial for trial in results["trials"] if trial["learning_rate"] == 100.0)
     assert (wild["validation_bpb"], wild["chosen"]) == (None, False)
@@ -293,7 +293,7 @@ def test_no_claim_leaves_the_test_side_closed(finished, copied):
     results = ran(copied, claims=[])
     assert results["opened"] == []
     assert not (copied / "opened.jsonl").exists()
-    assert results["arms"]["bytes"]["raw_bpb"]["side"] == "validation"
+    assert results["arms"]["bytes"]["raw_bpb"]["split"] == "validation"
     assert set(results["compressors"]) == {"validation"}
 
 
@@ -301,24 +301,24 @@ def test_budgets_that_whole_steps_miss_are_refused(finished, copied):
     with pytest.raises(InputError, match=r"arm bytes at size small has .* FLOPs, .* % from the budget"):
         ran(copied, flops=[1.15e7])
     path = copied / "runs" / LAST / "result.json"
-    write_sealed(path, {**read_sealed(path), "flops": 1.011 * 1.6e8})
+    write_checksummed(path, {**read_checksummed(path), "flops": 1.011 * 1.6e8})
     with pytest.raises(InputError, match=f"run {re.escape(LAST)} has .* FLOPs"):
         report_study(recipe(copied.parent, corpus={"sources": ["stdlib"]}), "toy", copied)
 
 
 def test_projects_on_two_sides_are_refused(finished, tmp_path):
-    """The test side's shard said to be of the train side, and a copy of it under its own name."""
+    """The test split's shard said to be of the train split, and a copy of it under its own name."""
     folder = shutil.copytree(finished[0] / "corpus", tmp_path / "corpus")
     store = Store.open(folder)
     check_apart(store, tmp_path / "fine")
     shards = store.manifest.shards
-    tested = next(shard for shard in shards if shard.side == "test")
+    tested = next(shard for shard in shards if shard.split == "test")
     doubled = (*shards, type(tested)(tested.file, "train", tested.documents, tested.text_bytes))
     object.__setattr__(store.manifest, "shards", doubled)
     for view in store.manifest.views:
         object.__setattr__(view, "files", (*view.files, view.files[shards.index(tested)]))
     project = min(document.project for document in store.documents("test"))
-    said = rf"on the train side and on a held-out one \({project}"
+    said = rf"in the train split and in a held-out one \({project}"
     for _ in range(2):  # the second time it is known
         with pytest.raises(InputError, match=said):
             check_apart(store, tmp_path / "out")

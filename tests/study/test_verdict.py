@@ -13,7 +13,7 @@ def results(**changes):
         return {
             "role": role,
             "scored": "view" if role == "tokenizer" else "raw",
-            "raw_bpb": {"mean": test, "side": "test", "seeds": {}},
+            "raw_bpb": {"mean": test, "split": "test", "seeds": {}},
             "validation_bpb": {"mean": validation, "seeds": {}},
         }
 
@@ -29,7 +29,7 @@ def results(**changes):
     def difference(name, other, low, high):
         bpb = arms[name]["raw_bpb"]["mean"] - arms[other]["raw_bpb"]["mean"]
         percent = 100 * bpb / arms[other]["raw_bpb"]["mean"]
-        said = {"arm": name, "against": other, "size": "small", "flops": 1e12, "side": "test", "bpb": bpb}
+        said = {"arm": name, "against": other, "size": "small", "flops": 1e12, "split": "test", "bpb": bpb}
         said["means"] = [arms[name]["raw_bpb"]["mean"], arms[other]["raw_bpb"]["mean"]]
         return {**said, "percent": percent, "low": low, "high": high, "seeds": 3, "documents": documents}
 
@@ -44,7 +44,7 @@ def results(**changes):
             difference("bpe", "tuned", None, None),
         ],
         "cells": [
-            {"arm": name, "size": "small", "flops": 1e12, "side": "test", "mean": one["raw_bpb"]["mean"]}
+            {"arm": name, "size": "small", "flops": 1e12, "split": "test", "mean": one["raw_bpb"]["mean"]}
             for name, one in arms.items()
         ],
         "compressors": {"test": {"ppmd": 1.9}, "validation": {"ppmd": 1.9}},
@@ -52,7 +52,7 @@ def results(**changes):
     }
 
 
-def test_the_best_arms_are_those_of_the_validation_side():
+def test_the_best_arms_are_those_of_the_validation_split():
     said = verdict(results())
     assert "proxy is 9.8 % below tuned on raw bytes, 1.8500 against 2.0500 bits per byte of test text" in said
     assert "(95 % over 3 seeds: -0.2500 to -0.1500)." in said
@@ -84,8 +84,8 @@ def test_nothing_to_compare_yet():
 
 def test_the_pictures_percentages_are_of_the_seeds_that_both_arms_have():
     """The second arm is level with the first on its one seed, though not with the mean of all."""
-    one = {"role": "bytes", "raw_bpb": {"mean": 2.5, "side": "test", "seeds": {"0": 2.0, "1": 3.0}}}
-    other = {"role": "proxy", "raw_bpb": {"mean": 2.0, "side": "test", "seeds": {"0": 2.0}}}
-    strange = {"role": "proxy", "raw_bpb": {"mean": 2.0, "side": "test", "seeds": {"7": 2.0}}}
+    one = {"role": "bytes", "raw_bpb": {"mean": 2.5, "split": "test", "seeds": {"0": 2.0, "1": 3.0}}}
+    other = {"role": "proxy", "raw_bpb": {"mean": 2.0, "split": "test", "seeds": {"0": 2.0}}}
+    strange = {"role": "proxy", "raw_bpb": {"mean": 2.0, "split": "test", "seeds": {"7": 2.0}}}
     shown = headline({"arms": {"bytes": one, "proxy": other, "strange": strange}})
     assert [row.percent for row in shown.rows] == [None, 0.0, None]

@@ -18,7 +18,7 @@ VALUES: dict[str, Any] = {
         "dtype": "float32",
         "compile": False,
         "model": {"width": 16, "layers": 1, "heads": 1, "ffn": 32},
-        "shape": {"rows": 1, "length": 64, "passage_bytes": 50},
+        "shape": {"sequences_per_step": 1, "sequence_length": 64, "context_bytes": 50},
         "optim": {"optimizer": "adamw"},
     },
     "sizes": {"small": {}},

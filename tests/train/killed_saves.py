@@ -93,7 +93,7 @@ def moments(folder: Path) -> dict[str, int]:
 
 def rounds(folder: Path) -> list[tuple[int, int]]:
     """For each kill, the last step whose save had returned, and the step loaded."""
-    dice = random.Random(0)
+    rng = random.Random(0)
     save(folder / "run", 1, 1.0)
     done, found = 1, []
     for _ in range(25):
@@ -109,7 +109,7 @@ def rounds(folder: Path) -> list[tuple[int, int]]:
         os.close(tells)
         with os.fdopen(hears) as heard:
             heard.readline()
-            time.sleep(dice.uniform(0, 0.06))
+            time.sleep(rng.uniform(0, 0.06))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             done = max([done, *map(int, heard.read().split())])

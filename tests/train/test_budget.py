@@ -7,11 +7,11 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, PAPER
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.train import budget
 from byteproxy.train.budget import resolved, steps_for_flops
-from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.flops import plan_flops
+from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import stream_of
 
 CONFIG = TrainConfig(

@@ -11,10 +11,10 @@ from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.generate.score import score
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -40,7 +40,7 @@ KINDS = {
     "bag": replace(CONFIG, model=replace(CONFIG.model, inputs="mean"), objective=Objective(symbols=0.0, bag=1.0)),
     "spelled": replace(
         CONFIG,
-        model=replace(CONFIG.model, inputs="last", places="bytes", **NGRAMS),
+        model=replace(CONFIG.model, inputs="last", rope_positions="bytes", **NGRAMS),
         objective=Objective(symbols=0.0, spell=1.0),
     ),
 }

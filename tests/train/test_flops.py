@@ -11,14 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from byteproxy.mixture.planner import Planner, State
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.loss import typed_rows
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import DTYPES
-from byteproxy.train.flops import matrix_rate, plan_flops, plan_logits, training_flops
+from byteproxy.train.flops import matmul_rate, plan_flops, plan_logits, training_flops
+from byteproxy.train.train_config import DTYPES
 from byteproxy.vocab import Vocab
 
 
@@ -89,7 +89,7 @@ def test_every_softmax_in_use_is_priced():
 
 
 def test_rates_are_measured():
-    assert matrix_rate(torch.float32, (256, 256, 256), 0.02) > 1e8
+    assert matmul_rate(torch.float32, (256, 256, 256), 0.02) > 1e8
     assert fastest_dtype("cpu") in DTYPES
 
 
@@ -104,6 +104,6 @@ def test_a_busy_machine_is_measured_for_no_longer(monkeypatch, seconds, rounds):
         return 3.0 if dtype == torch.bfloat16 else 1.0
 
     monkeypatch.setattr(compiler, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(compiler, "matrix_rate", slow)
+    monkeypatch.setattr(compiler, "matmul_rate", slow)
     assert fastest_dtype("cpu") == "bfloat16"
     assert len(measured) == 2 * rounds

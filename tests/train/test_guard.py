@@ -31,12 +31,12 @@ def slow(norms, spike):
 
 @given(norms, st.sampled_from([0.0, 1.5, 10.0]))
 def test_takes_what_the_slow_rule_takes(norms, spike):
-    guard = Guard(spike, most_skips=1000)
+    guard = Guard(spike, max_skips=1000)
     assert [guard.judge(step, norm, 1.0) is None for step, norm in enumerate(norms)] == slow(norms, spike)
 
 
 @given(norms, st.integers(0, 300), st.integers(0, 5))
-def test_a_resumed_run_judges_alike(norms, stop, most_skips):
+def test_a_resumed_run_judges_alike(norms, stop, max_skips):
     def answers(guard, first, last):
         """What is said of each step, up to a last word where the run stops."""
         said = []
@@ -47,20 +47,20 @@ def test_a_resumed_run_judges_alike(norms, stop, most_skips):
                 return [*said, str(error)], True
         return said, False
 
-    whole, _ = answers(Guard(10.0, most_skips), 0, None)
-    guard, resumed = Guard(10.0, most_skips), Guard(10.0, most_skips)
+    whole, _ = answers(Guard(10.0, max_skips), 0, None)
+    guard, resumed = Guard(10.0, max_skips), Guard(10.0, max_skips)
     said, ended = answers(guard, 0, stop)
     if not ended:
-        resumed.take_up(json.loads(json.dumps(guard.state(), allow_nan=False)))
+        resumed.load_state_dict(json.loads(json.dumps(guard.state_dict(), allow_nan=False)))
         said += answers(resumed, stop, None)[0]
     assert said == whole
 
 
 def test_what_was_usual_in_another_phase_is_forgotten():
-    guard = Guard(10.0, most_skips=0)
+    guard = Guard(10.0, max_skips=0)
     assert all(guard.judge(step, 0.1, 1.0, phase=0) is None for step in range(200))
-    resumed = Guard(10.0, most_skips=0)
-    resumed.take_up(json.loads(json.dumps(guard.state())))
+    resumed = Guard(10.0, max_skips=0)
+    resumed.load_state_dict(json.loads(json.dumps(guard.state_dict())))
     for one in (guard, resumed):
         assert all(one.judge(200 + step, 5.0, 1.0, phase=1) is None for step in range(20))
         with pytest.raises(InputError, match="median of the last 20 steps"):
@@ -89,7 +89,7 @@ def test_any_finite_norm_is_taken_where_spikes_are_allowed_or_little_is_known():
 
 
 def test_too_many_skips_in_a_row_stop_the_run_and_say_what_to_do():
-    guard = Guard(10.0, most_skips=3)
+    guard = Guard(10.0, max_skips=3)
     for step in range(20):
         guard.judge(step, 1.0, 1.0)
     for _ in range(2):  # a step that is taken in between starts the count again
@@ -106,9 +106,9 @@ def test_the_first_skip_stops_a_run_that_allows_none():
 
 
 def test_skips_in_a_row_are_counted_over_a_resumption():
-    guard, resumed = Guard(10.0, most_skips=2), Guard(10.0, most_skips=2)
+    guard, resumed = Guard(10.0, max_skips=2), Guard(10.0, max_skips=2)
     assert all(guard.judge(step, math.nan, 1.0) for step in range(2))
-    resumed.take_up(json.loads(json.dumps(guard.state(), allow_nan=False)))
+    resumed.load_state_dict(json.loads(json.dumps(guard.state_dict(), allow_nan=False)))
     with pytest.raises(InputError, match="3 steps in a row"):
         resumed.judge(2, math.nan, 1.0)
 

@@ -10,10 +10,10 @@ from tests.toy_corpus import toy_store
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
-from byteproxy.model.config import ModelConfig
-from byteproxy.train.config import TrainConfig
-from byteproxy.train.memory import ensure_fits, ensure_plannable, fewest_parameters
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.train.memory import ensure_fits, ensure_plannable, min_parameters
 from byteproxy.train.metrics import read
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 
 CONFIG = TrainConfig(
@@ -92,7 +92,7 @@ def test_parameters_are_counted_from_below_and_nearly(store):
         config = replace(CONFIG, model=model, views=("bpe-300",))
         stream = stream_of(config, store)
         exact = sum(parameter.numel() for parameter in model_of(config, stream.vocab.size).parameters())
-        assert 0.8 * exact < fewest_parameters(config, stream.vocab.size) <= exact
+        assert 0.8 * exact < min_parameters(config, stream.vocab.size) <= exact
 
 
 def test_what_no_machine_holds_is_refused_before_it_is_made(store, tmp_path):
@@ -101,7 +101,7 @@ def test_what_no_machine_holds_is_refused_before_it_is_made(store, tmp_path):
         Trainer(large, store, tmp_path / "run")
     long = replace(CONFIG, shape=Shape(1 << 24, 1 << 24, 100))
     for check in (lambda: ensure_fits(long, store.manifest), lambda: ensure_plannable(long)):
-        with pytest.raises(InputError, match=r"shape.rows"):
+        with pytest.raises(InputError, match=r"shape.sequences_per_step"):
             check()
     ensure_fits(CONFIG, store.manifest)
     with suppress(FileNotFoundError):

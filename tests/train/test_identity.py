@@ -8,15 +8,15 @@ import tomli_w
 
 from byteproxy.errors import InputError
 from byteproxy.parsing import parse_toml
-from byteproxy.train.config import Start, TrainConfig, Validation
 from byteproxy.train.identity import MAY_CHANGE, differences, ensure_same_run, identity, taking
+from byteproxy.train.train_config import Start, TrainConfig, Validation
 
 CONFIG = TrainConfig(start=Start("llama", "ab", "cd"))
 CHANGED = {
     "corpus": "elsewhere",
     "device": "cuda",
     "attention": "dense",
-    "micro_rows": 1,
+    "micro_sequences": 1,
     "validation": Validation(5, 6, 7),
     "validate_every": 9,
     "log_every": 9,
@@ -29,13 +29,13 @@ REFUSED = {
     "": "seed views dtype compile deterministic",
     "start.": "weights tokenizer",
     "model.": "width layers heads key_value_heads ffn rope_theta norm_epsilon qk_norm soft_cap value_embeddings "
-    "ngrams ngram_rows ngram_outputs places inputs hashed_rows softmax "
+    "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "
     "byte_heads byte_head_ngrams symbol_heads",
     "objective.": "symbols bag bytes spell reach head_decay heads_weight heads_weight_end compressed_weight raw_weight",
     "mixture.": "preset phases count passages view_weights source_weights packing",
-    "shape.": "rows length passage_bytes",
+    "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate curve warmup_share warmup_steps decay_share final_share "
-    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike most_skips",
+    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips",
 }
 """By group, what decides the weights."""
 REFUSED_FIELDS = {f"{group}{name}" for group, names in REFUSED.items() for name in names.split()}

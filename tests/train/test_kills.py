@@ -28,9 +28,9 @@ byte_heads = 2
 [objective]
 bytes = 0.5
 [shape]
-rows = 4
-length = 256
-passage_bytes = 100
+sequences_per_step = 4
+sequence_length = 256
+context_bytes = 100
 [validation]
 bytes = 2000
 """

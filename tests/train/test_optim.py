@@ -108,7 +108,7 @@ def test_every_parameter_is_owned_once_and_matrices_inside_layers_are_decayed(op
         ("momentum", [-0.1, 1.0]),
         ("weight_decay", [-0.1, math.nan, math.inf]),
         ("spike", [-1.0, 0.5, 1.0, math.nan, math.inf]),
-        ("most_skips", [-1]),
+        ("max_skips", [-1]),
     ],
 )
 def test_wrong_settings_are_refused_by_name_with_a_remedy(field, values):
@@ -119,7 +119,7 @@ def test_wrong_settings_are_refused_by_name_with_a_remedy(field, values):
 
 def test_the_edges_are_taken():
     OptimConfig(warmup_share=0.0, decay_share=1.0, final_share=1.0, beta1=0.0, momentum=0.0, weight_decay=0.0)
-    OptimConfig(warmup_share=1.0, decay_share=0.4, curve="cosine", spike=0.0, most_skips=0)
+    OptimConfig(warmup_share=1.0, decay_share=0.4, curve="cosine", spike=0.0, max_skips=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

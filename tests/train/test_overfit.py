@@ -9,20 +9,20 @@ import torch
 import torch.nn.functional as F
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import local_targets, typed_rows
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, FIRST_BYTE, FIRST_SYMBOL, RAW, closing, opening
@@ -43,14 +43,14 @@ CONFIG = TrainConfig(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Documents of one passage each, which differ from their first letters on."""
-    dice, folder = random.Random(0), tmp_path_factory.mktemp("corpus")
+    rng, folder = random.Random(0), tmp_path_factory.mktemp("corpus")
     letters = "abcdefghijklmnopqrstuvwxyz"
     documents = []
     for number in range(PASSAGES):
-        words = ["".join(dice.choices(letters, k=dice.randint(2, 5))) for _ in range(3)]
+        words = ["".join(rng.choices(letters, k=rng.randint(2, 5))) for _ in range(3)]
         text = f"{letters[number % 26]}{letters[number // 26]} = {' + '.join(words)}"
         documents.append(Document(f"{number}.py", text.encode(), "toy", f"project{number}"))
-    prepare_documents(documents, folder, Split(0.0, 0.0))
+    prepare_documents(documents, folder, SplitOptions(0.0, 0.0))
     add_view(folder, BpeView.train((document.text for document in documents), 272))
     return Store.open(folder)
 

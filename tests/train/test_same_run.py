@@ -11,13 +11,13 @@ from tests.train.ranks import on_ranks
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.chunks import ChunksView
 
@@ -95,7 +95,7 @@ def test_micro_batches_sum_to_the_step(store, tmp_path, config):
     config = replace(config, stop="12 steps")
     trained(config, store.path, tmp_path / "whole")
     for rows in (1, 2):
-        trained(replace(config, micro_rows=rows), store.path, tmp_path / str(rows))
+        trained(replace(config, micro_sequences=rows), store.path, tmp_path / str(rows))
         np.testing.assert_allclose(losses(tmp_path / str(rows)), losses(tmp_path / "whole"), rtol=0, atol=1e-4)
 
 

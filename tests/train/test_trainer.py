@@ -15,12 +15,12 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 CONFIG = TrainConfig(
@@ -91,7 +91,7 @@ def test_a_stop_while_the_model_is_compiled_does_not_read_like_a_crash(store, tm
 
 
 def test_the_guard_hears_which_phase_it_is(undisturbed):
-    assert undisturbed[1].guard.state()["phase"] == 1
+    assert undisturbed[1].guard.state_dict()["phase"] == 1
 
 
 def test_two_runs_with_one_seed_are_the_same_and_another_seed_differs(store, undisturbed, tmp_path):
@@ -246,7 +246,7 @@ def test_a_step_follows_the_mean_over_all_targets(store, tmp_path):
 
 
 def test_steps_that_can_not_be_taken_change_nothing_and_too_many_stop_the_run(store, tmp_path, capsys):
-    config = replace(CONFIG, optim=OptimConfig(most_skips=3))
+    config = replace(CONFIG, optim=OptimConfig(max_skips=3))
     trainer = Trainer(config, store, tmp_path)
     with torch.no_grad():
         trainer.model.norm.weight[0] = float("nan")

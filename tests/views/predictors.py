@@ -22,12 +22,12 @@ class Hashed:
 
     def of(self, prefix):
         key = int.from_bytes(blake2b(prefix, digest_size=8, key=self.seed.to_bytes(8, "big")).digest(), "big")
-        dice = np.random.default_rng(key)
+        rng = np.random.default_rng(key)
         spare = (1 << self.precision) - 256
-        share = dice.random(256) ** self.uneven
+        share = rng.random(256) ** self.uneven
         share[:8] *= 20  # few bytes, so that documents of them meet long strings
         counts = 1 + (share / share.sum() * spare * (1 - self.peak)).astype(np.int64)
-        likely = int(dice.integers(8))
+        likely = int(rng.integers(8))
         counts[likely] += (1 << self.precision) - counts.sum()
         return counts
 

@@ -100,7 +100,7 @@ def test_a_number_that_the_checksum_agrees_with_is_refused_or_sound(kind, data):
 
 
 def test_what_is_packed_in_a_file_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(shuffled, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(shuffled, "MAX_BYTES", 1 << 20)
     path = tmp_path / "bomb.shuffled"
     path.write_bytes(b"byteproxy-shuffled 1\n" + zlib.compress(bytes(1 << 24)))
     with pytest.raises(InputError, match="cut off or damaged"):

@@ -68,8 +68,8 @@ def test_pairs_are_counted_as_a_slow_count_does(texts, rules, string):
 
 
 def test_more_pairs_than_the_table_first_holds_are_all_counted():
-    dice = np.random.default_rng(0)
-    noise = dice.integers(0, 256, 1 << 18).astype(np.uint8).tobytes()
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, 1 << 18).astype(np.uint8).tobytes()
     at_work = filling([b"x" + noise, b"y" + noise, b"z" + noise])
     parsed = at_work.parsed(SINGLES)
     counts = np.concatenate([at_work._pairs_of_share(SINGLES, parsed, share)[1] for share in range(at_work.cores)])

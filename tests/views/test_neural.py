@@ -231,8 +231,8 @@ def test_a_tree_says_what_its_nodes_are():
     strings = tree.strings()
     assert len(set(strings)) == len(strings)
     assert strings[:256] == [bytes([byte]) for byte in range(256)]
-    dice = np.random.default_rng(0)
-    for node in dice.choice(len(strings), 40, replace=False).tolist():
+    rng = np.random.default_rng(0)
+    for node in rng.choice(len(strings), 40, replace=False).tolist():
         string = strings[node]
         interval = interval_of(string, predictor, code)
         assert code.fits(interval)
@@ -315,11 +315,11 @@ def test_whole_trees_of_wide_windows_are_the_oracles(bits, precision):
     tree = expanded(predictor, code)
     strings = tree.strings()
     symbols = dict(zip(strings, tree.symbol.tolist(), strict=True))
-    dice = np.random.default_rng(bits)
-    documents = [bytes(dice.integers(0, 9, 120, np.uint8)) for _ in range(4)]
-    documents.append(b"".join(strings[at] for at in dice.integers(0, len(strings), 12).tolist()))
+    rng = np.random.default_rng(bits)
+    documents = [bytes(rng.integers(0, 9, 120, np.uint8)) for _ in range(4)]
+    documents.append(b"".join(strings[at] for at in rng.integers(0, len(strings), 12).tolist()))
     for document in documents:
-        cuts = sorted({int(place) for place in dice.integers(1, len(document), 3)})
+        cuts = sorted({int(place) for place in rng.integers(1, len(document), 3)})
         begin, found = 0, []
         for end in [*cuts, len(document)]:
             while begin < end:
@@ -329,5 +329,5 @@ def test_whole_trees_of_wide_windows_are_the_oracles(bits, precision):
                 found.append((symbols[document[begin : begin + size]], size))
                 begin += size
         assert found == windows(document, cuts, predictor, code)
-    for node in dice.integers(0, len(strings), 20).tolist():
+    for node in rng.integers(0, len(strings), 20).tolist():
         assert strings[node] in strings_behind(int(tree.symbol[node]), predictor, code)

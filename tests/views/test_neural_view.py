@@ -143,6 +143,6 @@ def test_another_model_is_refused():
 
 
 def test_more_strings_than_the_walk_has_numbers_for(monkeypatch):
-    monkeypatch.setattr(neural_view, "MOST_NODES", 100)
+    monkeypatch.setattr(neural_view, "MAX_NODES", 100)
     with pytest.raises(InputError, match="give fewer bits"):
         NeuralView(TREES[0], VIEWS[0].about)

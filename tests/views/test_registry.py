@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from tests.toy_corpus import toy_documents
 
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
@@ -172,7 +172,7 @@ def test_a_file_of_no_kind_is_refused(tmp_path):
 def test_every_kind_goes_through_the_store(spec, tmp_path):
     view = registry.build(spec, lambda: iter(TEXTS)).view
     documents = toy_documents(30)
-    prepare_documents(documents, tmp_path, Split(0.1, 0.2))
+    prepare_documents(documents, tmp_path, SplitOptions(0.1, 0.2))
     add_view(tmp_path, view)
     store = Store.open(tmp_path)
     store.verify()

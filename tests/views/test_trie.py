@@ -62,8 +62,8 @@ def test_bytes_share_bits_with_few():
 
 
 def test_a_table_of_many_strings_is_small():
-    dice = np.random.default_rng(0)
-    drawn = (dice.integers(97, 105, dice.integers(1, 9)).astype(np.uint8).tobytes() for _ in range(60_000))
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(97, 105, rng.integers(1, 9)).astype(np.uint8).tobytes() for _ in range(60_000))
     strings = list(dict.fromkeys(drawn))
     trie = trie_of(strings, lookahead=True)
     assert len(trie.cells) < 1.05 * trie.nodes + 512

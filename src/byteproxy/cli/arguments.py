@@ -31,7 +31,7 @@ _POSITIONAL = get_args(tyro.conf.Positional[bool])[1]
 _COLUMNS = 60
 _COLUMN = 20
 """Columns that are wide enough to wrap text in."""
-_MOST_BITS = 63
+_MAX_BITS = 63
 """Of an integer: what arrays hold."""
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
@@ -51,12 +51,12 @@ def parsed(
 
     _ensure_values(command, arguments)
     gather = _gathering(command)
-    status, value, told = _read(gather, prog, arguments, description, registry)
+    status, value, outcome = _read(gather, prog, arguments, description, registry)
     if status is None:
         return value
     if status:
-        raise InputError(_refusal(told, prog, lambda: _options(gather, prog, description, registry)))
-    sys.stdout.write(_wrapped(told))
+        raise InputError(_refusal(outcome, prog, lambda: _options(gather, prog, description, registry)))
+    sys.stdout.write(_wrapped(outcome))
     sys.exit(0)
 
 
@@ -82,8 +82,8 @@ def _ensure_usual_number(option: str, value: Any) -> None:
     """InputError for a number that no command can follow, whatever range it has by itself."""
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{option} is {value}: give a finite number")
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise InputError(f"{option} is beyond 2^{_MOST_BITS}: give a smaller number")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise InputError(f"{option} is beyond 2^{_MAX_BITS}: give a smaller number")
 
 
 def without_values(arguments: Sequence[str], options: str) -> list[str]:
@@ -102,11 +102,11 @@ def help_of(
     command: Callable[..., Any], prog: str, description: str, registry: "ConstructorRegistry | None", *without: str
 ) -> str:
     """The help of a command, without some of its parameters."""
-    _, _, told = _read(_gathering(command, without), prog, ["--help"], description, registry)
-    return _wrapped(str(told))
+    _, _, outcome = _read(_gathering(command, without), prog, ["--help"], description, registry)
+    return _wrapped(str(outcome))
 
 
-def _wrapped(told: str) -> str:
+def _wrapped(outcome: str) -> str:
     """A help text whose long lines end between words; tyro does that in its boxes only."""
     columns = _columns()
 
@@ -118,10 +118,10 @@ def _wrapped(told: str) -> str:
         column = start.end() if start and columns - start.end() >= _COLUMN else indent and indent + 4
         return textwrap.fill(line, columns, subsequent_indent=" " * column, break_long_words=False)
 
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(fitted, told.split("\n"))))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(fitted, outcome.split("\n"))))
 
 
-def told_of(kind: Any, default: Any) -> Any:
+def describe_fields(kind: Any, default: Any) -> Any:
     """The type of an option, for whose default help has no word where it is nothing, or a switch that is off."""
     nothing = default is inspect.Parameter.empty or default is None or default == () or default == ""
     switch = default is False and any(mark is _SWITCH for mark in getattr(kind, "__metadata__", ()))
@@ -139,7 +139,7 @@ def _gathering(command: Callable[..., Any], without: Collection[str] = ()) -> Ca
         return functools.partial(command, *given, **named)
 
     parameters = [
-        one.replace(annotation=told_of(one.annotation, one.default))
+        one.replace(annotation=describe_fields(one.annotation, one.default))
         for name, one in signature.parameters.items()
         if name not in without
     ]
@@ -219,31 +219,31 @@ def _refusals() -> contextlib.AbstractContextManager[Any]:
     return on_parse_error(refuse)
 
 
-def _refusal(told: Any, prog: str, options: Callable[[], list[str]]) -> str:
+def _refusal(outcome: Any, prog: str, options: Callable[[], list[str]]) -> str:
     """What is wrong, and what to do, in a line."""
-    kind = type(told).__name__
+    kind = type(outcome).__name__
     more = f"; `{prog} --help` has all options"
     if kind == "UnrecognizedArgs":
-        word = str(told.tokens[0])
+        word = str(outcome.tokens[0])
         if not word.startswith("-"):
             return f"{word!r} is one word too many for `{prog}`{more}"
         return f"there is no option {word} of `{prog}`{did_you_mean(_name(word), options()) or more}"
     if kind == "MissingArgs":
-        unknown = next((word for word in map(str, told.unrecognized_tokens) if word.startswith("-")), None)
+        unknown = next((word for word in map(str, outcome.unrecognized_tokens) if word.startswith("-")), None)
         if unknown is not None:
             return f"there is no option {unknown} of `{prog}`{did_you_mean(_name(unknown), options()) or more}"
-        return f"{' and '.join(_shown(one.arg) for one in told.missing_arguments)} is missing{more}"
+        return f"{' and '.join(_shown(one.arg) for one in outcome.missing_arguments)} is missing{more}"
     if kind == "InvalidChoice":
-        choices = [str(one) for one in told.argument.lowered.choices]
+        choices = [str(one) for one in outcome.argument.lowered.choices]
         return (
-            f"{_shown(told.argument)} is {told.value!r}: give one of {', '.join(choices)}"
-            f"{did_you_mean(told.value, choices)}"
+            f"{_shown(outcome.argument)} is {outcome.value!r}: give one of {', '.join(choices)}"
+            f"{did_you_mean(outcome.value, choices)}"
         )
-    if kind == "BadValue" and told.reason == "too_few_values":
-        return f"{_shown(told.argument)} is given without a value{more}"
-    if kind == "InstantiationFailure" and told.argument is not None:
-        return _misread(_shown(told.argument), str(told.message))
-    words = str(told) if isinstance(told, str) else str(getattr(told, "message", told))
+    if kind == "BadValue" and outcome.reason == "too_few_values":
+        return f"{_shown(outcome.argument)} is given without a value{more}"
+    if kind == "InstantiationFailure" and outcome.argument is not None:
+        return _misread(_shown(outcome.argument), str(outcome.message))
+    words = str(outcome) if isinstance(outcome, str) else str(getattr(outcome, "message", outcome))
     return re.sub(r"\s+", " ", _BOX.sub(" ", words)).strip() + more
 
 
@@ -271,5 +271,5 @@ def _shown(argument: Any) -> str:
 
 def _options(gather: Callable[..., Any], prog: str, description: str | None, registry: Any) -> list[str]:
     """All options, as help names them."""
-    _, _, told = _read(gather, prog, ["--help"], description, registry)
-    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-zA-Z][\w.-]*", re.sub(r"\x1b\[[\d;]*m", "", str(told)))))
+    _, _, outcome = _read(gather, prog, ["--help"], description, registry)
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-zA-Z][\w.-]*", re.sub(r"\x1b\[[\d;]*m", "", str(outcome)))))

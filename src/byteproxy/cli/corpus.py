@@ -22,7 +22,7 @@ def stats(
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "corpus.html",
     json: Json = False,
 ) -> None:
-    """Show what a corpus holds: by side, source and language, how long documents are, what was rejected, its views.
+    """Show what a corpus holds: by split, source and language, how long documents are, what was rejected, its views.
 
     Reads no text, so it takes seconds whatever the size. Leaves a page with a plot, and tables here.
 
@@ -31,30 +31,30 @@ def stats(
         out: Page to write.
         json: End the output with all figures as one JSON object on one line.
     """
-    from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
+    from byteproxy.evaluate.corpus.corpus_terminal import all_tables
     from byteproxy.evaluate.corpus.split_table import split_notes
-    from byteproxy.evaluate.corpus.terminal import all_tables
     from byteproxy.report.corpus import corpus_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
     figures = corpus_figures(Store.open(corpus))
     write_page(corpus_page(figures), out)
-    people = console(json)
-    people.print(*all_tables(figures), sep="\n")
+    terminal = console(json)
+    terminal.print(*all_tables(figures), sep="\n")
     for note in split_notes(figures):
-        people.say(note)
+        terminal.say(note)
     if figures["rejected_file"]:
-        people.say(f"Rejected records: {figures['rejected_file']}")
-    people.say(f"Page: {out}")
+        terminal.say(f"Rejected records: {figures['rejected_file']}")
+    terminal.say(f"Page: {out}")
     end(json, {**figures, "page": str(out)})
 
 
 def show(
     corpus: Corpus,
     document: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DOCUMENT]")] = None,
-    side: Annotated[Literal["train", "validation", "test"] | None, tyro.conf.arg(metavar="SIDE")] = None,
-    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
+    split: Annotated[Literal["train", "validation", "test"] | None, tyro.conf.arg(metavar="SPLIT")] = None,
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "document.html",
     json: Json = False,
 ) -> None:
@@ -65,27 +65,27 @@ def show(
     Args:
         corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         document: Id of a document, or SOURCE/ID if several have that id; by default the first one.
-        side: Side to look on: train, validation or test; by default any for a named document, else train.
-        most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
+        split: Split to look on: train, validation or test; by default any for a named document, else train.
+        max_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.errors import InputError
-    from byteproxy.evaluate.corpus.document import find, seen, told
-    from byteproxy.evaluate.corpus.terminal import print_document
+    from byteproxy.evaluate.corpus.corpus_terminal import print_document
+    from byteproxy.evaluate.corpus.stored_document import document_figures, find, seen
     from byteproxy.report.corpus import document_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
-    if most_bytes < 1:
-        raise InputError(f"most_bytes is {most_bytes}: give at least 1")
+    if max_bytes < 1:
+        raise InputError(f"max_bytes is {max_bytes}: give at least 1")
     store = Store.open(corpus)
-    shown = seen(store, find(store, document, side))
-    write_page(document_page(shown, most_bytes), out)
-    people = console(json)
-    print_document(shown, min(most_bytes, TERMINAL_BYTES), people)
-    people.say("", f"Page: {out}")
-    end(json, {"corpus": str(corpus), **told(shown), "page": str(out)})
+    shown = seen(store, find(store, document, split))
+    write_page(document_page(shown, max_bytes), out)
+    terminal = console(json)
+    print_document(shown, min(max_bytes, TERMINAL_BYTES), terminal)
+    terminal.say("", f"Page: {out}")
+    end(json, {"corpus": str(corpus), **document_figures(shown), "page": str(out)})
 
 
 def verify(corpus: Corpus, json: Json = False) -> None:
@@ -98,7 +98,7 @@ def verify(corpus: Corpus, json: Json = False) -> None:
         json: End the output with what was verified as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.corpus.figures import verified_figures
+    from byteproxy.evaluate.corpus.corpus_figures import verified_figures
     from byteproxy.evaluate.corpus.tables import sized
     from byteproxy.store.store import Store
 

@@ -36,17 +36,17 @@ def demo(
     """
     from byteproxy.cli.progress import stage
     from byteproxy.corpus.stdlib import read_stdlib
-    from byteproxy.demo.run import run_study
+    from byteproxy.demo.run_demo import run_demo
     from byteproxy.demo.table import arms_table
     from byteproxy.recipes.named import demo_recipe
 
-    results = run_study(demo_recipe(minutes, seed), read_stdlib, out, stage)
-    people, sample = console(json), results["sample"]
-    people.print()
-    people.print(arms_table(results), soft_wrap=True)
-    people.say("", *results["verdict"].split("\n"), "")
-    people.say(f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:", "")
-    people.print(sample["prompt"], style="dim", end="", soft_wrap=True)
-    people.print(sample["continuation"], soft_wrap=True)
-    people.say("", f"Report: {results['report']}")
+    results = run_demo(demo_recipe(minutes, seed), read_stdlib, out, stage)
+    terminal, sample = console(json), results["sample"]
+    terminal.print()
+    terminal.print(arms_table(results), soft_wrap=True)
+    terminal.say("", *results["verdict"].split("\n"), "")
+    terminal.say(f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:", "")
+    terminal.print(sample["prompt"], style="dim", end="", soft_wrap=True)
+    terminal.print(sample["continuation"], soft_wrap=True)
+    terminal.say("", f"Report: {results['report']}")
     end(json, results)

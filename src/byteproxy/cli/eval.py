@@ -18,8 +18,8 @@ Corpus: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
 def bpb(
     runs: Runs,
     corpus: Corpus = None,
-    side: HeldOut = "validation",
-    most_bytes: Annotated[int, tyro.conf.arg(name="bytes", metavar="N")] = 200_000,
+    split: HeldOut = "validation",
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 200_000,
     document_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
     stride: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
     json: Json = False,
@@ -28,13 +28,13 @@ def bpb(
 
     Every byte is scored once, in overlapping windows as long as the passages that a run was trained on. Several runs
     are scored on the same text, and the first is compared with each other one, with intervals over documents and over
-    projects. Opening the test side adds a line to opened.jsonl in the folder of each run.
+    projects. Opening the test split adds a line to opened.jsonl in the folder of each run.
 
     Args:
         runs: Folders that `byteproxy train` left.
         corpus: Where the corpus is now, if not where each run names it.
-        side: Which held-out side.
-        most_bytes: Bytes of text to score, spread over sources, languages and projects.
+        split: Which held-out split.
+        max_bytes: Bytes of text to score, spread over sources, languages and projects.
         document_bytes: The most that one document gives; less where so much would leave fewer than 16 documents.
         stride: Bytes by which windows move on, half a window if not given. Less gives more context and costs more.
         json: End the output with all figures, of each document too, as one JSON object on one line.
@@ -43,24 +43,24 @@ def bpb(
     from byteproxy.evaluate.run_tables import about, differences_table, parts_table, runs_table
     from byteproxy.evaluate.runs import bpb_of_runs
 
-    people = console(json)
-    results = bpb_of_runs(runs, corpus, side, most_bytes, document_bytes, stride, stage, people.say)
-    people.say("", about(results), "")
-    print_whole(people, runs_table(results))
+    terminal = console(json)
+    results = bpb_of_runs(runs, corpus, split, max_bytes, document_bytes, stride, stage, terminal.say)
+    terminal.say("", about(results), "")
+    print_whole(terminal, runs_table(results))
     if results["differences"]:
-        print_whole(people, differences_table(results))
+        print_whole(terminal, differences_table(results))
     if results["sources"] > 1:
-        print_whole(people, parts_table(results, "source"))
+        print_whole(terminal, parts_table(results, "source"))
     for what in ("project", "document"):
-        print_whole(people, parts_table(results, what))
-    people.say(*results["notes"])
+        print_whole(terminal, parts_table(results, what))
+    terminal.say(*results["notes"])
     end(json, results)
 
 
 def transfer(
     runs: Runs,
     corpus: Corpus = None,
-    side: HeldOut = "validation",
+    split: HeldOut = "validation",
     passages: Annotated[int, tyro.conf.arg(metavar="N")] = 200,
     json: Json = False,
 ) -> None:
@@ -68,12 +68,13 @@ def transfer(
 
     Translation: bits per byte of a passage once the model has read its other form, and how many passages come out
     exactly if the most probable symbol is written each time. Retrieval: how many passages' other form is found by the
-    similarity of hidden states, layer by layer. Opening the test side adds a line to opened.jsonl in each run's folder.
+    similarity of hidden states, layer by layer. Opening the test split adds a line to opened.jsonl in each run's
+    folder.
 
     Args:
         runs: Folders that `byteproxy train` left.
         corpus: Where the corpus is now, if not where each run names it.
-        side: Which held-out side.
+        split: Which held-out split.
         passages: Passages to take, by chance, no two of the same text.
         json: End the output with all figures, of each passage too, as one JSON object on one line.
     """
@@ -81,14 +82,14 @@ def transfer(
     from byteproxy.evaluate.run_tables import retrieval_table, transfer_table
     from byteproxy.evaluate.runs import transfer_of_runs
 
-    people = console(json)
-    results = transfer_of_runs(runs, corpus, side, passages, stage, people.say)
+    terminal = console(json)
+    results = transfer_of_runs(runs, corpus, split, passages, stage, terminal.say)
     for name, run in results["runs"].items():
-        people.say(f"{name}: {run['passages']:,} passages of the {side} side, {run['bytes']:,} bytes")
-    people.print()
-    print_whole(people, transfer_table(results["runs"]))
+        terminal.say(f"{name}: {run['passages']:,} passages of the {split} split, {run['bytes']:,} bytes")
+    terminal.print()
+    print_whole(terminal, transfer_table(results["runs"]))
     for name, run in results["runs"].items():
         if run["views"]:
-            print_whole(people, retrieval_table(name, run))
-    people.say(*results["notes"])
+            print_whole(terminal, retrieval_table(name, run))
+    terminal.say(*results["notes"])
     end(json, results)

@@ -40,17 +40,17 @@ def export(
     from byteproxy.interop.card import Origin
     from byteproxy.runs.load import load
 
-    people = console(json)
+    terminal = console(json)
     ensure_free(out)
     figures = load(run, device="cpu").export(out, gguf, Origin(license, datasets, languages, base_model))
     left_out = figures["parameters_that_disappeared"]
-    people.say(
+    terminal.say(
         f"{figures['architecture']} of {figures['parameters']:,} parameters in {out}, "
         f"{sum(figures['files'].values()):,} bytes in {len(figures['files'])} files. "
         + (f"{left_out:,} parameters that only compressed text used are left out." if left_out else "All are kept.")
     )
     if figures["byte_head_parameters"]:
-        people.say(
+        terminal.say(
             f"{figures['byte_head_parameters']:,} more, of further byte heads, are in a file that other tools ignore."
         )
     end(json, figures)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def generate(
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
     prompt: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "",
-    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 300,
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 300,
     temperature: Annotated[float, tyro.conf.arg(metavar="T")] = 0.6,
     top_p: Annotated[float, tyro.conf.arg(metavar="P")] = 1.0,
     min_p: Annotated[float, tyro.conf.arg(metavar="P")] = 0.0,
@@ -47,7 +47,7 @@ def generate(
             runs/demo/model.
         prompt: Text to continue; "-" reads the bytes of standard input as they are. A prompt that fills the model's
             context is cut: the model reads its end, half a context.
-        most_bytes: Bytes to write at most; the model may end the text sooner.
+        max_bytes: Bytes to write at most; the model may end the text sooner.
         temperature: 0 always takes the most probable byte.
         top_p: Choose among the most probable bytes that together reach this share.
         min_p: Choose among bytes at least this share as probable as the most probable one.
@@ -63,7 +63,7 @@ def generate(
         raw: Write the very bytes to a terminal too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
-            there; --most-bytes counts symbols then.
+            there; --max-bytes counts symbols then.
         task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
         json: Print one JSON object on one line instead of streaming the answer: bytes_base64 holds the bytes of the
             answer, continuation shows them as text with escapes.
@@ -85,21 +85,21 @@ def generate(
         text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
         if dtype != "float32" or device not in ("auto", "cpu"):
             raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
-        _write_view(folder, view, task, text, most_bytes, sampling, engine, raw, json)
+        _write_view(folder, view, task, text, max_bytes, sampling, engine, raw, json)
         return
     how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
     writer = load(folder, dtype, device, engine).writer
     text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
     if interactive:
-        _session(writer, text, most_bytes, sampling, how)
+        _session(writer, text, max_bytes, sampling, how)
         return
     begin = time.perf_counter()
     if not json:
-        deliver(writer.stream(text, most_bytes, sampling, **how), raw)
+        deliver(writer.stream(text, max_bytes, sampling, **how), raw)
         return
     from byteproxy.generate.utf8 import characters
 
-    (written,) = writer.write([text], most_bytes, sampling, **how)
+    (written,) = writer.write([text], max_bytes, sampling, **how)
     seconds = time.perf_counter() - begin
     counts = writer.counts
     figures = {
@@ -164,19 +164,19 @@ def _write_view(
     end(json, figures)
 
 
-def _session(writer: "Writer", text: bytes, most_bytes: int, sampling: "Sampling", how: dict[str, Any]) -> None:
+def _session(writer: "Writer", text: bytes, max_bytes: int, sampling: "Sampling", how: dict[str, Any]) -> None:
     """Each line is added to the text so far, and the model writes on; an empty one lets it write on as it is."""
     from byteproxy.cli.answer import show
 
-    people = console(False)
-    people.say("Type a line and the model goes on with the text so far; an empty line lets it go on; Ctrl-D ends.")
+    terminal = console(False)
+    terminal.say("Type a line and the model goes on with the text so far; an empty line lets it go on; Ctrl-D ends.")
     for line in sys.stdin:
         added = line.encode(sys.stdin.encoding or "utf-8", "surrogateescape")
         text += added if added.strip() else b""
         begin = time.perf_counter()
-        written = show(writer.stream(text, most_bytes, sampling, **how))
+        written = show(writer.stream(text, max_bytes, sampling, **how))
         seconds = time.perf_counter() - begin
         text += written
         rate = len(written) / seconds
         sys.stdout.write("\n")
-        people.say(f"[{len(written)} bytes, {rate:,.0f} bytes/s, {writer.counts.bytes_per_pass:.2f} bytes a pass]")
+        terminal.say(f"[{len(written)} bytes, {rate:,.0f} bytes/s, {writer.counts.bytes_per_pass:.2f} bytes a pass]")

@@ -108,7 +108,7 @@ COMMANDS: dict[str, Command | Group] = {
 
 def main() -> None:
     """Run a command and exit."""
-    from byteproxy.cli.interruption import acknowledged
+    from byteproxy.cli.ctrl_c import acknowledged
     from byteproxy.cli.refusals import refusal_of
 
     words = sys.argv[1:]

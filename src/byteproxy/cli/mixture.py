@@ -87,12 +87,12 @@ def preview(
     end(json, {**results, "page": str(out)})
 
 
-def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, people: "Console") -> None:
+def _show(results: dict[str, Any], windows: list[dict[str, Any]], picture: Any, terminal: "Console") -> None:
     from byteproxy.evaluate.mixture_rows import rows_text
     from byteproxy.evaluate.mixture_tables import about, epochs, steps_table
 
-    people.say(*about(results))
-    print_whole(people, steps_table(results, windows))
-    people.say(epochs(results))
-    people.print()
-    people.print(rows_text(picture, people), soft_wrap=True)
+    terminal.say(*about(results))
+    print_whole(terminal, steps_table(results, windows))
+    terminal.say(epochs(results))
+    terminal.print()
+    terminal.print(rows_text(picture, terminal), soft_wrap=True)

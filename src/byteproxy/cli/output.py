@@ -22,16 +22,16 @@ def console(json: bool) -> "Console":
     return Console(json)
 
 
-def print_whole(people: "Console", *tables: "Table") -> None:
+def print_whole(terminal: "Console", *tables: "Table") -> None:
     """Print tables as wide as they are: no cell is cut in a narrow window, and lines stay whole in a file."""
     from rich.measure import Measurement
 
-    before = people.width
+    before = terminal.width
     for table in tables:
-        people.width = 1000
-        people.width = max(before, Measurement.get(people, people.options, table).maximum)
-        people.print(table)
-    people.width = before
+        terminal.width = 1000
+        terminal.width = max(before, Measurement.get(terminal, terminal.options, table).maximum)
+        terminal.print(table)
+    terminal.width = before
 
 
 def end(json: bool, results: dict[str, Any]) -> None:

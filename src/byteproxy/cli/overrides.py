@@ -11,21 +11,21 @@ from typing import Any, NamedTuple, get_type_hints
 
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from byteproxy.cli.arguments import told_of
+from byteproxy.cli.arguments import describe_fields
 
 
-class Given(NamedTuple):
+class Unbuilt(NamedTuple):
     """The values of a dataclass's fields, not built yet."""
 
     kind: type
     values: dict[str, Any]
 
 
-def made(value: Any) -> Any:
+def build(value: Any) -> Any:
     """Build the dataclasses that were given as options. Raises InputError if one refuses its values."""
-    if isinstance(value, Given):
-        return value.kind(**{name: made(one) for name, one in value.values.items()})
-    return tuple(map(made, value)) if isinstance(value, tuple) else value
+    if isinstance(value, Unbuilt):
+        return value.kind(**{name: build(one) for name, one in value.values.items()})
+    return tuple(map(build, value)) if isinstance(value, tuple) else value
 
 
 def registry() -> ConstructorRegistry:
@@ -60,13 +60,13 @@ def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
     kind = info.type
     types, said = get_type_hints(kind), explanations(kind)
 
-    def gather(**values: Any) -> Given:
-        return Given(kind, values)
+    def gather(**values: Any) -> Unbuilt:
+        return Unbuilt(kind, values)
 
     return StructConstructorSpec(
         gather,
         tuple(
-            StructFieldSpec(field.name, told_of(types[field.name], default), default, said.get(field.name, ""))
+            StructFieldSpec(field.name, describe_fields(types[field.name], default), default, said.get(field.name, ""))
             for field in dataclasses.fields(kind)
             for default in (getattr(info.default, field.name),)
         ),

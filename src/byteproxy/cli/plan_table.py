@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from byteproxy.evaluate.amounts import sized, timed
-from byteproxy.train.plan import RunPlan
+from byteproxy.train.run_plan import RunPlan
 
 
 def plan_table(plan: RunPlan) -> Table:
@@ -42,7 +42,7 @@ def run_table(figures: Mapping[str, Any]) -> Table:
 def _times(plan: RunPlan) -> str:
     if not plan.corpus_bytes:
         return ""
-    return f"{plan.text_bytes / plan.corpus_bytes:.2g} times the corpus's train side"
+    return f"{plan.text_bytes / plan.corpus_bytes:.2g} times the corpus's train split"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Table:

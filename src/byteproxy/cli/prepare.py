@@ -24,7 +24,7 @@ SOURCES = """What to read, with options behind a colon. Examples:
     where there are enough of them
   enwik8
     one large text file: documents of 64 KiB, in three
-    stretches for the three sides
+    stretches for the three splits
   "~/code:depth=2,languages=python|rust"
     projects two folders deep; files in these languages
   pile.jsonl.zst:text=contents,project=repo
@@ -62,11 +62,11 @@ def prepare(
     test: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.10,
     salt: Annotated[str, tyro.conf.arg(metavar="TEXT")] = "",
     hold_out: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="PROJECT")] = (),
-    smallest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 1,
-    largest: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 64 << 20,
+    min_bytes: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 1,
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="BYTES")] = 64 << 20,
     invalid: Literal["keep", "drop", "repair"] = "keep",
     near_duplicates: Literal["held_out", "train", "keep"] = "held_out",
-    most_faulty: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.01,
+    max_faulty: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 0.01,
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None,
     json: Json = False,
 ) -> None:
@@ -83,35 +83,35 @@ def prepare(
         out: Folder of the corpus: new, empty, or the same corpus from before; any other is left as it is.
         views: A view to add: a kind such as bpe, bpe:4096 or codebook:bits=12 (see `byteproxy views list`), the file
             of a trained view, or a tokenizer.json or its folder. May be given several times. A view that needs
-            training is trained on the train side of this corpus.
+            training is trained on the train split of this corpus.
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
         salt: Any text; each text draws a split of its own.
         hold_out: A project, or SOURCE/PROJECT, to hold out for test, or for validation with "validation:" before it.
             May be given several times. It counts towards the shares.
-        smallest: Bytes that a document has at least; smaller ones are rejected.
-        largest: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
+        min_bytes: Bytes that a document has at least; smaller ones are rejected.
+        max_bytes: Bytes that a document has at most, 0 for no limit; larger ones are rejected. A file that is cut into
             documents may have any size.
         invalid: What to do with text that is not UTF-8: keep its bytes, drop the document, or repair it with U+FFFD.
-        near_duplicates: Which side loses a document if a training and a held-out document are much alike; keep
+        near_duplicates: Which split loses a document if a training and a held-out document are much alike; keep
             drops none.
-        most_faulty: Share of all records that may be damaged. Above it, the preparation stops and names them.
+        max_faulty: Share of all records that may be damaged. Above it, the preparation stops and names them.
         workers: Processes that read; by default one for each core that this process may use.
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.corpus.reading import Rules
-    from byteproxy.corpus.split import Split
-    from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.corpus.records import Rules
+    from byteproxy.corpus.split import SplitOptions
+    from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
     from byteproxy.store.build import build_corpus
     from byteproxy.store.prepare import Preparation
 
     begin = time.perf_counter()
     preparation = Preparation(
-        split=Split(validation, test, salt, hold_out),
-        rules=Rules(smallest, largest, invalid),
+        split=SplitOptions(validation, test, salt, hold_out),
+        rules=Rules(min_bytes, max_bytes, invalid),
         near_duplicates=near_duplicates,
-        most_faulty=most_faulty,
+        max_faulty=max_faulty,
     )
     built = build_corpus(sources, views, out, preparation, workers, stage)
     figures = corpus_figures(built.store)
@@ -119,15 +119,15 @@ def prepare(
     end(json, {**figures, "train_seconds": built.train_seconds, "seconds": time.perf_counter() - begin})
 
 
-def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:
+def _summary(figures: dict[str, Any], out: Path, terminal: Any) -> None:
     """What there is now, and what to do with it."""
+    from byteproxy.evaluate.corpus.corpus_terminal import summary_tables
     from byteproxy.evaluate.corpus.split_table import split_notes
     from byteproxy.evaluate.corpus.tables import sized
-    from byteproxy.evaluate.corpus.terminal import summary_tables
 
-    people.print(*summary_tables(figures), sep="\n")
+    terminal.print(*summary_tables(figures), sep="\n")
     for note in split_notes(figures):
-        people.print(note, markup=False, soft_wrap=True)
+        terminal.print(note, markup=False, soft_wrap=True)
     folder = shlex.quote(str(out))
     lines = [f"{figures['documents']:,} documents with {sized(figures['bytes'])} of text in {out}"]
     if figures["rejected_file"]:
@@ -137,4 +137,4 @@ def _summary(figures: dict[str, Any], out: Path, people: Any) -> None:
     lines.append(f"  byteproxy mixture preview {folder} --recipe {'paper' if aligned else 'bytes'}")
     if not aligned:
         lines.append("  the same command with --view bpe:4096, which adds a compressor to train with")
-    people.say(*lines)
+    terminal.say(*lines)

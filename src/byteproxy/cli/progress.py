@@ -112,13 +112,13 @@ def progress_line(what: str, unit: str, seconds: float, done: int, total: int, n
 
 def seconds_between() -> float:
     """Seconds between two lines of a stage; 0 for no lines. Raises InputError where the environment is wrong."""
-    told = os.environ.get(VARIABLE) or str(BETWEEN)
+    value = os.environ.get(VARIABLE) or str(BETWEEN)
     try:
-        seconds = float(told)
+        seconds = float(value)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise InputError(f"{VARIABLE} is {told!r}: give a number of seconds, 0 for no lines in between")
+        raise InputError(f"{VARIABLE} is {value!r}: give a number of seconds, 0 for no lines in between")
     return seconds
 
 

@@ -56,8 +56,8 @@ def refusal_of(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return "a name holds a byte of zero, which no file's name can: give another one"
     if isinstance(error, MemoryError) or _out_of_device(error):
-        told = str(error).splitlines()[0] if str(error) else ""
-        return f"memory is used up{f' ({told})' if told else ''}: give smaller numbers, or free some"
+        detail = str(error).splitlines()[0] if str(error) else ""
+        return f"memory is used up{f' ({detail})' if detail else ''}: give smaller numbers, or free some"
     return None
 
 

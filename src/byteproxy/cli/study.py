@@ -33,7 +33,7 @@ def study(
     """Compare ways to train at equal training FLOPs: arms, sizes, budgets and seeds, fairly tuned.
 
     A recipe names the corpus, the arms and the budgets. Every arm gets the same short trials to choose its learning
-    rate, then its final runs; the test side is opened once for each claim, when all runs of its arms are done. Leaves
+    rate, then its final runs; the test split is opened once for each claim, when all runs of its arms are done. Leaves
     results.json, runs.csv and report.html.
 
     You can stop it at any moment, with Ctrl-C or by --minutes, and the same command goes on. Arms, seeds and budgets
@@ -51,7 +51,7 @@ def study(
         only: An arm whose runs are wanted now, the others later; may be given several times.
         plan: Train nothing; show what there is to run, its FLOPs, and about how long it takes here.
         report: Train nothing; write results and page again from the runs that are done.
-        reopen: Open the test side a second time for a claim whose runs have changed; the results will say so.
+        reopen: Open the test split a second time for a claim whose runs have changed; the results will say so.
         picture: Write the page's first picture as an SVG file of its own, too.
         json: End the output with all results as one JSON object on one line.
     """
@@ -98,31 +98,31 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
 def _show(results: dict[str, Any], json: bool) -> None:
     from byteproxy.cli.study_tables import arms_table, differences_table
 
-    people = console(json)
-    print_whole(people, arms_table(results))
+    terminal = console(json)
+    print_whole(terminal, arms_table(results))
     if results["differences"]:
-        print_whole(people, differences_table(results))
-    people.say(*results["verdict"].split("\n"), "")
+        print_whole(terminal, differences_table(results))
+    terminal.say(*results["verdict"].split("\n"), "")
     queue = results["queue"]
     for failure in queue["failed"]:
-        people.say(f"failed: {failure['key']}: {failure['why']}")
+        terminal.say(f"failed: {failure['key']}: {failure['why']}")
     if queue["left"]:
-        people.say(f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.")
-    people.say(f"Report: {results['report']}")
+        terminal.say(f"{queue['left']} runs are left ({queue['done']} are done): the same command goes on.")
+    terminal.say(f"Report: {results['report']}")
     end(json, results)
 
 
 def _plan(recipe: "StudyRecipe", out: Path, only: tuple[str, ...], json: bool) -> None:
     from byteproxy.cli.progress import stage
     from byteproxy.cli.study_tables import plan_notes, plan_table
-    from byteproxy.study.folder import claimed
-    from byteproxy.study.plan import plan_study
     from byteproxy.study.study import checked
+    from byteproxy.study.study_folder import claimed
+    from byteproxy.study.study_plan import plan_study
 
     with claimed(out, recipe):
         planned = plan_study(checked(recipe, out, only=only, stage=stage), stage)
-    people = console(json)
-    print_whole(people, plan_table(planned))
+    terminal = console(json)
+    print_whole(terminal, plan_table(planned))
     for line in plan_notes(planned):
-        people.say(line)
+        terminal.say(line)
     end(json, planned)

@@ -7,10 +7,10 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from byteproxy.study.plan import LONG_MINUTES
+from byteproxy.study.study_plan import LONG_MINUTES
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 
-_ARMS = ("arm", "bits per byte", "sd", "side", "seeds", "FLOPs", "text", "of it raw", "lr", "rows", "wall")
+_ARMS = ("arm", "bits per byte", "sd", "split", "seeds", "FLOPs", "text", "of it raw", "lr", "rows", "wall")
 
 
 def arms_table(results: Mapping[str, Any]) -> Table:
@@ -29,13 +29,13 @@ def arms_table(results: Mapping[str, Any]) -> Table:
             f"{name}*" if arm["scored"] == "view" else name,
             fixed(score["mean"], 4),
             _spread(score),
-            score["side"],
+            score["split"],
             str(len(score["seeds"])),
             scientific(arm["flops"]),
             si(arm["text_bytes_seen"], "B"),
             si(arm["raw_text_bytes_seen"], "B"),
             f"{arm['learning_rate']:g}",
-            str(arm["rows"]),
+            str(arm["sequences_per_step"]),
             fixed(arm["wall_seconds"], 0, "s"),
         )
     table.add_section()
@@ -48,9 +48,9 @@ def arms_table(results: Mapping[str, Any]) -> Table:
 
 
 def _cells_table(cells: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("runs so far", ("arm", "size", "FLOPs", "side", "seeds", "bits per byte", "sd"))
+    table = _table("runs so far", ("arm", "size", "FLOPs", "split", "seeds", "bits per byte", "sd"))
     for cell in cells:
-        where = cell["arm"], cell["size"], scientific(cell["flops"]), cell["side"], str(len(cell["seeds"]))
+        where = cell["arm"], cell["size"], scientific(cell["flops"]), cell["split"], str(len(cell["seeds"]))
         table.add_row(*where, fixed(cell["mean"], 4), _spread(cell))
     return table
 
@@ -62,20 +62,20 @@ def _spread(score: Mapping[str, Any]) -> str:
 
 
 def differences_table(results: Mapping[str, Any]) -> Table:
-    """Arms against arms, on the test side where both were scored on it."""
+    """Arms against arms, on the test split where both were scored on it."""
     title = "differences in bits per byte: 95 % over seeds, and over documents"
-    columns = ("arm", "against", "size", "FLOPs", "side", "percent", "difference", "over seeds", "over documents")
+    columns = ("arm", "against", "size", "FLOPs", "split", "percent", "difference", "over seeds", "over documents")
     table = _table(title, columns)
-    tested = {_which(one) for one in results["differences"] if one["side"] == "test"}
+    tested = {_which(one) for one in results["differences"] if one["split"] == "test"}
     for one in results["differences"]:
-        if one["side"] == "validation" and _which(one) in tested:
+        if one["split"] == "validation" and _which(one) in tested:
             continue
         table.add_row(
             one["arm"],
             one["against"],
             one["size"],
             scientific(one["flops"]),
-            one["side"],
+            one["split"],
             f"{one['percent']:+.2f}{NO_BREAK}%",
             f"{one['bpb']:+.4f}",
             _interval(one["low"], one["high"]),
@@ -117,7 +117,7 @@ def plan_notes(planned: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0))
-    words = ("arm", "against", "size", "side", "run", "state")
+    words = ("arm", "against", "size", "split", "run", "state")
     for name in columns:
         table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
     return table

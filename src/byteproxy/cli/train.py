@@ -22,7 +22,7 @@ from byteproxy.console import say
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.train_config import TrainConfig
     from byteproxy.training import Resume
 
 RUNS = Path("runs")
@@ -83,11 +83,11 @@ def command(arguments: Sequence[str]) -> None:
 def _asked(arguments: Sequence[str]) -> Asked:
     """The run of a recipe and what is to differ from it."""
     from byteproxy.cli.arguments import help_of, parsed, without_values
-    from byteproxy.cli.overrides import fields_told, made, registry
+    from byteproxy.cli.overrides import build, fields_told, registry
     from byteproxy.recipes.named import run_named, run_recipes
-    from byteproxy.train.config import Start, TrainConfig
+    from byteproxy.train.train_config import Start, TrainConfig
 
-    lines = "".join(f"  {name:<8}{told}\n" for name, told in run_recipes().items())
+    lines = "".join(f"  {name:<8}{path}\n" for name, path in run_recipes().items())
     about = _ABOUT.format(recipes=lines)
     # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice. Which phases
     # there are is for the recipe to say.
@@ -107,7 +107,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     _, run, out, plan, rate, start, goes_on, json = parsed(reader, _PROG, arguments, registry=registry())()
     if rate is not None and not (plan and 0 < rate < float("inf")):
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
-    config = made(run)
+    config = build(run)
     if start is not None:
         config = replace(config, start=Start(str(start)))
     return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
@@ -115,7 +115,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
 
 def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[..., tuple[Any, ...]]:
     """What takes the options of a run whose numbers are these unless others are given."""
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.train_config import TrainConfig
 
     def read(
         recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "",
@@ -150,10 +150,10 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
 def _resumed(arguments: Sequence[str]) -> Asked:
     """A run in its folder, with what may change when it goes on."""
     from byteproxy.cli.arguments import parsed
-    from byteproxy.cli.overrides import made, registry
+    from byteproxy.cli.overrides import build, registry
     from byteproxy.model.attention import Backend
-    from byteproxy.train.config import Validation
     from byteproxy.train.run_config import read_run_config
+    from byteproxy.train.train_config import Validation
 
     named = _value(arguments, "--resume")
     if not named or named.startswith("-"):
@@ -169,7 +169,7 @@ def _resumed(arguments: Sequence[str]) -> Asked:
         corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = known.corpus,
         device: str = known.device,
         attention: Backend = known.attention,
-        micro_rows: Annotated[int, tyro.conf.arg(metavar="N")] = known.micro_rows,
+        micro_sequences: Annotated[int, tyro.conf.arg(metavar="N")] = known.micro_sequences,
         validation: Validation = known.validation,
         validate_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.validate_every,
         log_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.log_every,
@@ -189,9 +189,9 @@ def _resumed(arguments: Sequence[str]) -> Asked:
             corpus: Where its corpus is now.
             device: cpu, cuda, mps, or auto for what is there.
             attention: The backend; auto is the fastest one on the device.
-            micro_rows: Rows that one pass takes; 0: all that a process has of a step. Less needs less memory.
+            micro_sequences: Rows that one pass takes; 0: all that a process has of a step. Less needs less memory.
             validation: What is measured while it trains.
-            validate_every: Steps between two looks at the validation text; 0 means only one at the end.
+            validate_every: Steps between two evaluations on the validation split; 0 means only one at the end.
             log_every: Steps between two lines of the metrics.
             tensorboard: Write the metrics for TensorBoard as well.
             checkpoint_seconds: Training time between two checkpoints.
@@ -204,7 +204,7 @@ def _resumed(arguments: Sequence[str]) -> Asked:
             "corpus": corpus,
             "device": device,
             "attention": attention,
-            "micro_rows": micro_rows,
+            "micro_sequences": micro_sequences,
             "validation": validation,
             "validate_every": validate_every,
             "log_every": log_every,
@@ -216,7 +216,7 @@ def _resumed(arguments: Sequence[str]) -> Asked:
         return changed, start, json
 
     changed, start, json = parsed(read, _PROG, arguments, registry=registry())()
-    config = replace(known, **{name: made(value) for name, value in changed.items()})
+    config = replace(known, **{name: build(value) for name, value in changed.items()})
     if start is not None:
         if not known.start.path:
             raise InputError(f"{folder} began with no model, so --from has nothing to say: leave it out")
@@ -228,8 +228,8 @@ def _ensure_nothing_decides(arguments: Sequence[str], folder: Path) -> None:
     """InputError where an option of a run that goes on would decide its weights."""
     from dataclasses import fields
 
-    from byteproxy.train.config import TrainConfig
     from byteproxy.train.identity import MAY_CHANGE
+    from byteproxy.train.train_config import TrainConfig
 
     deciding = {field.name for field in fields(TrainConfig)} - {"stop", *MAY_CHANGE}
     for one in arguments:
@@ -262,21 +262,21 @@ def _plan(asked: Asked) -> None:
     from byteproxy.cli.plan_table import plan_table
     from byteproxy.store.format import MANIFEST
     from byteproxy.store.store import Store
-    from byteproxy.train.plan import plan_run
+    from byteproxy.train.run_plan import plan_run
     from byteproxy.training import fitted
 
-    config, people = asked.config, console(asked.json)
+    config, terminal = asked.config, console(asked.json)
     store = None
     if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
         store = Store.open(Path(config.corpus))
-        config = fitted(config, store, people.say)
+        config = fitted(config, store, terminal.say)
     plan = plan_run(config, store, asked.rate)
     corpus = None if store is None else config.corpus
-    people.print(plan_table(plan))
+    terminal.print(plan_table(plan))
     if store is None:
-        people.say(f"There is no corpus in {config.corpus} yet." if config.corpus else "No corpus is named.")
+        terminal.say(f"There is no corpus in {config.corpus} yet." if config.corpus else "No corpus is named.")
     for what in plan.assumed:
-        people.say(f"Assumed: {what}.")
+        terminal.say(f"Assumed: {what}.")
     end(asked.json, {**asdict(plan), "corpus": corpus, "config": asdict(config)})
 
 
@@ -285,11 +285,11 @@ def _train(asked: Asked) -> None:
     from byteproxy.cli.progress import stage
     from byteproxy.training import train
 
-    people = console(asked.json)
-    figures = train(asked.config, asked.out, resume=asked.resume, stage=stage, tell=people.say)
+    terminal = console(asked.json)
+    figures = train(asked.config, asked.out, resume=asked.resume, stage=stage, tell=terminal.say)
     if figures:
-        people.print(run_table(figures))
-        people.say(f"Page: {figures['page']}")
+        terminal.print(run_table(figures))
+        terminal.say(f"Page: {figures['page']}")
         end(asked.json, figures)
 
 

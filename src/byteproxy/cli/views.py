@@ -25,13 +25,13 @@ def list_(json: Json = False) -> None:
     Args:
         json: End the output with all of it as one JSON object on one line.
     """
-    from byteproxy.evaluate.views.terminal import kinds_table
+    from byteproxy.evaluate.views.view_terminal import kinds_table
     from byteproxy.views.registry import kinds_told
 
     found = kinds_told()
-    people = console(json)
-    people.print(kinds_table(found))
-    people.say(
+    terminal = console(json)
+    terminal.print(kinds_table(found))
+    terminal.say(
         'Say "bpe" for the defaults, "bpe:4096" to give the first option,',
         '"codebook:bits=12,parse=greedy" for any, or the path of a trained view.',
     )
@@ -46,7 +46,7 @@ def train(
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     json: Json = False,
 ) -> None:
-    """Train a view on the training side of a corpus and save it.
+    """Train a view on the training split of a corpus and save it.
 
     Training that takes minutes (neural) can be stopped at any moment, and the same command goes on.
 
@@ -59,16 +59,16 @@ def train(
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.views.corpus import corpus_named
+    from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.store.trained_views import fingerprint_of, train_view
 
     spec = _with_option(_with_option(spec, "size", size), "minutes", minutes)
     texts = corpus_named(corpus).train_texts
     found = train_view(spec, texts, fingerprint_of(corpus), FOLDER, out, stage)
     view, each = found.view, found.bytes_per_symbol
-    told = "" if each is None else f", {each:.2f} bytes each on training text"
+    size = "" if each is None else f", {each:.2f} bytes each on training text"
     console(json).say(
-        f"{view.name}: {view.alphabet_size:,} symbols{told}; trained in {found.seconds:.1f} s", f"Saved: {found.path}"
+        f"{view.name}: {view.alphabet_size:,} symbols{size}; trained in {found.seconds:.1f} s", f"Saved: {found.path}"
     )
     results = {
         "name": view.name,
@@ -84,43 +84,44 @@ def train(
 def compare(
     views: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[VIEW ...]")] = (),
     corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
-    side: Literal["validation", "test"] = "validation",
-    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000_000,
+    split: Literal["validation", "test"] = "validation",
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 2_000_000,
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "compare.html",
     json: Json = False,
 ) -> None:
     """Measure views on held-out text: how short they make it, how fast, and how little an edit changes.
 
-    First trains the views that need it, on the training side; if that is stopped, the same command goes on. Leaves a
+    First trains the views that need it, on the training split; if that is stopped, the same command goes on. Leaves a
     page with a plot, and prints tables.
 
     Args:
         views: Views such as bpe, bpe:4096 or codebook:bits=12, files of trained views, or a tokenizer.json or its
             folder; all kinds that are trained in seconds unless some are named.
         corpus: Prepared corpus (a folder with manifest.json), or stdlib for the standard library of this Python.
-        side: Side of the corpus to measure on. Use validation to choose between views, and test for a final claim only.
-        most_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
+        split: Split of the corpus to measure on. Use validation to choose between views, and test for a final claim
+            only.
+        max_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
         seed: Seed of the edits. The same seed and text give the same figures, speeds aside.
         out: Page to write.
         json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
-    from byteproxy.evaluate.views import figures as view_figures
-    from byteproxy.evaluate.views.corpus import corpus_named
-    from byteproxy.evaluate.views.terminal import comparison_tables, order_text
+    from byteproxy.evaluate.views import view_figures as view_figures
+    from byteproxy.evaluate.views.view_terminal import comparison_tables, order_text
+    from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.report.page import write_page
     from byteproxy.report.views import compare_page
     from byteproxy.views.registry import quick_kinds
 
     results = view_figures.compare(
-        views or quick_kinds(), corpus_named(corpus), side, most_bytes, seed, stage, keep_in=FOLDER
+        views or quick_kinds(), corpus_named(corpus), split, max_bytes, seed, stage, keep_in=FOLDER
     )
     write_page(compare_page(results), out)
-    people = console(json)
-    people.print(*comparison_tables(results), sep="\n")
-    people.say(*order_text(results).split("\n"))
-    people.say(f"Near-duplicates left out: {results['near_duplicates_dropped']:,}", f"Page: {out}")
+    terminal = console(json)
+    terminal.print(*comparison_tables(results), sep="\n")
+    terminal.say(*order_text(results).split("\n"))
+    terminal.say(f"Near-duplicates left out: {results['near_duplicates_dropped']:,}", f"Page: {out}")
     end(json, {**results, "page": str(out)})
 
 
@@ -128,7 +129,7 @@ def inspect(
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
     views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="VIEW [VIEW ...]")] = (),
     corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = "stdlib",
-    most_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
+    max_bytes: Annotated[int, tyro.conf.arg(metavar="N")] = 20_000,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = FOLDER / "inspect.html",
     json: Json = False,
 ) -> None:
@@ -139,48 +140,48 @@ def inspect(
         views: Views such as bpe, bpe:4096 or codebook:bits=12, files of trained views, or a tokenizer.json or its
             folder; all kinds that are trained in seconds unless some are named.
         corpus: Where to train those that have to be trained: a prepared corpus, or stdlib.
-        most_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
+        max_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
         json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
-    from byteproxy.evaluate.views.corpus import corpus_named
+    from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.evaluate.views.viewed import viewed
     from byteproxy.report.document import inspect_page
     from byteproxy.report.page import write_page
     from byteproxy.views.registry import quick_kinds
 
-    if most_bytes < 1:
-        raise InputError(f"most_bytes is {most_bytes}: give at least 1")
+    if max_bytes < 1:
+        raise InputError(f"max_bytes is {max_bytes}: give at least 1")
     document = _read(file)
     name = "standard input" if file == "-" else file.encode("utf-8", "replace").decode()
     found = viewed(document, views or quick_kinds(), corpus_named(corpus).train_texts, stage)
-    write_page(inspect_page(name, document, found, most_bytes), out)
-    people = console(json)
+    write_page(inspect_page(name, document, found, max_bytes), out)
+    terminal = console(json)
     for one in found:
-        _show(one, document, min(most_bytes, TERMINAL_BYTES), people)
-    people.say("", f"Page: {out}")
+        _show(one, document, min(max_bytes, TERMINAL_BYTES), terminal)
+    terminal.say("", f"Page: {out}")
     figures = {one.spec: one.figures(document) for one in found}
     end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
 
 
-def _show(viewed: Any, document: bytes, most_bytes: int, people: "Console") -> None:
+def _show(viewed: Any, document: bytes, max_bytes: int, terminal: "Console") -> None:
     from rich.text import Text
 
     from byteproxy.console import one_line
-    from byteproxy.evaluate.views.terminal import symbols_text
+    from byteproxy.evaluate.views.view_terminal import symbols_text
     from byteproxy.evaluate.views.viewed import rest, summary
 
-    people.print()
-    people.print(Text(one_line(viewed.spec), "bold"), Text(summary(viewed.figures(document))), sep=": ")
+    terminal.print()
+    terminal.print(Text(one_line(viewed.spec), "bold"), Text(summary(viewed.figures(document))), sep=": ")
     if not viewed.view.aligned:
-        people.print("symbols that belong to no stretch of the text")
+        terminal.print("symbols that belong to no stretch of the text")
         return
-    text, shown_bytes = symbols_text(viewed, document, most_bytes, people.color_system is not None)
-    people.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
+    text, shown_bytes = symbols_text(viewed, document, max_bytes, terminal.color_system is not None)
+    terminal.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
     if left_out := rest(document, shown_bytes):
-        people.print(left_out, style="dim")
+        terminal.print(left_out, style="dim")
 
 
 def _with_option(spec: str, name: str, value: str | float | None) -> str:

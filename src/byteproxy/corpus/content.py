@@ -19,14 +19,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+from byteproxy.corpus.decompression import COMPRESSIONS, Stream
 from byteproxy.corpus.json_shape import JsonShape, json_shape
-from byteproxy.corpus.reading import BINARY, POINTER, WIDE
-from byteproxy.corpus.stream import COMPRESSIONS, Stream
+from byteproxy.corpus.records import BINARY, POINTER, WIDE
 
 HEAD_BYTES = 8000
-MOST_CONTROLS = 1 / 20
+MAX_CONTROLS = 1 / 20
 """Share of a text's bytes that may be control characters which texts don't use."""
-LEAST_ASCII, MOST_STRANGE = 1 / 200, 1 / 100
+MIN_ASCII, MAX_STRANGE = 1 / 200, 1 / 100
 """Shares of the characters of text in UTF-16 or UTF-32 that are ASCII, and that are controls or not assigned."""
 LFS_POINTER = re.compile(rb"version https://(git-lfs\.github\.com|hawser\.github\.com)/spec/v[0-9]+\r?\n")
 ANNEX_POINTER = re.compile(rb"/annex/objects/[!-~]+\s*(\n/annex/.*)*\s*\Z|(\.\./)*\.git/annex/objects/[!-~]+\s*\Z")
@@ -262,7 +262,7 @@ def content_of(head: bytes) -> Content:
         return _binary("a PDF document")
     if b"\0" in foreign:
         return _wide(head) or Content("unknown", what="binary data (it holds NUL bytes)")
-    if len(foreign) > 1 + MOST_CONTROLS * len(head):
+    if len(foreign) > 1 + MAX_CONTROLS * len(head):
         return Content("unknown", what="binary data (it holds control characters)")
     return Content("text")
 
@@ -331,7 +331,7 @@ def _wide(head: bytes) -> Content | None:
     """
     shares = {codec: _share_of_ascii(head, codec) for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")}
     codec = max(shares, key=shares.__getitem__)
-    return _in_wide(codec[:6].upper()) if shares[codec] >= LEAST_ASCII else None
+    return _in_wide(codec[:6].upper()) if shares[codec] >= MIN_ASCII else None
 
 
 def _share_of_ascii(head: bytes, codec: str) -> float:
@@ -341,7 +341,7 @@ def _share_of_ascii(head: bytes, codec: str) -> float:
     except UnicodeDecodeError:
         return 0.0
     strange = sum(unicodedata.category(sign) in ("Cc", "Cn", "Co") and sign not in "\t\n\r" for sign in text)
-    if not text or strange > MOST_STRANGE * len(text):
+    if not text or strange > MAX_STRANGE * len(text):
         return 0.0
     return sum(" " <= sign <= "~" or sign == "\n" for sign in text) / len(text)
 

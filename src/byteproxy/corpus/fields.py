@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import Record, Rules, judged
-from byteproxy.corpus.spec import quoted
+from byteproxy.corpus.records import Record, Rules, judged
+from byteproxy.corpus.source_spec import quoted
 
 MISSING: Final = object()
 INEXACT = 2.0**63

@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from byteproxy.corpus.content import Content, compression_suffix, look
-from byteproxy.corpus.folder import FilesSource, is_hidden, printable
 from byteproxy.corpus.ignored import Patterns
 from byteproxy.corpus.languages import language_of
+from byteproxy.corpus.source_files import FilesSource, is_hidden, printable
 from byteproxy.errors import InputError
 
 SUFFIXES = {
@@ -189,7 +189,7 @@ def _refuse_text_about_data(found: FolderContent, own: list[str], spec: str) -> 
         return
     raise InputError(
         f"source {spec}: {printable(found.root)} holds data that isn't read ({found.said_data}), and beside it little "
-        f"text ({_told(found.texts, found.bytes_of(found.texts))}); to read that alone, say format=files"
+        f"text ({_described(found.texts, found.bytes_of(found.texts))}); to read that alone, say format=files"
     )
 
 
@@ -208,8 +208,8 @@ def is_text_folder(found: FolderContent, spec: str) -> bool:
     kinds = dict.fromkeys(kind_by_name(path) or "jsonl" for path in found.records)
     formats = " or ".join(f"format={kind}" for kind in kinds)
     raise InputError(
-        f"source {spec}: {printable(found.root)} holds records ({_told(found.records, record_bytes)}) and source text "
-        f"({_told(found.texts, text_bytes)}): choose by {formats} or format=files, or by include= or exclude="
+        f"source {spec}: {printable(found.root)} holds records ({_described(found.records, record_bytes)}) and source "
+        f"text ({_described(found.texts, text_bytes)}): choose by {formats} or format=files, or by include= or exclude="
     )
 
 
@@ -274,7 +274,7 @@ def _refuse_shards(root: str, path: str, spec: str) -> None:
     )
 
 
-def _told(paths: list[str], size: int) -> str:
+def _described(paths: list[str], size: int) -> str:
     first = printable(paths[0])
     return f"{len(paths):,} files, {size:,} bytes, {first}{' and others' if len(paths) > 1 else ''}"
 

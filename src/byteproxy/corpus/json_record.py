@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 
 from byteproxy.corpus.fields import MISSING, Fields, InexactNumberError, looked_up, record_of, usable
-from byteproxy.corpus.reading import BROKEN_JSON, INVALID_UTF8, NO_TEXT, WRONG_TYPE, Record, Rules
+from byteproxy.corpus.records import BROKEN_JSON, INVALID_UTF8, NO_TEXT, WRONG_TYPE, Record, Rules
 
 BETWEEN = re.compile("[ \\t\\n\\r\\ufeff]*")
 """What may stand between objects."""

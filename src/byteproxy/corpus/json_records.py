@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from byteproxy.corpus.decompression import Damage, Stream
 from byteproxy.corpus.json_shape import BOM
-from byteproxy.corpus.stream import Damage, Stream
 
-Told: TypeAlias = Callable[[int], object]
+OnProgress: TypeAlias = Callable[[int], object]
 
 _QUOTE, _BACKSLASH, _COMMA = b'"\\,'
 _OUTWARD = np.zeros(256, np.int8)
@@ -30,7 +30,7 @@ class Pieces:
     rest: after the last one, what stands between it and damage.
     """
 
-    def __init__(self, stream: Stream, is_array: bool, longest: int, passed: Told) -> None:
+    def __init__(self, stream: Stream, is_array: bool, longest: int, passed: OnProgress) -> None:
         """passed: told after each block how many bytes on disk are behind."""
         self.rest = b""
         self._stream, self._longest, self._passed = stream, longest, passed

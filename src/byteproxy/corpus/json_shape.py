@@ -7,11 +7,11 @@ import json
 import re
 from typing import Literal, TypeAlias
 
-from byteproxy.corpus.stream import Stream
+from byteproxy.corpus.decompression import Stream
 
 LOOKED_AT = 20
 """Lines that are looked at."""
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 """Where the first object has not ended by then, it is taken for one that is too long for a record."""
 BOM = b"\xef\xbb\xbf"
 
@@ -50,7 +50,7 @@ def _shape_of_array(stream: Stream, size: int) -> JsonShape:
             return "array" if is_end or behind[:1] == b"," else ""
         if _SEVERAL.search(head):
             return "array"
-        if len(stream.peek(size)) < size or size >= MOST_BYTES:
+        if len(stream.peek(size)) < size or size >= MAX_BYTES:
             return ""
         size *= 4
 
@@ -61,7 +61,7 @@ def _shape_of_lines(stream: Stream, size: int) -> JsonShape:
         head = _beginning(stream, size)
         is_all = len(stream.peek(size)) < size
         first, _, others = head.partition(b"\n")
-        if others.strip() or is_all or size >= MOST_BYTES:
+        if others.strip() or is_all or size >= MAX_BYTES:
             break
         size *= 4
     if not others.strip():

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from byteproxy.corpus.content import Content, look_into
+from byteproxy.corpus.decompression import Damage, Stream
 from byteproxy.corpus.fields import Fields
 from byteproxy.corpus.json_record import records_of
 from byteproxy.corpus.json_records import Pieces
-from byteproxy.corpus.reading import (
+from byteproxy.corpus.records import (
     BROKEN_JSON,
     INVALID_UTF8,
     TOO_LARGE,
@@ -31,7 +32,6 @@ from byteproxy.corpus.reading import (
     lost_records,
     unheard,
 )
-from byteproxy.corpus.stream import Damage, Stream
 
 OBJECT = ord("{")
 BLANK = re.compile(rb"(?:[ \t\n\r]|\xef\xbb\xbf)*")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from byteproxy.corpus.reading import OTHER_KIND, Passed, Record, Rules, unheard
+from byteproxy.corpus.records import OTHER_KIND, Passed, Record, Rules, unheard
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Any
 from byteproxy.corpus.fields import INEXACT, MISSING, Fields, did_you_mean, looked_up, shown
 from byteproxy.corpus.json_record import TYPE_NAMES, values_of
 from byteproxy.corpus.jsonl import JsonlUnit
-from byteproxy.corpus.reading import Record, Rules
+from byteproxy.corpus.records import Record, Rules
 from byteproxy.errors import InputError
 
 FIRST_BYTES = 1 << 16
 """Of lines of each file, that are read first."""
-MOST_BYTES = 1 << 28
+MAX_BYTES = 1 << 28
 """Of lines of all files together, that are read if those didn't have it."""
 
 
@@ -41,7 +41,7 @@ def refuse_absent(
     wanted = [part for part in wanted if seen.names.keys().isdisjoint(getattr(fields, part))]
     if not lines and wanted:
         raise InputError(_absent(source, wanted[0], getattr(fields, wanted[0]), seen))
-    for most in (FIRST_BYTES, max(FIRST_BYTES, MOST_BYTES // max(1, len(lines)))):
+    for most in (FIRST_BYTES, max(FIRST_BYTES, MAX_BYTES // max(1, len(lines)))):
         if not wanted:
             return
         seen = _Seen(columns)

@@ -22,7 +22,6 @@ from typing import Literal
 
 from byteproxy.corpus.content import Content, compression_suffix, look
 from byteproxy.corpus.fields import Fields
-from byteproxy.corpus.folder import FilesSource, printable
 from byteproxy.corpus.folder_content import (
     CSV,
     CSV_REMEDY,
@@ -38,10 +37,11 @@ from byteproxy.corpus.jsonl import JsonlUnit
 from byteproxy.corpus.languages import LANGUAGES
 from byteproxy.corpus.left_out import LeftOutUnit
 from byteproxy.corpus.named_fields import refuse_absent
-from byteproxy.corpus.reading import Source, Unit
-from byteproxy.corpus.spec import Options, alternatives, bare, parsed
+from byteproxy.corpus.parquet import TableUnit
+from byteproxy.corpus.records import Source, Unit
+from byteproxy.corpus.source_files import FilesSource, printable
+from byteproxy.corpus.source_spec import Options, alternatives, bare, parsed
 from byteproxy.corpus.stdlib import StdlibSource
-from byteproxy.corpus.tables import TableUnit
 from byteproxy.errors import InputError
 
 STDLIB, INSTALLED = "stdlib", "installed"

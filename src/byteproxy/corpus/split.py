@@ -30,32 +30,32 @@ import numpy as np
 
 from byteproxy.errors import InputError
 
-Side: TypeAlias = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
+Split: TypeAlias = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 By: TypeAlias = Literal["project", "file", "place", ""]
-"""What goes to a side as a whole; empty where nothing does: not asked for, or too little text."""
+"""What goes to a split as a whole; empty where nothing does: not asked for, or too little text."""
 
 GAP = -1
-"""Of a document in a stretch between two sides: it is on none."""
+"""Of a document in a stretch between two splits: it is in none."""
 WITHIN = 2.0
 """A share is met from 1/2 of what was asked to 2 times that."""
 LITTLE_SHARE, LITTLE_BYTES = 0.01, 32 << 10
 """Languages with less of a source's text form one group; a group with less than these bytes isn't cut."""
 GAP_BYTES, GAP_SHARE = 4096, 0.01
-"""The stretch between two sides that were cut apart: so many bytes, but at most this share of the text."""
+"""The stretch between two splits that were cut apart: so many bytes, but at most this share of the text."""
 NAMES_COMPARED, NAMES_SHOWN = 100_000, 3
 
-_HELD_OUT = (SIDES.index("test"), SIDES.index("validation"))
+_HELD_OUT = (SPLITS.index("test"), SPLITS.index("validation"))
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitOptions:
     """The shares that are held out, a salt that draws another split, and projects that are held out on purpose.
 
     validation: share of the bytes of text in [0, 1), for choosing between settings.
     test: share of the bytes of text in [0, 1), for what is reported.
     salt: any text; another one gives another split of the same shares.
-    hold_out: projects, each as NAME or SOURCE/NAME, on the test side, or with "validation:" before it on that. They
+    hold_out: projects, each as NAME or SOURCE/NAME, in the test split, or with "validation:" before it in that. They
         count towards the shares.
     """
 
@@ -74,16 +74,16 @@ class Split:
                 f"split.validation {self.validation} and split.test {self.test} leave nothing to train on: "
                 "give fractions that sum to less than 1"
             )
-        sides: dict[str, int] = {}
-        for side, name in self.named:
+        splits: dict[str, int] = {}
+        for split, name in self.named:
             if not name:
                 raise InputError("split.hold_out has no name of a project in it: give NAME, or validation:NAME")
-            if sides.setdefault(name, side) != side:
-                raise InputError(f"split.hold_out puts {name} on both held-out sides: name it once")
+            if splits.setdefault(name, split) != split:
+                raise InputError(f"split.hold_out puts {name} on both held-out splits: name it once")
 
     @property
     def holds_out(self) -> bool:
-        """Whether anything is asked for on a held-out side."""
+        """Whether anything is asked for on a held-out split."""
         return self.validation + self.test > 0 or bool(self.hold_out)
 
     @property
@@ -91,9 +91,9 @@ class Split:
         """Side, as a number, and name of each project that is held out on purpose."""
         found = []
         for entry in self.hold_out:
-            side, colon, name = entry.partition(":")
-            known = bool(colon) and side in ("validation", "test")
-            found.append((SIDES.index(side), name) if known else (SIDES.index("test"), entry))
+            split, colon, name = entry.partition(":")
+            known = bool(colon) and split in ("validation", "test")
+            found.append((SPLITS.index(split), name) if known else (SPLITS.index("test"), entry))
         return found
 
     def draw(self, name: str) -> int:
@@ -108,8 +108,8 @@ class SplitGroup:
 
     language: None for those together, of which there are `languages`.
     documents, bytes, projects: of the projects that count for this group, before near-duplicates were dropped.
-    validation, test: what went to these sides as a whole. validation_bytes, test_bytes: of text, as far as they came.
-    gap_bytes: of text between sides, shown to nobody.
+    validation, test: what went to these splits as a whole. validation_bytes, test_bytes: of text, as far as they came.
+    gap_bytes: of text between splits, shown to nobody.
     """
 
     source: str
@@ -126,7 +126,7 @@ class SplitGroup:
 
     @property
     def divides_projects(self) -> bool:
-        """Whether a project of this group may be on two sides."""
+        """Whether a project of this group may be in two splits."""
         return not {self.validation, self.test} <= {"project", ""}
 
 
@@ -153,53 +153,55 @@ class Documents(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A document that is on several sides: (begin, end, side) in bytes, a side being GAP between two others."""
+    """A document that is in several splits: (begin, end, split) in bytes, a split being GAP between two others."""
 
     document: int
     parts: list[tuple[int, int, int]]
 
 
 class Division(NamedTuple):
-    """side: int8 [N], the number of each document's side, or GAP; of a cut one, that of its first part."""
+    """split: int8 [N], the number of each document's split, or GAP; of a cut one, that of its first part."""
 
-    side: np.ndarray
+    split: np.ndarray
     cuts: list[Cut]
     groups: tuple[SplitGroup, ...]
 
 
-def divide(documents: Documents, split: Split, in_place: Callable[[np.ndarray], np.ndarray]) -> Division:
-    """The side of each document.
+def divide(documents: Documents, options: SplitOptions, in_place: Callable[[np.ndarray], np.ndarray]) -> Division:
+    """The split of each document.
 
     in_place: brings documents, int64, into the order of their source, file, and place in it.
     Raises InputError, with names that are alike, where a project to hold out isn't there.
     """
-    return _Dividing(documents, split, in_place).divided()
+    return _Dividing(documents, options, in_place).divided()
 
 
-def sides_of_projects(sizes: dict[str, int], split: Split) -> dict[str, Side]:
-    """The side of each project of one group, by its bytes of text; projects are never cut."""
-    names = sorted(sizes, key=split.draw)
-    chosen = _by_whole(np.array([sizes[name] for name in names], np.int64), _asked(split, sum(sizes.values())))
-    sides: dict[str, Side] = dict.fromkeys(names, "train")
-    for side, own in chosen.items():
-        sides |= {names[number]: SIDES[side] for number in np.flatnonzero(own)}
-    return sides
+def splits_of_projects(sizes: dict[str, int], options: SplitOptions) -> dict[str, Split]:
+    """The split of each project of one group, by its bytes of text; projects are never cut."""
+    names = sorted(sizes, key=options.draw)
+    chosen = _by_whole(np.array([sizes[name] for name in names], np.int64), _asked(options, sum(sizes.values())))
+    splits: dict[str, Split] = dict.fromkeys(names, "train")
+    for split, own in chosen.items():
+        splits |= {names[number]: SPLITS[split] for number in np.flatnonzero(own)}
+    return splits
 
 
 class _Dividing:
     """The division of documents, group after group, the one with most text first."""
 
-    def __init__(self, documents: Documents, split: Split, in_place: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.documents, self.split, self.in_place = documents, split, in_place
+    def __init__(
+        self, documents: Documents, options: SplitOptions, in_place: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self.documents, self.options, self.in_place = documents, options, in_place
         self.names, self.group = _groups(documents)
-        self.side = np.zeros(len(documents.size), np.int8)
-        self.project_side = np.zeros(len(documents.projects), np.int8)
-        self.amounts = np.zeros((len(self.names), len(SIDES)), np.int64)  # bytes that are decided on, of each group
+        self.split = np.zeros(len(documents.size), np.int8)
+        self.project_split = np.zeros(len(documents.projects), np.int8)
+        self.amounts = np.zeros((len(self.names), len(SPLITS)), np.int64)  # bytes that are decided on, of each group
         self.projects, self.project_group, self.project_bytes = _amounts(documents.project, self.group, documents.size)
         self.main = _main_groups(self.projects, self.project_group, self.project_bytes, len(documents.projects))
-        self.draws = np.array([split.draw(name) for name in documents.projects], np.uint64)
+        self.draws = np.array([options.draw(name) for name in documents.projects], np.uint64)
         self.cuts: list[Cut] = []
-        self.told: dict[int, SplitGroup] = {}
+        self.split_groups: dict[int, SplitGroup] = {}
 
     def divided(self) -> Division:
         held = self._hold_out()
@@ -210,22 +212,22 @@ class _Dividing:
         for group in largest_first:
             if len(members[group]):
                 self._divide(group, members[group], held)
-        return Division(self.side, self.cuts, tuple(self.told[group] for group in sorted(self.told)))
+        return Division(self.split, self.cuts, tuple(self.split_groups[group] for group in sorted(self.split_groups)))
 
     def _hold_out(self) -> np.ndarray:
-        """Put the named projects on their sides, and return which those are: bool [projects]."""
+        """Put the named projects on their splits, and return which those are: bool [projects]."""
         held = np.zeros(len(self.documents.projects), bool)
-        for side, name in self.split.named:
+        for split, name in self.options.named:
             own = self._named(name)
-            if any(held[number] and self.project_side[number] != side for number in own):
+            if any(held[number] and self.project_split[number] != split for number in own):
                 raise InputError(
-                    f"split.hold_out puts the project of {name} on both held-out sides: name it once, as a project of "
-                    "several sources is on one side"
+                    f"split.hold_out puts the project of {name} on both held-out splits: name it once, as a project of "
+                    "several sources is in one split"
                 )
             held[own] = True
-            self.project_side[own] = side
+            self.project_split[own] = split
         rows = np.flatnonzero(held[self.documents.project])
-        self.side[rows] = self.project_side[self.documents.project[rows]]
+        self.split[rows] = self.project_split[self.documents.project[rows]]
         self._decide(rows)
         return held
 
@@ -246,9 +248,9 @@ class _Dividing:
         raise InputError(f"there is no project {name!r} to hold out among {len(there):,}: {names}")
 
     def _decide(self, rows: np.ndarray) -> None:
-        """Count documents, whose sides are set, as decided on."""
-        rows = rows[self.side[rows] != GAP]
-        np.add.at(self.amounts, (self.group[rows], self.side[rows]), self.documents.size[rows])
+        """Count documents, whose splits are set, as decided on."""
+        rows = rows[self.split[rows] != GAP]
+        np.add.at(self.amounts, (self.group[rows], self.split[rows]), self.documents.size[rows])
 
     def _divide(self, group: int, rows: np.ndarray, held: np.ndarray) -> None:
         """Split the documents `rows` of the projects that count for a group."""
@@ -259,41 +261,41 @@ class _Dividing:
         gap = 0
         if len(free):
             chosen = self._whole_projects(group, held)
-            for side, own in chosen.items():
-                self.project_side[own] = side
-                by[side] = "project"
-            self.side[free] = self.project_side[project[free]]
-            missing = {side: asked for side, asked in _asked(self.split, total).items() if side not in by}
-            for side in missing:
-                missing[side] -= int(size[rows[self.side[rows] == side]].sum())
-            missing = {side: room for side, room in missing.items() if room > 0}
-            for side, own in self._whole_files(free, missing).items():
-                self.side[own] = side
-                by[side] = "file"
-                del missing[side]
-            rest = free[(self.side[free] == 0) & (size[free] > 0)]
+            for split, own in chosen.items():
+                self.project_split[own] = split
+                by[split] = "project"
+            self.split[free] = self.project_split[project[free]]
+            missing = {split: asked for split, asked in _asked(self.options, total).items() if split not in by}
+            for split in missing:
+                missing[split] -= int(size[rows[self.split[rows] == split]].sum())
+            missing = {split: room for split, room in missing.items() if room > 0}
+            for split, own in self._whole_files(free, missing).items():
+                self.split[own] = split
+                by[split] = "file"
+                del missing[split]
+            rest = free[(self.split[free] == 0) & (size[free] > 0)]
             if missing and total >= LITTLE_BYTES and len(rest):
                 gap = self._places(rest, missing)
                 by |= dict.fromkeys(missing, "place")
             self._decide(free)
         if not len(free):
-            by = {side: "project" for side in _HELD_OUT if (self.side[rows] == side).any()}
-        self.told[group] = self._told(group, rows, by, gap)
+            by = {split: "project" for split in _HELD_OUT if (self.split[rows] == split).any()}
+        self.split_groups[group] = self._split_group(group, rows, by, gap)
 
     def _whole_projects(self, group: int, held: np.ndarray) -> dict[int, np.ndarray]:
-        """The projects for each side whose share of the group whole projects meet."""
+        """The projects for each split whose share of the group whole projects meet."""
         own = np.flatnonzero((self.project_group == group) & (self.main[self.projects] == group))
         own = own[~held[self.projects[own]]]
         own = own[np.argsort(self.draws[self.projects[own]], kind="stable")]
         sizes = self.project_bytes[own]
         decided = self.amounts[group]
-        asked = _asked(self.split, int(sizes.sum() + decided.sum()))
-        chosen = _by_whole(sizes, asked, {side: int(decided[side]) for side in asked})
-        return {side: self.projects[own[taken]] for side, taken in chosen.items()}
+        asked = _asked(self.options, int(sizes.sum() + decided.sum()))
+        chosen = _by_whole(sizes, asked, {split: int(decided[split]) for split in asked})
+        return {split: self.projects[own[taken]] for split, taken in chosen.items()}
 
     def _whole_files(self, rows: np.ndarray, missing: dict[int, float]) -> dict[int, np.ndarray]:
-        """The documents for each missing side whose share whole files meet."""
-        rows = rows[self.side[rows] == 0]
+        """The documents for each missing split whose share whole files meet."""
+        rows = rows[self.split[rows] == 0]
         if not missing or not len(rows):
             return {}
         _, file = np.unique(self.documents.file[rows], return_inverse=True)
@@ -303,37 +305,37 @@ class _Dividing:
         np.minimum.at(draws, file, self.documents.draw[rows])
         order = np.argsort(draws, kind="stable")
         found = {}
-        for side, taken in _by_whole(sizes[order], missing).items():
+        for split, taken in _by_whole(sizes[order], missing).items():
             own = np.zeros(len(sizes), bool)
             own[order[taken]] = True
-            found[side] = rows[own[file]]
+            found[split] = rows[own[file]]
         return found
 
     def _places(self, rows: np.ndarray, missing: dict[int, float]) -> int:
-        """Cut documents, end to end, into sides; returns how many bytes are between these."""
+        """Cut documents, end to end, into splits; returns how many bytes are between these."""
         rows = self.in_place(rows)
         sizes = self.documents.size[rows]
         ends = np.cumsum(sizes)
-        regions = _regions(int(ends[-1]), missing, self.split)
+        regions = _regions(int(ends[-1]), missing, self.options)
         begins = np.array([begin for begin, _, _ in regions], np.int64)
         first = np.searchsorted(begins, ends - sizes, side="right") - 1
         last = np.searchsorted(begins, ends - 1, side="right") - 1
-        self.side[rows] = np.array([side for _, _, side in regions], np.int8)[first]
+        self.split[rows] = np.array([split for _, _, split in regions], np.int8)[first]
         for number in np.flatnonzero(first != last).tolist():
             begin, end = int(ends[number] - sizes[number]), int(ends[number])
             parts = [
-                (max(low, begin) - begin, min(high, end) - begin, side)
-                for low, high, side in regions[first[number] : last[number] + 1]
+                (max(low, begin) - begin, min(high, end) - begin, split)
+                for low, high, split in regions[first[number] : last[number] + 1]
             ]
             self.cuts.append(Cut(int(rows[number]), parts))
-        return sum(high - low for low, high, side in regions if side == GAP)
+        return sum(high - low for low, high, split in regions if split == GAP)
 
-    def _told(self, group: int, rows: np.ndarray, by: dict[int, By], gap: int) -> SplitGroup:
-        side, size = self.side[rows], self.documents.size[rows]
-        got = {number: int(size[side == number].sum()) for number in _HELD_OUT}
+    def _split_group(self, group: int, rows: np.ndarray, by: dict[int, By], gap: int) -> SplitGroup:
+        split, size = self.split[rows], self.documents.size[rows]
+        got = {number: int(size[split == number].sum()) for number in _HELD_OUT}
         cut = {cut.document: cut.parts for cut in self.cuts}
         for row in rows[np.isin(rows, list(cut))].tolist() if gap else ():
-            before = int(self.side[row])
+            before = int(self.split[row])
             got |= {before: got[before] - int(self.documents.size[row])} if before in got else {}
             for begin, end, number in cut[row]:
                 got |= {number: got[number] + end - begin} if number in got else {}
@@ -397,27 +399,27 @@ def _main_groups(projects: np.ndarray, groups: np.ndarray, sizes: np.ndarray, co
     return main
 
 
-def _asked(split: Split, total: int) -> dict[int, float]:
-    """The bytes that are asked for on each held-out side, where any are, out of a total."""
-    shares = {SIDES.index("test"): split.test, SIDES.index("validation"): split.validation}
-    return {side: share * total for side, share in shares.items() if share * total > 0}
+def _asked(options: SplitOptions, total: int) -> dict[int, float]:
+    """The bytes that are asked for on each held-out split, where any are, out of a total."""
+    shares = {SPLITS.index("test"): options.test, SPLITS.index("validation"): options.validation}
+    return {split: share * total for split, share in shares.items() if share * total > 0}
 
 
 def _by_whole(sizes: np.ndarray, asked: dict[int, float], there: dict[int, int] | None = None) -> dict[int, np.ndarray]:
-    """Which of some things, int64 [things] in their order, go to each side whose share they meet: bool [things] each.
+    """Which of some things, int64 [things] in their order, go to each split whose share they meet: bool [things] each.
 
-    asked: bytes for each side. there: bytes that it has already.
-    A side that can't be met has no entry; if one of two can't, the earlier one is met alone, or else the later one.
+    asked: bytes for each split. there: bytes that it has already.
+    A split that can't be met has no entry; if one of two can't, the earlier one is met alone, or else the later one.
     """
     there = there or {}
     best: dict[int, np.ndarray] = {}
     for order in (list(asked), list(asked)[::-1]):
         found: dict[int, np.ndarray] = {}
         free = np.ones(len(sizes), bool)
-        for side in order:
-            taken = _taken(np.where(free, sizes, -1), asked[side] - there.get(side, 0), asked[side])
+        for split in order:
+            taken = _taken(np.where(free, sizes, -1), asked[split] - there.get(split, 0), asked[split])
             if taken is not None:
-                found[side] = taken
+                found[split] = taken
                 free &= ~taken
         if len(found) > len(best):
             best = found
@@ -455,23 +457,23 @@ def _taken(sizes: np.ndarray, room: float, asked: float) -> np.ndarray | None:
     return taken
 
 
-def _regions(total: int, missing: dict[int, float], split: Split) -> list[tuple[int, int, int]]:
-    """Begin, end and side of each stretch of a text, GAP between sides; without a salt the held-out ones are last."""
+def _regions(total: int, missing: dict[int, float], options: SplitOptions) -> list[tuple[int, int, int]]:
+    """Begin, end and split of each stretch of a text, GAP between splits; without a salt the held-out ones are last."""
     gap = min(GAP_BYTES, int(total * GAP_SHARE))
-    sides = [side for side in sorted(missing) if missing[side] >= 1]
-    block = sum(int(missing[side]) for side in sides) + gap * (len(sides) + bool(split.salt))
+    splits = [split for split in sorted(missing) if missing[split] >= 1]
+    block = sum(int(missing[split]) for split in splits) + gap * (len(splits) + bool(options.salt))
     train = max(total - block, 0)
-    before = train if not split.salt else train * split.draw("place") >> 64
+    before = train if not options.salt else train * options.draw("place") >> 64
     lengths: list[tuple[int, int]] = [(before, 0)]
-    for side in sides:
-        lengths += [(gap, GAP), (int(missing[side]), side)]
-    if split.salt:
+    for split in splits:
+        lengths += [(gap, GAP), (int(missing[split]), split)]
+    if options.salt:
         lengths += [(gap, GAP), (train - before, 0)]
     regions, begin = [], 0
-    for length, side in lengths:
+    for length, split in lengths:
         end = min(begin + length, total)
         if end > begin:
-            regions.append((begin, end, side))
+            regions.append((begin, end, split))
         begin = end
     last = regions[-1]
     return [*regions[:-1], (last[0], total, last[2])]

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.folder import grouped
-from byteproxy.corpus.reading import Unit
+from byteproxy.corpus.records import Unit
+from byteproxy.corpus.source_files import grouped
 from byteproxy.errors import InputError
 
-FEWEST_FILES = 100
+MIN_FILES = 100
 """A standard library has well over a thousand sources; fewer than this many is a stripped or zipped one."""
 
 NAME = f"stdlib-{sys.version_info.major}.{sys.version_info.minor}"
@@ -122,7 +122,7 @@ def _found(root: Path | None) -> tuple[Path, list[str]]:
     """The library's folder, and the paths of its sources relative to it, sorted."""
     folder = Path(sysconfig.get_path("stdlib")) if root is None else Path(root)
     paths = sorted(_source_paths(folder))
-    if len(paths) < (FEWEST_FILES if root is None else 1):
+    if len(paths) < (MIN_FILES if root is None else 1):
         raise InputError(
             f"{folder} holds {len(paths)} Python source files, so this interpreter's standard library is stripped or "
             "zipped: use an interpreter that was installed with its sources, or name another folder"

@@ -39,5 +39,5 @@ def ppmd_bpb(texts: Sequence[bytes]) -> float:
 def _joined(texts: Sequence[bytes]) -> bytes:
     joined = b"".join(texts)
     if not joined:
-        raise InputError("there is no text to compress: the held-out side is empty")
+        raise InputError("there is no text to compress: the held-out split is empty")
     return joined

@@ -43,12 +43,12 @@ class Picture(NamedTuple):
 
 def pictured(stream: Stream, plan: Plan) -> Picture:
     """The first rows of a planned step, up to ROWS."""
-    count, length = min(ROWS, stream.shape.rows), stream.shape.length
+    count, length = min(ROWS, stream.shape.sequences_per_step), stream.shape.sequence_length
     rows = stream.rows(plan, 0, count)
     kinds = np.where(rows.symbols == PAD, -1, rows.representations).reshape(count, length)
     documents = np.repeat(np.arange(len(rows.lengths)), rows.lengths).reshape(count, length)
     found = [_stretches(*row) for row in zip(kinds, documents, strict=True)]
-    return Picture(plan.step, ["raw", *stream.views], found, length, stream.shape.rows)
+    return Picture(plan.step, ["raw", *stream.views], found, length, stream.shape.sequences_per_step)
 
 
 def cells(row: list[Stretch], length: int, count: int) -> list[int | None]:

@@ -114,8 +114,9 @@ def about(results: Mapping[str, Any]) -> tuple[str, str]:
     last = total["last_step"] + 1
     return (
         f"{results['recipe']}{arm} on {results['corpus']}; views: {views}; rates are shares of {mixture['count']}",
-        f"steps {total['first_step']:,} to {last - 1:,} of {results['total_steps']:,}, each {shape['rows']:,} rows of "
-        f"{shape['length']:,} positions; passages of up to {shape['passage_bytes']:,} bytes; seed {results['seed']}",
+        f"steps {total['first_step']:,} to {last - 1:,} of {results['total_steps']:,}, each "
+        f"{shape['sequences_per_step']:,} rows of {shape['sequence_length']:,} positions; "
+        f"passages of up to {shape['context_bytes']:,} bytes; seed {results['seed']}",
     )
 
 

@@ -30,11 +30,11 @@ def paired_difference(one: Scored, other: Scored, draws: int = 2000, seed: int =
     extra = one.bits - other.bits
     if documents < 2:
         return Difference(one.bpb - other.bpb, float("nan"), float("nan"))
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     at_once = max(1, _CHOSEN // documents)
     differences = []
     for first in range(0, draws, at_once):
-        chosen = dice.integers(0, documents, (min(at_once, draws - first), documents))
+        chosen = rng.integers(0, documents, (min(at_once, draws - first), documents))
         differences.append(extra[chosen].sum(1) / one.bytes[chosen].sum(1))
     low, high = np.quantile(np.concatenate(differences), (0.025, 0.975))
     return Difference(one.bpb - other.bpb, float(low), float(high))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from byteproxy.evaluate.passages import Inputs, Passage, batches, documents_of, inputs_of
+from byteproxy.evaluate.passage_forms import Inputs, Passage, batches, documents_of, inputs_of
 from byteproxy.model.network import Transformer
 from byteproxy.runs.with_corpus import Run
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Side
+from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
@@ -41,36 +41,36 @@ class RunScores(NamedTuple):
         return self.raw.bpb - sum(one.bpb for one in self.views.values()) / len(self.views)
 
 
-def whole_side(store: Store, side: Side) -> dict[str, int]:
-    """How much text a side holds: bytes, documents, projects."""
-    held = store.manifest.sides[side]
+def split_size(store: Store, split: Split) -> dict[str, int]:
+    """How much text a split holds: bytes, documents, projects."""
+    held = store.manifest.splits[split]
     return {"bytes": held.bytes, "documents": held.documents, "projects": held.projects}
 
 
-def common_text(runs: Sequence[Run], side: Side, most_bytes: int, document_bytes: int) -> list[Document]:
+def common_text(runs: Sequence[Run], split: Split, max_bytes: int, document_bytes: int) -> list[Document]:
     """The held-out text that all runs are scored on; documents may be cut short, see `held_out_documents`.
 
     Raises InputError where the runs' corpora would give different texts, or none.
     """
-    if most_bytes < 1 or document_bytes < 1:
-        raise InputError(f"bytes is {most_bytes} and document_bytes {document_bytes}: give at least 1")
+    if max_bytes < 1 or document_bytes < 1:
+        raise InputError(f"bytes is {max_bytes} and document_bytes {document_bytes}: give at least 1")
     first, *others = runs
-    documents = held_out_documents(first.store, side, most_bytes, document_bytes)
+    documents = held_out_documents(first.store, split, max_bytes, document_bytes)
     for run in others:
         if run.store is first.store:
             continue
-        own = held_out_documents(run.store, side, most_bytes, document_bytes)
+        own = held_out_documents(run.store, split, max_bytes, document_bytes)
         if [one.text for one in own] != [one.text for one in documents]:
             raise InputError(
                 f"{first.name} and {run.name} were trained on different corpora ({first.store.path}, "
-                f"{run.store.path}), whose {side} sides give different texts: score each by itself"
+                f"{run.store.path}), whose {split} splits give different texts: score each by itself"
             )
     return documents
 
 
 def stride_of(run: Run, asked: int | None) -> int:
     """Bytes by which a run's windows move on: those asked for, or half a window; InputError for more than one."""
-    window = run.config.shape.passage_bytes
+    window = run.config.shape.context_bytes
     stride = max(1, window // 2) if asked is None else asked
     if not 1 <= stride <= window:
         raise InputError(f"stride is {stride}: give 1 to {window} bytes, the longest passage of {run.name}")
@@ -80,7 +80,7 @@ def stride_of(run: Run, asked: int | None) -> int:
 def run_scores(run: Run, documents: Sequence[Document], stride: int, stage: Stage = quietly) -> RunScores:
     """Score documents with a run's model; stride: in bytes (`stride_of`)."""
     texts = [document.text for document in documents]
-    window = run.config.shape.passage_bytes
+    window = run.config.shape.context_bytes
     views = {}
     with stage(f"{run.name}: raw", "B") as progress:
         raw = score(run.model, texts, window, stride, progress=progress)
@@ -125,8 +125,10 @@ def notes(figures: Mapping[str, Mapping[str, Any]], ppmd: float) -> list[str]:
                 "under-trained, and what it shows of a method may not hold for one that isn't."
             )
     if len({one["window"] for one in figures.values()}) > 1:
-        told = ", ".join(f"{name} {one['window']:,}" for name, one in figures.items())
-        said.append(f"The runs read windows of different lengths (bytes: {told}), so their contexts are not matched.")
+        lengths = ", ".join(f"{name} {one['window']:,}" for name, one in figures.items())
+        said.append(
+            f"The runs read windows of different lengths (bytes: {lengths}), so their contexts are not matched."
+        )
     return said
 
 

@@ -12,8 +12,8 @@ from byteproxy.evaluate.amounts import sized, timed
 from byteproxy.lock import is_held
 from byteproxy.train import parallel
 from byteproxy.train.checkpoint import newest, said
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
 DASH = "\N{EN DASH}"
@@ -81,14 +81,14 @@ def _logged(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The figures that are taken from the metrics, not from counters."""
     losses: Mapping[str, Any] = next((line for line in reversed(lines) if "loss" in line), {})
     measured: Mapping[str, Any] = next((line for line in reversed(lines) if "raw_bpb" in line), {})
-    shares = [line["machine_share"] for line in lines if line.get("machine_share") is not None]
+    shares = [line["matmul_utilization"] for line in lines if line.get("matmul_utilization") is not None]
     return {
         "loss": losses.get("loss"),
         "losses": losses.get("losses"),
         "raw_bpb": measured.get("raw_bpb"),
         "view_bpb": measured.get("view_bpb"),
         "transfer_gap": measured.get("transfer_gap"),
-        "machine_share": median(shares) if shares else None,
+        "matmul_utilization": median(shares) if shares else None,
         "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
     }
 
@@ -97,8 +97,8 @@ def run_figures(trainer: Trainer) -> dict[str, Any]:
     """The figures of a run so far, which can be written as JSON; None of what was not measured.
 
     Losses are of the last line of the metrics, in nats per target; bits per byte are the last ones measured.
-    positions_per_second: over all steps. machine_share: the median over the lines of the metrics. loading_share: of
-    the training time, in which rows were waited for. text_bytes: shown, by representation.
+    positions_per_second: over all steps. matmul_utilization: the median over the lines of the metrics. loading_share:
+    of the training time, in which rows were waited for. text_bytes: shown, by representation.
     """
     counters, config = trainer.counters, trainer.config
     seconds = counters.seconds
@@ -154,7 +154,7 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
         ),
         Row(
             "matmul utilization",
-            _percent(figures["machine_share"]),
+            _percent(figures["matmul_utilization"]),
             "of plain matrix products when the run began (over 100 %: the machine was busy then)",
         ),
         Row("waiting for data", _percent(figures["loading_share"]), "of the training time"),

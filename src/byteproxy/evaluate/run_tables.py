@@ -67,7 +67,7 @@ def parts_table(results: Mapping[str, Any], what: str) -> Table:
 
 
 def about(results: Mapping[str, Any]) -> str:
-    """What text was scored, and which share of the side that is; in one line, and another where it is little."""
+    """What text was scored, and which share of the split that is; in one line, and another where it is little."""
     whole = results["whole"]
     share = 100 * results["bytes"] / whole["bytes"]
     documents, *others = (
@@ -75,7 +75,7 @@ def about(results: Mapping[str, Any]) -> str:
     )
     of = f"{documents} of {others[0]}, from {others[1]} in {others[2]}"
     line = (
-        f"{sized(results['bytes'], 'B')} of the {results['side']} side, {share:.3g} % of its "
+        f"{sized(results['bytes'], 'B')} of the {results['split']} split, {share:.3g} % of its "
         f"{sized(whole['bytes'], 'B')}: {of}; every byte scored once"
     )
     if results["documents"] < min(DOCUMENTS, whole["documents"]):

@@ -1,6 +1,6 @@
 """Runs in their folders, measured on held-out text of their corpus: what `byteproxy eval` ends with.
 
-Opening the test side adds a line to `opened.jsonl` in the folder of each run, before anything is scored.
+Opening the test split adds a line to `opened.jsonl` in the folder of each run, before anything is scored.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.passages import sampled
-from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, stride_of, whole_side
+from byteproxy.evaluate.passage_forms import sampled
+from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, split_size, stride_of
 from byteproxy.evaluate.transfer import transfer, transfer_figures, transfer_notes
 from byteproxy.progress import Stage, quietly
 from byteproxy.runs.with_corpus import OPENED, Run, open_runs, remember_opened
@@ -21,8 +21,8 @@ Say = Callable[[str], None]
 def bpb_of_runs(
     folders: Sequence[Path],
     corpus: Path | None = None,
-    side: HeldOut = "validation",
-    most_bytes: int = 200_000,
+    split: HeldOut = "validation",
+    max_bytes: int = 200_000,
     document_bytes: int = 20_000,
     stride: int | None = None,
     stage: Stage = quietly,
@@ -30,22 +30,22 @@ def bpb_of_runs(
 ) -> dict[str, Any]:
     """Bits per byte of runs on the same text: all figures of `byteproxy eval bpb --json`.
 
-    The arguments are those of the command; say: told that the test side was opened, in lines for people.
+    The arguments are those of the command; say: told that the test split was opened, in lines for people.
     Raises InputError where a folder holds no run, a corpus is not the run's own, or runs would read different texts.
     """
     runs = _opened(folders, corpus, stage)
     strides = [stride_of(run, stride) for run in runs]
-    documents = common_text(runs, side, most_bytes, document_bytes)
-    opened = _remembered(runs, side, "eval bpb", [_counts(documents, "documents")] * len(runs), say)
+    documents = common_text(runs, split, max_bytes, document_bytes)
+    opened = _remembered(runs, split, "eval bpb", [_counts(documents, "documents")] * len(runs), say)
     scores = [run_scores(run, documents, own, stage) for run, own in zip(runs, strides, strict=True)]
-    whole = whole_side(runs[0].store, side)
-    return {"side": side, "whole": whole, **bpb_figures(runs, documents, scores), "opened": opened}
+    whole = split_size(runs[0].store, split)
+    return {"split": split, "whole": whole, **bpb_figures(runs, documents, scores), "opened": opened}
 
 
 def transfer_of_runs(
     folders: Sequence[Path],
     corpus: Path | None = None,
-    side: HeldOut = "validation",
+    split: HeldOut = "validation",
     passages: int = 200,
     stage: Stage = quietly,
     say: Say = lambda line: None,
@@ -57,11 +57,11 @@ def transfer_of_runs(
     """
     runs = _opened(folders, corpus, stage)
     with stage("find passages", "passages") as progress:
-        chosen = [sampled(run, side, passages, progress=progress) for run in runs]
-    opened = _remembered(runs, side, "eval transfer", [_counts(own, "passages") for own in chosen], say)
+        chosen = [sampled(run, split, passages, progress=progress) for run in runs]
+    opened = _remembered(runs, split, "eval transfer", [_counts(own, "passages") for own in chosen], say)
     found = [transfer(run, own, stage) for run, own in zip(runs, chosen, strict=True)]
     figures = {run.name: transfer_figures(run, one) for run, one in zip(runs, found, strict=True)}
-    return {"side": side, "runs": figures, "notes": transfer_notes(runs, found), "opened": opened}
+    return {"split": split, "runs": figures, "notes": transfer_notes(runs, found), "opened": opened}
 
 
 def _opened(folders: Sequence[Path], corpus: Path | None, stage: Stage) -> list[Run]:
@@ -75,13 +75,13 @@ def _counts(texts: Sequence[Any], what: str) -> dict[str, int]:
 
 
 def _remembered(
-    runs: Sequence[Run], side: HeldOut, command: str, counts: Sequence[dict[str, int]], say: Say
+    runs: Sequence[Run], split: HeldOut, command: str, counts: Sequence[dict[str, int]], say: Say
 ) -> list[dict[str, Any]]:
-    """The lines that opening the test side adds, one for each run; none for another side."""
-    if side != "test":
+    """The lines that opening the test split adds, one for each run; none for another split."""
+    if split != "test":
         return []
     lines = []
     for run, own in zip(runs, counts, strict=True):
         lines.append({"run": run.name, **remember_opened(run, command, **own)})
-        say(f"The test side is opened: noted in {run.folder / OPENED}")
+        say(f"The test split is opened: noted in {run.folder / OPENED}")
     return lines

@@ -7,9 +7,9 @@ retrieval by layer (`retrieval`), for each view that the run's mixture shows.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from byteproxy.evaluate.passages import Passage
+from byteproxy.evaluate.passage_forms import Passage
 from byteproxy.evaluate.retrieval import Retrieval, pooled, retrieval
-from byteproxy.evaluate.translation import Translation, written
+from byteproxy.evaluate.translation import Translation, translation_scores
 from byteproxy.evaluate.validation import shown_views
 from byteproxy.progress import Stage, quietly
 from byteproxy.runs.with_corpus import Run
@@ -51,15 +51,15 @@ def _mixed(rate: float, rate_end: float | None) -> bool:
 def transfer(run: Run, passages: list[Passage], stage: Stage = quietly) -> Transfer:
     """Measure a run on passages in its own forms (`passages.sampled`); stage: shows them being read."""
     with stage(f"{run.name}: raw", "passages") as progress:
-        raw = written(run, passages, [RAW], progress)
+        raw = translation_scores(run, passages, [RAW], progress)
     own = shown_views(run.config)
     raw_states = pooled(run, passages, RAW) if own else None
     views = {}
     for name, view in own.items():
         with stage(f"{run.name}: {name}", "passages") as progress:
-            translated = written(run, passages, [view, RAW], progress)
-            alone = written(run, passages, [view]) if run.config.objective.symbols else None
-            reverse = written(run, passages, [RAW, view]) if run.config.objective.symbols else None
+            translated = translation_scores(run, passages, [view, RAW], progress)
+            alone = translation_scores(run, passages, [view]) if run.config.objective.symbols else None
+            reverse = translation_scores(run, passages, [RAW, view]) if run.config.objective.symbols else None
             assert raw_states is not None, "there are views"
             found = retrieval(raw_states, pooled(run, passages, view))
             views[name] = ViewTransfer(view, translated, alone, reverse, found)
@@ -80,7 +80,7 @@ def transfer_figures(run: Run, found: Transfer) -> dict[str, Any]:
         "saw_pairs": saw_pairs(run),
         "passages": len(found.passages),
         "bytes": size,
-        "longest_passage": run.config.shape.passage_bytes,
+        "longest_passage": run.config.shape.context_bytes,
         "raw_bpb": raw_bpb,
         "transfer_gap": raw_bpb - sum(alone) / len(alone) if alone else None,
         "views": views,

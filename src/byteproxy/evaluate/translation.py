@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from byteproxy.evaluate.passages import Documents, Passage, batches, documents_of, inputs_of
+from byteproxy.evaluate.passage_forms import Documents, Passage, batches, documents_of, inputs_of
 from byteproxy.generate.score import bits_at
 from byteproxy.progress import Progress, silent
 from byteproxy.runs.with_corpus import Run
@@ -37,7 +37,9 @@ class Translation(NamedTuple):
 
 
 @torch.no_grad()
-def written(run: Run, passages: Sequence[Passage], shown: Sequence[int], progress: Progress = silent) -> Translation:
+def translation_scores(
+    run: Run, passages: Sequence[Passage], shown: Sequence[int], progress: Progress = silent
+) -> Translation:
     """The content of the last segment of documents that show passages in these representations, in this order.
 
     progress: passages. Raises IndexError for a last representation whose symbols the model doesn't predict.

@@ -13,7 +13,7 @@ from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.generate.score import score
 from byteproxy.model.network import Transformer
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import Vocab
 
 
@@ -35,7 +35,7 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
 
     It gives `raw_bpb`; and where the model predicts symbols of views, `view_bpb`, a figure for each by name, and
     `transfer_gap`, all in bits per byte of text.
-    Raises InputError if the validation side holds no text, or a view can't be had from the store.
+    Raises InputError if the validation split holds no text, or a view can't be had from the store.
     """
     asked = config.validation
     if asked.bytes == 0:
@@ -45,7 +45,7 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
     views = {}
     if config.objective.symbols:
         views = {name: (number, store.view(name)) for name, number in shown_views(config).items()}
-    window = config.shape.passage_bytes
+    window = config.shape.context_bytes
     stride = asked.stride or max(1, window // 2)
 
     def validate(model: Transformer) -> dict[str, Any]:

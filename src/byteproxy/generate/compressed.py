@@ -23,7 +23,7 @@ from byteproxy.views.neural_view import NeuralView
 from byteproxy.vocab import EOS, RAW, Vocab, byte_ids, closing, opening
 
 Task = Literal["translate", "continue"]
-MOST_STRINGS = 8
+MAX_STRINGS = 8
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class ViewWriter:
 
 def _segment(view: View, symbols: np.ndarray, ended: str) -> Segment:
     if isinstance(view, NeuralView):
-        strings = [view.strings_of(symbol)[:MOST_STRINGS] for symbol in symbols.tolist()]
+        strings = [view.strings_of(symbol)[:MAX_STRINGS] for symbol in symbols.tolist()]
         return Segment(symbols, None, strings if view.about.parts == 1 else None, ended)
     try:
         return Segment(symbols, view.decode(symbols), None, ended)

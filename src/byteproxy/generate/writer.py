@@ -27,7 +27,7 @@ from byteproxy.generate.choice import CHOICES, ENDS, Noise, Sampling, chosen, ut
 from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder, Engine, compiled
 from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, PassTimes, copied, kinds_of, worth
-from byteproxy.generate.heads import Heads
+from byteproxy.generate.head_drafts import Heads
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.network import Transformer
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from byteproxy import __version__
 from byteproxy.config import to_toml
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 
 _CARD = """---
 {metadata}

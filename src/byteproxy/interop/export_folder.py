@@ -16,7 +16,7 @@ from byteproxy.files import folder_aside
 from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
-from byteproxy.store.verified import verify
+from byteproxy.store.integrity import verify
 
 CHECKSUMS = "byteproxy.json"
 CARD = "README.md"

@@ -27,14 +27,14 @@ from byteproxy.interop.stock import (
     CONFIG,
     EMBEDDING,
     HEAD,
-    MOST_CONFIG,
+    MAX_CONFIG,
     WEIGHTS,
     ensure_modest,
     stock_config,
     stock_weights,
     tensors_in,
 )
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
@@ -104,7 +104,7 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
     """
     ensure_unaltered(folder)
     try:
-        stock = stock_config(read_json(folder / CONFIG, MOST_CONFIG))
+        stock = stock_config(read_json(folder / CONFIG, MAX_CONFIG))
         ensure_modest(folder, stock)
         heads = _byte_heads(folder, stock.shape.width)
         model = Transformer(replace(stock.shape, **heads.shape), stock.rows, torch.float32)

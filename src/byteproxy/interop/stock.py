@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from byteproxy.errors import InputError
 from byteproxy.files import inside, open_inside
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.parsing import read_json
 from byteproxy.vocab import FIRST_SYMBOL
 
-MOST_CONFIG = 1 << 24
-_MOST_PER_BYTE = 8  # a parameter takes 2 bytes or more; which tensors lack is said later, by name
+MAX_CONFIG = 1 << 24
+_MAX_PER_BYTE = 8  # a parameter takes 2 bytes or more; which tensors lack is said later, by name
 CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
@@ -115,7 +115,7 @@ def ensure_modest(folder: Path, stock: Stock) -> None:
     tables = stock.rows * stock.shape.width * (1 if stock.tied else 2)
     parameters = tables + stock.shape.raw_parameters() - 2 * FIRST_SYMBOL * stock.shape.width
     stored = sum((folder / name).stat().st_size for name in weight_files(folder))
-    if parameters > _MOST_PER_BYTE * stored + (1 << 20):
+    if parameters > _MAX_PER_BYTE * stored + (1 << 20):
         raise InputError(
             f"its {CONFIG} has {parameters:,} parameters, and its weights have {stored:,} bytes: they differ"
         )

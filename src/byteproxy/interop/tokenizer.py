@@ -21,7 +21,7 @@ from byteproxy.views.bpe import byte_characters
 from byteproxy.vocab import EOS, FIRST_BYTE, NEUTRAL, PAD, RAW, SPECIALS, closing, opening
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
-MOST_TOKENIZER = 1 << 28
+MAX_TOKENIZER = 1 << 28
 _NAMED = {PAD: "<pad>", NEUTRAL: "<neutral>", EOS: "<eos>", opening(RAW): "<raw>", closing(RAW): "</raw>"}
 SPECIAL_NAMES = tuple(_NAMED.get(number, f"<special-{number}>") for number in range(SPECIALS))
 """What the specials are called, by id."""
@@ -50,7 +50,7 @@ def is_byte_tokenizer(path: Path) -> bool:
     """Whether a `tokenizer.json` is this one, whoever wrote the file; InputError where it can't be read."""
     ours = json.loads(byte_tokenizer().to_str())["model"]
     try:
-        model = read_json(path, MOST_TOKENIZER)["model"]
+        model = read_json(path, MAX_TOKENIZER)["model"]
         return all(model.get(part) == ours[part] for part in ("type", "vocab", "merges"))
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path} is no tokenizer that can be read ({error}): copy it again") from error

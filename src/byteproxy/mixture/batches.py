@@ -1,10 +1,10 @@
 """A run's rows as batches: for our trainer, for others, for any number of ranks and loader processes.
 
 Every optimizer step is one global sequence of R rows. Rank r of W gets rows R r / W to R (r + 1) / W, in micro-batches
-of at most `micro_rows`. Every rank gets the same number of batches: a rank without rows left gets an empty one, so all
-ranks take part in every collective. Each loader process plans all steps, which costs next to nothing, and copies the
-rows of its own turns only. The stream is therefore the same for any number of ranks, micro-batches and processes, and a
-run may resume with other numbers of each; the state that a batch carries is all it needs.
+of at most `micro_sequences`. Every rank gets the same number of batches: a rank without rows left gets an empty one, so
+all ranks take part in every collective. Each loader process plans all steps, which costs next to nothing, and copies
+the rows of its own turns only. The stream is therefore the same for any number of ranks, micro-batches and processes,
+and a run may resume with other numbers of each; the state that a batch carries is all it needs.
 
 `Batches` is a plain iterator over numpy arrays. `BatchDataset` is the same for `torch.utils.data.DataLoader`;
 docs/other_trainers.md has an example.
@@ -59,23 +59,23 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """Rank `rank` of `ranks`, in micro-batches of at most `micro_rows` rows (None: all of a step's)."""
+    """Rank `rank` of `ranks`, in micro-batches of at most `micro_sequences` rows (None: all of a step's)."""
 
     rank: int = 0
     ranks: int = 1
-    micro_rows: int | None = None
+    micro_sequences: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.ranks:
             raise InputError(f"rank is {self.rank} of {self.ranks}: give 0 to {self.ranks - 1}")
-        if self.micro_rows is not None and self.micro_rows < 1:
-            raise InputError(f"micro_rows is {self.micro_rows}: give at least 1")
+        if self.micro_sequences is not None and self.micro_sequences < 1:
+            raise InputError(f"micro_sequences is {self.micro_sequences}: give at least 1")
 
     def micro_batches(self, rows: int) -> list[tuple[int, int]]:
         """First and last row (exclusive) of each micro-batch of a step; empty ones at the end of what the rank has."""
         first, last = rows * self.rank // self.ranks, rows * (self.rank + 1) // self.ranks
         most = -(-rows // self.ranks)
-        size = self.micro_rows or most
+        size = self.micro_sequences or most
         return [(min(at, last), min(at + size, last)) for at in range(first, first + most, size)]
 
 
@@ -96,14 +96,14 @@ class Batches:
     def turns(self, worker: int, workers: int) -> Iterator[Batch]:
         """Every `workers`-th batch, from number `worker` on: what one of several loader processes makes."""
         state, number = self.state, 0
-        spans = self.part.micro_batches(self.stream.shape.rows)
+        spans = self.part.micro_batches(self.stream.shape.sequences_per_step)
         while state.step < self.stream.steps:
             plan, state = self.stream.plan(state)
             targets = int(plan.targets.sum())
             for micro, (first, last) in enumerate(spans):
                 if number % workers == worker:
                     rows = self.stream.rows(plan, first, last)
-                    shape = last - first, self.stream.shape.length
+                    shape = last - first, self.stream.shape.sequence_length
                     yield Batch(
                         step=plan.step,
                         micro=micro,

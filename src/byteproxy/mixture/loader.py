@@ -6,7 +6,7 @@ The copy is compiled: one read of 1 to 4 bytes and one write of 17 bytes per pos
 A process maps only the shards that its own rows come from, when it first needs them.
 
 In a *composed* stream a compressed position is a unit (a run of symbols up to one with a span), and all lengths count
-units. In a *spelled* stream, rows also say which text each position stands for.
+units. In an *expanded* stream, rows also say which text each position stands for.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.jit import nb
+from byteproxy.mixture.expansion import ExpandedRows, expand_rows
 from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
-from byteproxy.mixture.pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
+from byteproxy.mixture.piece_content import stretches_of, unit_symbols
 from byteproxy.mixture.planner import Plan, Planner, State
+from byteproxy.mixture.row_pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
 from byteproxy.mixture.schedule import Mixture
-from byteproxy.mixture.spelling import Spelled, spell
-from byteproxy.mixture.stretches import stretches_of, unit_symbols
 from byteproxy.progress import Progress, silent
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.store.format import Manifest
+from byteproxy.store.passage_index import length_column
 from byteproxy.store.store import Store
-from byteproxy.store.table import length_column
 from byteproxy.vocab import EOS, PAD, Vocab, closing
 
 NO_TARGET = -1
@@ -42,28 +42,28 @@ class Rows(NamedTuple):
     targets: int64 [N], the next symbol of the same document, or NO_TARGET.
     representations: int8 [N], that of the last opening symbol, itself included; 0 where nothing is.
     lengths: int64 [documents], positions of each document in order; they sum to N. No document crosses a row.
-    spelled: what each position stands for; None unless the stream is spelled.
+    expanded: what each position stands for; None unless the stream is expanded.
     """
 
     symbols: np.ndarray
     targets: np.ndarray
     representations: np.ndarray
     lengths: np.ndarray
-    spelled: Spelled | None = None
+    expanded: ExpandedRows | None = None
 
 
 @dataclass(frozen=True)
 class Shape:
     """The shape of one optimizer step.
 
-    rows: rows in a step.
-    length: positions in a row; attention never crosses one.
-    passage_bytes: longest passage; it bounds what one draw takes of a step, and is the context in bytes of text.
+    sequences_per_step: rows in a step.
+    sequence_length: positions in a row; attention never crosses one.
+    context_bytes: longest passage; it bounds what one draw takes of a step, and is the context in bytes of text.
     """
 
-    rows: int = ranged(2, 1, 1 << 24)
-    length: int = ranged(2048, 8, 1 << 24)
-    passage_bytes: int = ranged(512, 1, 1 << 30)
+    sequences_per_step: int = ranged(2, 1, 1 << 24)
+    sequence_length: int = ranged(2048, 8, 1 << 24)
+    context_bytes: int = ranged(512, 1, 1 << 30)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "shape.")
@@ -71,7 +71,7 @@ class Shape:
     @property
     def positions(self) -> int:
         """Positions in one optimizer step."""
-        return self.rows * self.length
+        return self.sequences_per_step * self.sequence_length
 
 
 class Stream:
@@ -88,14 +88,14 @@ class Stream:
         progress: Progress = silent,
         *,
         composed: bool = False,
-        spelled: bool = False,
+        expanded: bool = False,
     ) -> None:
-        """Open the train side of a store for a run of `steps` optimizer steps.
+        """Open the train split of a store for a run of `steps` optimizer steps.
 
         views: names of the compressed views, representations 1 and up; none only if the mixture never shows one.
         progress: passages of the table, which is made the first time that a store is used with these views.
         composed: let a compressed position be a unit: a run of symbols up to and including one with a span above 0.
-        spelled: let rows say which text their positions stand for, too.
+        expanded: let rows say which text their positions stand for, too.
         Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
         if mixture.needs_view and not views:
@@ -104,15 +104,15 @@ class Stream:
             raise InputError(f"views names {twice} more than once: each view is shown as one representation")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
-        self.composed, self.spelled = composed, spelled
-        self.table = store.table("train", views, shape.passage_bytes, progress, units=composed)
+        self.composed, self.expanded = composed, expanded
+        self.table = store.table("train", views, shape.context_bytes, progress, units=composed)
         self.vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in views))
         own = {name: source.weight for name, source in store.manifest.sources.items()}
         self.source_weights = _weights("source_weights", own, mixture.source_weights)
         view_weights = _weights("view_weights", dict.fromkeys(views, 1.0), mixture.view_weights)
         passages = {one.name: one.passages for one in self.table.summary.sources}
         if not any(self.source_weights[name] > 0 and count for name, count in passages.items()):
-            raise InputError("the train side holds no text to draw: add documents, or change the split or the weights")
+            raise InputError("the train split holds no text to draw: add documents, or change the split or the weights")
         if mixture.needs_view and not any(view_weights.values()):
             raise InputError("mixture.view_weights are all 0: give one above 0")
         for phase in mixture.schedule:
@@ -126,15 +126,15 @@ class Stream:
             self.table,
             [self.source_weights[name] for name in passages],
             list(view_weights.values()),
-            shape.rows,
-            shape.length,
+            shape.sequences_per_step,
+            shape.sequence_length,
             seed,
             views,
         )
-        self._mapped = Mapped(store, views, self.vocab, spans=composed or spelled)
+        self._mapped = Mapped(store, views, self.vocab, spans=composed or expanded)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        copied = partial(Stream, composed=self.composed, spelled=self.spelled)
+        copied = partial(Stream, composed=self.composed, expanded=self.expanded)
         return copied, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
 
     def plan(self, state: State) -> tuple[Plan, State]:
@@ -150,16 +150,16 @@ class Stream:
 
     def rows(self, plan: Plan, first: int = 0, last: int | None = None) -> Rows:
         """Rows `first` up to `last` (all, if it is None) of a plan, as symbols."""
-        last = self.shape.rows if last is None else last
-        length = self.shape.length
+        last = self.shape.sequences_per_step if last is None else last
+        length = self.shape.sequence_length
         begin, end = np.searchsorted(plan.pieces[:, ROW], (first, last))
         pieces = plan.pieces[begin:end]
         starts, item_bytes = self._mapped.checked(pieces, self.table.rows), self._mapped.item_bytes
-        spelled = None
-        if self.composed or self.spelled:
+        expanded = None
+        if self.composed or self.expanded:
             stretches = stretches_of(self._mapped, pieces, self.table.rows, self.composed)
-            if self.spelled:
-                spelled = spell(pieces, stretches, first, last - first, length, self.composed)
+            if self.expanded:
+                expanded = expand_rows(pieces, stretches, first, last - first, length, self.composed)
             if self.composed:
                 # The first keeps alive what `starts` point to.
                 _units, starts, item_bytes = unit_symbols(pieces, stretches, self.vocab.representations)
@@ -170,8 +170,8 @@ class Stream:
         representations = np.empty(len(symbols), np.int8)
         _copy(pieces, starts, item_bytes, self._mapped.first_ids, first, length, symbols, representations)
         lengths = plan.lengths[here:there]
-        _aim(symbols, lengths, targets)
-        return Rows(symbols, targets, representations, lengths, spelled)
+        _next_symbol_targets(symbols, lengths, targets)
+        return Rows(symbols, targets, representations, lengths, expanded)
 
     def text_bytes(self, plan: Plan) -> np.ndarray:
         """Bytes of text shown in each representation in this step, int64 [R].
@@ -227,10 +227,11 @@ def _check_whole(mixture: Mixture, shape: Shape, most: tuple[int, ...]) -> None:
         longest = max(longest, segments * (max(most) + 2) + 1)
         if phase.mode in ("pairs", "parallel"):
             longest = max(longest, most[0] + max(most[1:], default=0) + 6)
-    if longest > shape.length:
+    if longest > shape.sequence_length:
         raise InputError(
-            f"mixture.packing is whole, but a document may take {longest} positions and shape.length is "
-            f"{shape.length}: lower shape.passage_bytes (or mixture.passages, in mode switch), or give longer rows"
+            f"mixture.packing is whole, but a document may take {longest} positions and shape.sequence_length is "
+            f"{shape.sequence_length}: lower shape.context_bytes (or mixture.passages, in mode switch), or give longer "
+            "rows"
         )
 
 
@@ -274,7 +275,7 @@ def _copy(pieces, starts, item_bytes, first_ids, first_row, length, symbols, rep
 
 
 @nb.njit(cache=True)
-def _aim(symbols, lengths, targets):  # type: ignore[no-untyped-def]
+def _next_symbol_targets(symbols, lengths, targets):  # type: ignore[no-untyped-def]
     """Targets: the next symbol, but at the end of a document and in empty stretches none."""
     at = 0
     for length in lengths:

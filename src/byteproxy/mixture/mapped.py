@@ -14,9 +14,9 @@ from numba.extending import intrinsic
 
 from byteproxy.errors import InputError
 from byteproxy.jit import nb
-from byteproxy.mixture.pieces import FROM, PASSAGE, REPRESENTATION, TO
+from byteproxy.mixture.row_pieces import FROM, PASSAGE, REPRESENTATION, TO
+from byteproxy.store.passage_index import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 from byteproxy.store.store import Store
-from byteproxy.store.table import BYTE_START, BYTES, KEY, PLACE_BITS, start_column
 from byteproxy.vocab import Vocab
 
 LOOK_SECONDS = 1.0

@@ -23,18 +23,18 @@ from byteproxy.mixture.draws import (
     segments_of,
     source_of,
 )
-from byteproxy.mixture.pieces import COLUMNS, written
+from byteproxy.mixture.row_pieces import COLUMNS, written
 
 _KIND, _DRAW, _PASSAGE, _REPRESENTATION, _SEGMENTS, _LENGTH = range(6)  # columns of an item, a document to be packed
 
 
 @nb.njit(cache=True)
-def packed(deal, rows, length, draw, drawn):  # type: ignore[no-untyped-def]
+def packed(sampling, rows, length, draw, drawn):  # type: ignore[no-untyped-def]
     """Pieces, lengths of documents, segments by representation, empty positions, and the next step's first draw.
 
     drawn: counts the passages that each source gives. Every draw must fit into empty rows.
     """
-    items, first_item, draws, count = _gathered(deal, rows * length, draw, drawn.copy())
+    items, first_item, draws, count = _gathered(sampling, rows * length, draw, drawn.copy())
     order = np.argsort(-items[: first_item[count], _LENGTH], kind="mergesort")
     row_of = np.empty(first_item[count], np.int64)
     fewest, most = 1, count
@@ -47,14 +47,14 @@ def packed(deal, rows, length, draw, drawn):  # type: ignore[no-untyped-def]
     _fits(items, order, first_item[fewest], rows, length, row_of)
     following = draws[fewest - 1] + 1
     for done in range(draw, following):
-        drawn[source_of(deal, done)] += 1
+        drawn[source_of(sampling, done)] += 1
     taken = items[: first_item[fewest]]
-    pieces, lengths, begun = _laid_out(deal, taken, row_of, rows, length)
+    pieces, lengths, begun = _laid_out(sampling, taken, row_of, rows, length)
     return pieces, lengths, begun, rows * length - taken[:, _LENGTH].sum(), following
 
 
 @nb.njit(cache=True)
-def _gathered(deal, room, draw, drawn):  # type: ignore[no-untyped-def]
+def _gathered(sampling, room, draw, drawn):  # type: ignore[no-untyped-def]
     """The documents of as many draws as fit by their lengths alone: int64 [documents, 6].
 
     Then the first document of each draw (with one more at the end), the draws' numbers, and how many draws.
@@ -64,19 +64,19 @@ def _gathered(deal, room, draw, drawn):  # type: ignore[no-untyped-def]
     draws = np.empty(room // 2 + 2, np.int64)
     count = 0
     while True:
-        draw, source, passage = opened(deal, draw, drawn)
-        kind, representation = kind_of(deal, draw)
-        segments = segments_of(deal, source, drawn[source] - 1, passage, kind)
+        draw, source, passage = opened(sampling, draw, drawn)
+        kind, representation = kind_of(sampling, draw)
+        segments = segments_of(sampling, source, drawn[source] - 1, passage, kind)
         draws[count] = draw
         at = first_item[count]
         for segment in range(2 if kind == PARALLEL else 1):
             if segment == 1:
-                representation = representation_of(deal, draw, kind, 1, representation)
+                representation = representation_of(sampling, draw, kind, 1, representation)
             item = items[at]
             item[_KIND], item[_DRAW], item[_PASSAGE] = kind, draw, passage
             item[_REPRESENTATION] = representation
             item[_SEGMENTS] = 1 if kind == PARALLEL else segments
-            item[_LENGTH] = _length(deal, item)
+            item[_LENGTH] = _length(sampling, item)
             room -= item[_LENGTH]
             at += 1
         if room < 0:
@@ -87,14 +87,14 @@ def _gathered(deal, room, draw, drawn):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True)
-def _length(deal, item):  # type: ignore[no-untyped-def]
+def _length(sampling, item):  # type: ignore[no-untyped-def]
     """Positions of a document: opening and closing symbols, contents, eos."""
     kind, representation, total = item[_KIND], item[_REPRESENTATION], 1
     for segment in range(item[_SEGMENTS]):
         if segment > 0:
-            representation = representation_of(deal, item[_DRAW], kind, segment, representation)
+            representation = representation_of(sampling, item[_DRAW], kind, segment, representation)
         passage = item[_PASSAGE] + (segment if kind == SWITCH else 0)
-        total += content_of(deal, passage, representation) + (1 if kind == PLAIN else 2)
+        total += content_of(sampling, passage, representation) + (1 if kind == PLAIN else 2)
     return total
 
 
@@ -117,11 +117,11 @@ def _fits(items, order, count, rows, length, row_of):  # type: ignore[no-untyped
 
 
 @nb.njit(cache=True)
-def _laid_out(deal, items, row_of, rows, length):  # type: ignore[no-untyped-def]
+def _laid_out(sampling, items, row_of, rows, length):  # type: ignore[no-untyped-def]
     """Pieces of the items row by row, in the order of draws; the empty end of a row is a document without one."""
     pieces = np.empty((items[:, _SEGMENTS].sum(), COLUMNS), np.int64)
     lengths = np.empty(len(items) + rows, np.int64)
-    begun = np.zeros((deal.table.shape[1] - 1) // 2, np.int64)
+    begun = np.zeros((sampling.table.shape[1] - 1) // 2, np.int64)
     count = document = 0
     order = np.argsort(row_of[: len(items)], kind="mergesort")
     next_item = 0
@@ -132,9 +132,9 @@ def _laid_out(deal, items, row_of, rows, length):  # type: ignore[no-untyped-def
             begin, kind, representation = at, item[_KIND], item[_REPRESENTATION]
             for segment in range(item[_SEGMENTS]):
                 if segment > 0:
-                    representation = representation_of(deal, item[_DRAW], kind, segment, representation)
+                    representation = representation_of(sampling, item[_DRAW], kind, segment, representation)
                 passage = item[_PASSAGE] + (segment if kind == SWITCH else 0)
-                content = content_of(deal, passage, representation)
+                content = content_of(sampling, passage, representation)
                 closed, ended = kind != PLAIN, segment == item[_SEGMENTS] - 1
                 written(pieces[count], row, at, document, passage, representation, kind, 0, content, closed, ended)
                 begun[representation] += 1

@@ -30,7 +30,7 @@ from byteproxy.mixture.draws import (
     RANDOM,
     RAW_FIRST,
     SWITCH,
-    Deal,
+    StepSampling,
     content_of,
     kind_of,
     opened,
@@ -39,9 +39,9 @@ from byteproxy.mixture.draws import (
     segments_of,
     source_of,
 )
-from byteproxy.mixture.odds import Lengths, odds
 from byteproxy.mixture.packing import packed
-from byteproxy.mixture.pieces import (
+from byteproxy.mixture.probabilities import Lengths, draw_probabilities
+from byteproxy.mixture.row_pieces import (
     CLOSED,
     COLUMNS,
     DOCUMENT,
@@ -52,8 +52,8 @@ from byteproxy.mixture.pieces import (
     TO,
     written,
 )
-from byteproxy.mixture.schedule import Mixture, Mode, Moment, at
-from byteproxy.store.table import KEY, PLACE_BITS, Table
+from byteproxy.mixture.schedule import Mixture, Mode, StepSettings, settings_at
+from byteproxy.store.passage_index import KEY, PLACE_BITS, Table
 
 _ORDERS = {"random": RANDOM, "raw_first": RAW_FIRST, "compressed_first": COMPRESSED_FIRST}
 
@@ -79,9 +79,9 @@ class State(NamedTuple):
 class Plan(NamedTuple):
     """The plan of one optimizer step, without its text.
 
-    pieces: int64 [pieces, 10], columns as in `pieces`, in the order of rows and positions.
+    pieces: int64 [pieces, 10], columns as in `row_pieces`, in the order of rows and positions.
     lengths: int64 [documents], positions of each document in order, an empty stretch being one; they sum to all.
-    moment: the rate and mode that the schedule asks for.
+    settings: the rate and mode that the schedule asks for.
     segments: int64 [R], segments begun in this step, by representation.
     padding: positions that hold nothing.
     """
@@ -89,14 +89,14 @@ class Plan(NamedTuple):
     step: int
     pieces: np.ndarray
     lengths: np.ndarray
-    moment: Moment
+    settings: StepSettings
     segments: np.ndarray
     padding: int
 
     @property
     def rate(self) -> float:
         """The share of what is compressed that the schedule asks for."""
-        return self.moment.rate
+        return self.settings.rate
 
     @property
     def positions(self) -> np.ndarray:
@@ -152,7 +152,7 @@ class Planner:
         self.mixture, self.steps, self.table, self.rows, self.length = mixture, steps, table, rows, length
         sources = list(table.summary.sources)
         shares = np.array([weight * one.passages for weight, one in zip(weights, sources, strict=True)], np.float64)
-        self.source_odds = np.cumsum(shares / shares.sum())
+        self.source_cdf = np.cumsum(shares / shares.sum())
         weights_of_views = np.array(view_weights, np.float64)
         self.view_shares = {"": weights_of_views / max(weights_of_views.sum(), 1e-300)}
         self.view_shares |= dict(zip(views, np.eye(len(views)), strict=True))
@@ -175,15 +175,15 @@ class Planner:
             raise InputError(f"{error}: delete the corpus's folder .passages, and it is made again") from error
 
     def _plan(self, state: State) -> tuple[Plan, State]:
-        moment = at(self.mixture, state.step, self.steps)
-        deal = self._deal(moment)
+        settings = settings_at(self.mixture, state.step, self.steps)
+        sampling = self._sampling(settings)
         drawn = np.array(state.drawn or [0] * len(self.first), np.int64)
         if self.mixture.packing == "whole":
-            pieces, lengths, segments, padding, draw = packed(deal, self.rows, self.length, state.draw, drawn)
+            pieces, lengths, segments, padding, draw = packed(sampling, self.rows, self.length, state.draw, drawn)
             kind, representation, segment, done = NOTHING, 0, 0, 0
         else:
             pieces, lengths, segments, draw, kind, representation, segment, done = _filled(
-                deal,
+                sampling,
                 self.rows,
                 self.length,
                 state.draw,
@@ -203,22 +203,22 @@ class Planner:
             done=int(done),
             drawn=tuple(drawn.tolist()),
         )
-        return Plan(state.step, pieces, lengths, moment, segments, int(padding)), after
+        return Plan(state.step, pieces, lengths, settings, segments, int(padding)), after
 
-    def _deal(self, moment: Moment) -> Deal:
-        raw_only, compressed_only, _ = odds(moment, self.mixture.count, self.lengths[moment.view])
-        view_shares = self.view_shares[moment.view]
+    def _sampling(self, settings: StepSettings) -> StepSampling:
+        raw_only, compressed_only, _ = draw_probabilities(settings, self.mixture.count, self.lengths[settings.view])
+        view_shares = self.view_shares[settings.view]
         kinds: dict[Mode, int] = {"plain": PLAIN, "switch": SWITCH}
-        return Deal(
+        return StepSampling(
             table=self.table.rows,
             first=self.first,
             size=self.size,
-            source_odds=self.source_odds,
-            view_odds=np.cumsum(view_shares) if len(view_shares) else np.ones(1),
+            source_cdf=self.source_cdf,
+            view_cdf=np.cumsum(view_shares) if len(view_shares) else np.ones(1),
             seed=self.seed,
-            kind=kinds.get(moment.mode, ONE),
-            both=PARALLEL if moment.mode == "parallel" else PAIR,
-            order=_ORDERS[moment.order],
+            kind=kinds.get(settings.mode, ONE),
+            both=PARALLEL if settings.mode == "parallel" else PAIR,
+            order=_ORDERS[settings.order],
             raw_only=raw_only,
             compressed_only=compressed_only,
             chain=self.mixture.passages,
@@ -239,30 +239,30 @@ def _mean_lengths(table: Table, shares: np.ndarray, view_shares: np.ndarray, cha
 
 
 @nb.njit(cache=True)
-def _filled(deal, rows, length, draw, kind, representation, segment, done, drawn):  # type: ignore[no-untyped-def]
+def _filled(sampling, rows, length, draw, kind, representation, segment, done, drawn):  # type: ignore[no-untyped-def]
     pieces = np.empty((rows * length, COLUMNS), np.int64)
     lengths = np.empty(rows * length, np.int64)
-    begun = np.zeros((deal.table.shape[1] - 1) // 2, np.int64)
+    begun = np.zeros((sampling.table.shape[1] - 1) // 2, np.int64)
     count = document = 0
     source, passage, segments, before = 0, 0, 0, 0
     if kind != NOTHING:
-        source = source_of(deal, draw)
-        passage = passage_of(deal, source, drawn[source] - 1)
-        segments = segments_of(deal, source, drawn[source] - 1, passage, kind)
+        source = source_of(sampling, draw)
+        passage = passage_of(sampling, source, drawn[source] - 1)
+        segments = segments_of(sampling, source, drawn[source] - 1, passage, kind)
     for row in range(rows):
         at = 0
         while at < length:
             if kind == NOTHING:
-                draw, source, passage = opened(deal, draw, drawn)
-                kind, representation = kind_of(deal, draw)
-                segments = segments_of(deal, source, drawn[source] - 1, passage, kind)
+                draw, source, passage = opened(sampling, draw, drawn)
+                kind, representation = kind_of(sampling, draw)
+                segments = segments_of(sampling, source, drawn[source] - 1, passage, kind)
                 segment = done = 0
             begin, ended = at, False
             while at < length and not ended:
                 here = passage + segment if kind == SWITCH else passage
                 if representation == NOTHING:
-                    representation = representation_of(deal, draw, kind, segment, before)
-                content = content_of(deal, here, representation)
+                    representation = representation_of(sampling, draw, kind, segment, before)
+                content = content_of(sampling, here, representation)
                 taken = min(content - done, length - at - 1)
                 if done == 0 and taken > 0:
                     begun[representation] += 1
@@ -280,7 +280,7 @@ def _filled(deal, rows, length, draw, kind, representation, segment, done, drawn
                 elif whole:
                     # What comes next is decided where it begins, by the rate of that step.
                     before, segment, done = representation, segment + 1, 0
-                    representation = NOTHING if kind == SWITCH else representation_of(deal, draw, kind, 1, before)
+                    representation = NOTHING if kind == SWITCH else representation_of(sampling, draw, kind, 1, before)
             lengths[document] = at - begin
             document += 1
     if kind == NOTHING:

@@ -76,7 +76,7 @@ def step_figures(stream: Stream, plan: Plan) -> dict[str, Any]:
     text_bytes = stream.text_bytes(plan)
     return {
         "step": plan.step,
-        "mode": plan.moment.mode,
+        "mode": plan.settings.mode,
         "asked": plan.rate,
         "share": {
             "segments": _compressed(plan.segments),

@@ -13,7 +13,7 @@ what one draw shows of its passage:
 Several phases give a piecewise schedule, and may lead from one view to another, such as from coarse to fine. Within a
 phase the rate is constant, or goes to `rate_end` in a straight line or along half a cosine. Source: Zheng et al., arXiv
 2602.04289 (rate warm-up, pairs in random order, parallel and plain); `switch`, the other counts and phases of one view
-are ours. `odds` turns a rate into the odds of a draw.
+are ours. `probabilities` turns a rate into the probabilities of a draw.
 """
 
 import math
@@ -131,7 +131,7 @@ PAPER = Mixture("paper")
 BYTES = Mixture("bytes")
 
 
-class Moment(NamedTuple):
+class StepSettings(NamedTuple):
     """The settings of one optimizer step. number: of its phase, among those with a share."""
 
     rate: float
@@ -141,7 +141,7 @@ class Moment(NamedTuple):
     number: int = 0
 
 
-def at(mixture: Mixture, step: int, steps: int) -> Moment:
+def settings_at(mixture: Mixture, step: int, steps: int) -> StepSettings:
     """The rate and mode of optimizer step `step` (from 0) in a run of `steps`."""
     phases = [phase for phase in mixture.schedule if phase.share > 0]
     ends = [end * steps for end in accumulate(phase.share for phase in phases)]
@@ -149,4 +149,4 @@ def at(mixture: Mixture, step: int, steps: int) -> Moment:
     phase, begin = phases[number], ends[number - 1] if number else 0.0
     length = phase.share * steps
     rate = phase.rate_at(min(1.0, max(0.0, (step - begin) / length)))
-    return Moment(rate, phase.mode, phase.order, phase.view, number)
+    return StepSettings(rate, phase.mode, phase.order, phase.view, number)

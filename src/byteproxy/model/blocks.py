@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from byteproxy.model.attention.packed import PackedAttention, Rows, Step
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.linear import Linear, Norm
+from byteproxy.model.model_config import ModelConfig
 
 
 class Block(nn.Module):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from byteproxy.model.config import LONGEST_PLACE, ModelConfig
+from byteproxy.model.model_config import MAX_BYTE_PLACES, ModelConfig
 from byteproxy.vocab import FIRST_SYMBOL
 
 MULTIPLIER = -7046029254386353131  # odd, golden ratio times 2^64: products wrap around
@@ -49,7 +49,7 @@ class InputEmbedding(nn.Embedding):
         super().__init__(input_vocab, config.width)
         self.inputs, rows = config.inputs, config.hashed_rows
         scaled = config.inputs == "positions"
-        self.place_scales = nn.Parameter(torch.ones(LONGEST_PLACE - 1, config.width)) if scaled else None
+        self.place_scales = nn.Parameter(torch.ones(MAX_BYTE_PLACES - 1, config.width)) if scaled else None
         self.hashed = nn.Parameter(torch.zeros(rows, config.width)) if rows else None
 
     def forward(self, input: torch.Tensor, expansion: ByteExpansion | None = None) -> torch.Tensor:
@@ -124,7 +124,7 @@ def composed(
     place_M = torch.arange(len(ids_M), device=ids_M.device) - torch.repeat_interleave(begins_N, counts_N)
     if scale_PD is not None:
         table_VD = torch.cat((table_VD, (scale_PD[:, None] * table_VD).flatten(0, 1)))
-        ids_in_table_M = place_M.clamp_max(LONGEST_PLACE - 1) * FIRST_SYMBOL + ids_M
+        ids_in_table_M = place_M.clamp_max(MAX_BYTE_PLACES - 1) * FIRST_SYMBOL + ids_M
     else:
         ids_in_table_M = ids_M
     x_ND = F.embedding_bag(ids_in_table_M, table_VD, begins_N, mode="mean")

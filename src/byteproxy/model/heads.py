@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from byteproxy.model.config import LONGEST_PLACE
 from byteproxy.model.loss import Entries, capped, summed_loss
+from byteproxy.model.model_config import MAX_BYTE_PLACES
 
 Rows = Sequence[range]
 """Which ids a softmax chooses among, as ranges one after the other."""
@@ -48,8 +48,8 @@ class PlaceScales(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(LONGEST_PLACE, width))
+        self.weight = nn.Parameter(torch.ones(MAX_BYTE_PLACES, width))
 
     def forward(self, hidden_QD: torch.Tensor, place_Q: torch.Tensor) -> torch.Tensor:
         """Float32 [Q, D]. place_Q: of the byte in its symbol; those beyond the last share its row."""
-        return hidden_QD * F.embedding(place_Q.clamp_max(LONGEST_PLACE - 1), self.weight)
+        return hidden_QD * F.embedding(place_Q.clamp_max(MAX_BYTE_PLACES - 1), self.weight)

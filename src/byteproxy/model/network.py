@@ -18,7 +18,6 @@ from byteproxy.model import attention
 from byteproxy.model.attention.layout import Layout
 from byteproxy.model.attention.packed import KeyValues, Rows, Step, rotation
 from byteproxy.model.blocks import Block
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import (
     ByteExpansion,
     InputEmbedding,
@@ -30,6 +29,7 @@ from byteproxy.model.embedding import (
 from byteproxy.model.heads import Heads, PlaceScales
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.loss import Losses
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.targets import Queries, Targets
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -119,7 +119,7 @@ class Transformer(nn.Module):
         positions_N = layout.positions_N
         ngrams = self._ngrams(symbols_N, positions_N, expansion)
         x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams)
-        if expansion is not None and self.config.places == "bytes":
+        if expansion is not None and self.config.rope_positions == "bytes":
             positions_N = expansion.rope_positions(positions_N)
         rows = Rows(
             symbols_N,

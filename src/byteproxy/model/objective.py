@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from byteproxy.errors import InputError
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Entries, local_targets, typed_rows
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.vocab import FIRST_SENTINEL, FIRST_SYMBOL, NEUTRAL, PAD, RAW, SPECIALS, Vocab
 

@@ -1,4 +1,4 @@
-"""How hard each byte of a document is to foresee from what stands before it: one teacher-forced pass over the text.
+"""How hard each byte of a document is to predict from what stands before it: one teacher-forced pass over the text.
 
 Documents are read in windows of up to 512 bytes that move on by half, so that every byte but a document's first has at
 least 256 bytes of context where they exist. Windows of like lengths go together, end to end, so no matrix product pads

@@ -23,7 +23,7 @@ from byteproxy.progress import Progress, Stage, silent
 from byteproxy.views.coder import LONGEST, Code
 from byteproxy.views.neural import same_model
 from byteproxy.views.neural_tree import Tree, expanded, pruned
-from byteproxy.views.neural_view import MOST_NODES, WIDEST_SYMBOL, Compiled, NeuralView
+from byteproxy.views.neural_view import MAX_NODES, WIDEST_SYMBOL, Compiled, NeuralView
 from byteproxy.views.segments import Criterion, thresholds
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class NeuralOptions:
     segments: where windows end early; see `neural_view`.
     criterion, quantile: for segments; see `segments`. A walk looks at strings, so that one with a rise continues its
         own prefix.
-    raw: bytes from which on a window is never left raw; 0: none is. See `stretches`.
+    raw: bytes from which on a window is never left raw; 0: none is. See `raw_stretches`.
     seed: of the predictor and its windows.
     """
 
@@ -119,7 +119,7 @@ class NeuralKind(NeuralView):
         unfinished: folder of the training, where a stopped one goes on; None: one that is gone afterwards.
         Raises InputError where there is too little text, and where too many strings fit.
         """
-        from byteproxy.neural.training import trained
+        from byteproxy.neural.predictor_training import trained
 
         kept: list[bytes] = []
         reached = (0, 0)
@@ -149,11 +149,11 @@ class NeuralKind(NeuralView):
         progress: strings found, the total being 0; then bytes that are read for thresholds in context.
         """
         begin = time.perf_counter()
-        tree = expanded(predictor, options.code, progress, MOST_NODES)
+        tree = expanded(predictor, options.code, progress, MAX_NODES)
         seconds = time.perf_counter() - begin
         if tree is None:
             raise InputError(
-                f"more than {MOST_NODES:,} strings fit into windows of {options.bits} bits: "
+                f"more than {MAX_NODES:,} strings fit into windows of {options.bits} bits: "
                 "give fewer, with neural:bits=N"
             )
         context = None
@@ -179,7 +179,7 @@ class NeuralKind(NeuralView):
     def _ready(cls, tree: Tree, about: Compiled, weights: bytes) -> "NeuralKind":
         view = cls(tree, about, weights)
         if about.context is not None:
-            view.foresee = _foreseeing(weights)
+            view.predict_entropies = _entropy_function(weights)
         return view
 
     @property
@@ -239,7 +239,7 @@ def _in_context(
     return entropies(predictor.model(torch.float32), documents, progress)
 
 
-def _foreseeing(weights: bytes) -> "Callable[[Sequence[bytes], Progress], list[np.ndarray]]":
+def _entropy_function(weights: bytes) -> "Callable[[Sequence[bytes], Progress], list[np.ndarray]]":
     """Entropies by a model that is read when it is first asked."""
 
     @functools.cache

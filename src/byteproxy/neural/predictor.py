@@ -23,8 +23,8 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of, length_batches
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.decoding import Prefixes
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import parse_json
 from byteproxy.views.coder import counts_of

@@ -10,19 +10,19 @@ from byteproxy.config import from_toml, toml_of
 from byteproxy.errors import InputError, did_you_mean
 from byteproxy.mixture.loader import Shape, Stream, first_view
 from byteproxy.mixture.schedule import PRESETS, Mixture
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.progress import Progress, silent
 from byteproxy.store.format import Manifest
 from byteproxy.store.store import Store
 
 if TYPE_CHECKING:
-    from byteproxy.demo.recipe import Study as DemoStudy
+    from byteproxy.demo.demo_recipe import DemoRecipe as DemoStudy
     from byteproxy.study.recipe import StudyRecipe
-    from byteproxy.train.config import TrainConfig
+    from byteproxy.train.train_config import TrainConfig
 
 STEPS = 1000
 """Of a run whose recipe doesn't say, or which has as many as its minutes allow."""
-SECONDS_BETWEEN_LOOKS = 10
+SECONDS_BETWEEN_EVALUATIONS = 10
 """Of the demo, at least."""
 
 
@@ -99,12 +99,12 @@ def changed(config: "TrainConfig", changes: Mapping[str, Any]) -> "TrainConfig":
 
 def demo_recipe(minutes: float, seed: int) -> "DemoStudy":
     """The recipe of `byteproxy demo`, for so many minutes of training and with a seed."""
-    from byteproxy.demo.recipe import Study
+    from byteproxy.demo.demo_recipe import DemoRecipe
 
-    study = from_toml(_built_in()["demo"], Study)
-    # A look at the validation text takes two seconds: so many that they stay a small part of the training.
-    looks = max(1, min(study.scoring.validations, round(minutes * 60 / SECONDS_BETWEEN_LOOKS)))
-    return replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, validations=looks))
+    study = from_toml(_built_in()["demo"], DemoRecipe)
+    # An evaluation takes two seconds: so many that they stay a small part of the training.
+    looks = max(1, min(study.scoring.evaluations, round(minutes * 60 / SECONDS_BETWEEN_EVALUATIONS)))
+    return replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, evaluations=looks))
 
 
 def study_named(name: str) -> "StudyRecipe":
@@ -171,9 +171,9 @@ def _content(path: Path, name: str) -> dict[str, Any]:
 def _of_study(path: Path, arm: str | None) -> Recipe:
     if _is_study(_content(path, str(path))):
         return _of_arm(path, arm)
-    from byteproxy.demo.recipe import Study
+    from byteproxy.demo.demo_recipe import DemoRecipe
 
-    study = from_toml(path, Study)
+    study = from_toml(path, DemoRecipe)
     arm = _chosen(path, {name: mixture.needs_view for name, mixture in study.arms.items()}, arm)
     mixture = study.arms[arm]
     views = (f"bpe-{study.alphabet}",) if mixture.needs_view else ()

@@ -15,10 +15,10 @@ from byteproxy.report.run import CONFIG, METRICS, PAGE, read_run, run_page, runs
 from byteproxy.report.study import study_page
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
-from byteproxy.study.folder import RESULTS, SETTINGS
 from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.results import study_results
+from byteproxy.study.study_folder import RESULTS, SETTINGS
 
 PAGES = Path("runs/pages")
 """Where the pages of corpora and of several runs are written, unless a place is named: no folder is theirs alone."""
@@ -72,7 +72,7 @@ def _run(folder: Path) -> tuple[str, Any]:
 
 
 def _corpus(folder: Path) -> tuple[str, Any]:
-    from byteproxy.evaluate.corpus.figures import corpus_figures
+    from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
 
     figures = corpus_figures(Store.open(folder))
     return corpus_page(figures), figures

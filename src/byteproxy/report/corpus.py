@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteproxy.evaluate.corpus import tables
-from byteproxy.evaluate.corpus.document import Seen, agreement
-from byteproxy.evaluate.corpus.split_table import by_split, split_notes
+from byteproxy.evaluate.corpus.split_table import by_source_and_language, split_notes
+from byteproxy.evaluate.corpus.stored_document import Seen, agreement
 from byteproxy.evaluate.corpus.tables import length_range, sized
 from byteproxy.report.document import viewed, whole
 from byteproxy.report.page import Picture, render
@@ -16,7 +16,7 @@ _SERIES = {"documents": "share of documents", "bytes": "share of text"}
 
 def corpus_page(figures: Mapping[str, Any]) -> str:
     """The page about what `corpus_figures` returned, as HTML."""
-    first = tables.by_side(figures), by_split(figures)
+    first = tables.by_split(figures), by_source_and_language(figures)
     kinds = tables.by_source, tables.by_field, tables.by_language, tables.by_length, tables.by_view, tables.by_reason
     return render(
         "corpus.html",
@@ -45,11 +45,11 @@ def length_plot(figures: Mapping[str, Any]) -> Picture:
     return bars("document lengths", list(_SERIES.values()), found, "length of a document, from … on", "%")
 
 
-def document_page(shown: Seen, most_bytes: int) -> str:
-    """The page of a document as HTML. most_bytes: how much of the text each view shows, and on to a symbol's end."""
+def document_page(shown: Seen, max_bytes: int) -> str:
+    """The page of a document as HTML. max_bytes: how much of the text each view shows, and on to a symbol's end."""
     place = shown.place
     facts = [
-        ("side", place.side),
+        ("split", place.split),
         ("project", place.project),
         ("language", place.language or "unknown"),
         *((f"view {one.spec}", agreement(shown, one.spec)) for one in shown.viewed),
@@ -60,6 +60,6 @@ def document_page(shown: Seen, most_bytes: int) -> str:
         title=place.name,
         size=len(shown.text),
         facts=facts,
-        whole=whole(shown.text, most_bytes),
-        views=[viewed(one, shown.text, most_bytes) for one in shown.viewed],
+        whole=whole(shown.text, max_bytes),
+        views=[viewed(one, shown.text, max_bytes) for one in shown.viewed],
     )

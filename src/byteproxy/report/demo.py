@@ -56,7 +56,7 @@ def report_page(results: Mapping[str, Any]) -> str:
         rejected=[f"{called(count)} {why}" for why, count in mapping(corpus.get("rejected")).items()],
         model=[(key.replace("_", " "), value) for key, value in model.items() if key != "parameters"],
         machine=list(mapping(results.get("machine")).items()),
-        sides=named(corpus.get("sides")),
+        splits=named(corpus.get("splits")),
         split_by=[called(how) for how in sequence(corpus.get("split_by"))],
         shares={name: own for name, arm in arms.items() if (own := mapping(arm.get("compressed_share")))},
     )

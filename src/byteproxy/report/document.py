@@ -25,29 +25,29 @@ class Part(NamedTuple):
     note: str
 
 
-def inspect_page(name: str, document: bytes, views: Iterable[Viewed], most_bytes: int) -> str:
+def inspect_page(name: str, document: bytes, views: Iterable[Viewed], max_bytes: int) -> str:
     """The page as HTML.
 
-    name: of the document. most_bytes: how much of it each view shows, and on to a symbol's end.
+    name: of the document. max_bytes: how much of it each view shows, and on to a symbol's end.
     """
     views = list(views)
     results: dict[str, Any] = {"file": name, "bytes": len(document)}
     results["views"] = {one.spec: one.figures(document) for one in views}
-    parts = [viewed(one, document, most_bytes) for one in views]
+    parts = [viewed(one, document, max_bytes) for one in views]
     return render("document.html", title=name, size=len(document), views=parts, results=results)
 
 
-def whole(document: bytes, most_bytes: int) -> Part:
-    """A document as it is, up to `most_bytes`."""
-    inside = _visible(visible(document[:most_bytes]))
-    return Part("text", "", f"{len(document):,} bytes", inside, rest(document, min(most_bytes, len(document))))
+def whole(document: bytes, max_bytes: int) -> Part:
+    """A document as it is, up to `max_bytes`."""
+    inside = _visible(visible(document[:max_bytes]))
+    return Part("text", "", f"{len(document):,} bytes", inside, rest(document, min(max_bytes, len(document))))
 
 
-def viewed(one: Viewed, document: bytes, most_bytes: int) -> Part:
+def viewed(one: Viewed, document: bytes, max_bytes: int) -> Part:
     """A document in the colours of a view's symbols."""
     figures = one.figures(document)
     if one.view.aligned:
-        pieces = list(cut(document, one.encoded, most_bytes))
+        pieces = list(cut(document, one.encoded, max_bytes))
         note = rest(document, sum(len(piece.text) for piece in pieces))
         inside = Markup("").join(_symbol(place, piece) for place, piece in enumerate(pieces))
     else:

@@ -96,8 +96,8 @@ def draw_dots(
 
 def furnish(axes: Axes, x_label: str, y_label: str) -> None:
     """Axis labels with units, room for the ticks' own, a quiet grid, no box."""
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    for split in ("top", "right", "left"):
+        axes.spines[split].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
     axes.spines["bottom"].set_linewidth(0.8)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -163,8 +163,8 @@ def free_box(x: float, y: float, width: float, inner: tuple[float, float], taken
 
 def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
     middle, gap = y - LINE_PX / 2, DOT_PX + 3
-    sides = (x + gap, x - gap - width)
-    yield from ((left, middle) for left in sides)
+    splits = (x + gap, x - gap - width)
+    yield from ((left, middle) for left in splits)
     yield from ((x - width / 2, bottom) for bottom in (y + gap, y - gap - LINE_PX))
     for away in range(1, 12):
-        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), sides))
+        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), splits))

@@ -72,13 +72,13 @@ class Headline:
 def headline(results: Mapping[str, Any]) -> Headline | None:
     """What there is to show; None as long as no arm has a figure.
 
-    Where the test side was opened for some arms only, those alone are shown: figures of two sides can't be compared.
+    Where the test split was opened for some arms only, those alone are shown: figures of two splits can't be compared.
     """
     arms, main = named(results.get("arms")), mapping(results.get("main"))
     given = colours(arms)
-    sides = {name: mapping(arm.get("raw_bpb")).get("side") or "validation" for name, arm in arms.items()}
-    side = "test" if "test" in sides.values() else "validation"
-    arms = {name: arm for name, arm in arms.items() if sides[name] == side}
+    splits = {name: mapping(arm.get("raw_bpb")).get("split") or "validation" for name, arm in arms.items()}
+    split = "test" if "test" in splits.values() else "validation"
+    arms = {name: arm for name, arm in arms.items() if splits[name] == split}
     means = {name: number(mapping(arm.get("raw_bpb")).get("mean")) for name, arm in arms.items()}
     by_seed = {name: _by_seed(arm) for name, arm in arms.items()}
     base = next((name for name, arm in arms.items() if arm.get("role") == "bytes" and means[name]), None)
@@ -91,10 +91,10 @@ def headline(results: Mapping[str, Any]) -> Headline | None:
         rows.append(Row(name, given[name], mean, list(by_seed[name].values()), gap, arm.get("scored") == "view"))
     if not rows:
         return None
-    level = number(mapping(mapping(results.get("compressors")).get(side)).get("ppmd"))
+    level = number(mapping(mapping(results.get("compressors")).get(split)).get("ppmd"))
     size = f", size {plain(called(main['size']))}" if main.get("size") else ""
     compute = f" of {scientific(main.get('flops'))} training FLOPs" if number(main.get("flops")) else ""
-    title = f"Bits per byte of {side} text at equal compute{compute}{size}"
+    title = f"Bits per byte of {split} text at equal compute{compute}{size}"
     return Headline(rows, title, base, level, *_scale(rows, level))
 
 

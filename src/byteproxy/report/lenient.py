@@ -11,7 +11,7 @@ from typing import Any
 from byteproxy.report.page import HUES, seen
 from byteproxy.study.units import DASH, number
 
-_MOST = 1e100  # beyond it a plot's axes would overflow
+_MAX = 1e100  # beyond it a plot's axes would overflow
 _HUES = {"bytes": (0, 5), "control": (2, 7), "proxy": (1, 4, 6), "tokenizer": (3, 7)}
 """The hues that each role takes, in order."""
 _SHORT = 14
@@ -70,7 +70,7 @@ def points(curve: object, x_key: str, y_key: str) -> tuple[list[float], list[flo
     found = []
     for entry in entries(curve):
         x, y = number(entry.get(x_key)), number(entry.get(y_key))
-        if x is not None and y is not None and max(abs(x), abs(y)) < _MOST:
+        if x is not None and y is not None and max(abs(x), abs(y)) < _MAX:
             found.append((x, y))
     found.sort(key=lambda point: point[0])
     return [x for x, _ in found], [y for _, y in found]

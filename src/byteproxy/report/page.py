@@ -38,7 +38,7 @@ DARK = {
     **{"--accent": "#5ab4f0", "--hue0": "#5ab4f0", "--hue1": "#ff8f52", "--hue2": "#3ccf9f", "--hue3": "#e58cc4"},
     **{"--hue4": "#e3b93b", "--hue5": "#a9dcf8", "--hue6": "#cf9a7d", "--hue7": "#b39dff"},
 }
-TYPE_PX, LEAST_PX = 12.0, 11.0
+TYPE_PX, MIN_PX = 12.0, 11.0
 """The size of letters in our pictures, and the least at which they are seen."""
 _LARGEST = 1.3  # times the size that a picture was drawn for
 
@@ -151,7 +151,7 @@ def _light_hue(series: int) -> str:
 def _bounded(svg: str) -> Markup:
     """The same with bounds of its width, so that its letters are neither too small nor huge."""
     box = re.match(r'<svg [^>]*viewBox="0 0 ([\d.]+) ', svg)
-    least, most = (float(box[1]) * LEAST_PX / TYPE_PX, float(box[1]) * _LARGEST) if box else (0.0, 0.0)
+    least, most = (float(box[1]) * MIN_PX / TYPE_PX, float(box[1]) * _LARGEST) if box else (0.0, 0.0)
     return Markup(svg.replace("<svg ", f'<svg style="min-width:{math.ceil(least)}px;max-width:{most:.0f}px" ', 1))
 
 

@@ -40,7 +40,7 @@ HIDDEN_START = 0.08  # of the x axis: where a steep start may leave the picture 
 _DASHES: dict[str, Any] = dict(zip(SHAPES, ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2))), strict=True))
 _WIDTH, _HEIGHT = 390.0, 260.0  # letters of 11 px on a telephone
 _TREND_WIDTH, _TREND_HEIGHT = 320.0, 230.0
-_MOST_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
+_MAX_BESIDE = 170.0  # px for the names of series; a picture with longer ones is wider
 _LONGEST = 26
 
 
@@ -173,7 +173,7 @@ def curves(
         _name_ends(axes, lines, drawn, levels)
 
     height = max(_HEIGHT, (len(lines) + len(levels)) * LINE_PX + TOP + BOTTOM)
-    size = _WIDTH + max(0.0, beside - _MOST_BESIDE), height
+    size = _WIDTH + max(0.0, beside - _MAX_BESIDE), height
     return Picture(drawn_by(name, f"{y_label} over {x_label}", size, beside, draw), name, columns, rows)
 
 

@@ -22,9 +22,9 @@ from byteproxy.report.lenient import distinct
 from byteproxy.report.page import Picture, render, write_page
 from byteproxy.report.plots import Line
 from byteproxy.study.units import superscript
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.run_config import read_run_config
+from byteproxy.train.train_config import TrainConfig
 
 PAGE, METRICS, CONFIG = "report.html", "metrics.jsonl", "config.toml"
 _AXES = {"flops": "training FLOPs", "text_bytes": "text", "wall_seconds": "wall time"}
@@ -59,7 +59,7 @@ def keeping_page(folder: Path, config: TrainConfig, progress: Progress) -> Progr
     every, last = config.validate_every, config.steps
     next_at, broken = 0.0, False
 
-    def told(done: int, total: int, note: str = "") -> None:
+    def on_progress(done: int, total: int, note: str = "") -> None:
         nonlocal next_at, broken
         progress(done, total, note)
         due = done == last or (every and done % every == 0)
@@ -73,7 +73,7 @@ def keeping_page(folder: Path, config: TrainConfig, progress: Progress) -> Progr
             say(f"the run's page is not kept, training goes on: {error}")
         next_at = time.monotonic() + (time.monotonic() - begin) / _PAGE_SHARE
 
-    return told
+    return on_progress
 
 
 def read_run(folder: Path) -> Run:
@@ -116,7 +116,7 @@ def run_page(run: Run) -> str:
         losses=_three("nats per target", losses, smooth=True),
         speed=[
             _over("wall_seconds", "positions a second", [Series("", logged, ["positions_per_second"])], smooth=True),
-            _over("wall_seconds", "matmul utilization (%)", [Series("", logged, ["machine_share"])], True, 100.0),
+            _over("wall_seconds", "matmul utilization (%)", [Series("", logged, ["matmul_utilization"])], True, 100.0),
         ],
         skipped=[(f"{line['step']:,}", (line["skipped"],)) for line in run.logged if "skipped" in line],
         configuration=to_toml(run.config),

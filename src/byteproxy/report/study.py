@@ -64,7 +64,7 @@ def study_page(results: Mapping[str, Any]) -> str:
         apart=fixed(100 * (max(spent) / min(spent) - 1), 2, "%") if spent and min(spent) > 0 else "",
         seeds=[called(seed) for seed in sequence(mapping(results.get("main")).get("seeds"))],
         machine=list(mapping(results.get("machine")).items()),
-        sides=named(corpus.get("sides")),
+        splits=named(corpus.get("splits")),
         split_by=[called(how) for how in sequence(corpus.get("split_by"))],
         opened=entries(results.get("opened")),
     )

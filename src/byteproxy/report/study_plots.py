@@ -24,10 +24,10 @@ _AXES = {
 }
 _FAR = 1e6  # times the largest measured; a line that vanishes farther off is said not to vanish up to there
 _REACH = 30.0  # a line that vanishes within this many times the largest measured is drawn to there
-_LEAST = 1e-100  # of a log axis
+_MIN = 1e-100  # of a log axis
 _BAND_POINTS = 33
 _HIGH = 100.0  # bits per byte; a level that is none of 0 to this is left out
-_MOST = 1e6  # percent; a line beyond that is none
+_MAX = 1e6  # percent; a line beyond that is none
 _HIDDEN_START = 0.3  # of a run: what is before it may leave the picture, so that the end can be read
 _Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -150,7 +150,7 @@ def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:
     slope's half-width, and a follows from the one at the largest x.
     """
     xs, ys = points(fit.get("points"), "x", "gap")
-    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x > _LEAST]
+    pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if x > _MIN]
     if not pairs:
         return None
     xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
@@ -163,7 +163,7 @@ def trend_of(fit: Mapping[str, Any], colour: int) -> Trend | None:
     if there is None:
         there = fsum(ys) / len(ys) + slope * (largest - middle)
     turn, wide = _half(fit), _half(end)
-    if max(abs(slope), abs(there), turn, wide) > _MOST:
+    if max(abs(slope), abs(there), turn, wide) > _MAX:
         return Trend(colour, xs, ys)
     constant = max(wide**2 - (turn * (largest - middle)) ** 2, 0.0)
     line = []

@@ -23,19 +23,19 @@ def interval(held: Mapping[str, Any], places: int, unit: str = "") -> Markup | s
 
 
 def compressors(results: Mapping[str, Any]) -> list[tuple[str, float, str, object]]:
-    """Name, figure, side and figure on validation text of each compressor; of the test side if there is one."""
+    """Name, figure, split and figure on validation text of each compressor; of the test split if there is one."""
     scores = named(results.get("compressors"))
-    side = "test" if "test" in scores else "validation"
-    here, validation = mapping(scores.get(side)), mapping(scores.get("validation"))
-    known = [(label, number(here.get(key)), side, validation.get(key)) for key, label in _COMPRESSORS]
-    return [(label, value, side, other) for label, value, side, other in known if value is not None]
+    split = "test" if "test" in scores else "validation"
+    here, validation = mapping(scores.get(split)), mapping(scores.get("validation"))
+    known = [(label, number(here.get(key)), split, validation.get(key)) for key, label in _COMPRESSORS]
+    return [(label, value, split, other) for label, value, split, other in known if value is not None]
 
 
 def differences(results: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Every difference that was asked for: those at the main cell, and the others."""
     found = once(results, entries(results.get("differences")))
     here = [entry for entry in found if at_cell(entry, mapping(results.get("main")), "flops")]
-    first = [entry for entry in here if entry.get("side") == "test"] or here or found
+    first = [entry for entry in here if entry.get("split") == "test"] or here or found
     return first, [entry for entry in found if not any(entry is one for one in first)]
 
 
@@ -61,24 +61,24 @@ def at_cell(entry: Mapping[str, Any], main: Mapping[str, Any], flops_key: str) -
 
 
 class Cells(NamedTuple):
-    """Bits per byte, arms side by side. lines: size, FLOPs and side, and the entry of each arm that has one."""
+    """Bits per byte, arms side by side. lines: size, FLOPs and split, and the entry of each arm that has one."""
 
     arms: list[str]
     lines: list[tuple[str, float, str, dict[str, Mapping[str, Any]]]]
 
 
 def cells(results: Mapping[str, Any]) -> tuple[Cells, Cells]:
-    """Every size and budget: of the test side where it was opened, and, if so, of the validation side as well."""
+    """Every size and budget: of the test split where it was opened, and, if so, of the validation split as well."""
     found = entries(results.get("cells"))
-    tested = [entry for entry in found if entry.get("side") == "test"]
-    rest = [entry for entry in found if entry.get("side") != "test"]
+    tested = [entry for entry in found if entry.get("split") == "test"]
+    rest = [entry for entry in found if entry.get("split") != "test"]
     return _cells(tested or rest), _cells(rest if tested else [])
 
 
 def _cells(found: Iterable[Mapping[str, Any]]) -> Cells:
     rows: dict[tuple[str, float, str], dict[str, Mapping[str, Any]]] = {}
     for entry in found:
-        key = called(entry.get("size")), number(entry.get("flops")) or 0.0, called(entry.get("side"))
+        key = called(entry.get("size")), number(entry.get("flops")) or 0.0, called(entry.get("split"))
         rows.setdefault(key, {})[called(entry.get("arm"))] = entry
     return Cells(
         list(dict.fromkeys(arm for row in rows.values() for arm in row)), [(*key, row) for key, row in rows.items()]
@@ -113,7 +113,7 @@ def trials(results: Mapping[str, Any]) -> Trials:
     found = entries(results.get("trials"))
     tried: dict[tuple[str, str], dict[tuple[str, float | None], list[Mapping[str, Any]]]] = {}
     for entry in found:
-        line = tried.setdefault((called(entry.get("arm")), fixed(entry.get("rows"), 0)), {})
+        line = tried.setdefault((called(entry.get("arm")), fixed(entry.get("sequences_per_step"), 0)), {})
         line.setdefault((called(entry.get("size")), number(entry.get("learning_rate"))), []).append(entry)
     sizes = list(dict.fromkeys(called(entry.get("size")) for entry in found))
     columns = sorted(

@@ -18,7 +18,7 @@ from byteproxy.study.units import fixed, number
 
 STEPS = 9
 """Colours: one for each whole number of bits, the last for all from there on."""
-_MOST = 900_000  # letters of page for the whole viewer; what is beyond is left out, and said to be
+_MAX = 900_000  # letters of page for the whole viewer; what is beyond is left out, and said to be
 
 
 class Pane(NamedTuple):
@@ -50,7 +50,7 @@ def viewer(results: Mapping[str, Any]) -> Viewer:
     documents = [entry for entry in entries(results.get("viewer")) if data_of(entry)]
     arms, views = _names(results, documents, "bits"), _names(results, documents, "cuts")
     panes: list[tuple[str, int, Sequence[Pane]]] = []
-    room = _MOST
+    room = _MAX
     for document in documents:
         found = list(_panes(document, arms, views))
         room -= sum(len(pane.inside) for pane in found)

@@ -14,9 +14,9 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.lock import LOCK
 from byteproxy.runs.lineage import LINEAGE
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.identity import Difference, differences, request, taking
 from byteproxy.train.run_config import CONFIG, read_run_config
+from byteproxy.train.train_config import TrainConfig
 
 ASKED = "asked.toml"
 _NAMES = "|".join(map(re.escape, (ASKED, LINEAGE, CONFIG)))

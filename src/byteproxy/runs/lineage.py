@@ -22,11 +22,11 @@ from byteproxy.interop.stock import CONFIG, weight_files
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
-from byteproxy.train.config import Start, TrainConfig
+from byteproxy.train.train_config import Start, TrainConfig
 
 LINEAGE = "lineage.json"
 FORMAT = 1
-_MOST_CARD = 1 << 24
+_MAX_CARD = 1 << 24
 _LICENSE = re.compile(r"\A---\r?\n(?:.*\n)*?license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 
 
@@ -111,7 +111,7 @@ def recorded(folder: Path) -> Start:
 def license_of(folder: Path) -> str:
     """The license that the model card in a folder names in its metadata, as the Hub writes it; "" if none."""
     try:
-        found = _LICENSE.match(read_bytes(folder / CARD, _MOST_CARD).decode("utf-8", "replace").partition("\n---")[0])
+        found = _LICENSE.match(read_bytes(folder / CARD, _MAX_CARD).decode("utf-8", "replace").partition("\n---")[0])
     except OSError:
         return ""
     return found[1] if found else ""

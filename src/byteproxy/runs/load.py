@@ -25,13 +25,13 @@ from byteproxy.progress import Progress, silent
 from byteproxy.runs.lineage import LINEAGE, Lineage, read_lineage
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import device_of
-from byteproxy.train.config import DTYPES, TrainConfig
 from byteproxy.train.identity import differences, identity
 from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config
+from byteproxy.train.train_config import DTYPES, TrainConfig
 from byteproxy.train.trainer import model_of
 from byteproxy.views.bpe import BpeView
 
-MOST_TRIES = 8
+MAX_TRIES = 8
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class LoadedModel:
     def generate(
         self,
         prompts: str | bytes | Sequence[str | bytes],
-        most_bytes: int = 300,
+        max_bytes: int = 300,
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
         drafts: Literal["heads", "copy", "both", "none"] = "heads",
@@ -87,7 +87,7 @@ class LoadedModel:
 
         Args:
             prompts: One, or several. Text is taken as UTF-8.
-            most_bytes: Bytes to write after each, at most.
+            max_bytes: Bytes to write after each, at most.
             sampling: How bytes are chosen; None: as `Sampling` has it.
             stops: Bytes that end what is written, and are left out of it.
             drafts: What guesses the next bytes; what is written stays the same.
@@ -99,7 +99,7 @@ class LoadedModel:
             InputError: The model is one of tokens, or the arguments don't fit together.
         """
         sampling = Sampling() if sampling is None else sampling
-        return self.writer.write(_as_bytes(prompts), most_bytes, sampling, stops=stops, drafts=drafts)
+        return self.writer.write(_as_bytes(prompts), max_bytes, sampling, stops=stops, drafts=drafts)
 
     def score(
         self,
@@ -196,7 +196,7 @@ def of_newest(folder: Path, read: Callable[[TrainConfig, Path], T]) -> T:
     Raises InputError where there is no run or no checkpoint, as `read` does, and where checkpoints go faster than they
     can be read.
     """
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         config, found = read_run_config(folder), checkpoint.newest(folder / CHECKPOINTS)
         if found is None:
             raise InputError(f"{folder} holds no checkpoint yet: wait for its first one, or train on with --resume")
@@ -206,7 +206,7 @@ def of_newest(folder: Path, read: Callable[[TrainConfig, Path], T]) -> T:
             if not checkpoint.is_gone(found):
                 raise
     raise InputError(
-        f"{folder} is being trained, and {MOST_TRIES} times its newest checkpoint was removed while it was read: keep "
+        f"{folder} is being trained, and {MAX_TRIES} times its newest checkpoint was removed while it was read: keep "
         "more of them (train with a larger keep), or wait until the run is done"
     )
 
@@ -218,7 +218,7 @@ def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> L
     saved = checkpoint.load(found, model, [])
     known = Lineage(corpus=config.corpus, fingerprint=saved["corpus"], views=config.views, start=config.start)
     lineage = read_lineage(folder) if (folder / LINEAGE).exists() else known
-    return LoadedModel(folder, "run", model, config.shape.passage_bytes, None, lineage, RunState(config, saved))
+    return LoadedModel(folder, "run", model, config.shape.context_bytes, None, lineage, RunState(config, saved))
 
 
 def _ensure_agreement(folder: Path, config: TrainConfig, saved: dict[str, Any]) -> None:

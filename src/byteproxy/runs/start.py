@@ -16,13 +16,13 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import load_llama
-from byteproxy.interop.stock import CONFIG, MOST_CONFIG, stock_config
+from byteproxy.interop.stock import CONFIG, MAX_CONFIG, stock_config
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.runs.lineage import recorded
 from byteproxy.store.store import Store
-from byteproxy.train.config import Start, TrainConfig
+from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
 
@@ -50,7 +50,7 @@ def fitted_to_start(config: TrainConfig, store: Store, folder: Path) -> TrainCon
     if config.model.soft_cap:
         raise InputError(f"the logits of the model in {folder} are not capped: let model.soft_cap be 0")
     try:
-        shape = stock_config(read_json(folder / CONFIG, MOST_CONFIG)).shape
+        shape = stock_config(read_json(folder / CONFIG, MAX_CONFIG)).shape
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{folder} holds no model that can be read: {error}") from error
     others = tuple(name for name in config.views if name != found[0])
@@ -115,7 +115,7 @@ def _view(folder: Path) -> BpeView:
 
 def _ends(folder: Path, tokens: int) -> tuple[int | None, int | None]:
     """The ids of bos and eos as the model's config says; where it has one of them only, that is both."""
-    said = read_json(folder / CONFIG, MOST_CONFIG)
+    said = read_json(folder / CONFIG, MAX_CONFIG)
     found = []
     for name in ("bos_token_id", "eos_token_id"):
         ids = said.get(name)

@@ -1,7 +1,8 @@
 """A run's model as its newest checkpoint left it, with the corpus that it was trained on, to be measured.
 
-What is opened of the corpus is the side that is asked for later; its train side is neither read nor mapped. Opening the
-test side is remembered in the run's folder, because each look at it that decides something makes it less of a test.
+What is opened of the corpus is the split that is asked for later; its train split is neither read nor mapped. Opening
+the test split is remembered in the run's folder, because each evaluation on it that decides something makes it less of
+a test.
 """
 
 import json
@@ -17,8 +18,8 @@ from byteproxy.progress import Stage, quietly
 from byteproxy.runs.load import load
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.run_config import read_run_config
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import Vocab
 
 OPENED = "opened.jsonl"
@@ -90,7 +91,7 @@ def view_writer(folder: Path, engine: Engine = "auto") -> ViewWriter:
 
 
 def remember_opened(run: Run, command: str, **counts: int) -> dict[str, Any]:
-    """Add a line to the run's `opened.jsonl`: when, by which command, and how much of the test side was opened."""
+    """Add a line to the run's `opened.jsonl`: when, by which command, and how much of the test split was opened."""
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "step": run.step, **counts}
     with (run.folder / OPENED).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

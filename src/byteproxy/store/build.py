@@ -8,12 +8,12 @@ from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.encode import add_view
-from byteproxy.store.entropies import add_entropies
+from byteproxy.store.entropy_cache import add_entropies
 from byteproxy.store.prepare import USUAL, Preparation, prepare
 from byteproxy.store.store import Store
 from byteproxy.store.trained_views import named, trained_for
 from byteproxy.views.base import in_context
-from byteproxy.views.batches import cores
+from byteproxy.views.threads import cores
 
 
 class BuiltCorpus(NamedTuple):
@@ -34,7 +34,7 @@ def build_corpus(
     """Prepare sources into a folder and encode all documents by views; what is there already is kept.
 
     sources: as `corpus.source.source` takes them. views: as `registry.build` takes them; those that need training are
-    trained on the train side. workers: processes that read; None: one for each core that this process may use.
+    trained on the train split. workers: processes that read; None: one for each core that this process may use.
     Raises InputError for a source or view that can't be used, and as `prepare` and `add_view` do.
     """
     sources = list(sources)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from byteproxy.errors import InputError
-from byteproxy.store import entropies, table
-from byteproxy.store.folder import VERIFIED
-from byteproxy.store.verified import check_notes
+from byteproxy.store import entropy_cache, passage_index
+from byteproxy.store.corpus_folder import VERIFIED
+from byteproxy.store.integrity import check_notes
 
 
 class Cache(NamedTuple):
@@ -26,9 +26,9 @@ def found(folder: Path) -> list[Cache]:
     """The caches in a corpus's folder, in order."""
     kinds: list[tuple[str, Callable[[Path], object]]] = [
         (VERIFIED, check_notes),
-        (f"{table.FOLDER}/*.json", table.check_kept),
-        (f"{table.FOLDER}/*.i64", table.check_rows),
-        (f"{entropies.FOLDER}/*/*.entropies", entropies.check_part),
+        (f"{passage_index.FOLDER}/*.json", passage_index.check_kept),
+        (f"{passage_index.FOLDER}/*.i64", passage_index.check_rows),
+        (f"{entropy_cache.FOLDER}/*/*.entropies", entropy_cache.check_part),
     ]
     return [
         Cache(path, path.stat().st_size, check)

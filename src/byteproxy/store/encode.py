@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes
-from byteproxy.parsing import MOST_JSON, parse_json
+from byteproxy.parsing import MAX_JSON, parse_json
 from byteproxy.progress import Progress, remark, silent
 from byteproxy.store.anchors import anchors_of
-from byteproxy.store.entropies import ShardEntropies
-from byteproxy.store.folder import ENCODED, locked
+from byteproxy.store.corpus_folder import ENCODED, locked
+from byteproxy.store.entropy_cache import ShardEntropies
 from byteproxy.store.format import (
     VERSION,
     VIEW_NAME,
@@ -40,7 +40,7 @@ from byteproxy.store.format import (
     write_manifest,
     write_whole,
 )
-from byteproxy.store.verified import sealed
+from byteproxy.store.integrity import checksummed
 from byteproxy.views.base import Encoded, View, in_context
 
 ENCODE_BYTES = 4 << 20  # a view may need a hundred times as much memory while it encodes
@@ -164,16 +164,16 @@ class _Finished:
         self._path = out / ENCODED.format(view=view)
         self.noted: dict[str, FileInfo] = {}
         with suppress(OSError):
-            for line in read_bytes(self._path, MOST_JSON).splitlines():
+            for line in read_bytes(self._path, MAX_JSON).splitlines():
                 with suppress(ValueError, TypeError, LookupError):
                     said = parse_json(line)
-                    if said.pop("seal") == sealed(said):
+                    if said.pop("seal") == checksummed(said):
                         info = FileInfo(**said)
                         self.noted[info.name] = info
 
     def note(self, info: FileInfo) -> None:
         """Note a file that is whole and synced; InputError where the disk is full."""
-        line = json.dumps({**asdict(info), "seal": sealed(asdict(info))})
+        line = json.dumps({**asdict(info), "seal": checksummed(asdict(info))})
         try:
             with self._path.open("ab") as file:
                 file.write(f"\n{line}\n".encode())  # what was there may end within a line
@@ -209,17 +209,17 @@ def _write_view_file(
     texts = batch.column("text")
     sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
     contextual = in_context(view)
-    foreseen = None if contextual is None else ShardEntropies(out, number, shard, texts, contextual)
+    entropies = None if contextual is None else ShardEntropies(out, number, shard, texts, contextual)
     dtype = np.dtype(np.uint16 if view.alphabet_size <= 1 << 16 else np.uint32)
     encoded: list[np.ndarray] = []
     spans: list[np.ndarray] = []
     anchors: list[tuple[np.ndarray, np.ndarray]] = []
     for first, last in _batches(sizes):
         documents = [texts[row].as_py() for row in range(first, last)]
-        if foreseen is None or contextual is None:
+        if entropies is None or contextual is None:
             through = view.encode_batch(documents)
         else:
-            through = contextual.encode_foreseen(documents, foreseen.of(first, last))
+            through = contextual.encode_with_entropies(documents, entropies.of(first, last))
         for row, (text, one) in enumerate(zip(documents, through, strict=True), start=first):
             _check_contract(view, one, len(text), batch.column("id")[row])
             encoded.append(one.symbols.astype(dtype, copy=False))
@@ -233,7 +233,7 @@ def _write_view_file(
         widest = max((own.dtype for own in spans), key=lambda kind: kind.itemsize, default=np.dtype(np.uint8))
         span_type = pa.from_numpy_dtype(widest)
         columns.append(_lists(spans, widest))
-        columns += [_lists([pair[side] for pair in anchors], np.dtype(np.int64)) for side in (0, 1)]
+        columns += [_lists([pair[split] for pair in anchors], np.dtype(np.int64)) for split in (0, 1)]
     schema = view_schema(pa.from_numpy_dtype(dtype), span_type, _view_metadata(view, shard))
     lists = [
         pa.LargeListArray.from_arrays(offsets, values, type=kind)

@@ -24,8 +24,8 @@ from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 
-from byteproxy.corpus.reading import Rules
-from byteproxy.corpus.split import SIDES, Side, Split, SplitGroup
+from byteproxy.corpus.records import Rules
+from byteproxy.corpus.split import SPLITS, Split, SplitGroup, SplitOptions
 from byteproxy.errors import InputError, did_you_mean
 from byteproxy.files import aside, inside, open_inside, write_aside
 from byteproxy.parsing import read_json
@@ -76,8 +76,8 @@ class SourceInfo:
 
 
 @dataclass(frozen=True)
-class SideInfo:
-    """What one side of the split holds."""
+class SplitInfo:
+    """What one split holds."""
 
     documents: int
     bytes: int
@@ -86,10 +86,10 @@ class SideInfo:
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One shard: its file, the side that all its documents are on, and how much it holds."""
+    """One shard: its file, the split that all its documents are on, and how much it holds."""
 
     file: FileInfo
-    side: Side
+    split: Split
     documents: int
     text_bytes: int
 
@@ -119,20 +119,20 @@ class ViewInfo:
 class Manifest:
     """Everything about a prepared corpus.
 
-    records: all that were read; each is a document of a side or rejected.
+    records: all that were read; each is a document of a split or rejected.
     sources: in the order in which they were read. rejected: how many for each reason that occurred; `rejected_file`
         lists them. views: in the order in which they were added. groups: how the text of each source and language was
         split; empty of a corpus of format 3, whose projects' hashes alone decided.
     lost_records, lost_bytes: of the rejected, about how many could not be read, and their bytes on disk.
     """
 
-    split: Split
+    split: SplitOptions
     shard_bytes: int
     rules: Rules
     near_duplicates: NearDuplicates
     records: int
     sources: dict[str, SourceInfo]
-    sides: dict[str, SideInfo]
+    splits: dict[str, SplitInfo]
     rejected: dict[str, int]
     rejected_file: FileInfo | None
     shards: tuple[ShardInfo, ...]
@@ -326,6 +326,10 @@ def _list_of(value_type: pa.DataType) -> pa.DataType:
 def _content(manifest: Manifest) -> dict[str, Any]:
     """What a manifest says; one of format 3 as it was written then, so that it keeps its fingerprint."""
     content = asdict(manifest)
+    # A corpus outlives the names in code: what manifest.json calls a side is a split.
+    content["sides"] = content.pop("splits")
+    for shard in content["shards"]:
+        shard["side"] = shard.pop("split")
     if not manifest.lost_records:
         del content["lost_records"], content["lost_bytes"]
     if not manifest.groups:
@@ -336,13 +340,13 @@ def _content(manifest: Manifest) -> dict[str, Any]:
 def _manifest_from(content: dict[str, Any]) -> Manifest:
     rejected_file, split = content.pop("rejected_file"), content.pop("split")
     return Manifest(
-        split=Split(**{**split, "hold_out": tuple(split.get("hold_out", ()))}),
+        split=SplitOptions(**{**split, "hold_out": tuple(split.get("hold_out", ()))}),
         groups=tuple(SplitGroup(**group) for group in content.pop("groups", ())),
         rules=Rules(**content.pop("rules")),
         sources={name: SourceInfo(**source) for name, source in content.pop("sources").items()},
-        sides={name: SideInfo(**side) for name, side in content.pop("sides").items()},
+        splits={name: SplitInfo(**one) for name, one in content.pop("sides").items()},
         rejected_file=FileInfo(**rejected_file) if rejected_file else None,
-        shards=tuple(ShardInfo(**{**shard, "file": FileInfo(**shard["file"])}) for shard in content.pop("shards")),
+        shards=tuple(_shard_from(**shard) for shard in content.pop("shards")),
         views=tuple(_view_from(**view) for view in content.pop("views")),
         **content,
     )
@@ -360,7 +364,7 @@ def _ensure_possible(manifest: Manifest, path: Path) -> None:
     counts: list[object] = [manifest.records, manifest.shard_bytes, *manifest.rejected.values()]
     counts += [file.size for file in manifest.files]
     counts += [count for one in manifest.sources.values() for count in (one.documents, one.bytes)]
-    counts += [count for one in manifest.sides.values() for count in (one.documents, one.bytes, one.projects)]
+    counts += [count for one in manifest.splits.values() for count in (one.documents, one.bytes, one.projects)]
     counts += [count for one in manifest.shards for count in (one.documents, one.text_bytes)]
     counts += [count for one in manifest.views for count in (one.symbols, one.units)]
     if not all(type(count) is int and 0 <= count < 1 << 62 for count in counts):
@@ -371,10 +375,10 @@ def _ensure_possible(manifest: Manifest, path: Path) -> None:
         raise ValueError("a weight or rate is no number, or below 0")
     if not all(isinstance(name, str) for name in (*manifest.sources, *manifest.rejected)):
         raise ValueError("a source has no name")
-    if wrong := {shard.side for shard in manifest.shards} - set(SIDES):
-        raise ValueError(f"a shard is of side {wrong.pop()!r}")
-    if not set(manifest.sides) <= set(SIDES):
-        raise ValueError("it has other sides than " + ", ".join(SIDES))
+    if wrong := {shard.split for shard in manifest.shards} - set(SPLITS):
+        raise ValueError(f"a shard is of split {wrong.pop()!r}")
+    if not set(manifest.splits) <= set(SPLITS):
+        raise ValueError("it has other splits than " + ", ".join(SPLITS))
     names = [view.name for view in manifest.views]
     if len(set(names)) < len(names) or not all(isinstance(one, str) and VIEW_NAME.fullmatch(one) for one in names):
         raise ValueError("two views have one name, or one has none")
@@ -385,6 +389,10 @@ def _ensure_possible(manifest: Manifest, path: Path) -> None:
             raise ValueError(f"view {view.name} doesn't say what it is")
         if len(view.files) != len(manifest.shards):
             raise ValueError(f"view {view.name} has {len(view.files)} files for {len(manifest.shards)} shards")
+
+
+def _shard_from(file: dict[str, Any], side: Split, **rest: Any) -> ShardInfo:
+    return ShardInfo(FileInfo(**file), side, **rest)
 
 
 def _view_from(files: list[dict[str, Any]], artefact: dict[str, Any] | None, **rest: Any) -> ViewInfo:

@@ -1,10 +1,10 @@
 """Fill a store: sources of any size become shards, in several processes, restartable at any moment.
 
-The folder is claimed before anything is written (`folder.py`). Three phases follow. *Read*: every unit of every source
-becomes staged parts (`staging.py`); damaged records are counted, and too many of them stop the run. *Select*: decide
-which records are kept, and in which split (`select.py`). *Write*: the shards, the list of rejected records, then the
-manifest. What is finished and still right is kept, and the files come out byte for byte as in one undisturbed run, with
-any number of workers.
+The folder is claimed before anything is written (`corpus_folder.py`). Three phases follow. *Read*: every unit of every
+source becomes staged parts (`staging.py`); damaged records are counted, and too many of them stop the run. *Select*:
+decide which records are kept, and in which split (`select.py`). *Write*: the shards, the list of rejected records, then
+the manifest. What is finished and still right is kept, and the files come out byte for byte as in one undisturbed run,
+with any number of workers.
 
 Memory: a shard twice, a part twice for each worker, and what `select.py` needs. Disk: the text twice until it is done.
 """
@@ -20,29 +20,29 @@ import numpy as np
 import pyarrow.compute as pc
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import NEAR_DUPLICATE, TOO_LARGE, TOO_SMALL, Passed, Record, Rules, Source, Unit, unheard
-from byteproxy.corpus.split import SIDES, Split
+from byteproxy.corpus.records import NEAR_DUPLICATE, TOO_LARGE, TOO_SMALL, Passed, Record, Rules, Source, Unit, unheard
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.store.folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
+from byteproxy.store.corpus_folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
 from byteproxy.store.format import (
     MANIFEST,
     FileInfo,
     Manifest,
     NearDuplicates,
     ShardInfo,
-    SideInfo,
+    SplitInfo,
     file_info,
     read_manifest,
     write_manifest,
 )
+from byteproxy.store.reader_pool import stage_units
 from byteproxy.store.rejected import Faults, count_rejected, write_rejected
 from byteproxy.store.select import Selection, by_part, select
 from byteproxy.store.shards import OtherCorpusError, write_shards
 from byteproxy.store.staging import Parts, Staging
-from byteproxy.store.workers import stage_units
 
 SHARD_BYTES = 64 << 20
 
@@ -52,25 +52,25 @@ class Preparation:
     """The settings that decide a corpus, apart from its sources.
 
     near_duplicates: what is dropped where two documents are similar: "held_out" drops a held-out document that is like
-        one of the train side, "train" a train document that is like a held-out one; either drops a held-out document
+        one of the train split, "train" a train document that is like a held-out one; either drops a held-out document
         that is like an earlier held-out one. "keep" drops nothing and makes no signatures.
     shard_bytes: bytes of text in a shard at most; a larger document gets one of its own.
-    most_faulty: share of all records read that may be damaged; above it the preparation stops.
+    max_faulty: share of all records read that may be damaged; above it the preparation stops.
     """
 
-    split: Split = field(default_factory=Split)
+    split: SplitOptions = field(default_factory=SplitOptions)
     rules: Rules = field(default_factory=Rules)
     near_duplicates: NearDuplicates = "held_out"
     shard_bytes: int = SHARD_BYTES
-    most_faulty: float = 0.01
+    max_faulty: float = 0.01
 
     def __post_init__(self) -> None:
         if self.near_duplicates not in get_args(NearDuplicates):
             raise InputError(f"near_duplicates is {self.near_duplicates!r}: give held_out, train or keep")
         if self.shard_bytes < 1:
             raise InputError(f"shard_bytes is {self.shard_bytes}: give at least 1")
-        if not 0 <= self.most_faulty <= 1:
-            raise InputError(f"most_faulty is {self.most_faulty}: give a share from 0 to 1")
+        if not 0 <= self.max_faulty <= 1:
+            raise InputError(f"max_faulty is {self.max_faulty}: give a share from 0 to 1")
 
 
 USUAL = Preparation()
@@ -84,7 +84,7 @@ def prepare(
     workers: int = 1,
     stage: Stage = quietly,
 ) -> Manifest:
-    """Write the documents of sources as shards, each of one side of the split, then the manifest.
+    """Write the documents of sources as shards, each of one split, then the manifest.
 
     A document whose bytes were seen before is dropped, wherever it comes from: the first one in the order of sources,
     units and records stays.
@@ -106,7 +106,7 @@ def prepare(
 def prepare_documents(
     documents: Iterable[Document],
     out: Path,
-    split: Split,
+    split: SplitOptions,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = silent,
     near_duplicates: NearDuplicates = "keep",
@@ -157,7 +157,7 @@ def _prepared(
         if finished is not None and not finished.groups:
             raise InputError(
                 f"{out} holds a corpus that an earlier version split by another rule, so its documents would change "
-                "sides: go on using it as it is, or prepare into another folder"
+                "splits: go on using it as it is, or prepare into another folder"
             )
         key = _key(units, weights, preparation)
         if finished is not None and _is_as_it_was(out, finished, key, stage):
@@ -166,7 +166,7 @@ def _prepared(
         signed = preparation.split.holds_out and preparation.near_duplicates != "keep"
         staging = Staging(out / STAGED, preparation.rules, signed)
         make_folder(staging.folder)
-        faults = Faults(out, staging.folder, preparation.most_faulty, listed=finished is None)
+        faults = Faults(out, staging.folder, preparation.max_faulty, listed=finished is None)
         with stage("read", "B") as progress:
             stage_units(units, staging, workers, lock, faults.add, progress)
         faults.check()
@@ -205,7 +205,7 @@ def _filled(
         near_duplicates=near,
         records=faults.records,
         sources=selection.sources,
-        sides=_sides(parts, selection, shards),
+        splits=_splits(parts, selection, shards),
         rejected=count_rejected(faults.units, selection),
         rejected_file=write_rejected(out, parts, selection, finished),
         shards=tuple(shards),
@@ -227,8 +227,8 @@ def _no_documents(out: Path, faults: Faults) -> str:
         return f"there are no documents to prepare into {out}: the sources hold no records; name one that has some"
     reason, count = next(iter(faults.reasons.most_common(1)), (NEAR_DUPLICATE, faults.records))
     remedy = {
-        TOO_LARGE: "allow larger ones (--largest), or cut them into smaller ones",
-        TOO_SMALL: "allow smaller ones (--smallest), or name a source that has some text",
+        TOO_LARGE: "allow larger ones (--max-bytes), or cut them into smaller ones",
+        TOO_SMALL: "allow smaller ones (--min-bytes), or name a source that has some text",
     }.get(reason, "mend the sources, or name one that has some")
     listing = faults.listing()
     return (
@@ -276,13 +276,13 @@ def _is_there(path: Path, file: FileInfo) -> bool:
         return False
 
 
-def _sides(parts: Parts, selection: Selection, shards: list[ShardInfo]) -> dict[str, SideInfo]:
-    sides: dict[str, SideInfo] = {}
-    for number, side in enumerate(SIDES):
+def _splits(parts: Parts, selection: Selection, shards: list[ShardInfo]) -> dict[str, SplitInfo]:
+    splits: dict[str, SplitInfo] = {}
+    for number, split in enumerate(SPLITS):
         projects: set[str] = set()
         for part, rows in by_part(selection.starts, np.flatnonzero(selection.fate == number)):
             projects.update(pc.unique(parts[part].column("project").take(rows - selection.starts[part])).to_pylist())
-        own = [shard for shard in shards if shard.side == side]
+        own = [shard for shard in shards if shard.split == split]
         documents, text_bytes = (sum(getattr(shard, name) for shard in own) for name in ("documents", "text_bytes"))
-        sides[side] = SideInfo(documents=documents, bytes=text_bytes, projects=len(projects))
-    return sides
+        splits[split] = SplitInfo(documents=documents, bytes=text_bytes, projects=len(projects))
+    return splits

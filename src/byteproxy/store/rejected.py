@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from byteproxy.corpus.reading import BETWEEN_SIDES, EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
+from byteproxy.corpus.records import BETWEEN_SPLITS, EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
 from byteproxy.errors import InputError
 from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, Manifest, file_info, write_whole
 from byteproxy.store.select import (
@@ -30,7 +30,7 @@ from byteproxy.store.select import (
 )
 from byteproxy.store.staging import Parts, Staged
 
-FEWEST_RECORDS = 1000  # of fewer, one bad record would be a large share
+MIN_RECORDS = 1000  # of fewer, one bad record would be a large share
 PLACES_SHOWN = 3
 
 _SIMILAR = {
@@ -57,7 +57,7 @@ class Faults:
         self.lost_records += unit.lost_records
         self.lost_bytes += unit.lost_bytes
         self.reasons.update(unit.reasons)
-        if self.records >= FEWEST_RECORDS:
+        if self.records >= MIN_RECORDS:
             self.check()
 
     def check(self) -> None:
@@ -148,7 +148,7 @@ def count_rejected(units: list[Staged], selection: Selection) -> dict[str, int]:
         counts.update(unit.reasons)
     counts[EXACT_DUPLICATE] += len(selection.copies)
     counts[NEAR_DUPLICATE] += int(np.isin(selection.fate, list(_SIMILAR)).sum())
-    counts[BETWEEN_SIDES] += int((selection.fate == BETWEEN).sum())
+    counts[BETWEEN_SPLITS] += int((selection.fate == BETWEEN).sum())
     return {reason: count for reason, count in sorted(counts.items()) if count}
 
 
@@ -156,18 +156,18 @@ def _write_lines(file: HashingFile, parts: Parts, selection: Selection) -> None:
     for part, rows in by_part(selection.starts, selection.rejected):
         fates = selection.fate[rows]
         found = parts[part].select(["source", "file", "line", "reason", "detail", "records", "lost_bytes"])
-        told = found.take(pa.array(rows - selection.starts[part])).to_pylist()
+        lines = found.take(pa.array(rows - selection.starts[part])).to_pylist()
         kept = iter(_kept_names(parts, selection, rows[fates == DUPLICATE]))
-        for line, fate in zip(told, fates.tolist(), strict=True):
+        for line, fate in zip(lines, fates.tolist(), strict=True):
             if fate == DUPLICATE:
                 line |= {"reason": EXACT_DUPLICATE, "detail": next(kept)}
             elif fate == BETWEEN:
-                line |= {"reason": BETWEEN_SIDES}
+                line |= {"reason": BETWEEN_SPLITS}
             elif fate != REJECTED:
                 line |= {"reason": NEAR_DUPLICATE, "detail": _SIMILAR[fate]}
             if line["records"] == 1 and not line["lost_bytes"]:
                 del line["records"], line["lost_bytes"]
-        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in told).encode())
+        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
 
 
 def _kept_names(parts: Parts, selection: Selection, copies: np.ndarray) -> list[str]:

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from byteproxy.corpus import near_duplicates
-from byteproxy.corpus.split import GAP, SIDES, Cut, Documents, Split, SplitGroup, divide
+from byteproxy.corpus.split import GAP, SPLITS, Cut, Documents, SplitGroup, SplitOptions, divide
 from byteproxy.progress import Stage
-from byteproxy.store.cut import add_pieces
 from byteproxy.store.format import NearDuplicates, SourceInfo
+from byteproxy.store.split_documents import add_pieces
 from byteproxy.store.staging import PART_BYTES, SIGNATURE_BYTES, Parts, are_documents, fixed_bytes, text_offsets
 
-TRAIN = SIDES.index("train")
-# The fate of a record that is no document of a side; that of one that is, is the side's number.
+TRAIN = SPLITS.index("train")
+# The fate of a record that is no document of a split; that of one that is, is the split's number.
 REJECTED, DUPLICATE, LIKE_TRAIN, LIKE_EARLIER, LIKE_HELD_OUT, BETWEEN, IN_PIECES = -1, -2, -3, -4, -5, -6, -7
 QUERIED_TOGETHER = 1 << 16  # signatures of train documents, 32 MB
 
@@ -37,7 +37,7 @@ class Selection:
     """The fate of R records, in their global order.
 
     starts: int64 [parts + 1], the number of each part's first record.
-    fate: int8 [R], a side's number or one of the negative constants above.
+    fate: int8 [R], a split's number or one of the negative constants above.
     sizes: int64 [R], bytes of text.
     copies, originals: int64 [exact duplicates], which records they are, ascending, and which each repeats.
     groups: how each part of the text was split.
@@ -57,8 +57,10 @@ class Selection:
         return np.flatnonzero((self.fate < 0) & (self.fate != IN_PIECES))
 
 
-def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, float], stage: Stage) -> Selection:
-    """Find duplicates and near-duplicates among all records, and the side of the rest.
+def select(
+    parts: Parts, options: SplitOptions, near: NearDuplicates, weights: dict[str, float], stage: Stage
+) -> Selection:
+    """Find duplicates and near-duplicates among all records, and the split of the rest.
 
     weights: of the sources, in their order.
     """
@@ -66,7 +68,7 @@ def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, 
     copies, originals = _repeated(survey.keys, np.flatnonzero(survey.fate != REJECTED))
     survey.fate[copies] = DUPLICATE
     survey.keys = np.ascontiguousarray(survey.keys[:, 0])  # half of the largest array, the rest of which is done with
-    groups = _split(parts, survey, split)
+    groups = _split(parts, survey, options)
     fate, starts = survey.fate, np.cumsum([0, *survey.rows], dtype=np.int64)
     if near != "keep" and (fate > TRAIN).any():
         with stage("compare", "documents") as progress:
@@ -79,7 +81,7 @@ def select(parts: Parts, split: Split, near: NearDuplicates, weights: dict[str, 
 
 
 def as_read(parts: Parts) -> Selection:
-    """Select every document as it was read, duplicates included, for the train side."""
+    """Select every document as it was read, duplicates included, for the train split."""
     documents = [are_documents(batch) for batch in parts]
     starts = np.cumsum([0, *map(len, documents)], dtype=np.int64)
     fate = np.where(np.concatenate([*documents, np.empty(0, dtype=bool)]), np.int8(TRAIN), np.int8(REJECTED))
@@ -181,15 +183,15 @@ class _Files:
         return begins
 
 
-def _split(parts: Parts, survey: _Survey, split: Split) -> tuple[SplitGroup, ...]:
-    """Give every document the number of its side as its fate, and add the pieces of those that are cut to all."""
+def _split(parts: Parts, survey: _Survey, options: SplitOptions) -> tuple[SplitGroup, ...]:
+    """Give every document the number of its split as its fate, and add the pieces of those that are cut to all."""
     rows = np.flatnonzero(survey.fate == TRAIN)
     documents = Documents(
         project=survey.project[rows],
         group=survey.group[rows],
         size=survey.sizes[rows],
         file=survey.file[rows],
-        draw=(survey.keys[rows] ^ np.uint64(split.draw("files"))) * np.uint64(0x9E3779B97F4A7C15),
+        draw=(survey.keys[rows] ^ np.uint64(options.draw("files"))) * np.uint64(0x9E3779B97F4A7C15),
         projects=survey.projects,
         groups=survey.groups,
     )
@@ -197,15 +199,15 @@ def _split(parts: Parts, survey: _Survey, split: Split) -> tuple[SplitGroup, ...
     def in_place(among: np.ndarray) -> np.ndarray:
         return among[_in_place(parts, np.cumsum([0, *survey.rows], dtype=np.int64), rows[among])]
 
-    division = divide(documents, split, in_place)
-    survey.fate[rows] = np.where(division.side == GAP, np.int8(BETWEEN), division.side)
+    division = divide(documents, options, in_place)
+    survey.fate[rows] = np.where(division.split == GAP, np.int8(BETWEEN), division.split)
     for cuts in _by_bytes(division.cuts, survey.sizes[rows]):
         number = [int(rows[cut.document]) for cut in cuts]
         survey.fate[number] = IN_PIECES
-        sides, sizes = add_pieces(parts, np.cumsum([0, *survey.rows]), number, [cut.parts for cut in cuts])
-        survey.fate = np.append(survey.fate, sides)
+        splits, sizes = add_pieces(parts, np.cumsum([0, *survey.rows]), number, [cut.parts for cut in cuts])
+        survey.fate = np.append(survey.fate, splits)
         survey.sizes = np.append(survey.sizes, sizes)
-        survey.rows.append(len(sides))
+        survey.rows.append(len(splits))
     return division.groups
 
 
@@ -233,12 +235,12 @@ def _in_place(parts: Parts, starts: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _count(batch: pa.RecordBatch, documents: np.ndarray, sources: dict[str, "_Source"]) -> None:
     """Add the documents of a part to their sources."""
-    told = batch.select(["source", "id", "project", "language", "digest"])
+    columns = batch.select(["source", "id", "project", "language", "digest"])
     sizes = np.diff(text_offsets(batch.column("text")))
-    for name in pc.unique(told.column("source")).to_pylist():
-        own = documents & (pc.equal(told.column("source"), name).to_numpy(zero_copy_only=False))
+    for name in pc.unique(columns.column("source")).to_pylist():
+        own = documents & (pc.equal(columns.column("source"), name).to_numpy(zero_copy_only=False))
         if own.any():
-            chosen = told if own.all() else told.filter(pa.array(own))
+            chosen = columns if own.all() else columns.filter(pa.array(own))
             sources.setdefault(name, _Source()).add(chosen, int(sizes[own].sum()))
 
 

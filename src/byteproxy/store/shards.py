@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from byteproxy.corpus.split import SIDES
+from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress
 from byteproxy.store.format import (
@@ -29,18 +29,18 @@ SHARD_DOCUMENTS = 1 << 20  # keeps the ids of a shard far below the 2 GiB that 3
 def write_shards(
     out: Path, parts: Parts, selection: Selection, shard_bytes: int, finished: Manifest | None, progress: Progress
 ) -> list[ShardInfo]:
-    """Write the shards of each side in turn, in the records' order, but those that are there as they should be.
+    """Write the shards of each split in turn, in the records' order, but those that are there as they should be.
 
     finished: what the folder holds; InputError, before anything is written over, where a shard would be another.
     progress: bytes of text written, of all.
     """
     shards: list[ShardInfo] = []
     done, total = 0, int(selection.sizes[selection.fate >= 0].sum())
-    for side, rows in _planned(selection, shard_bytes):
+    for split, rows in _planned(selection, shard_bytes):
         batch = _batch(parts, selection, rows)
         known = None if finished is None else [shard.file for shard in finished.shards[len(shards) : len(shards) + 1]]
         info = _written(out / shard_name(len(shards)), batch, known)
-        shards.append(ShardInfo(info, SIDES[side], len(rows), int(selection.sizes[rows].sum())))
+        shards.append(ShardInfo(info, SPLITS[split], len(rows), int(selection.sizes[rows].sum())))
         done += shards[-1].text_bytes
         progress(done, total)
     return shards
@@ -56,16 +56,16 @@ class OtherCorpusError(InputError):
 
 
 def _planned(selection: Selection, shard_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The side and the records of each shard: as many as fit, one at least."""
-    for side in range(len(SIDES)):
-        rows = np.flatnonzero(selection.fate == side)
+    """The split and the records of each shard: as many as fit, one at least."""
+    for split in range(len(SPLITS)):
+        rows = np.flatnonzero(selection.fate == split)
         ends = np.cumsum(selection.sizes[rows])
         first = 0
         while first < len(rows):
             before = ends[first - 1] if first else 0
             fitting = int(np.searchsorted(ends, before + shard_bytes, side="right"))
             last = min(max(fitting, first + 1), first + SHARD_DOCUMENTS)
-            yield side, rows[first:last]
+            yield split, rows[first:last]
             first = last
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from byteproxy.corpus import near_duplicates
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.reading import BAD_NAME, UNREADABLE, Record, Rules, Unit
+from byteproxy.corpus.records import BAD_NAME, UNREADABLE, Record, Rules, Unit
 from byteproxy.errors import InputError
 from byteproxy.files import aside
 from byteproxy.store.format import read_batch, write_batch
@@ -114,8 +114,8 @@ class Staging:
 
         number: of the unit among all. tell: called now and then, with how far the unit is.
         """
-        told = {"version": VERSION, "unit": unit.key, "rules": asdict(self.rules), "signed": self._signed}
-        found = list(_found_parts(self.folder, number, told)) if unit.key else []
+        header = {"version": VERSION, "unit": unit.key, "rules": asdict(self.rules), "signed": self._signed}
+        found = list(_found_parts(self.folder, number, header)) if unit.key else []
         if not (found and found[-1]["last"]):
             after = found[-1]["place"] if found else 0
             behind = 0
@@ -132,8 +132,8 @@ class Staging:
             before = sum(about["records"] for about in found)
             for records, last in _in_parts(counted(unit.read(self.rules, after, passed), before)):
                 after = records[-1].place if records else after
-                told |= {"part": len(found), "last": last, "place": after, **_counted(records)}
-                found.append(self._write(_part_path(self.folder, number, len(found)), records, unit.source, told))
+                header |= {"part": len(found), "last": last, "place": after, **_counted(records)}
+                found.append(self._write(_part_path(self.folder, number, len(found)), records, unit.source, header))
         reasons: Counter[str] = Counter()
         for about in found:
             reasons.update(about["reasons"])
@@ -149,10 +149,10 @@ class Staging:
         """Which signatures there are; none where they aren't needed."""
         return [near_duplicates.ALGORITHM_VERSION, near_duplicates.SEED] if self.signed else []
 
-    def _write(self, path: Path, records: list[Record], source: str, told: dict[str, Any]) -> dict[str, Any]:
+    def _write(self, path: Path, records: list[Record], source: str, header: dict[str, Any]) -> dict[str, Any]:
         """Write a part, and return what it says about itself."""
         batch, reasons = _batch(records, source, self.signed)
-        about = {**told, "reasons": reasons, "columns": _columns_digest(batch)}
+        about = {**header, "reasons": reasons, "columns": _columns_digest(batch)}
         with aside(path, synced=False) as file:
             write_batch(file, batch.replace_schema_metadata({"byteproxy": json.dumps(about)}))
         return about
@@ -211,14 +211,14 @@ def _in_parts(records: Iterable[Record]) -> Iterator[tuple[list[Record], bool]]:
     yield part, True
 
 
-def _found_parts(folder: Path, unit: int, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _found_parts(folder: Path, unit: int, header: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What the parts of a unit say about themselves, from the first as far as they are whole and what is wanted."""
     part = 0
     while (path := _part_path(folder, unit, part)).exists():
         try:
             batch = read_batch(path)
             about = json.loads(batch.schema.metadata[b"byteproxy"])
-            if {**about, **told, "part": part} != about or not _is_intact(batch, about["columns"]):
+            if {**about, **header, "part": part} != about or not _is_intact(batch, about["columns"]):
                 return
         except (InputError, ValueError, TypeError, KeyError):
             return

@@ -1,6 +1,6 @@
 """A prepared corpus, memory-mapped: opening it costs a look at each file's size, and reading copies nothing.
 
-What a file holds is checked when it is first mapped (`sound.py`), because compiled code follows it. A file that
+What a file holds is checked when it is first mapped (`checks.py`), because compiled code follows it. A file that
 `ensure_unaltered` has noted as right, and that nobody wrote to since, isn't checked again.
 """
 
@@ -18,17 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import SIDES, Side
+from byteproxy.corpus.split import SPLITS, Split
 from byteproxy.errors import InputError
 from byteproxy.files import open_inside
 from byteproxy.progress import Progress, silent
 from byteproxy.store import caches
+from byteproxy.store.checks import RULES, check_anchors, check_shard, check_spans, check_view, offsets_of, values_of
 from byteproxy.store.format import Manifest, mapped_batch, read_manifest
+from byteproxy.store.integrity import REPAIR, Checked, Notes, ensure_unaltered, identity, verify
+from byteproxy.store.passage_index import VERSION as TABLE_VERSION
+from byteproxy.store.passage_index import Table, kept_table
 from byteproxy.store.passages import Anchors, Passages, Spans, cut_anywhere, cut_at_anchors, units_between
-from byteproxy.store.sound import RULES, check_anchors, check_shard, check_spans, check_view, offsets_of, values_of
-from byteproxy.store.table import VERSION as TABLE_VERSION
-from byteproxy.store.table import Table, kept_table
-from byteproxy.store.verified import REPAIR, Checked, Notes, ensure_unaltered, identity, verify
 from byteproxy.views import registry
 from byteproxy.views.base import View
 
@@ -135,15 +135,15 @@ class Store:
             )
         return view
 
-    def shards(self, side: Side) -> list[int]:
-        """The numbers of the shards of one side, in order."""
-        if side not in SIDES:
-            raise InputError(f"there is no side {side!r}: it is one of {', '.join(SIDES)}")
-        return [number for number, shard in enumerate(self.manifest.shards) if shard.side == side]
+    def shards(self, split: Split) -> list[int]:
+        """The numbers of the shards of one split, in order."""
+        if split not in SPLITS:
+            raise InputError(f"there is no split {split!r}: it is one of {', '.join(SPLITS)}")
+        return [number for number, shard in enumerate(self.manifest.shards) if shard.split == split]
 
-    def documents(self, side: Side) -> Iterator[Document]:
-        """The documents of one side in the order in which they were read."""
-        for shard in self.shards(side):
+    def documents(self, split: Split) -> Iterator[Document]:
+        """The documents of one split in the order in which they were read."""
+        for shard in self.shards(split):
             batch = self._shard(shard)
             names = [batch.column(name) for name in ("id", "source", "project", "language")]
             for row in range(batch.num_rows):
@@ -210,20 +210,20 @@ class Store:
 
     def table(
         self,
-        side: Side,
+        split: Split,
         view_names: tuple[str, ...],
         max_bytes: int,
         progress: Progress = silent,
         units: bool = False,
     ) -> Table:
-        """The passages of all shards of one side, in the order of sources, shards, documents and text; see `table`.
+        """The passages of all shards of one split, in the order of sources, shards, documents and text; see `table`.
 
         progress: passages made; the total is 0. The second time it costs nothing.
         units: let the lengths in views count units instead of symbols. Costs a pass over the spans, once.
         """
-        what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), side, view_names, max_bytes, units]
+        what = [TABLE_VERSION, self.manifest.fingerprint_for(view_names), split, view_names, max_bytes, units]
         key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-        cuts = _Cuts(self, self.shards(side), view_names, max_bytes, units)
+        cuts = _Cuts(self, self.shards(split), view_names, max_bytes, units)
         text_bytes = np.array([shard.text_bytes for shard in self.manifest.shards], np.int64)
         return kept_table(self.path, key, cuts, list(self.manifest.sources), len(view_names), text_bytes, progress)
 
@@ -318,7 +318,7 @@ class Store:
 
 
 class _Cuts(NamedTuple):
-    """The passages of one side, shard by shard."""
+    """The passages of one split, shard by shard."""
 
     store: Store
     shards: list[int]

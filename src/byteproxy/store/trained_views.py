@@ -1,4 +1,4 @@
-"""Views trained on the train side of a corpus, and remembered: a second call trains nothing.
+"""Views trained on the train split of a corpus, and remembered: a second call trains nothing.
 
 A trained view is kept in the corpus's folder from the moment that it is trained, so a stop while the corpus is encoded
 costs no training either; what takes minutes to train goes on after a stop as well (`unfinished`). Which spec it came
@@ -46,15 +46,15 @@ def named(specs: Iterable[str]) -> dict[str, View | None]:
 
 
 def trained_for(store: Store, spec: str, stage: Stage = quietly) -> Built:
-    """The view that a spec names, trained on the train side of a corpus unless that was done before."""
+    """The view that a spec names, trained on the train split of a corpus unless that was done before."""
     notes = _notes(store)
     key = _key(spec)
     kept = _kept(store.path, notes["views"].get(key))
     if kept is not None:
         return Built(kept, None)
-    if not store.manifest.sides["train"].bytes:
+    if not store.manifest.splits["train"].bytes:
         raise InputError(
-            f"the train side of {store.path} holds no text to train {spec} on: look at `byteproxy corpus stats`, and "
+            f"the train split of {store.path} holds no text to train {spec} on: look at `byteproxy corpus stats`, and "
             "prepare it again with smaller shares held out"
         )
     begun = unfinished(store.path, spec, notes["corpus"])

@@ -15,7 +15,7 @@ HELD_OUT: tuple[HeldOut, ...] = ("test", "validation")
 
 @dataclass(frozen=True)
 class Done:
-    """A run that is done. scored: by side, what its documents cost it."""
+    """A run that is done. scored: by split, what its documents cost it."""
 
     key: Key
     job: Job
@@ -32,14 +32,14 @@ class Cells:
 
     @classmethod
     def of(cls, queue: Queue) -> "Cells":
-        """Gathered from a study's folder. The test side counts only of runs that a claim was opened for."""
+        """Gathered from a study's folder. The test split counts only of runs that a claim was opened for."""
         found = cls()
         for cell in queue.recipe.cells():
             found.planned[cell] = queue.recipe.seeds_of(cell.arm)
         for key in queue.keys:
             if key.kind != "final" or (result := queue.result(key)) is None or (job := queue.job(key)) is None:
                 continue
-            scored = {side: one for side in HELD_OUT if (one := scores(job, queue.store, side)) is not None}
+            scored = {split: one for split in HELD_OUT if (one := scores(job, queue.store, split)) is not None}
             cell = Cell(key.arm, key.size, key.flops)
             found.runs.setdefault(cell, {})[key.seed] = Done(key, job, result, scored)
         return found
@@ -48,12 +48,12 @@ class Cells:
         """The runs of a cell by seed."""
         return self.runs.get(cell, {})
 
-    def bpb(self, cell: Cell, side: HeldOut) -> dict[int, float]:
-        """Bits per byte by seed, of the seeds that were scored on a side."""
-        return {seed: run.scored[side].bpb for seed, run in self.seeds(cell).items() if side in run.scored}
+    def bpb(self, cell: Cell, split: HeldOut) -> dict[int, float]:
+        """Bits per byte by seed, of the seeds that were scored on a split."""
+        return {seed: run.scored[split].bpb for seed, run in self.seeds(cell).items() if split in run.scored}
 
-    def side(self, cell: Cell) -> HeldOut:
-        """The side that a cell's figures are of: the test side where all of its runs were scored on that."""
+    def split(self, cell: Cell) -> HeldOut:
+        """The split that a cell's figures are of: the test split where all of its runs were scored on that."""
         runs = self.seeds(cell).values()
         return "test" if runs and all("test" in run.scored for run in runs) else "validation"
 

@@ -37,28 +37,28 @@ def against(recipe: StudyRecipe, cells: Cells) -> list[str]:
 
 
 def differences(recipe: StudyRecipe, cells: Cells) -> Iterator[dict[str, Any]]:
-    """Every other arm against those, in each cell and on each side that both have seeds of, over these seeds only."""
+    """Every other arm against those, in each cell and on each split that both have seeds of, over these seeds only."""
     others = against(recipe, cells)
     for cell in cells.runs:
         for name in others:
             other = Cell(name, cell.size, cell.flops)
             if name == cell.arm or other not in cells.runs:
                 continue
-            for side in HELD_OUT:
-                mine, theirs = cells.bpb(cell, side), cells.bpb(other, side)
+            for split in HELD_OUT:
+                mine, theirs = cells.bpb(cell, split), cells.bpb(other, split)
                 found = paired_by_seed(mine, theirs)
                 if found is None:
                     continue
                 interval, percent, seeds = found
                 common = sorted(set(mine) & set(theirs))
                 documents = paired_by_document(
-                    [cells.seeds(cell)[seed].scored[side] for seed in common],
-                    [cells.seeds(other)[seed].scored[side] for seed in common],
+                    [cells.seeds(cell)[seed].scored[split] for seed in common],
+                    [cells.seeds(other)[seed].scored[split] for seed in common],
                 )
                 yield {
                     **cell._asdict(),
                     "against": name,
-                    "side": side,
+                    "split": split,
                     "bpb": interval.mean,
                     "low": interval.low,
                     "high": interval.high,
@@ -76,7 +76,7 @@ def read_curves(runs: Sequence[dict[str, Any]], main: tuple[str, float]) -> dict
         curves: dict[str, list[tuple[list[float], list[float]]]] = {}
         for run in runs:
             if run["kind"] == "final" and (run["size"], run["flops_asked"]) == main and run["curve"]:
-                points = [look[what] for look in run["curve"]], [look["raw_bpb"] for look in run["curve"]]
+                points = [point[what] for point in run["curve"]], [point["raw_bpb"] for point in run["curve"]]
                 curves.setdefault(run["arm"], []).append(points)
         read = read_at(curves)
         if read is not None:
@@ -111,14 +111,14 @@ def _both(cells: Cells, arm: str, other: str, size: str, flops: float) -> bool:
 def _fit(
     cells: Cells, arm: str, other: str, over: str, at: Sequence[tuple[float, str, float]]
 ) -> dict[str, Any] | None:
-    """A line through the gaps at some (x, size, budget); on the test side where all of them were scored on that."""
+    """A line through the gaps at some (x, size, budget); on the test split where all of them were scored on that."""
     here = [(x, Cell(arm, size, flops), Cell(other, size, flops)) for x, size, flops in at]
     here = [(x, one, two) for x, one, two in here if one in cells.runs and two in cells.runs]
-    tested = all(cells.side(one) == cells.side(two) == "test" for _, one, two in here)
-    side: HeldOut = "test" if tested else "validation"
+    tested = all(cells.split(one) == cells.split(two) == "test" for _, one, two in here)
+    split: HeldOut = "test" if tested else "validation"
     points = []
     for x, one, two in here:
-        mine, theirs = cells.bpb(one, side), cells.bpb(two, side)
+        mine, theirs = cells.bpb(one, split), cells.bpb(two, split)
         both = sorted(set(mine) & set(theirs))
         points += [{"x": x, "gap": 100 * (mine[seed] / theirs[seed] - 1), "seed": seed} for seed in both]
     line = fitted([point["x"] for point in points], [point["gap"] for point in points])
@@ -128,7 +128,7 @@ def _fit(
         "arm": arm,
         "against": other,
         "over": over,
-        "side": side,
+        "split": split,
         "points": points,
         "slope": line.slope,
         "low": line.low,

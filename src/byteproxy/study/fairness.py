@@ -13,52 +13,52 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from byteproxy.corpus.split import SIDES
+from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 from byteproxy.store.store import Store
-from byteproxy.study.folder import OPENED, Notes
+from byteproxy.study.checksummed import MAX_BYTES, DamagedError, parse_checksummed, with_checksum
 from byteproxy.study.recipe import StudyRecipe
-from byteproxy.study.sealed import MOST_BYTES, DamagedError, opened, sealed
-from byteproxy.train.config import TrainConfig
+from byteproxy.study.study_folder import OPENED, Notes
+from byteproxy.train.train_config import TrainConfig
 
-MOST_APART = 0.01
+MAX_APART = 0.01
 """Share of a budget that a run's FLOPs may be off."""
 
 
 def check_budget(what: str, asked: float, flops: float) -> None:
     """FLOPs, planned or done, are within 1 % of what was asked for."""
     off = flops / asked - 1
-    if abs(off) > MOST_APART:
+    if abs(off) > MAX_APART:
         raise InputError(
             f"{what} has {flops:.4g} FLOPs, {100 * off:+.1f} % from the budget of {asked:.4g}, and arms are compared "
-            f"within {100 * MOST_APART:.0f} %: give a larger budget, or smaller steps (fewer rows)"
+            f"within {100 * MAX_APART:.0f} %: give a larger budget, or smaller steps (fewer rows)"
         )
 
 
 def check_apart(store: Store, out: Path) -> None:
-    """No project is on the train side and on a held-out one, but those that the split had to divide.
+    """No project is in the train split and in a held-out one, but those that the split had to divide.
 
     These are the projects of the groups whose files were split, as `corpus stats` and the manifest say. Read from every
     shard, once for each corpus.
     """
-    notes, fingerprint = Notes(out, "sides"), store.manifest.fingerprint
+    notes, fingerprint = Notes(out, "splits"), store.manifest.fingerprint
     both = notes.get(fingerprint)
     if both is None:
-        trained, *others = (_projects(store, side) for side in SIDES)
+        trained, *others = (_projects(store, split) for split in SPLITS)
         both = sorted(trained & set().union(*others))
         notes.put(fingerprint, both)
     divided = sum(group.projects for group in store.manifest.groups if group.divides_projects)
     if len(both) > divided:
         raise InputError(
-            f"{store.path}: {len(both)} projects are on the train side and on a held-out one ({', '.join(both[:3])}), "
+            f"{store.path}: {len(both)} projects are in the train split and in a held-out one ({', '.join(both[:3])}), "
             "so arms would be scored on what they trained on: prepare the corpus again into another folder"
         )
 
 
-def _projects(store: Store, side: Any) -> set[str]:
+def _projects(store: Store, split: Any) -> set[str]:
     found: set[str] = set()
-    for shard in store.shards(side):
+    for shard in store.shards(split):
         found.update(pc.unique(store.names(shard).column("project")).to_pylist())
     return found
 
@@ -115,7 +115,9 @@ def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], final
         return
     tried: dict[tuple[str, str], set[tuple[float, int]]] = {}
     for trial in trials:
-        tried.setdefault((trial["arm"], trial["size"]), set()).add((trial["learning_rate"], trial["rows"]))
+        tried.setdefault((trial["arm"], trial["size"]), set()).add(
+            (trial["learning_rate"], trial["sequences_per_step"])
+        )
     for arm, size in dict.fromkeys((run["arm"], run["size"]) for run in finals):
         missing = set(recipe.grid(arm, size)) - tried.get((arm, size), set())
         if missing:
@@ -127,20 +129,20 @@ def check_trials(recipe: StudyRecipe, trials: Iterable[Mapping[str, Any]], final
 
 
 _REMEDY = (
-    "it says for which claim the test side was opened: restore the file from a copy, or say --reopen, which keeps it "
+    "it says for which claim the test split was opened: restore the file from a copy, or say --reopen, which keeps it "
     "aside and begins a new one, and all results will then tell"
 )
 
 
 def openings(out: Path) -> list[dict[str, Any]]:
-    """Each time that the test side was opened: time, claim, runs, made_with.
+    """Each time that the test split was opened: time, claim, runs, made_with.
 
-    Raises DamagedError where a line is damaged, or none is left though runs have scores of the test side: nothing else
+    Raises DamagedError where a line is damaged, or none is left though runs have scores of the test split: nothing else
     says who saw it.
     """
     where = out / OPENED
     try:
-        lines = read_bytes(where, MOST_BYTES).splitlines()
+        lines = read_bytes(where, MAX_BYTES).splitlines()
     except FileNotFoundError:
         lines = []
     except OSError as error:
@@ -148,11 +150,11 @@ def openings(out: Path) -> list[dict[str, Any]]:
     found = []
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(opened(line, f"line {number} of {where}"))
+            found.append(parse_checksummed(line, f"line {number} of {where}"))
         except DamagedError as error:
             raise DamagedError(f"{error}, and {_REMEDY}") from error
     if not found and next(out.glob("runs/*/scores-test.json"), None) is not None:
-        raise DamagedError(f"{where} says nothing, though runs have scores of the test side, and {_REMEDY}")
+        raise DamagedError(f"{where} says nothing, though runs have scores of the test split, and {_REMEDY}")
     return found
 
 
@@ -168,7 +170,7 @@ def forgive_damage(out: Path) -> None:
 
 
 def open_once(out: Path, claim: str, runs: Sequence[str], made_with: str, reopen: bool) -> None:
-    """Note that the test side is opened for a claim, before it is; nothing if that was done for these very runs.
+    """Note that the test split is opened for a claim, before it is; nothing if that was done for these very runs.
 
     made_with: a hash of all that decides the claim's figures.
     Raises InputError where the claim was opened with something else, unless `reopen`.
@@ -179,9 +181,9 @@ def open_once(out: Path, claim: str, runs: Sequence[str], made_with: str, reopen
         return
     if own and not reopen:
         raise InputError(
-            f"the test side was opened for claim {claim!r} at {own[-1]['time']}, and the recipe says something else by "
-            "now: a second look makes its figures a choice; give the claim another name or the corpus another salt, or "
-            "say --reopen, which all results will then tell"
+            f"the test split was opened for claim {claim!r} at {own[-1]['time']}, and the recipe says something else "
+            "by now: a second evaluation makes its figures a choice; give the claim another name or the corpus another "
+            "salt, or say --reopen, which all results will then tell"
         )
     line = {
         "time": _now(),
@@ -198,4 +200,4 @@ def _now() -> str:
 
 
 def _log(out: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    write_aside(out / OPENED, "".join(json.dumps(sealed(line)) + "\n" for line in lines).encode())
+    write_aside(out / OPENED, "".join(json.dumps(with_checksum(line)) + "\n" for line in lines).encode())

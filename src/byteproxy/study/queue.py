@@ -21,15 +21,15 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
+from byteproxy.study.checksummed import known
 from byteproxy.study.fairness import check_budget
-from byteproxy.study.folder import RUNS, Notes
 from byteproxy.study.recipe import Scoring, StudyRecipe, short
 from byteproxy.study.run_files import RESULT, scores
-from byteproxy.study.sealed import known
+from byteproxy.study.study_folder import RUNS, Notes
 from byteproxy.train.budget import steps_for_flops
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import TrainConfig, steps
 from byteproxy.train.flops import step_flops
+from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import stream_of
 
 
@@ -43,7 +43,7 @@ class Key(NamedTuple):
     flops: float
     seed: int
     learning_rate: float | None = None
-    rows: int | None = None
+    sequences_per_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -151,13 +151,13 @@ class Queue:
                 if result is None:
                     return None
                 bpb = result["validation_bpb"]
-                scores[key.learning_rate, key.rows] = math.inf if bpb is None or math.isnan(bpb) else bpb
+                scores[key.learning_rate, key.sequences_per_step] = math.inf if bpb is None or math.isnan(bpb) else bpb
         best = min(grid, key=lambda pair: scores[pair])
         return None if math.isinf(scores[best]) else best
 
     def job(self, key: Key) -> Job | None:
         """A run with its configuration; None of a final one whose trials aren't done."""
-        chosen = (key.learning_rate, key.rows) if key.kind == "trial" else self.choice(key.arm, key.size)
+        chosen = (key.learning_rate, key.sequences_per_step) if key.kind == "trial" else self.choice(key.arm, key.size)
         if chosen is None:
             return None
         rate, rows = chosen
@@ -175,14 +175,14 @@ class Queue:
             seed=key.seed,
             dtype=self._dtype_of(config),
             optim=replace(config.optim, learning_rate=rate),
-            shape=replace(config.shape, rows=rows),
+            shape=replace(config.shape, sequences_per_step=rows),
         )
-        looks = (scoring.curve, scoring.curve_bytes) if key.kind == "final" else ()
+        evaluations = (scoring.curve, scoring.curve_bytes) if key.kind == "final" else ()
         with_what = [
             float(key.flops),
             self.store.manifest.fingerprint_for(config.views),
             [scoring.validation_bytes, scoring.document_bytes, scoring.stride, RULE],
-            looks,
+            evaluations,
         ]
         return Job(
             key,
@@ -244,13 +244,13 @@ class Queue:
         rate = TrainConfig().optim.learning_rate  # changes no plan
         asked = replace(comparable(config), stop=config.stop, optim=replace(config.optim, learning_rate=rate))
         what = [asdict(asked), self.store.manifest.fingerprint_for(config.views)]
-        told = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-        found = self._notes.get(told)
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+        found = self._notes.get(digest)
         if found is None:
             count = steps_for_flops(job.key.flops, config, self.store)
             stream = stream_of(replace(config, stop=steps(count)), self.store)
             found = [count, sum(step_flops(config.model, config.objective, stream, plan) for plan in stream.plans())]
-            self._notes.put(told, found)
+            self._notes.put(digest, found)
         check_budget(f"arm {job.key.arm} at size {job.key.size}", job.key.flops, found[1])
         return found[0], found[1]
 
@@ -262,11 +262,11 @@ class Queue:
         first = min(self.recipe.seeds)
         keys: dict[tuple[object, ...], Key] = {}
         for key in self.keys:
-            keys.setdefault((key.kind, key.arm, key.size, key.flops, key.rows), key)
+            keys.setdefault((key.kind, key.arm, key.size, key.flops, key.sequences_per_step), key)
         with stage("count FLOPs", "plans") as progress:
             for done, key in enumerate(keys.values(), start=1):
                 grid = self.recipe.grid(key.arm, key.size)
-                for rows in [key.rows] if key.rows else sorted({rows for _, rows in grid}):
+                for rows in [key.sequences_per_step] if key.sequences_per_step else sorted({rows for _, rows in grid}):
                     seed = key.seed if key.kind == "trial" else first
                     self._planned(self._job(key._replace(seed=seed), grid[0][0], rows))
                 progress(done, len(keys))

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import dacite
 
 from byteproxy.config import from_toml
-from byteproxy.corpus.split import Split
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.ranges import bounds, ensure_in_range, ranged
-from byteproxy.train.config import MOST_SEED, TrainConfig
+from byteproxy.train.train_config import MAX_SEED, TrainConfig
 
 Role = Literal["bytes", "control", "proxy", "tokenizer"]
 SET_BY_THE_STUDY = ("stop", "seed", "corpus", "validate_every", "validation")
@@ -52,38 +52,39 @@ class Corpus:
                 "`byteproxy prepare`, and leave corpus.views out"
             )
         ensure_in_range(self, "corpus.")
-        Split(self.validation, self.test, self.salt)
+        SplitOptions(self.validation, self.test, self.salt)
 
 
 @dataclass(frozen=True)
 class Trials:
     """Short runs that choose each arm's learning rate and rows at each size, out of the same grid for all.
 
-    learning_rates: to try. rows: of a step, to try with each of them; empty: the run's own. flops: of each trial.
+    learning_rates: to try. sequences_per_step: to try with each of them; empty: the run's own. flops: of each trial.
     seed: of all trials; never one of the study's seeds.
     """
 
     learning_rates: tuple[float, ...] = field(metadata=bounds(0.0, 100.0, above=True))
     flops: float = field(metadata=_FLOPS)
-    rows: tuple[int, ...] = ranged((), 1, 1 << 24)
-    seed: int = ranged(1000, 0, MOST_SEED)
+    sequences_per_step: tuple[int, ...] = ranged((), 1, 1 << 24)
+    seed: int = ranged(1000, 0, MAX_SEED)
 
     def __post_init__(self) -> None:
         if not self.learning_rates:
             raise InputError("trials.learning_rates holds positive numbers, at least one")
         ensure_in_range(self, "trials.")
         _differ("trials.learning_rates", [short(rate) for rate in self.learning_rates])
-        _differ("trials.rows", list(self.rows))
+        _differ("trials.sequences_per_step", list(self.sequences_per_step))
 
 
 @dataclass(frozen=True)
 class Scoring:
     """What is measured on held-out text.
 
-    validation_bytes, test_bytes: of text that a finished run is scored on, of each side.
+    validation_bytes, test_bytes: of text that a finished run is scored on, of each split.
     document_bytes: the most that one document gives, from its start, so that no long one dominates.
     stride: bytes by which windows move on; a window is as long as a passage.
-    curve: looks at validation text during a run, the last one at its end. curve_bytes: of text for each look.
+    curve: evaluations on the validation split during a run, the last one at its end. curve_bytes: of text for each
+        evaluation.
     viewer_documents, viewer_bytes: excerpts of validation text that are shown byte by byte, and how long they are.
     """
 
@@ -115,7 +116,7 @@ class Arm:
     run: dict[str, Any] = field(default_factory=dict)
     sizes: tuple[str, ...] = ()
     flops: tuple[float, ...] = field(default=(), metadata=_FLOPS)
-    seeds: tuple[int, ...] = ranged((), 0, MOST_SEED)
+    seeds: tuple[int, ...] = ranged((), 0, MAX_SEED)
 
     def __post_init__(self) -> None:
         ensure_in_range(self)
@@ -125,7 +126,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the test side is opened for, once, when all final runs of its arms are done.
+    """What the test split is opened for, once, when all final runs of its arms are done.
 
     arms: whose final runs are scored on it. against: those that every other arm is compared with.
     """
@@ -152,7 +153,7 @@ class StudyRecipe:
     sizes: by name, what each changes in `run`. trials: None trains every arm with its own learning rate.
     """
 
-    seeds: tuple[int, ...] = field(metadata=bounds(0, MOST_SEED))
+    seeds: tuple[int, ...] = field(metadata=bounds(0, MAX_SEED))
     flops: tuple[float, ...] = field(metadata=_FLOPS)
     corpus: Corpus
     sizes: dict[str, dict[str, Any]]
@@ -220,10 +221,10 @@ class StudyRecipe:
     def _check_run(self, name: str, size: str) -> None:
         config = self.config(name, size)
         arm = self.arms[name]
-        if self.scoring.stride > config.shape.passage_bytes:
+        if self.scoring.stride > config.shape.context_bytes:
             raise InputError(
-                f"scoring.stride is {self.scoring.stride}: give at most shape.passage_bytes, which is "
-                f"{config.shape.passage_bytes} for arm {name}"
+                f"scoring.stride is {self.scoring.stride}: give at most shape.context_bytes, which is "
+                f"{config.shape.context_bytes} for arm {name}"
             )
         if config.mixture.needs_view and not config.views:
             raise InputError(f"arms.{name}: its mixture shows compressed text, so name what in arms.{name}.run.views")
@@ -239,7 +240,7 @@ class StudyRecipe:
             )
 
     def config(self, arm: str, size: str) -> TrainConfig:
-        """The run of an arm at a size, without what the study sets: its length, seed, corpus and looks.
+        """The run of an arm at a size, without what the study sets: its length, seed, corpus and evaluations.
 
         Raises InputError naming the field that is wrong.
         """
@@ -273,8 +274,8 @@ class StudyRecipe:
         """The learning rates and rows that trials try; one pair, the run's own, where there are none."""
         config = self.config(arm, size)
         if self.trials is None:
-            return [(config.optim.learning_rate, config.shape.rows)]
-        rows = self.trials.rows or (config.shape.rows,)
+            return [(config.optim.learning_rate, config.shape.sequences_per_step)]
+        rows = self.trials.sequences_per_step or (config.shape.sequences_per_step,)
         return [(rate, count) for rate in self.trials.learning_rates for count in rows]
 
 

@@ -23,15 +23,15 @@ from byteproxy.finite import finite
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.study.cells import HELD_OUT, Cells, Done
+from byteproxy.study.checksummed import known
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
-from byteproxy.study.folder import REPORT, RESULTS, RUNS, TABLE, Notes
-from byteproxy.study.machine import machine
+from byteproxy.study.hardware import machine
+from byteproxy.study.one_run import curve_texts, excerpts, split_texts
 from byteproxy.study.queue import Key, Queue
 from byteproxy.study.recipe import Cell
-from byteproxy.study.run import curve_texts, excerpts, side_texts
 from byteproxy.study.run_files import FAILED, HeldOut, viewed
-from byteproxy.study.sealed import known
+from byteproxy.study.study_folder import REPORT, RESULTS, RUNS, TABLE, Notes
 from byteproxy.study.verdict import verdict
 
 WritePage = Callable[[Mapping[str, Any], Path], None]
@@ -49,7 +49,7 @@ def write_results(
 ) -> dict[str, Any]:
     """Write results.json, runs.csv and, by `page`, report.html of what is done, and return the first.
 
-    unscored: runs that could not be scored on the test side, each with why.
+    unscored: runs that could not be scored on the test split, each with why.
     Raises InputError where the runs that are there break a rule of fairness.
     """
     with stage("results", "parts") as progress:
@@ -74,7 +74,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         check_budget(f"run {run['key']}", run["flops_asked"], run["flops"])
     check_trials(queue.recipe, trials, (run for run in runs if run["kind"] == "final"))
     main = main_cell(queue, cells)
-    sides = {side for own in cells.runs.values() for run in own.values() for side in run.scored}
+    splits = {split for own in cells.runs.values() for run in own.values() for split in run.scored}
     results: dict[str, Any] = {
         "byteproxy": byteproxy.__version__,
         "study": name,
@@ -89,7 +89,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "fits": fits(queue, cells),
         "trials": trials,
         "runs": runs,
-        **_held_out(queue, sides),
+        **_held_out(queue, splits),
         "viewer": _viewer(queue, cells),
         "opened": [{name: line[name] for name in line if name != "made_with"} for line in openings(queue.out)],
         "queue": _queue(queue, unscored),
@@ -112,17 +112,25 @@ def _arm(queue: Queue, cells: Cells, name: str, main: tuple[str, float] | None) 
     cell = None if main is None else Cell(name, *main)
     runs = {} if cell is None else cells.seeds(cell)
     if cell is None or not runs:
-        nothing = ("raw_bpb", "validation_bpb", *_COUNTED, "wall_seconds", "parameters", "learning_rate", "rows")
+        nothing = (
+            "raw_bpb",
+            "validation_bpb",
+            *_COUNTED,
+            "wall_seconds",
+            "parameters",
+            "learning_rate",
+            "sequences_per_step",
+        )
         return {**said, **dict.fromkeys(nothing)}
-    side, first = cells.side(cell), next(iter(runs.values()))
+    split, first = cells.split(cell), next(iter(runs.values()))
     return {
         **said,
-        "raw_bpb": {**_seeds(cells.bpb(cell, side)), "side": side},
+        "raw_bpb": {**_seeds(cells.bpb(cell, split)), "split": split},
         "validation_bpb": _seeds(cells.bpb(cell, "validation")),
         **{what: cells.mean(cell, what) for what in (*_COUNTED, "wall_seconds")},
         "parameters": first.result["parameters"],
         "learning_rate": first.job.learning_rate,
-        "rows": first.job.config.shape.rows,
+        "sequences_per_step": first.job.config.shape.sequences_per_step,
     }
 
 
@@ -133,11 +141,11 @@ def _seeds(values: dict[int, float]) -> dict[str, Any]:
 
 def _cells(cells: Cells) -> Iterator[dict[str, Any]]:
     for cell in cells.runs:
-        for side in HELD_OUT:
-            values = cells.bpb(cell, side)
+        for split in HELD_OUT:
+            values = cells.bpb(cell, split)
             if values:
                 counted = {what: cells.mean(cell, what) for what in ("text_bytes_seen", "positions", "seconds")}
-                yield {**cell._asdict(), "side": side, **_seeds(values), **counted}
+                yield {**cell._asdict(), "split": split, **_seeds(values), **counted}
 
 
 def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
@@ -154,7 +162,7 @@ def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
             "flops_asked": key.flops,
             "seed": key.seed,
             "learning_rate": job.learning_rate,
-            "rows": job.config.shape.rows,
+            "sequences_per_step": job.config.shape.sequences_per_step,
             **{name: value for name, value in result.items() if name not in _UNSHOWN},
             "test_bpb": None if done is None or "test" not in done.scored else done.scored["test"].bpb,
         }
@@ -168,37 +176,37 @@ def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
                 "arm": key.arm,
                 "size": key.size,
                 "learning_rate": key.learning_rate,
-                "rows": key.rows,
+                "sequences_per_step": key.sequences_per_step,
                 "flops": key.flops,
                 "validation_bpb": result["validation_bpb"],
-                "chosen": queue.choice(key.arm, key.size) == (key.learning_rate, key.rows),
+                "chosen": queue.choice(key.arm, key.size) == (key.learning_rate, key.sequences_per_step),
             }
 
 
 def _corpus(store: Store) -> dict[str, Any]:
-    sides = {name: asdict(side) for name, side in store.manifest.sides.items()}
+    splits = {name: asdict(split) for name, split in store.manifest.splits.items()}
     return {
         "path": str(store.path),
         "fingerprint": store.manifest.fingerprint,
-        "sides": sides,
+        "splits": splits,
         "split_by": ways(store.manifest.groups),
     }
 
 
-def _held_out(queue: Queue, sides: set[HeldOut]) -> dict[str, Any]:
-    """How much text of each side was scored, and what plain compressors make of it; of the test side once it is open.
+def _held_out(queue: Queue, splits: set[HeldOut]) -> dict[str, Any]:
+    """How much text of each split was scored, and what plain compressors make of it; of the test split once it is open.
 
-    sides: those that runs were scored on. Also of the text that curves are of, which is less than the validation text.
+    splits: those that runs were scored on. Also of the text that curves are of, which is less than the validation text.
     """
-    told = queue.recipe.scoring
+    scoring = queue.recipe.scoring
     scored, compressors = {}, {}
-    for side in HELD_OUT:
-        if side not in sides | {"validation"}:
+    for split in HELD_OUT:
+        if split not in splits | {"validation"}:
             continue
-        texts = side_texts(queue.store, told, side)
-        scored[side] = _amount(texts)
-        compressors[side] = _compressed(queue, texts)
-    curve = curve_texts(queue.store, told)
+        texts = split_texts(queue.store, scoring, split)
+        scored[split] = _amount(texts)
+        compressors[split] = _compressed(queue, texts)
+    curve = curve_texts(queue.store, scoring)
     on_curves = {**_amount(curve), "compressors": _compressed(queue, curve)}
     return {"compressors": compressors, "scored": scored, "curve_text": on_curves}
 

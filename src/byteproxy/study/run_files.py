@@ -17,8 +17,8 @@ import numpy as np
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.generate.score import Scored
 from byteproxy.store.store import Store
+from byteproxy.study.checksummed import known, write_checksummed
 from byteproxy.study.recipe import Scoring
-from byteproxy.study.sealed import known, write_sealed
 
 if TYPE_CHECKING:
     from byteproxy.study.queue import Job
@@ -27,33 +27,33 @@ HeldOut = Literal["validation", "test"]
 BEGUN, RESULT, VIEWER, FAILED = "begun.json", "result.json", "viewer.json", "failed.json"
 
 
-def scores_file(side: HeldOut) -> str:
-    """The name of a side's scores."""
-    return f"scores-{side}.json"
+def scores_file(split: HeldOut) -> str:
+    """The name of a split's scores."""
+    return f"scores-{split}.json"
 
 
-def write_scores(job: "Job", store: Store, side: HeldOut, scored: Scored) -> None:
-    """Leave what each document of a side costs a run."""
+def write_scores(job: "Job", store: Store, split: HeldOut, scored: Scored) -> None:
+    """Leave what each document of a split costs a run."""
     values = {
-        "made_with": _scored_with(job, store, side),
+        "made_with": _scored_with(job, store, split),
         "bpb": scored.bpb,
         "bits": scored.bits.tolist(),
         "bytes": scored.bytes.tolist(),
     }
-    write_sealed(job.folder / scores_file(side), values)
+    write_checksummed(job.folder / scores_file(split), values)
 
 
-def scores(job: "Job", store: Store, side: HeldOut) -> Scored | None:
+def scores(job: "Job", store: Store, split: HeldOut) -> Scored | None:
     """The bits of a run's documents; None if they aren't known for this run and text."""
-    found = known(job.folder / scores_file(side))
-    if found is None or found["made_with"] != _scored_with(job, store, side):
+    found = known(job.folder / scores_file(split))
+    if found is None or found["made_with"] != _scored_with(job, store, split):
         return None
     return Scored(np.array(found["bits"]), np.array(found["bytes"], np.int64))
 
 
-def _scored_with(job: "Job", store: Store, side: HeldOut) -> str:
+def _scored_with(job: "Job", store: Store, split: HeldOut) -> str:
     """A hash of a run and of the text that it is scored on."""
-    most = getattr(job.scoring, f"{side}_bytes")
+    most = getattr(job.scoring, f"{split}_bytes")
     what = [job.made_with, begun(job), store.manifest.fingerprint_for(()), most, job.scoring.document_bytes]
     return _hash([*what, job.scoring.stride, RULE])
 
@@ -65,7 +65,7 @@ def begun(job: "Job") -> dict[str, Any] | None:
 
 def write_viewed(job: "Job", store: Store, bits: dict[str, list[float]]) -> None:
     """Leave bits of bytes for the viewer, by document."""
-    write_sealed(job.folder / VIEWER, {"made_with": _viewer_key(store, job.scoring), "bits": bits})
+    write_checksummed(job.folder / VIEWER, {"made_with": _viewer_key(store, job.scoring), "bits": bits})
 
 
 def viewed(job: "Job", store: Store) -> dict[str, list[float]] | None:
@@ -84,7 +84,7 @@ def _viewer_key(store: Store, scoring: Scoring) -> str:
 
 def note_failure(folder: Path, why: str) -> None:
     """Leave why a run failed."""
-    write_sealed(folder / FAILED, {"why": why})
+    write_checksummed(folder / FAILED, {"why": why})
 
 
 def _hash(what: Any) -> str:

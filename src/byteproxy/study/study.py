@@ -15,15 +15,15 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
-from byteproxy.study.corpus import prepared
 from byteproxy.study.fairness import check_apart, check_tricks, forgive_damage, open_once, openings
-from byteproxy.study.folder import SETTINGS, claimed
-from byteproxy.study.mend import damaged, mend
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Claim, StudyRecipe
+from byteproxy.study.repair import damaged, repair
 from byteproxy.study.results import WritePage, write_results
 from byteproxy.study.run_files import FAILED, begun, note_failure, scores, viewed
-from byteproxy.study.workers import Do, Outcome, Task, doing
+from byteproxy.study.study_corpus import prepared
+from byteproxy.study.study_folder import SETTINGS, claimed
+from byteproxy.study.task_workers import Do, Outcome, Task, doing
 from byteproxy.train.checkpoint import newest
 
 Prepare = Callable[[StudyRecipe, Path, Stage], Store]
@@ -34,7 +34,7 @@ class Limits(NamedTuple):
     """The limits of one call.
 
     jobs: processes at a time; 1 is this one. minutes: after which it stops; None: when all is done. only: names of the
-    arms whose runs are wanted; empty: all. reopen: let the test side be opened for a claim a second time.
+    arms whose runs are wanted; empty: all. reopen: let the test split be opened for a claim a second time.
     """
 
     jobs: int = 1
@@ -67,7 +67,7 @@ def run_study(
         raise InputError(f"minutes is {limits.minutes}: give a positive number")
     until = None if limits.minutes is None else time.time() + 60 * limits.minutes
     with claimed(out, recipe):
-        mend(out, say)
+        repair(out, say)
         if limits.reopen:
             forgive_damage(out)
         openings(out)  # refuses a damaged log before anything is trained
@@ -139,7 +139,7 @@ def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) 
                 _note_failure(job, str(error), say)
         return None
 
-    def told(outcome: Outcome) -> None:
+    def on_outcome(outcome: Outcome) -> None:
         job = outcome.task.job
         if outcome.state == "failed":
             _note_failure(job, outcome.why, say)
@@ -155,7 +155,7 @@ def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) 
             say(f"[{done}/{len(keys)}] {job.key.name}: {scored}, {seconds:.0f} s")
 
     if left:
-        do(following, told, len(left))
+        do(following, on_outcome, len(left))
 
 
 def _is_left(queue: Queue, key: Key) -> bool:
@@ -178,7 +178,7 @@ def _note_failure(job: Job, why: str, say: Callable[[str], None]) -> None:
 def _open(
     queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable[[str], None]
 ) -> tuple[InputError | None, list[dict[str, str]]]:
-    """Score the runs of each claim on the test side, once all of them are done.
+    """Score the runs of each claim on the test split, once all of them are done.
 
     Gives the refusal if a claim is refused, and the runs that could not be scored, each with why.
     """
@@ -195,7 +195,7 @@ def _open(
             continue
         left = [job for job in jobs if scores(job, queue.store, "test") is None]
         if left:
-            say(f"claim {claim.name!r}: scoring {len(left)} runs on the test side")
+            say(f"claim {claim.name!r}: scoring {len(left)} runs on the test split")
             unscored += _score_all(left, do, until, say)
     return refusal, unscored
 
@@ -223,11 +223,11 @@ def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str]
         job = next(waiting, None)
         return None if job is None else Task("test", job)
 
-    def told(outcome: Outcome) -> None:
+    def on_outcome(outcome: Outcome) -> None:
         if outcome.state == "failed":
-            why = f"could not be scored on the test side: {outcome.why}"
+            why = f"could not be scored on the test split: {outcome.why}"
             say(f"{outcome.task.job.key.name}: {why}")
             failed.append({"key": outcome.task.job.key.name, "why": why})
 
-    do(following, told, len(left))
+    do(following, on_outcome, len(left))
     return failed

@@ -10,7 +10,7 @@ UNCERTAIN = "the interval includes zero: no difference that can be told from cha
 def verdict(results: Mapping[str, Any]) -> str:
     """The best proxy arm against the best arm of raw bytes and every control; each tokenizer arm's distance; PPMd.
 
-    Which arm is best is said by validation text, so that the test side chooses nothing. All of it at the main cell.
+    Which arm is best is said by validation text, so that the test split chooses nothing. All of it at the main cell.
     """
     main = results["main"]
     if main is None:
@@ -43,7 +43,7 @@ def verdict(results: Mapping[str, Any]) -> str:
     said = [sentence for sentence in said if sentence]
     if len(said) == 1:
         said = [
-            f"{name}: {arm['raw_bpb']['mean']:.4f} bits per byte on {arm['raw_bpb']['side']} text."
+            f"{name}: {arm['raw_bpb']['mean']:.4f} bits per byte on {arm['raw_bpb']['split']} text."
             for name, arm in arms.items()
         ]
     return " ".join([*said, *_under_trained(results, arms)])
@@ -59,17 +59,17 @@ def _best(arms: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | 
 
 
 def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
-    """One arm against another, on the test side where both were scored there; nothing where there is no difference."""
+    """One arm against another, on the test split where both were scored there; nothing where there is no difference."""
     main = results["main"]
     found = {
-        one["side"]: one
+        one["split"]: one
         for one in results["differences"]
         if (one["arm"], one["against"], one["size"], one["flops"]) == (arm, other, main["size"], main["flops"])
     }
     one = found.get("test") or found.get("validation")
     if one is None:
         return ""
-    side = one["side"]
+    split = one["split"]
     mine, theirs = one["means"]  # of the seeds that both have: an arm's own mean may be of others, too
     scored = results["arms"][arm]["scored"]
     what = "on raw bytes" if scored == "raw" else "in the bits of its symbols"
@@ -77,7 +77,7 @@ def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
     seeds = f"{one['seeds']} seed{'s' if one['seeds'] > 1 else ''}"
     sentence = (
         f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {mine:.4f} against {theirs:.4f} bits "
-        f"per byte of {side} text"
+        f"per byte of {split} text"
     )
     low, high, over = one["low"], one["high"], seeds
     if low is None:  # one seed says nothing about others
@@ -91,16 +91,16 @@ def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
 def _under_trained(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Whether even the best arm of raw bytes in and out is above PPMd on the same text."""
     raw = [arm["raw_bpb"] for arm in arms.values() if arm["scored"] == "raw"]
-    side = "test" if raw and all(one["side"] == "test" for one in raw) else "validation"
+    split = "test" if raw and all(one["split"] == "test" for one in raw) else "validation"
     means = (
         [one["mean"] for one in raw]
-        if side == "test"
+        if split == "test"
         else [arm["validation_bpb"]["mean"] for arm in arms.values() if arm["scored"] == "raw"]
     )
-    ppmd = results["compressors"].get(side, {}).get("ppmd")
+    ppmd = results["compressors"].get(split, {}).get("ppmd")
     if not means or ppmd is None or min(means) <= ppmd:
         return []
     return [
-        f"Every arm that reads raw bytes is above PPMd ({ppmd:.3f} on the same {side} text): at this budget all of "
+        f"Every arm that reads raw bytes is above PPMd ({ppmd:.3f} on the same {split} text): at this budget all of "
         "them are under-trained."
     ]

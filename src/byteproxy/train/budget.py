@@ -18,14 +18,14 @@ from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.config import MOST_STEPS, Start, TrainConfig, steps
 from byteproxy.train.flops import step_flops
 from byteproxy.train.memory import ensure_fits
+from byteproxy.train.train_config import MAX_STEPS, Start, TrainConfig, steps
 from byteproxy.train.trainer import Trainer, stream_of
 
 EXACT_STEPS = 20_000
 _SAMPLED_STEPS = 2_000
-_MOST_TRIES = 20  # each comes nearer, unless the schedule makes the count jump back and forth
+_MAX_TRIES = 20  # each comes nearer, unless the schedule makes the count jump back and forth
 _WARM_UP, _MEASURED = 3, 8
 
 
@@ -66,7 +66,7 @@ def _steps_for(
 ) -> int:
     counted: dict[int, float] = {}
     count = max(fewest, 20)
-    while count not in counted and len(counted) < _MOST_TRIES:
+    while count not in counted and len(counted) < _MAX_TRIES:
         stream = stream_of(replace(config, stop=steps(count)), store)
         plans = list(_costs(stream, count, of))
         counted[count] = sum(plans) * count / len(plans)
@@ -92,9 +92,9 @@ def sampled_plans(stream: Stream, count: int, sample: int) -> Iterator[Plan]:
 
 def ensured_steps(count: float, config: TrainConfig) -> int:
     """A number of steps as a whole one, at least 1; InputError where it is more than a run can have."""
-    if not count <= MOST_STEPS:
+    if not count <= MAX_STEPS:
         raise InputError(
-            f"stop is {config.stop!r}, which is about {count:.0e} steps: give a length of at most {MOST_STEPS:,} steps"
+            f"stop is {config.stop!r}, which is about {count:.0e} steps: give a length of at most {MAX_STEPS:,} steps"
         )
     return max(1, round(count))
 

@@ -41,7 +41,7 @@ from byteproxy.files import sync_files, sync_folder
 from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
-from byteproxy.store.verified import verify
+from byteproxy.store.integrity import verify
 from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
 from byteproxy.train.safe_dcp import METADATA, Reader
 

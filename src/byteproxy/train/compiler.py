@@ -10,8 +10,8 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.network import Transformer
-from byteproxy.train.config import DTYPES
-from byteproxy.train.flops import matrix_rate
+from byteproxy.train.flops import matmul_rate
+from byteproxy.train.train_config import DTYPES
 
 FAILURES: tuple[type[BaseException], ...] = (torch._dynamo.exc.TorchDynamoException,)
 """What torch.compile raises when it can't."""
@@ -38,7 +38,7 @@ def fastest_dtype(device: str = "auto") -> str:
     end = time.monotonic() + 2
     for _ in range(6):
         for name, dtype in DTYPES.items():
-            best[name] = max(best[name], matrix_rate(dtype, seconds=0.03, device=device_of(device)))
+            best[name] = max(best[name], matmul_rate(dtype, seconds=0.03, device=device_of(device)))
         if time.monotonic() > end:
             break
     return "bfloat16" if best["bfloat16"] > 1.5 * best["float32"] else "float32"

@@ -71,13 +71,13 @@ class Averages:
         self.seconds += seconds
         self.flops += flops
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         values = {"nats": self.nats.tolist(), "counts": self.counts.tolist()}
         names = ("total", "targets", "rate", "positions", "seconds", "flops")
         return {**values, **{name: getattr(self, name) for name in names}}
 
-    def take_up(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what a checkpoint kept."""
         for name, value in state.items():
             setattr(self, name, np.array(value) if name in ("nats", "counts") else value)
@@ -87,7 +87,7 @@ class Averages:
 
         loss: what training follows. raw_loss: of the next symbol at raw positions. compressed_loss: likewise at
         compressed ones, of the next symbol; where symbols are no targets, of the bag, the first byte or a spelled one.
-        losses: of each representation and head. machine_share: of flops_per_second, by the formula.
+        losses: of each representation and head. matmul_utilization: of flops_per_second, by the formula.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self.nats / self.counts
@@ -109,7 +109,7 @@ class Averages:
             "losses": {name: row for name, row in named.items() if row},
             "rate": self.rate,
             "positions_per_second": round(self.positions / self.seconds, 1) if self.seconds else None,
-            "machine_share": round(self.flops / self.seconds / flops_per_second, 4) if self.seconds else None,
+            "matmul_utilization": round(self.flops / self.seconds / flops_per_second, 4) if self.seconds else None,
         }
         self._clear()
         return values

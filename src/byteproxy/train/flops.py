@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from byteproxy.mixture.loader import Stream
-from byteproxy.mixture.pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.mixture.planner import Plan
+from byteproxy.mixture.row_pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.model.attention.packed import PackedAttention
-from byteproxy.model.config import ModelConfig
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.vocab import FIRST_SYMBOL, RAW, Vocab
 
@@ -81,7 +81,7 @@ def plan_logits(
     return total
 
 
-def matrix_rate(
+def matmul_rate(
     dtype: torch.dtype,
     shape: tuple[int, int, int] = (2048, 512, 512),
     seconds: float = 0.1,

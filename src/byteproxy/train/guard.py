@@ -15,18 +15,18 @@ from typing import Any
 from byteproxy.errors import InputError
 
 _WINDOW = 128
-_LEAST_KNOWN = 16
+_MIN_KNOWN = 16
 
 
 class Guard:
     """Judges the steps of one run, in order.
 
     spike: how many times the median a norm may be; 0 takes every finite one.
-    most_skips: steps that may be skipped one after the other.
+    max_skips: steps that may be skipped one after the other.
     """
 
-    def __init__(self, spike: float, most_skips: int) -> None:
-        self._spike, self._most_skips = spike, most_skips
+    def __init__(self, spike: float, max_skips: int) -> None:
+        self._spike, self._max_skips = spike, max_skips
         self._norms: deque[float] = deque(maxlen=_WINDOW)
         self._skips = 0
         self._phase = 0
@@ -47,7 +47,7 @@ class Guard:
             self._skips = 0
             return None
         self._skips += 1
-        if self._skips > self._most_skips:
+        if self._skips > self._max_skips:
             raise InputError(
                 f"{self._skips} steps in a row could not be taken; the last is step {step}, where {reason}: "
                 "lower optim.learning_rate, or look at what is kept in skipped/ of the run's folder"
@@ -59,7 +59,7 @@ class Guard:
             return f"the loss is {loss}"
         if not math.isfinite(norm):
             return f"the gradient norm is {norm}"
-        if not self._spike or len(self._norms) < _LEAST_KNOWN:
+        if not self._spike or len(self._norms) < _MIN_KNOWN:
             return None
         usual = median(self._norms)
         if usual == 0 or norm <= self._spike * usual:  # usual 0: the last steps had no targets
@@ -67,11 +67,11 @@ class Guard:
         times, steps = f"{norm / usual:.3g} times", f"the last {len(self._norms)} steps"
         return f"the gradient norm {norm:.3g} is {times} the median of {steps}"
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What was seen so far, for JSON, exactly."""
         return {"norms": list(self._norms), "skips": self._skips, "phase": self._phase}
 
-    def take_up(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
         self._norms = deque(state["norms"], maxlen=_WINDOW)
         self._skips, self._phase = state["skips"], state.get("phase", 0)  # older checkpoints don't say

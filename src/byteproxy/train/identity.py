@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
-from byteproxy.mixture.schedule import at
+from byteproxy.mixture.schedule import settings_at
 from byteproxy.parsing import parse_toml
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.optim import learning_rate
+from byteproxy.train.train_config import TrainConfig
 
 MAY_CHANGE = (
     "corpus",  # where it is; which one it is, its fingerprint decides
     "device",
     "attention",
-    "micro_rows",  # changes sums by rounding, as another number of ranks does
+    "micro_sequences",  # changes sums by rounding, as another number of ranks does
     "validation",
     "validate_every",
     "log_every",
@@ -136,7 +136,7 @@ def _steps_apart(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tup
             yield "warm-up", f"the learning rate of step {step + 1}, as its warm-up is a share of all steps"
         else:
             yield "decay", f"its learning rate has been decaying since step {step + 1} of {steps}"
-    if at(then.mixture, step, steps) != at(now.mixture, step, now.steps):
+    if settings_at(then.mixture, step, steps) != settings_at(now.mixture, step, now.steps):
         yield "mixture", f"what the mixture shows at step {step + 1}, as its phases are shares of all steps"
     if then.model.byte_heads > 1 or then.model.symbol_heads > 1:
         weights = [one.objective.head_weight(2, step / one.steps) for one in (then, now)]

@@ -14,8 +14,8 @@ from byteproxy.errors import InputError
 from byteproxy.store.format import Manifest
 from byteproxy.train import parallel
 from byteproxy.train.compiler import device_of
-from byteproxy.train.config import TrainConfig
 from byteproxy.train.flops import memory_bytes
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 _UNITS = (1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")
@@ -26,8 +26,8 @@ _PLAN_BYTES = 88
 def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
     """InputError where a run needs more memory than this machine has, or more than its accelerator."""
     vocab = Vocab(tuple(manifest.view(name).alphabet_size for name in config.views))
-    positions = (config.micro_rows or config.shape.rows) * config.shape.length
-    parameters = fewest_parameters(config, vocab.size)
+    positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
+    parameters = min_parameters(config, vocab.size)
     half = config.dtype == "bfloat16"
     run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half)
     plan = _PLAN_BYTES * config.shape.positions
@@ -42,8 +42,8 @@ def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
             ranks = f" for {here} processes" if here > 1 and what == "this machine" else ""
             raise InputError(
                 f"the run needs about {_amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
-                f"positions in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or shape.rows, "
-                "or set micro_rows"
+                f"positions in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or "
+                "shape.sequences_per_step, or set micro_sequences"
             )
 
 
@@ -52,12 +52,13 @@ def ensure_plannable(config: TrainConfig) -> None:
     needed = _PLAN_BYTES * config.shape.positions
     if needed > machine_bytes():
         raise InputError(
-            f"shape.rows {config.shape.rows:,} times shape.length {config.shape.length:,} makes steps of "
-            f"{config.shape.positions:,} positions, whose plan alone takes {_amount(needed)}: lower one of them"
+            f"shape.sequences_per_step {config.shape.sequences_per_step:,} times shape.sequence_length "
+            f"{config.shape.sequence_length:,} makes steps of {config.shape.positions:,} positions, whose plan alone "
+            f"takes {_amount(needed)}: lower one of them"
         )
 
 
-def fewest_parameters(config: TrainConfig, rows: int) -> int:
+def min_parameters(config: TrainConfig, rows: int) -> int:
     """Parameters of a model over `rows` symbols, options that add a few left out."""
     model, more = config.model, rows - FIRST_SYMBOL
     tables = (0 if model.composed else more) + (more if config.objective.symbols else 0)

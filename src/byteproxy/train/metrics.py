@@ -26,8 +26,8 @@ _ALMOST_CHECKED = re.compile(rb'"[^"]{7,9}"\}?\s*$')
 """How a line ends whose checksum was hit; none without a checksum ever ended so."""
 _FIRST = "0" * 8
 """What the first line stands after."""
-_MOST_NAMED = 10
-_MOST_BYTES = 1 << 32  # ten million lines
+_MAX_NAMED = 10
+_MAX_BYTES = 1 << 32  # ten million lines
 
 
 class Log(NamedTuple):
@@ -49,7 +49,7 @@ class Metrics:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         try:
-            content = read_bytes(path, _MOST_BYTES) if path.exists() else b""
+            content = read_bytes(path, _MAX_BYTES) if path.exists() else b""
             kept = _up_to(content, step)
             if kept != content:
                 write_aside(path, kept)
@@ -184,14 +184,14 @@ def _warn(path: Path, numbers: list[int], what: str) -> None:
     warned = (str(path), what, tuple(numbers))
     if numbers and warned not in _WARNED:
         _WARNED.add(warned)
-        named = ", ".join(map(str, numbers[:_MOST_NAMED])) + (", ..." if len(numbers) > _MOST_NAMED else "")
+        named = ", ".join(map(str, numbers[:_MAX_NAMED])) + (", ..." if len(numbers) > _MAX_NAMED else "")
         say(f"{path}: {what} ({named})")
 
 
 def read_log(path: Path) -> Log:
     """The sound lines of a metrics file, and which others there are; nothing where no file can be read."""
     try:
-        parts = list(_parsed(read_bytes(path, _MOST_BYTES)))
+        parts = list(_parsed(read_bytes(path, _MAX_BYTES)))
     except FileNotFoundError:
         return Log([], [], [])
     except OSError:

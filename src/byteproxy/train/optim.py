@@ -4,7 +4,7 @@ Updates of Muon are scaled to AdamW's size (Moonlight, arXiv 2502.16982), so bot
 and tables are not decayed unless asked.
 
 The curve "wsd" warms up, stays and falls in a straight line (Hu et al. 2024, arXiv 2404.06395): with `warmup_steps`, a
-run can be made longer from before its fall (`longer.py`). "cosine" falls from the end of its warm-up on.
+run can be made longer from before its fall (`identity.py`). "cosine" falls from the end of its warm-up on.
 """
 
 import math
@@ -39,7 +39,7 @@ class OptimConfig:
     momentum: Muon's.
     decay_all: decay norms and tables as well.
     spike: a step is skipped if its gradient's norm is that many times the usual one; 0: only if it is not finite.
-    most_skips: in a row, before the run is stopped.
+    max_skips: in a row, before the run is stopped.
     """
 
     optimizer: str = "muon"
@@ -57,7 +57,7 @@ class OptimConfig:
     momentum: float = ranged(0.95, 0.0, 1.0, below=True)
     decay_all: bool = False
     spike: float = ranged(10.0, 1.0, 1e9, above=True, or_zero=True)
-    most_skips: int = ranged(20, 0, (1 << 31) - 1)
+    max_skips: int = ranged(20, 0, (1 << 31) - 1)
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OPTIMIZERS), ("curve", get_args(Curve))):

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 
 from byteproxy.errors import InputError
-from byteproxy.train.pulse import MOST_SILENT_SECONDS, Pulse
+from byteproxy.train.heartbeat import MAX_SILENT_SECONDS, Heartbeat
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _MEETING = timedelta(minutes=10)  # until all processes are there
 _SET_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-_pulse: Pulse | None = None
+_heartbeat: Heartbeat | None = None
 
 
 class World(NamedTuple):
@@ -50,11 +50,11 @@ def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Ite
     """While entered, the processes that torchrun started work together: by gloo on "cpu", by nccl on "cuda".
 
     Each takes the accelerator of its LOCAL_RANK. A process that ends or is stopped is noticed within a minute
-    (`pulse.py`); one that lives and comes to no collective call for `timeout_seconds`, by the group.
+    (`heartbeat.py`); one that lives and comes to no collective call for `timeout_seconds`, by the group.
     Raises InputError where torchrun's variables are incomplete, or the processes don't find each other, and while
     entered RankLostError where one is gone.
     """
-    global _pulse
+    global _heartbeat
     rank, ranks = _from_torchrun()
     if ranks == 1:
         yield World(0, 1)
@@ -68,7 +68,7 @@ def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Ite
         store, _, _ = next(dist.rendezvous("env://", rank, ranks, timeout=min(timeout, _MEETING)))
         # torchrun keeps its store when it starts the processes anew: what those before left there must not be read.
         store = dist.PrefixStore(f"attempt/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-        pulse = Pulse(store, rank, ranks, min(timeout_seconds, MOST_SILENT_SECONDS))
+        heartbeat = Heartbeat(store, rank, ranks, min(timeout_seconds, MAX_SILENT_SECONDS))
         dist.init_process_group(backend, store=store, timeout=timeout, rank=rank, world_size=ranks, device_id=own)
     except (dist.DistError, RuntimeError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -76,8 +76,8 @@ def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Ite
             f"process {rank} of {ranks} can't join the others at {where} ({str(error).splitlines()[0]}): "
             "check MASTER_ADDR and MASTER_PORT, and that all are started"
         ) from error
-    _pulse = pulse
-    pulse.start()
+    _heartbeat = heartbeat
+    heartbeat.start()
     failure: BaseException | None = None
     try:
         yield World(rank, ranks)
@@ -85,8 +85,8 @@ def joined(device: str = "cpu", timeout_seconds: float = TIMEOUT_SECONDS) -> Ite
         failure = error
         raise
     finally:
-        _pulse = None
-        pulse.end(failure)
+        _heartbeat = None
+        heartbeat.end(failure)
         dist.destroy_process_group()
 
 
@@ -96,9 +96,9 @@ def _collective() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if _pulse is None:
+        if _heartbeat is None:
             raise
-        raise _pulse.lost(error) from error
+        raise _heartbeat.lost(error) from error
 
 
 def _from_torchrun() -> World:
@@ -205,8 +205,8 @@ def on_rank_zero(work: Callable[[], T]) -> T:
 
 def wait_for_rank_zero() -> None:
     """Wait until rank 0 is here too: an hour if it takes that to validate or write, and no longer than it lives."""
-    if _pulse is not None:
-        _pulse.wait_for_rank_zero()
+    if _heartbeat is not None:
+        _heartbeat.wait_for_rank_zero()
 
 
 def barrier() -> None:

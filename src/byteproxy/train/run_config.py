@@ -6,7 +6,7 @@ from pathlib import Path
 from byteproxy.config import from_values, to_toml, toml_of
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
-from byteproxy.train.config import TrainConfig
+from byteproxy.train.train_config import TrainConfig
 
 CONFIG, CHECKPOINTS, METRICS = "config.toml", "checkpoints", "metrics.jsonl"
 FORMAT = 1

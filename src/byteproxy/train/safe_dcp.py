@@ -24,8 +24,8 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorS
 from byteproxy.files import inside, open_inside, read_bytes
 
 METADATA = ".metadata"
-_MOST_BYTES = 1 << 25  # some 100,000 tensors
-_MOST_SHARED = 64
+_MAX_BYTES = 1 << 25  # some 100,000 tensors
+_MAX_SHARED = 64
 _DEEPEST = 16
 
 _KNOWN = {
@@ -56,7 +56,7 @@ class Reader(dcp.FileSystemReader):
         pickle.UnpicklingError for a list that asks for anything else, InputError for one that names other files.
         """
         path = Path(self.path) / METADATA
-        content = read_bytes(path, _MOST_BYTES)
+        content = read_bytes(path, _MAX_BYTES)
         _ensure_modest(content)
         metadata = _Unpickler(io.BytesIO(content)).load()
         if not isinstance(metadata, Metadata):
@@ -168,7 +168,7 @@ def _ensure_modest(content: bytes) -> None:
                 (memo[place],) = stack[-1:]
             elif name in ("BINGET", "LONG_BINGET"):
                 found = memo[int(str(argument))]
-                if found.size > _MOST_SHARED:
+                if found.size > _MAX_SHARED:
                     raise pickle.UnpicklingError("its .metadata holds large things twice")
                 stack.append(found)
             elif name not in ("PROTO", "FRAME", "STOP"):

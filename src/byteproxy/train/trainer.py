@@ -45,9 +45,8 @@ from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
-from byteproxy.train.config import DTYPES, Start, TrainConfig
 from byteproxy.train.counters import Averages, Counters
-from byteproxy.train.flops import matrix_rate, step_flops
+from byteproxy.train.flops import matmul_rate, step_flops
 from byteproxy.train.guard import Guard
 from byteproxy.train.hold import held
 from byteproxy.train.identity import ensure_same_run, identity
@@ -56,6 +55,7 @@ from byteproxy.train.memory import ensure_fits
 from byteproxy.train.metrics import Sinks
 from byteproxy.train.optim import learning_rate, optimizers
 from byteproxy.train.run_config import write_run_config
+from byteproxy.train.train_config import DTYPES, Start, TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 Validate = Callable[[Transformer], dict[str, Any]]
@@ -74,7 +74,7 @@ def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) ->
         config.steps,
         progress,
         composed=config.model.composed,
-        spelled=config.objective.needs_spelling(config.model),
+        expanded=config.objective.needs_spelling(config.model),
     )
 
 
@@ -122,13 +122,13 @@ class Trainer:
             self.stream = stream_of(config, store, progress)
         _check_units(config, store)
         self.world = parallel.world()
-        self.part = Part(self.world.rank, self.world.ranks, config.micro_rows or None)
+        self.part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
         torch.manual_seed(config.seed)
         self.model = model_of(config, self.stream.vocab.size).to(self.device)
         self.optimizers = optimizers(self.model, config.optim)
         self.state, self.counters = State(), Counters()
         self.averages = Averages(["raw", *config.views], columns(config.model))
-        self.guard = Guard(config.optim.spike, config.optim.most_skips)
+        self.guard = Guard(config.optim.spike, config.optim.max_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest_of_rank_zero(folder / "checkpoints")
         self._is_saved = found is not None
@@ -151,8 +151,8 @@ class Trainer:
             raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
-        self.averages.take_up(saved["averages"])
-        self.guard.take_up(saved["guard"])
+        self.averages.load_state_dict(saved["averages"])
+        self.guard.load_state_dict(saved["guard"])
 
     def save(self) -> None:
         """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
@@ -161,8 +161,8 @@ class Trainer:
             **self._identity,
             "state": self.state._asdict(),
             "counters": asdict(self.counters),
-            "averages": self.averages.state(),
-            "guard": self.guard.state(),
+            "averages": self.averages.state_dict(),
+            "guard": self.guard.state_dict(),
             "about": {
                 "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
                 "processes": parallel.world().ranks,
@@ -193,7 +193,7 @@ class Trainer:
         parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         if self.config.start.path and not self._is_saved:
             self.save()
-        rate = self._machine_rate() * self.world.ranks
+        rate = self._matmul_rate() * self.world.ranks
         sinks = self._sinks()
         try:
             with compiler.deterministic(self.config.deterministic):
@@ -270,7 +270,7 @@ class Trainer:
     def compile(self, stage: Stage = quietly) -> None:
         """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
         plan, _ = self.stream.plan(self.state)
-        first, last = self.part.micro_batches(self.config.shape.rows)[0]
+        first, last = self.part.micro_batches(self.config.shape.sequences_per_step)[0]
         if not self.model.compiled_for:
             self._say_why_not_compiled()
             if first < last:  # a rank may have no row
@@ -298,7 +298,11 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
         self._forget_gradients()
-        parts = [(first, last) for first, last in self.part.micro_batches(self.config.shape.rows) if first < last]
+        parts = [
+            (first, last)
+            for first, last in self.part.micro_batches(self.config.shape.sequences_per_step)
+            if first < last
+        ]
         sums = np.zeros((2, *self.averages.nats.shape))
         total = 0.0
         for first, last in parts:
@@ -349,8 +353,8 @@ class Trainer:
     def losses(self, rows: Rows, step: int) -> Losses:
         """The summed losses of some rows of a step."""
         expansion = None
-        if rows.spelled is not None:
-            expansion = ByteExpansion(*(torch.from_numpy(one).to(self.device) for one in rows.spelled))
+        if rows.expanded is not None:
+            expansion = ByteExpansion(*(torch.from_numpy(one).to(self.device) for one in rows.expanded))
         symbols_N, targets_N, representations_N = (
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
@@ -361,7 +365,7 @@ class Trainer:
         return found
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
-        reason = self.guard.judge(plan.step, norm, loss, plan.moment.number)
+        reason = self.guard.judge(plan.step, norm, loss, plan.settings.number)
         if reason is not None and self.world.rank == 0:
             norms = {
                 name: float(parameter.grad.norm())
@@ -432,13 +436,13 @@ class Trainer:
 
     def _micro_positions(self) -> int:
         """Positions of a full micro-batch."""
-        spans = self.part.micro_batches(self.config.shape.rows)
-        return (spans[0][1] - spans[0][0]) * self.config.shape.length
+        spans = self.part.micro_batches(self.config.shape.sequences_per_step)
+        return (spans[0][1] - spans[0][0]) * self.config.shape.sequence_length
 
-    def _machine_rate(self) -> float:
-        positions = max(self.config.shape.length, self._micro_positions())  # a rank may have no row
+    def _matmul_rate(self) -> float:
+        positions = max(self.config.shape.sequence_length, self._micro_positions())  # a rank may have no row
         shape = positions, self.config.model.width, self.config.model.ffn
-        return matrix_rate(DTYPES[self.config.dtype], shape, device=self.device)
+        return matmul_rate(DTYPES[self.config.dtype], shape, device=self.device)
 
 
 def _backward(found: Losses, targets: int) -> None:

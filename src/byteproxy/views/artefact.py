@@ -19,7 +19,7 @@ from byteproxy.parsing import parse_json
 
 _REMEDY = "copy it again or train it anew"
 _HEAD_BYTES = 4096
-_MOST_BYTES = 1 << 32
+_MAX_BYTES = 1 << 32
 
 
 class Format(NamedTuple):
@@ -46,7 +46,7 @@ def is_of(path: Path, form: Format) -> bool:
 def content_of(path: Path, form: Format) -> bytes:
     """The bytes of a file; InputError where it can't be read."""
     try:
-        return read_bytes(Path(path), _MOST_BYTES)
+        return read_bytes(Path(path), _MAX_BYTES)
     except OSError as error:
         raise InputError(f"cannot read the {form.noun} {path}: {error.strerror}") from error
 

@@ -57,25 +57,25 @@ class View(Protocol):
 
 
 class ContextView(View, Protocol):
-    """A view that cuts text by how hard each byte is to foresee in its document, which a model says that reads it.
+    """A view that cuts text by how hard each byte is to predict in its document, which a model says that reads it.
 
     That pass costs far more than encoding, so a store keeps what it found (`store.entropies`).
     """
 
     @property
-    def foreseen_by(self) -> str:
+    def entropy_model(self) -> str:
         """The fingerprint of the model; empty if the view cuts without one."""
 
     def entropies(self, documents: Sequence[bytes], progress: Progress = silent) -> list[np.ndarray]:
         """Bits of each byte of each document before it is known: float16 [bytes]. progress: bytes."""
 
-    def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
+    def encode_with_entropies(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
         """Encode as `encode_batch` does, with known entropies."""
 
 
 def in_context(view: View) -> ContextView | None:
     """The view, if it cuts text by a model that reads it."""
-    return cast(ContextView, view) if getattr(view, "foreseen_by", "") else None
+    return cast(ContextView, view) if getattr(view, "entropy_model", "") else None
 
 
 class ViewKind(Protocol):

@@ -38,10 +38,10 @@ from byteproxy.parsing import parse_json
 from byteproxy.progress import Progress, silent
 from byteproxy.views.artefact import Format, content_of, from_content, is_of, read_as, to_content
 from byteproxy.views.base import Encoded
-from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_fill import Rules, filled
 from byteproxy.views.codebook_parse import PARSES, parse, split_at_random
 from byteproxy.views.strings import StringTable
+from byteproxy.views.threads import on_all_cores
 from byteproxy.views.trie import LONGEST, trie_of
 
 RULE_VERSION = 1

@@ -31,12 +31,12 @@ from byteproxy.coins import mixed
 from byteproxy.errors import InputError
 from byteproxy.jit import nb
 from byteproxy.progress import Progress, silent
-from byteproxy.views.batches import cores
 from byteproxy.views.codebook_parse import IS_IDENTIFIER, LOOKAHEAD, PARSES, inside, parse
+from byteproxy.views.threads import cores
 from byteproxy.views.trie import BASE_SHIFT, ENDS, LABEL, LONGEST, SYMBOL, SYMBOL_SHIFT, Trie, trie_of
 
-GROWTH, OVERSHOOT, KEPT, LEAST_GAIN = 1.5, 2.0, 0.8, 0.01
-FEWEST_DOCUMENTS = 3
+GROWTH, OVERSHOOT, KEPT, MIN_GAIN = 1.5, 2.0, 0.8, 0.01
+MIN_DOCUMENTS = 3
 NEWLINE, TAB, SPACE = 10, 9, 32
 PAIR, OCCURRENCES, DOCUMENTS, LAST_DOCUMENT = range(4)
 """Columns of a table of pairs; a row is half a cache line."""
@@ -99,7 +99,7 @@ def filled(
             rate = len(text.bytes) / len(parsed.symbols)
             if rate >= best:
                 kept = _by_frequency(strings, parsed.uses)
-            if rate < best * (1 + LEAST_GAIN) or len(strings) < size:
+            if rate < best * (1 + MIN_GAIN) or len(strings) < size:
                 break
             best = rate
             strings = filling.pruned(filling.grown(strings, size * OVERSHOOT), size)
@@ -107,28 +107,28 @@ def filled(
     return kept
 
 
-def sample(documents: Iterable[bytes], most_bytes: int) -> Text:
-    """The documents with the lowest hashes, in the order of their hashes, until `most_bytes` are full.
+def sample(documents: Iterable[bytes], max_bytes: int) -> Text:
+    """The documents with the lowest hashes, in the order of their hashes, until `max_bytes` are full.
 
-    So the sample depends on the set of documents only. Equal documents count once. Memory: twice `most_bytes`.
+    So the sample depends on the set of documents only. Equal documents count once. Memory: twice `max_bytes`.
     """
     kept: dict[int, bytes] = {}
     highest: list[int] = []  # a heap of the negated hashes
     total, bound = 0, 1 << 64
     for document in documents:
-        document = document[:most_bytes]
+        document = document[:max_bytes]
         key = int.from_bytes(blake2b(document, digest_size=8).digest(), "big")
         if key >= bound or key in kept or not document:
             continue
         kept[key] = document
         heapq.heappush(highest, -key)
         total += len(document)
-        while total - len(kept[-highest[0]]) >= most_bytes:
+        while total - len(kept[-highest[0]]) >= max_bytes:
             bound = -heapq.heappop(highest)
             total -= len(kept.pop(bound))
     ordered = [kept[key] for key in sorted(kept)]
-    if total > most_bytes:
-        ordered[-1] = ordered[-1][: most_bytes - total]
+    if total > max_bytes:
+        ordered[-1] = ordered[-1][: max_bytes - total]
     ends = np.cumsum([len(document) for document in ordered], dtype=np.int64)
     return Text(np.frombuffer(b"".join(ordered), dtype=np.uint8), ends)
 
@@ -139,7 +139,7 @@ class _Filling:
     def __init__(self, text: Text, how: int, rules: Rules, prefix_closed: bool, total: int, progress: Progress) -> None:
         self.text, self.how, self.rules, self.prefix_closed = text, how, rules, prefix_closed
         self.total, self.progress, self.done = total, progress, 0
-        self.fewest_documents = min(FEWEST_DOCUMENTS, len(text.ends))
+        self.fewest_documents = min(MIN_DOCUMENTS, len(text.ends))
         self.cores = cores()
         self.table_size = 1 << 16  # of a core's table of pairs; what one round needed is where the next begins
         self.pool = ThreadPoolExecutor(self.cores)

@@ -30,7 +30,7 @@ SCALE_BITS = 48
 """Bits of the whole interval."""
 LONGEST = 64
 """Bytes of the longest string that may fit."""
-FEWEST_BITS, MOST_BITS = 12, 24
+MIN_BITS, MAX_BITS = 12, 24
 
 
 class Interval(NamedTuple):
@@ -48,9 +48,9 @@ class Code:
     precision: int = 16
 
     def __post_init__(self) -> None:
-        if not FEWEST_BITS <= self.bits <= MOST_BITS:
+        if not MIN_BITS <= self.bits <= MAX_BITS:
             raise InputError(
-                f"a window has {self.bits} bits: give {FEWEST_BITS} to {MOST_BITS}; in fewer not every byte would have "
+                f"a window has {self.bits} bits: give {MIN_BITS} to {MAX_BITS}; in fewer not every byte would have "
                 "room for a symbol of its own"
             )
         if not 10 <= self.precision <= 16:

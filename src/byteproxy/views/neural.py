@@ -17,12 +17,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.views import stretches
+from byteproxy.views import raw_stretches
 from byteproxy.views.coder import LONGEST, Code, checked
 
 
 class Predictor(Protocol):
-    """What foresees the next byte of a window."""
+    """What predicts the next byte of a window."""
 
     @property
     def fingerprint(self) -> str:
@@ -82,7 +82,7 @@ def packed(symbol: int, bits: int, parts: int) -> list[int]:
 
 
 def written(document: bytes, found: Sequence[Window], bits: int, parts: int, raw: int) -> list[tuple[int, int]]:
-    """A document's windows as (symbol, bytes covered): packed, and raw between sentinels where `stretches` says so.
+    """A document's windows as (symbol, bytes covered): packed, and raw between sentinels where `raw_stretches` says so.
 
     bits: of one symbol. raw: bytes from which on a window is never left raw; 0 leaves none raw.
     """
@@ -91,10 +91,10 @@ def written(document: bytes, found: Sequence[Window], bits: int, parts: int, raw
     for is_short, run in groupby(found, lambda window: window.size < raw):
         windows_ = list(run)
         end = begin + sum(window.size for window in windows_)
-        if is_short and end - begin >= stretches.SHORTEST:
-            numbers = [stretches.FIRST_BYTE + byte for byte in document[begin:end]]
+        if is_short and end - begin >= raw_stretches.SHORTEST:
+            numbers = [raw_stretches.FIRST_BYTE + byte for byte in document[begin:end]]
             covered = [0] + [1] * (len(numbers) - 1) + [0, 1]
-            numbers = [stretches.OPEN, *numbers, stretches.CLOSE]
+            numbers = [raw_stretches.OPEN, *numbers, raw_stretches.CLOSE]
             symbols += [((1 << bits) + number, size) for number, size in zip(numbers, covered, strict=True)]
         else:
             for symbol, size in windows_:

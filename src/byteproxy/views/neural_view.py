@@ -12,10 +12,10 @@ walk      where the predictor, asked for the window's own bytes, can't predict t
           (except the empty one, which says nothing) are never extended. The set of strings is smaller, and it costs
           nothing.
 context   where the predictor, asked for the document up to there, can't predict the next byte (the paper's way). It
-          needs a model pass over the text, which `foresee` makes. This is no pure function of the bytes alone: the rest
-          of a batch changes the last bits of an entropy, and may move a boundary that depends on them.
+          needs a model pass over the text, which `predict_entropies` makes. This is no pure function of the bytes
+          alone: the rest of a batch changes the last bits of an entropy, and may move a boundary that depends on them.
 
-Where the predictor fails for long, bytes may be left raw between two sentinels: see `stretches`.
+Where the predictor fails for long, bytes may be left raw between two sentinels: see `raw_stretches`.
 
 Cost: that of `codebook`. Memory: some 100 bytes per string.
 """
@@ -33,19 +33,19 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.parsing import parse_json
 from byteproxy.progress import Progress, silent
-from byteproxy.views import stretches
+from byteproxy.views import raw_stretches
 from byteproxy.views.artefact import Format, content_of, from_content, is_of, read_as, to_content
 from byteproxy.views.base import Encoded
-from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook_parse import parse_between
 from byteproxy.views.coder import Code
 from byteproxy.views.neural_tree import Tree
 from byteproxy.views.segments import Thresholds, cuts_of
+from byteproxy.views.threads import on_all_cores
 from byteproxy.views.trie import trie_of
 
 RULE_VERSION = 1
 FORMAT = Format("byteproxy-neural", "2", "neural view", "byteproxy views train neural")
-MOST_NODES = 1 << 22
+MAX_NODES = 1 << 22
 """Strings that the walk's table has numbers for."""
 WIDEST_SYMBOL = 20
 NO_CUTS = np.empty(0, dtype=np.int64)
@@ -57,7 +57,7 @@ class Compiled:
 
     code: bits of windows and counts. model: fingerprint of the predictor. parts: symbols that a window is written as.
     segments: none, walk or context. context: its thresholds. raw: bytes of the shortest window that isn't left raw
-    where several such stand together (`stretches`); 0: none is. label: what its name says beyond that.
+    where several such stand together (`raw_stretches`); 0: none is. label: what its name says beyond that.
     compile_seconds: that expanding took.
     """
 
@@ -79,13 +79,13 @@ class NeuralView:
 
     def __init__(self, tree: Tree, about: Compiled, weights: bytes = b"") -> None:
         """tree: the strings and their symbols, the single bytes first. weights: of the predictor, carried along."""
-        if len(tree.symbol) > MOST_NODES:
+        if len(tree.symbol) > MAX_NODES:
             raise InputError(
-                f"{len(tree.symbol):,} strings fit into windows of {about.code.bits} bits, more than {MOST_NODES:,}: "
+                f"{len(tree.symbol):,} strings fit into windows of {about.code.bits} bits, more than {MAX_NODES:,}: "
                 "give fewer bits"
             )
         self.tree, self.about, self.weights = tree, about, weights
-        self.foresee: Callable[[Sequence[bytes], Progress], list[np.ndarray]] | None = None
+        self.predict_entropies: Callable[[Sequence[bytes], Progress], list[np.ndarray]] | None = None
         self._strings = tree.strings()
         self._cells = trie_of(self._strings).cells
         self._fingerprint = _fingerprint(self._strings, tree.symbol, about)
@@ -131,7 +131,7 @@ class NeuralView:
     @property
     def alphabet_size(self) -> int:
         """2^N, of which those that are some string's symbol occur; with raw stretches 258 more."""
-        return (1 << self._symbol_bits) + (stretches.MORE if self.about.raw else 0)
+        return (1 << self._symbol_bits) + (raw_stretches.MORE if self.about.raw else 0)
 
     @property
     def _symbol_bits(self) -> int:
@@ -155,20 +155,20 @@ class NeuralView:
         """Encode each document as `encode` does, on all cores: the walk holds no lock."""
         if self.about.context is None:
             return on_all_cores(lambda document: self.between(document, NO_CUTS), documents)
-        return self.encode_foreseen(documents, self.entropies(documents))
+        return self.encode_with_entropies(documents, self.entropies(documents))
 
     @property
-    def foreseen_by(self) -> str:
+    def entropy_model(self) -> str:
         """The fingerprint of the model that has to read what is encoded; empty where none has to."""
         return self.about.model if self.about.context is not None else ""
 
     def entropies(self, documents: Sequence[bytes], progress: Progress = silent) -> list[np.ndarray]:
         """Bits of each byte of each document before it is known, float16 [bytes]; InputError without the model."""
-        if self.foresee is None:
+        if self.predict_entropies is None:
             raise InputError(f"view {self.name} cuts text by a model pass over it: open its file by `views.registry`")
-        return self.foresee(documents, progress)
+        return self.predict_entropies(documents, progress)
 
-    def encode_foreseen(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
+    def encode_with_entropies(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
         """Encode as `encode_batch` does, with known entropies in context."""
         return list(map(self.between, documents, self.cuts(entropies)))
 
@@ -181,7 +181,7 @@ class NeuralView:
         """As `encode` with a window's end at each of `cuts`, int64, ascending offsets within the document."""
         found = self.windows(document, cuts)
         text = np.frombuffer(document, dtype=np.uint8)
-        symbols, spans = stretches.written(
+        symbols, spans = raw_stretches.written(
             text, self.tree.symbol[found[:, 0]], found[:, 1], self._symbol_bits, self.about.parts, self.about.raw
         )
         return Encoded(symbols.astype(np.uint16 if self.alphabet_size <= 1 << 16 else np.uint32), spans)
@@ -199,7 +199,7 @@ class NeuralView:
         """
         beyond = symbol - (1 << self.about.code.bits)
         if beyond >= 0 and self.about.raw and self.about.parts == 1:
-            return [bytes([beyond - stretches.FIRST_BYTE]) if beyond >= stretches.FIRST_BYTE else b""]
+            return [bytes([beyond - raw_stretches.FIRST_BYTE]) if beyond >= raw_stretches.FIRST_BYTE else b""]
         return [self._strings[node] for node in np.flatnonzero(self.tree.symbol == symbol).tolist()]
 
     def decode(self, symbols: np.ndarray) -> bytes:

@@ -25,7 +25,7 @@ from byteproxy.views.base import ResumingKind, TrainedKind, View, ViewKind
 GROUP = "byteproxy.views"
 TOKENIZER = "tokenizer.json"
 """What a folder of a published model holds."""
-MOST_LISTED = 8
+MAX_LISTED = 8
 
 
 class Built(NamedTuple):
@@ -144,7 +144,7 @@ def artefact_in(path: Path) -> Path:
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise InputError(f"cannot read the folder {path}: {error.strerror}") from error
-    listed = ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" * (len(names) > MOST_LISTED))
+    listed = ", ".join(names[:MAX_LISTED]) + (f" and {len(names) - MAX_LISTED} more" * (len(names) > MAX_LISTED))
     raise InputError(
         f"the folder {path} holds no {TOKENIZER}, but {listed or 'nothing'}: name a folder with one, or a view's file"
     )

@@ -21,12 +21,12 @@ from byteproxy.errors import InputError
 from byteproxy.files import open_regular, read_bytes, write_aside
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
-from byteproxy.views.batches import on_all_cores
 from byteproxy.views.codebook import CodebookOptions, CodebookView
+from byteproxy.views.threads import on_all_cores
 
 RULE_VERSION = 1
 _MARK = b"byteproxy-shuffled 1\n"
-MOST_BYTES = 1 << 29
+MAX_BYTES = 1 << 29
 """Of the file, and of what is packed in it: a codebook of 2^20 strings of 255 bytes has less."""
 _PURPOSE = np.uint64(0x5AFF1ED)
 
@@ -64,12 +64,12 @@ class ShuffledView:
     def load(cls, path: Path) -> "ShuffledView":
         """The view that `save` wrote; InputError where it can't be read or is damaged."""
         try:
-            content = read_bytes(Path(path), MOST_BYTES)
+            content = read_bytes(Path(path), MAX_BYTES)
         except OSError as error:
             raise InputError(f"cannot read the view {path}: {error.strerror}") from error
         try:
             unpacking = zlib.decompressobj()
-            held = unpacking.decompress(content[len(_MARK) :], MOST_BYTES)
+            held = unpacking.decompress(content[len(_MARK) :], MAX_BYTES)
             if not unpacking.eof or unpacking.unused_data:
                 raise zlib.error("it ends elsewhere")
         except zlib.error as error:

@@ -31,7 +31,7 @@ from byteproxy.views.registry import artefact_in
 Order = Literal["big-endian", "gray"]
 
 RULE_VERSION = 1
-MOST_TOKENS = 1 << 16
+MAX_TOKENS = 1 << 16
 
 FORMAT = "byteproxy-token-bytes"
 FORMAT_VERSION = 1
@@ -51,14 +51,14 @@ class TokenBytesView:
         """
 
         order: Order = "big-endian"
-        alphabet: int = MOST_TOKENS
+        alphabet: int = MAX_TOKENS
         tokenizer: str = ""
 
         def __post_init__(self) -> None:
             _check_order(self.order)
-            if not 256 <= self.alphabet <= MOST_TOKENS:
+            if not 256 <= self.alphabet <= MAX_TOKENS:
                 raise InputError(
-                    f"option alphabet of the token_bytes view is {self.alphabet}: give 256 to {MOST_TOKENS} tokens"
+                    f"option alphabet of the token_bytes view is {self.alphabet}: give 256 to {MAX_TOKENS} tokens"
                 )
 
     summary = "BPE tokens, each written as two bytes"
@@ -70,15 +70,15 @@ class TokenBytesView:
     def __init__(self, bpe: BpeView, order: Order = "big-endian") -> None:
         """InputError for a tokenizer of more than 65536 symbols, whose numbers don't fit into two bytes."""
         _check_order(order)
-        if bpe.alphabet_size > MOST_TOKENS:
+        if bpe.alphabet_size > MAX_TOKENS:
             raise InputError(
-                f"the tokenizer has {bpe.alphabet_size} symbols, but two bytes can number {MOST_TOKENS} only: "
+                f"the tokenizer has {bpe.alphabet_size} symbols, but two bytes can number {MAX_TOKENS} only: "
                 "give the token_bytes view a smaller tokenizer"
             )
         self._bpe = bpe
         self._order = order
         self._codes = _gray_codes(bpe.strings) if order == "gray" else np.arange(bpe.alphabet_size, dtype=np.uint16)
-        self._token_of = np.full(MOST_TOKENS, -1, dtype=np.int32)
+        self._token_of = np.full(MAX_TOKENS, -1, dtype=np.int32)
         self._token_of[self._codes] = np.arange(bpe.alphabet_size)
 
     @classmethod

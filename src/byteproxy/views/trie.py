@@ -25,7 +25,7 @@ ENDS = np.uint64(1 << 8)
 HAS_RESTS = np.uint64(1 << 9)
 SYMBOL_SHIFT, SYMBOL = np.uint64(10), np.uint64((1 << 22) - 1)
 BASE_SHIFT = np.uint64(32)
-MOST_TRIES = 64
+MAX_TRIES = 64
 LONGEST = 255
 """Bytes of the longest string that a trie can hold."""
 
@@ -147,7 +147,7 @@ def _double_array(data: np.ndarray, offsets: np.ndarray, symbols: np.ndarray) ->
             if fits:
                 break
             tries[at] += 1
-            if tries[at] == MOST_TRIES:
+            if tries[at] == MAX_TRIES:
                 _unlink(after, before, at)
             at = after[at]
         is_base[base] = True
@@ -155,7 +155,7 @@ def _double_array(data: np.ndarray, offsets: np.ndarray, symbols: np.ndarray) ->
         for child in range(children):
             where = base ^ byte[child]
             taken[where] = True
-            if tries[where] < MOST_TRIES:
+            if tries[where] < MAX_TRIES:
                 _unlink(after, before, where)
             cells[where] = np.uint64(byte[child])
             heapq.heappush(waiting, (lowest[child], where, begin[child], begin[child + 1], depth + 1))

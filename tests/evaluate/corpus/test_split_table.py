@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from byteproxy.evaluate.corpus.split_table import LANGUAGES_SHOWN, SOURCES_SHOWN, by_split, split_notes
-from byteproxy.evaluate.corpus.terminal import lined_up
+from byteproxy.evaluate.corpus.corpus_terminal import lined_up
+from byteproxy.evaluate.corpus.split_table import LANGUAGES_SHOWN, SOURCES_SHOWN, by_source_and_language, split_notes
 
-SIDES = ("train", "validation", "test")
-NOTHING = {side: {"documents": 0, "bytes": 0} for side in ("validation", "test")}
+SPLITS = ("train", "validation", "test")
+NOTHING = {split: {"documents": 0, "bytes": 0} for split in ("validation", "test")}
 COUNTS = st.integers(0, 10**10)
 AMOUNTS = st.builds(
     lambda documents, size: {"documents": documents, "bytes": documents * size}, COUNTS, st.integers(1, 10**4)
@@ -20,10 +20,10 @@ NAMES = st.text("abcdefgh [/]\n", min_size=1, max_size=30)
 
 
 def figures_of(parts: list[dict[str, Any]], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    sides = {side: {"bytes": sum(part[side]["bytes"] for part in parts)} for side in SIDES}
+    splits = {split: {"bytes": sum(part[split]["bytes"] for part in parts)} for split in SPLITS}
     return {
-        "bytes": sum(one["bytes"] for one in sides.values()),
-        "sides": sides,
+        "bytes": sum(one["bytes"] for one in splits.values()),
+        "splits": splits,
         "split": {"asked": {"validation": 0.05, "test": 0.125}, "parts": parts, "groups": groups},
     }
 
@@ -56,8 +56,8 @@ PARTS = st.dictionaries(
 def test_it_lines_up_with_many_languages(
     found: dict[tuple[int, int], tuple[dict[str, int], ...]], names: list[str]
 ) -> None:
-    parts = [part(f"source{s}", names[n], **dict(zip(SIDES, sides, strict=True))) for (s, n), sides in found.items()]
-    table = by_split(figures_of(parts, []))
+    parts = [part(f"source{s}", names[n], **dict(zip(SPLITS, splits, strict=True))) for (s, n), splits in found.items()]
+    table = by_source_and_language(figures_of(parts, []))
     out = io.StringIO()
     Console(file=out, width=80, highlight=False).print(lined_up(table))
     lines = out.getvalue().splitlines()
@@ -70,8 +70,8 @@ def test_it_lines_up_with_many_languages(
 
 
 def test_the_largest_come_first_and_others_are_together() -> None:
-    sides = [{key: {"documents": 1, "bytes": 1000 - n} for key in SIDES} for n in range(20)]
-    parts = [part("web", f"l{n:02d}", **own) for n, own in enumerate(sides)]
+    splits = [{key: {"documents": 1, "bytes": 1000 - n} for key in SPLITS} for n in range(20)]
+    parts = [part("web", f"l{n:02d}", **own) for n, own in enumerate(splits)]
     parts.append(
         part(
             "code",
@@ -82,7 +82,7 @@ def test_the_largest_come_first_and_others_are_together() -> None:
     )
     groups = [group("web", f"l{n:02d}", "project", 3000) for n in range(2)]
     groups += [group("web", None, "file", 9000, 18), group("code", "", "place", 900)]
-    table = by_split(figures_of(parts, groups))
+    table = by_source_and_language(figures_of(parts, groups))
     headings = [name for name, _ in table.rows]
     assert headings == ["web", *(f"  l{n:02d}" for n in range(6)), "  14 others", "code", "all"]
     by = {name: cells[-1] for name, cells in table.rows}
@@ -94,7 +94,7 @@ def test_the_largest_come_first_and_others_are_together() -> None:
 
 
 def test_notes_say_what_was_not_by_project() -> None:
-    text = {side: {"documents": 5, "bytes": 1000} for side in SIDES}
+    text = {split: {"documents": 5, "bytes": 1000} for split in SPLITS}
     groups = [
         group("web", "english", "project", 5_000_000),
         group("code", "python", "file", 100_000),
@@ -113,11 +113,11 @@ def test_notes_say_what_was_not_by_project() -> None:
 
 
 def test_a_side_that_near_duplicates_emptied_is_said() -> None:
-    sides = {"train": {"documents": 5, "bytes": 100_000}, **NOTHING}
-    notes = split_notes(figures_of([part("web", "", **sides)], [group("web", "", "project", 120_000)]))
+    splits = {"train": {"documents": 5, "bytes": 100_000}, **NOTHING}
+    notes = split_notes(figures_of([part("web", "", **splits)], [group("web", "", "project", 120_000)]))
     assert notes == [
-        "The validation side holds 0.0 % of the text, and 5 % were asked for: 6.00 kB more were near-duplicates "
+        "The validation split holds 0.0 % of the text, and 5 % were asked for: 6.00 kB more were near-duplicates "
         "(--near-duplicates keep leaves them in).",
-        "The test side holds 0.0 % of the text, and 12.5 % were asked for: 15.0 kB more were near-duplicates "
+        "The test split holds 0.0 % of the text, and 12.5 % were asked for: 15.0 kB more were near-duplicates "
         "(--near-duplicates keep leaves them in).",
     ]

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from byteproxy.evaluate.corpus.figures import histogram
+from byteproxy.evaluate.corpus.corpus_figures import histogram
+from byteproxy.evaluate.corpus.corpus_terminal import BAR, bar
 from byteproxy.evaluate.corpus.tables import LANGUAGES_SHOWN, by_language, length_range, sized
-from byteproxy.evaluate.corpus.terminal import BAR, bar
 
 
 @pytest.mark.parametrize(

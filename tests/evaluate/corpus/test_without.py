@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.split import Split
-from byteproxy.evaluate.corpus.figures import corpus_figures
+from byteproxy.corpus.split import SplitOptions
+from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
 from byteproxy.evaluate.corpus.tables import by_field
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -14,7 +14,7 @@ def test_documents_that_lack_what_others_of_their_source_have_are_counted_and_sh
     ]
     documents += [Document(f"g:{n}", b"g%d" % n, "none", f"g:{n}") for n in range(4)]
     documents += [Document(f"h:{n}", b"h%d" % n, "all", "q", "c") for n in range(4)]
-    manifest = prepare_documents(documents, tmp_path, Split(), shard_bytes=16)
+    manifest = prepare_documents(documents, tmp_path, SplitOptions(), shard_bytes=16)
     figures = corpus_figures(Store(tmp_path, manifest))
     assert {name: found["without"] for name, found in figures["sources"].items()} == {
         "some": {"project": 20, "language": 25},

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.evaluate.views.test_figures import encoded
+from tests.evaluate.views.test_view_figures import encoded
 
-from byteproxy.evaluate.views.figures import crossings
+from byteproxy.evaluate.views.view_figures import crossings
 
 
 def crossing(*symbols):

@@ -5,11 +5,11 @@ import pytest
 from tests.neural.models import random_model
 from tests.toy_corpus import toy_documents, toy_store
 
-from byteproxy.evaluate.views import figures as view_figures
-from byteproxy.evaluate.views.corpus import corpus_named
-from byteproxy.evaluate.views.figures import compare, figures, paper_order_holds, stability_order
+from byteproxy.evaluate.views import view_figures as view_figures
 from byteproxy.evaluate.views.fuzzy import fuzzy, neural_figures
-from byteproxy.evaluate.views.terminal import comparison_tables, order_text
+from byteproxy.evaluate.views.view_figures import compare, figures, paper_order_holds, stability_order
+from byteproxy.evaluate.views.view_terminal import comparison_tables, order_text
+from byteproxy.evaluate.views.view_texts import corpus_named
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.report.views import compare_page
@@ -83,13 +83,13 @@ def test_the_papers_order(distances, order, holds):
 def test_compare_shows_it(tmp_path, monkeypatch):
     monkeypatch.setattr(view_figures, "SPEED_SECONDS", 0.01)
     monkeypatch.setattr(
-        "byteproxy.evaluate.views.corpus.near_duplicates", lambda documents, *_: np.zeros(len(documents))
+        "byteproxy.evaluate.views.view_texts.near_duplicates", lambda documents, *_: np.zeros(len(documents))
     )
     toy_store(tmp_path / "corpus")
     predictor = ModelPredictor(random_model(spread=1.0))
     NeuralKind.compiled(predictor, NeuralOptions(12), TEXTS).save(tmp_path / "a.neural")
     specs = ["bpe:300", str(tmp_path / "a.neural"), "gzip"]
-    results = compare(specs, corpus_named(str(tmp_path / "corpus")), most_bytes=20_000)
+    results = compare(specs, corpus_named(str(tmp_path / "corpus")), max_bytes=20_000)
     assert sorted(results["stability_order"]) == sorted(specs)
     assert results["paper_order_holds"] in (True, False)
     assert {"bytes_per_symbol", "nodes", "compile_seconds", "fuzzy"} <= results["views"][specs[1]].keys()

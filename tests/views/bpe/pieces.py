@@ -3,13 +3,13 @@
 import numba as nb
 import numpy as np
 
-from byteproxy.views.bpe import automaton, cutting, engine, scan
+from byteproxy.views.bpe import automaton, engine, pre_tokenizers, scan
 
 
 def tables_of(*patterns: str) -> engine.Cutting:
     """The tables for cuts by patterns, one after the other; `Unknown` where one is not understood."""
-    made = automaton.automata([cutting._node("Regex", pattern) for pattern in patterns])
-    return engine._cutting(cutting.Cuts(cutting.AUTOMATA, made, {}), np.ones(1 << 16, np.uint8))
+    made = automaton.automata([pre_tokenizers._node("Regex", pattern) for pattern in patterns])
+    return engine._cutting(pre_tokenizers.Cuts(pre_tokenizers.AUTOMATA, made, {}), np.ones(1 << 16, np.uint8))
 
 
 def ends_of_pieces(text: bytes, tables: engine.Cutting) -> list[int]:

@@ -13,9 +13,9 @@ from tests.views.bpe.pieces import ends_of_pieces, tables_of
 from tests.views.contract import ODD_DOCUMENTS, check_documents, documents, real_documents
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from byteproxy.views.bpe import BpeView, cache, engine, merges
-from byteproxy.views.bpe.cutting import AUTOMATA, GPT2_PATTERN, LINES, LINES_PATTERN, WHOLE, WORDS_PATTERN, Cuts
+from byteproxy.views.bpe import BpeView, engine, merges, piece_cache
 from byteproxy.views.bpe.engine import Engine
+from byteproxy.views.bpe.pre_tokenizers import AUTOMATA, GPT2_PATTERN, LINES, LINES_PATTERN, WHOLE, WORDS_PATTERN, Cuts
 
 UNITS = [
     *"abst'dLT_1239 \t\n\r\v(.=é中😀ſ²½ⅷ٣\x00\x1c\x7f",
@@ -128,10 +128,10 @@ def test_the_contract(document: bytes) -> None:
 
 
 def test_more_pieces_than_the_cache_holds() -> None:
-    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(cache.SLOTS)]
+    words = [f" {'x' * (number % 23)}{number * 7919 % 65536:x}_(" for number in range(piece_cache.SLOTS)]
     document = "".join(words).encode()
-    assert len(set(words)) > cache.SLOTS // 2
-    assert len(document) > cache.KEPT_BYTES / 2
+    assert len(set(words)) > piece_cache.SLOTS // 2
+    assert len(document) > piece_cache.KEPT_BYTES / 2
     for name in ("words", "lines"):
         check_same(VIEWS[name], [document, document.replace(b"_(", b"\n")])
 

@@ -12,8 +12,8 @@ from tests.views.contract import check_kind
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from byteproxy.errors import InputError
-from byteproxy.views.bpe import BpeView, byte_characters, engine, training
-from byteproxy.views.bpe.cutting import WORDS_PATTERN
+from byteproxy.views.bpe import BpeView, byte_characters, engine, merge_training
+from byteproxy.views.bpe.pre_tokenizers import WORDS_PATTERN
 
 LINE = 'def encode(self, document_id: "bytes") -> int:\n\tfor x in range(1234):\r\n        return f(x)[0] != "ä€😀"\n\n'
 CORPUS = [(LINE * 20).encode(), "import os\nimport sys  # ünïcode\n".encode() * 10, b"", b"x = 1\n" * 50]
@@ -159,7 +159,7 @@ def test_large_alphabet_has_wide_symbols() -> None:
     characters = byte_characters()
     pairs = [(a, b) for a in characters for b in characters]
     vocabulary = {token: number for number, token in enumerate([*characters, *map("".join, pairs)])}
-    tokenizer = training.untrained(words=True)
+    tokenizer = merge_training.untrained(words=True)
     tokenizer.model = models.BPE(vocabulary, pairs)
     view = BpeView(tokenizer.to_str())
     assert view.alphabet_size == 256 + 65536
@@ -180,7 +180,7 @@ def test_kind() -> None:
 def test_fingerprints_stay_what_they_were() -> None:
     """Of prepared corpora that are already on disk. A change means that RULE_VERSION was raised, or should be."""
     characters = byte_characters()
-    tokenizer = training.untrained(words=True)
+    tokenizer = merge_training.untrained(words=True)
     tokenizer.model = models.BPE({token: number for number, token in enumerate([*characters, "ab"])}, [("a", "b")])
     assert BpeView(tokenizer.to_str()).fingerprint == "687ed36c4bf18a112da6fae35b7ecc4ffe946eae882c19ccb346b3369e81f240"
 
@@ -214,7 +214,7 @@ def test_training_on_one_long_line_takes_seconds() -> None:
     assert time.process_time() - begin < 10
     assert b" word" in view.strings
     text = "a\n" * 99 + "b" * 2500 + "\n" + "c" * 1000 + "\n\n" + "d" * 1001
-    parts = training.TRAINED_STRETCHES.findall(text)
+    parts = merge_training.TRAINED_STRETCHES.findall(text)
     assert "".join(parts) == text
     assert list(map(len, parts)) == [198, 1000, 1000, 1503, 1000, 1]
 

@@ -27,10 +27,10 @@ def sized(count: float) -> str:
     return amounts.sized(count, "B")
 
 
-def by_side(figures: Mapping[str, Any]) -> Figures:
-    """Documents, bytes and projects of each side."""
-    rows = [(side, _amounts(found, figures["bytes"])) for side, found in figures["sides"].items()]
-    return Figures("Sides", "side", _AMOUNTS, rows)
+def by_split(figures: Mapping[str, Any]) -> Figures:
+    """Documents, bytes and projects of each split."""
+    rows = [(split, _amounts(found, figures["bytes"])) for split, found in figures["splits"].items()]
+    return Figures("Splits", "split", _AMOUNTS, rows)
 
 
 def by_field(figures: Mapping[str, Any]) -> Figures:
@@ -65,7 +65,7 @@ def by_language(figures: Mapping[str, Any]) -> Figures:
 
 
 def by_length(figures: Mapping[str, Any]) -> Figures:
-    """How long documents are, by side."""
+    """How long documents are, by split."""
     found = {name: one for name, one in figures["lengths"].items() if one is not None}
     keys: list[str] = list(next(iter(found.values()), {}))
     rows = [
@@ -83,8 +83,8 @@ def by_reason(figures: Mapping[str, Any]) -> Figures:
         for reason, count in sorted(figures[kind].items(), key=lambda item: -item[1])
     ]
     lost = figures["lost"]
-    told = f", of which about {lost['records']:,} lost with {sized(lost['bytes_on_disk'])} of damaged files"
-    title = f"Rejected{told if lost['records'] else ''}"
+    detail = f", of which about {lost['records']:,} lost with {sized(lost['bytes_on_disk'])} of damaged files"
+    title = f"Rejected{detail if lost['records'] else ''}"
     return Figures(title, "reason", (("kind", ""), ("records", ""), ("of all", "%")), rows)
 
 

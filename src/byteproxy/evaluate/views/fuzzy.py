@@ -31,7 +31,7 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
     """
     if not isinstance(view, NeuralView):
         return {}
-    cuts = view.cuts(view.entropies(texts)) if view.foreseen_by else [NO_CUTS] * len(texts)
+    cuts = view.cuts(view.entropies(texts)) if view.entropy_model else [NO_CUTS] * len(texts)
     walked = [view.windows(text, own) for text, own in zip(texts, cuts, strict=True)]
     symbols = sum(len(view.between(text, own).symbols) for text, own in zip(texts, cuts, strict=True))
     nodes = np.concatenate([np.empty((0, 2), np.uint32), *walked])[:, 0]

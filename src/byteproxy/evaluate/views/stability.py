@@ -44,7 +44,7 @@ def pieces(texts: Sequence[bytes], piece_bytes: int, count: int, seed: int) -> l
     shuffled = []
     for text in [text for text in texts if len(text) >= SHORTEST] or texts:
         cut = _cut(text, piece_bytes)
-        order = _dice(seed, "pieces", text).permutation(len(cut))
+        order = _rng(seed, "pieces", text).permutation(len(cut))
         shuffled.append([cut[at] for at in order])
     turns = max(map(len, shuffled), default=0)
     return [cut[turn] for turn in range(turns) for cut in shuffled if turn < len(cut)][:count]
@@ -52,7 +52,7 @@ def pieces(texts: Sequence[bytes], piece_bytes: int, count: int, seed: int) -> l
 
 def perturbed(how: str, text: bytes, seed: int) -> bytes | None:
     """The text changed in one of the ways of `PERTURBATIONS`; None where it has nothing to change."""
-    changed = PERTURBATIONS[how](text.decode("utf-8", "surrogateescape"), _dice(seed, how, text))
+    changed = PERTURBATIONS[how](text.decode("utf-8", "surrogateescape"), _rng(seed, how, text))
     return None if changed is None else changed.encode("utf-8", "surrogateescape")
 
 
@@ -142,9 +142,9 @@ def _first_end(encoded: Encoded, ends: np.ndarray, index: int) -> int:
 
 
 def _edits(text: bytes, seed: int) -> list[tuple[int, int]]:
-    dice = _dice(seed, "resync", text)
-    places = dice.integers(len(text), size=EDITS).tolist()
-    return [(at, int(dice.choice(PRINTABLE[text[at] != PRINTABLE]))) for at in places]
+    rng = _rng(seed, "resync", text)
+    places = rng.integers(len(text), size=EDITS).tolist()
+    return [(at, int(rng.choice(PRINTABLE[text[at] != PRINTABLE]))) for at in places]
 
 
 def _cut(text: bytes, piece_bytes: int) -> list[bytes]:
@@ -162,7 +162,7 @@ def _cut(text: bytes, piece_bytes: int) -> list[bytes]:
     return cut
 
 
-def _dice(seed: int, purpose: str, text: bytes) -> np.random.Generator:
+def _rng(seed: int, purpose: str, text: bytes) -> np.random.Generator:
     key = blake2b(purpose.encode() + b"\n" + text, digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(key, "big")])
 
@@ -170,39 +170,39 @@ def _dice(seed: int, purpose: str, text: bytes) -> np.random.Generator:
 # The ways to perturb a text.
 
 
-def _random_delete(text: str, dice: np.random.Generator) -> str | None:
+def _random_delete(text: str, rng: np.random.Generator) -> str | None:
     """Every tenth character, at random places, is gone."""
     if not text:
         return None
-    gone = set(dice.choice(len(text), size=max(1, round(0.1 * len(text))), replace=False).tolist())
+    gone = set(rng.choice(len(text), size=max(1, round(0.1 * len(text))), replace=False).tolist())
     return "".join(character for at, character in enumerate(text) if at not in gone)
 
 
-def _prefix_cut(text: str, dice: np.random.Generator) -> str | None:
+def _prefix_cut(text: str, rng: np.random.Generator) -> str | None:
     """1 to 25 % of the start are gone."""
-    return text[max(1, round(dice.uniform(0.01, 0.25) * len(text))) :] if text else None
+    return text[max(1, round(rng.uniform(0.01, 0.25) * len(text))) :] if text else None
 
 
-def _middle_cut(text: str, dice: np.random.Generator) -> str | None:
+def _middle_cut(text: str, rng: np.random.Generator) -> str | None:
     """5 to 10 % in one stretch are gone, from within the middle half."""
     if not text:
         return None
-    length = max(1, round(dice.uniform(0.05, 0.1) * len(text)))
-    start = round(0.25 * len(text) + dice.random() * max(0.5 * len(text) - length, 0))
+    length = max(1, round(rng.uniform(0.05, 0.1) * len(text)))
+    start = round(0.25 * len(text) + rng.random() * max(0.5 * len(text) - length, 0))
     return text[:start] + text[start + length :]
 
 
-def _rename(text: str, dice: np.random.Generator) -> str | None:
+def _rename(text: str, rng: np.random.Generator) -> str | None:
     """An identifier of three letters or more that occurs more than once has a new name, a bit longer or shorter."""
     counts = Counter(IDENTIFIER.findall(text))
     names = sorted(name for name, count in counts.items() if count > 1 and not keyword.iskeyword(name))
     if not names:
         return None
-    name = names[dice.integers(len(names))]
+    name = names[rng.integers(len(names))]
     lengths = [length for length in range(len(name) - 2, len(name) + 3) if length >= 3 and length != len(name)]
     fresh = name
     while fresh in text or keyword.iskeyword(fresh):
-        fresh = "".join(ascii_lowercase[letter] for letter in dice.integers(26, size=dice.choice(lengths)))
+        fresh = "".join(ascii_lowercase[letter] for letter in rng.integers(26, size=rng.choice(lengths)))
     return re.sub(rf"\b{name}\b", fresh, text)
 
 

@@ -29,8 +29,8 @@ class Shown(NamedTuple):
     stand_in: bool
 
 
-def cut(document: bytes, encoded: Encoded, most_bytes: int) -> Iterator[Piece]:
-    """The pieces of an aligned view from the start on, until `most_bytes` are shown or exceeded.
+def cut(document: bytes, encoded: Encoded, max_bytes: int) -> Iterator[Piece]:
+    """The pieces of an aligned view from the start on, until `max_bytes` are shown or exceeded.
 
     Symbols that cover nothing after the last one that does belong to it.
     """
@@ -38,7 +38,7 @@ def cut(document: bytes, encoded: Encoded, most_bytes: int) -> Iterator[Piece]:
     closing = np.flatnonzero(span_bytes)
     begin = start = 0
     for number, last in enumerate(closing.tolist()):
-        if start >= most_bytes:
+        if start >= max_bytes:
             return
         until = len(symbols) if number == len(closing) - 1 else last + 1
         end = start + int(span_bytes[last])

@@ -18,8 +18,8 @@ from torch import nn
 
 from byteproxy.model.attention import Attend
 from byteproxy.model.attention.layout import Layout
-from byteproxy.model.config import ModelConfig
 from byteproxy.model.linear import Linear, Norm
+from byteproxy.model.model_config import ModelConfig
 
 
 class PackedAttention(nn.Module):

@@ -23,9 +23,9 @@ MARK = 1 << 15
 NOTHING, FAR, PAST, HERE, BACK = range(65535, 65530, -1)
 """Endings: there is no match; it ends at the place that was noted; after the character just read; before it; before the
 one that came before it."""
-MOST_ENTRIES = MARK - 16
-MOST_PLACES = 20_000
-MOST_STEPS = 2_000_000
+MAX_ENTRIES = MARK - 16
+MAX_PLACES = 20_000
+MAX_STEPS = 2_000_000
 """Places that may be looked at while an automaton is made: some seconds."""
 END = 0
 """The class that stands for the end of text and for bytes that aren't UTF-8."""
@@ -73,7 +73,7 @@ def automata(patterns: Sequence[Node]) -> Automata:
         found = _rows(program, membership[:, : len(program.sets)], width, starts[-1])
         membership = membership[:, len(program.sets) :]
         rows.append(found)
-        if sum(map(len, rows)) * width > MOST_ENTRIES:
+        if sum(map(len, rows)) * width > MAX_ENTRIES:
             raise Unknown("a pattern of too many states")
     return Automata(classes, np.concatenate([*rows, np.zeros((0, width), np.uint16)]).reshape(-1), tuple(starts))
 
@@ -113,7 +113,7 @@ def _program(pattern: Node) -> _Program:
 
 
 def _place(program: _Program, what: tuple) -> int:
-    if len(program.places) >= MOST_PLACES:
+    if len(program.places) >= MAX_PLACES:
         raise Unknown("a pattern of too many places")
     program.places.append(what)
     return len(program.places) - 1
@@ -181,7 +181,7 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
         for kind in range(len(member)):
             following, match, looked_at = _step(program.places, places, kind, member[kind])
             steps += looked_at
-            if steps > MOST_STEPS:
+            if steps > MAX_STEPS:
                 raise Unknown("a pattern of too many states")
             if not table and match is not None:
                 raise Unknown("a pattern that matches nothing at all")
@@ -197,7 +197,7 @@ def _rows(program: _Program, membership: np.ndarray, width: int, first: int) -> 
             noted = now == _FURTHER and (match == 1 or behind == _BEFORE)
             row.append(first + numbers[state] * width + (MARK if noted else 0))
         table.append(row)
-        if first + len(states) * width > MOST_ENTRIES:
+        if first + len(states) * width > MAX_ENTRIES:
             raise Unknown("a pattern of too many states")
     over = {first + number * width for number, row in enumerate(table) if set(row) == {HERE}}
     rows = np.full((len(table), width), NOTHING, np.uint16)

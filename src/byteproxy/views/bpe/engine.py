@@ -20,13 +20,13 @@ from numba.extending import intrinsic
 
 from byteproxy.jit import nb
 from byteproxy.views.base import Encoded
-from byteproxy.views.batches import cores
-from byteproxy.views.bpe.added import AddedToken, finding, next_token, pointers_to
-from byteproxy.views.bpe.cache import INLINE, LONGEST_KEPT, Cache, find, identity, keep, new_cache
-from byteproxy.views.bpe.cutting import AUTOMATA, LINES, Cuts
+from byteproxy.views.bpe.added_tokens import AddedToken, finding, next_token, pointers_to
+from byteproxy.views.bpe.ignore_merges import Whole, symbol_of_piece, whole_of
 from byteproxy.views.bpe.merges import Merges, Work, merge, merges_of, work_for
+from byteproxy.views.bpe.piece_cache import INLINE, LONGEST_KEPT, Cache, find, identity, keep, new_cache
+from byteproxy.views.bpe.pre_tokenizers import AUTOMATA, LINES, Cuts
 from byteproxy.views.bpe.scan import match_end, piece_end, pointer, stretch_end
-from byteproxy.views.bpe.whole import Whole, symbol_of_piece, whole_of
+from byteproxy.views.threads import cores
 
 PART_BYTES = 1 << 18
 """Documents longer than this are cut at line ends, where the rule allows it, to share them out over the cores."""
@@ -41,7 +41,8 @@ ROOM = 1 << 16
 class Cutting(NamedTuple):
     """The cuts as arrays (or as pointers to them, in compiled code).
 
-    rule: one of `cutting`. size: of automata. starts, classes, entries: see `Automata`. joined: see `stretch_end`.
+    rule: one of `pre_tokenizers`. size: of automata. starts, classes, entries: see `Automata`. joined: see
+        `stretch_end`.
     """
 
     rule: int
@@ -85,8 +86,8 @@ class Engine:
         tokens: Sequence[AddedToken] = (),
     ) -> None:
         """strings: the bytes behind each symbol, all 256 single ones among them, and none for tokens that the model
-            itself can't make; at most MOST_SYMBOLS.
-        merges: (left, right, merged) symbols, lowest rank first; at most MOST_MERGES.
+            itself can't make; at most MAX_SYMBOLS.
+        merges: (left, right, merged) symbols, lowest rank first; at most MAX_MERGES.
         ignore_merges: whether a piece that is some symbol's string is that symbol, whatever the merges make of it.
         tokens: to be found before text is cut.
         """

@@ -14,10 +14,10 @@ import numpy as np
 
 from byteproxy.jit import nb
 
-MOST_SYMBOLS = 1 << 20
-MOST_MERGES = 1 << 22
+MAX_SYMBOLS = 1 << 20
+MAX_MERGES = 1 << 22
 """Two symbols and a rank share 64 bits, a rank and a place in a short piece 31."""
-MOST_BYTES = (1 << 31) - 1
+MAX_BYTES = (1 << 31) - 1
 """Of a piece."""
 NO_RANK = (1 << 31) - 1
 NO_KEY = (1 << 63) - 1
@@ -72,7 +72,7 @@ def merges_of(triples: Sequence[tuple[int, int, int]], byte_symbols: Sequence[in
 
 def work_for(size: int, spare: int) -> Work:
     """Memory for pieces of up to `size` bytes, with `spare` more symbols of room in `out`."""
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise ValueError(f"BPE could merge across all of {size} bytes in a row; cut the document below 2 GiB")
     return Work(
         symbols=np.empty(size, np.int32),

@@ -14,8 +14,8 @@ import numpy as np
 
 from byteproxy.views.bpe import unicode
 
-MOST_REPEATS = 1000
-MOST_ATOMS = 250
+MAX_REPEATS = 1000
+MAX_ATOMS = 250
 """Of a pattern, each of which may take 1 MB while it is read."""
 
 
@@ -94,8 +94,8 @@ def parsed(pattern: str) -> Node:
 
 def literal(text: str) -> Node:
     """The tree of a text that stands for itself; `Unknown` for a long one."""
-    if len(text) > MOST_ATOMS:
-        raise Unknown(f"a text of more than {MOST_ATOMS} characters")
+    if len(text) > MAX_ATOMS:
+        raise Unknown(f"a text of more than {MAX_ATOMS} characters")
     return Concatenation(tuple(Characters(_set_of(character)) for character in text))
 
 
@@ -154,7 +154,7 @@ class _Parser:
                 least = int(counted[1] or 0)
                 most = (int(counted[3]) if counted[3] else None) if counted[2] else least
                 self.at = counted.end()
-                if max(least, most or 0) > MOST_REPEATS or (most is not None and most < max(least, 1)):
+                if max(least, most or 0) > MAX_REPEATS or (most is not None and most < max(least, 1)):
                     raise Unknown(f"the repeat {counted[0]}")
                 if self.pattern[self.at : self.at + 1] == "?":
                     raise Unknown("a lazy counted repeat")
@@ -179,8 +179,8 @@ class _Parser:
 
     def atom(self, folded: bool) -> Node:
         self.atoms += 1
-        if self.atoms > MOST_ATOMS:
-            raise Unknown(f"a pattern of more than {MOST_ATOMS} characters and groups")
+        if self.atoms > MAX_ATOMS:
+            raise Unknown(f"a pattern of more than {MAX_ATOMS} characters and groups")
         character = self.pattern[self.at]
         if character == "(":
             return self.group(folded)

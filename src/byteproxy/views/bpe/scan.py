@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 from byteproxy.jit import nb
 from byteproxy.views.bpe.automaton import BACK, FAR, HERE, MARK, NOTHING, PAST
-from byteproxy.views.bpe.cutting import LINES
+from byteproxy.views.bpe.pre_tokenizers import LINES
 
 
 @intrinsic

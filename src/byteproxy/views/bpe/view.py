@@ -7,16 +7,16 @@ without changing a symbol. That costs 0.6 % more symbols on Python code than let
 Without `words` a piece is a whole line, and symbols may span words: the idea of SuperBPE (arXiv 2503.13423), but in one
 stage from the first merge on.
 
-Published byte-level tokenizers are views as they are, with the numbers that `tokenizers` gives (`file`, `added`,
-`cutting`, `composing`). Two rules are ours, so that any bytes can be encoded:
+Published byte-level tokenizers are views as they are, with the numbers that `tokenizers` gives (`tokenizer_json`,
+`added_tokens`, `pre_tokenizers`, `nfc`). Two rules are ours, so that any bytes can be encoded:
 - Invalid UTF-8 is cut out, each invalid byte becomes its own single-byte symbol, and the valid stretches between are
   encoded each by itself. "Invalid" is what Python's strict UTF-8 decoder calls so.
 - A byte that the vocabulary has no symbol for gets one, behind all numbers of the file, in the order of bytes.
 
-Our patterns and all others that `cutting` understands are encoded by `engine`, the rest by `tokenizers`; which of the
-two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat less
-than words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen 4), on
-Python source that was not encoded before:
+Our patterns and all others that `pre_tokenizers` understands are encoded by `engine`, the rest by `tokenizers`; which
+of the two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat
+less than words, so most of them have to be merged. Measured by `benchmarks/encode.py` on one core of an AMD EPYC (Zen
+4), on Python source that was not encoded before:
 
     symbols           MB/s    times `tokenizers`    training, s    bytes a symbol, held out
     4096               95          41                    5             3.25
@@ -41,15 +41,15 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded
-from byteproxy.views.bpe.added import Finder
-from byteproxy.views.bpe.composing import composed
-from byteproxy.views.bpe.cutting import LINES
+from byteproxy.views.bpe.added_tokens import Finder
+from byteproxy.views.bpe.byte_alphabet import byte_characters
 from byteproxy.views.bpe.engine import Engine
-from byteproxy.views.bpe.file import read
-from byteproxy.views.bpe.merges import MOST_SYMBOLS
-from byteproxy.views.bpe.slow import SlowEngine
-from byteproxy.views.bpe.spelling import byte_characters
-from byteproxy.views.bpe.training import trained
+from byteproxy.views.bpe.merge_training import trained
+from byteproxy.views.bpe.merges import MAX_SYMBOLS
+from byteproxy.views.bpe.nfc import composed
+from byteproxy.views.bpe.pre_tokenizers import LINES
+from byteproxy.views.bpe.reference import SlowEngine
+from byteproxy.views.bpe.tokenizer_json import read
 from byteproxy.views.strings import StringTable
 
 RULE_VERSION = 1
@@ -256,5 +256,5 @@ def check_size(alphabet_size: int) -> None:
     """InputError for an alphabet that can't be."""
     if alphabet_size < 256:
         raise InputError(f"alphabet_size is {alphabet_size}: byte-level BPE needs at least the 256 bytes")
-    if alphabet_size > MOST_SYMBOLS:
-        raise InputError(f"alphabet_size is {alphabet_size}: byte-level BPE takes at most {MOST_SYMBOLS} symbols")
+    if alphabet_size > MAX_SYMBOLS:
+        raise InputError(f"alphabet_size is {alphabet_size}: byte-level BPE takes at most {MAX_SYMBOLS} symbols")

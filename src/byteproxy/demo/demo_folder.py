@@ -1,0 +1,65 @@
+"""The demo's folder: never somebody else's, never two studies at a time, never two mixed."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from byteproxy.config import to_toml
+from byteproxy.console import say
+from byteproxy.demo.demo_recipe import DemoRecipe
+from byteproxy.errors import InputError
+from byteproxy.files import read_bytes, write_aside
+from byteproxy.parsing import MAX_TOML
+from byteproxy.study.checksummed import DamagedError, read_checksummed
+from byteproxy.study.study_folder import RESULTS, held
+
+MIN_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare
+SETTINGS = "demo.toml"  # not that of `byteproxy study`, whose folders are never cleared
+BUDGET, COST = "budget.json", "views/cost.json"
+NOTES = (BUDGET, COST)
+_PARTS = (SETTINGS, BUDGET, RESULTS, "report.html", "corpus", "views", "arms", "model")
+
+
+@contextmanager
+def claimed(out: Path, study: DemoRecipe) -> Iterator[bool]:
+    """Hold a folder for a study; gives whether an earlier, stopped run of the same study is continued.
+
+    A folder begun with other settings, or finished, is emptied of what a study writes, and started clean; so is one
+    whose notes are damaged, with a line on stderr that says so.
+    Raises InputError if the folder holds anything else, is in use, or has no room.
+    """
+    with held(out, SETTINGS):
+        free = shutil.disk_usage(out).free
+        if free < MIN_FREE:
+            raise InputError(
+                f"{out} has {free >> 20} MB free, but a study needs {MIN_FREE >> 20}: free some, or give another --out"
+            )
+        settings = to_toml(study)
+        begun = out / SETTINGS
+        same = begun.exists() and read_bytes(begun, MAX_TOML) == settings.encode()
+        going_on = same and not (out / RESULTS).exists() and not _damaged(out)
+        if not going_on:
+            _clear(out)
+            write_aside(begun, settings.encode())
+        yield going_on
+
+
+def _damaged(out: Path) -> bool:
+    """Whether something that a stopped demo noted can't be read any more; said if it is."""
+    for name in NOTES:
+        try:
+            read_checksummed(out / name)
+        except DamagedError as error:
+            say(f"{error}: the demo starts from the beginning")
+            return True
+    return False
+
+
+def _clear(out: Path) -> None:
+    """Settings go last, so that a kill in between still leaves a folder known as ours."""
+    for path in [*out.glob(".*.partial"), *(out / name for name in reversed(_PARTS))]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""All that decides a training run, except the text."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.attention import Backend
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.objective import Objective, check_fit
+from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.train.optim import OptimConfig
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+UNITS = ("steps", "positions", "bytes", "flops", "minutes")
+MAX_STEPS = 10**9
+MAX_SEED = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is measured while a run trains, on the corpus's validation split.
+
+    bytes: of text; 0 measures nothing. document_bytes: the most that one document gives.
+    stride: bytes by which windows of raw text move on, 0 for half of one; a window is as long as a passage.
+    """
+
+    bytes: int = ranged(30_000, 0, 1 << 50)
+    document_bytes: int = ranged(20_000, 1, 1 << 50)
+    stride: int = ranged(0, 0, 1 << 30)
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self, "validation.")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model that a run begins with, in place of random weights.
+
+    path: its folder; empty: none. weights, tokenizer: SHA-256 of its weights with their config.json, and of its
+        tokenizer, filled in when the run begins: no other model is taken when it goes on.
+    """
+
+    path: str = ""
+    weights: str = ""
+    tokenizer: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.path and (self.weights or self.tokenizer):
+            raise InputError("start has checksums and no path: name the folder of the model, or leave start out")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run.
+
+    stop: how long it is: a number and a unit, one of steps, positions, bytes (of text shown), flops, minutes; such as
+        "1000 steps" or "1e15 flops". All but steps are turned into steps before anything starts.
+    corpus: folder of the prepared corpus.
+    seed: of the weights and the mixture.
+    start: a model to begin with.
+    views: names of the compressed views in the store, where the mixture shows any.
+    dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
+        Weights and optimizer states are float32.
+    device: "cpu", "cuda", "mps", or "auto" for what is there.
+    attention: the backend; "auto" is the fastest one on the device.
+    compile: let torch.compile make kernels of what stands between attentions; without a compiler the run says so and
+        goes on without.
+    deterministic: let only operations run that give the same bits each time.
+    micro_sequences: rows that one pass takes; 0: all that a rank has of a step. Less needs less memory, and changes
+        sums by rounding only.
+    log_every: steps between two lines of the metrics. validate_every: steps between two evaluations on the validation
+        split; 0 means only one at the end.
+    checkpoint_seconds: training time between two checkpoints. keep: how many of them stay.
+    rank_timeout_seconds: how long one of several processes waits for the others in a step before the run ends; one that
+        ended or was stopped is noticed within a minute, and rank 0 may take as long as it likes for validation and
+        checkpoints.
+    tensorboard: write the metrics for TensorBoard as well.
+    """
+
+    stop: str = "1000 steps"
+    corpus: str = ""
+    seed: int = ranged(0, 0, MAX_SEED)
+    views: tuple[str, ...] = ()
+    dtype: str = "float32"
+    device: str = "auto"
+    attention: Backend = "auto"
+    compile: bool = True
+    deterministic: bool = False
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: Objective = field(default_factory=Objective)
+    mixture: Mixture = field(default_factory=Mixture)
+    shape: Shape = field(default_factory=Shape)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    start: Start = field(default_factory=Start)
+    validation: Validation = field(default_factory=Validation)
+    micro_sequences: int = ranged(0, 0, 1 << 24)
+    log_every: int = ranged(10, 1, 1 << 40)
+    validate_every: int = ranged(0, 0, 1 << 40)
+    checkpoint_seconds: float = ranged(60.0, 0.0, 1e10)
+    keep: int = ranged(2, 1, 1 << 40)
+    rank_timeout_seconds: float = ranged(1800.0, 1.0, 1e7)
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self)
+        amount, unit = self.length
+        if unit == "steps" and (amount != int(amount) or amount > MAX_STEPS):
+            raise InputError(f"stop is {self.stop!r}: give whole steps, at most {MAX_STEPS:,}")
+        if self.dtype not in ("auto", *DTYPES):
+            raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
+        if self.device not in ("auto", "cpu", "cuda", "mps"):
+            raise InputError(f"device is {self.device!r}: give auto, cpu, cuda or mps")
+        if self.micro_sequences > self.shape.sequences_per_step:
+            raise InputError(
+                f"micro_sequences is {self.micro_sequences}: give 0 for all at once, or 1 to shape.sequences_per_step "
+                f"({self.shape.sequences_per_step})"
+            )
+        if self.validation.stride > self.shape.context_bytes:
+            raise InputError(
+                f"validation.stride is {self.validation.stride}: give at most shape.context_bytes "
+                f"({self.shape.context_bytes}), which is the longest context"
+            )
+        check_fit(self.model, self.objective)
+        if self.model.softmax == "typed" and any(phase.mode == "plain" for phase in self.mixture.schedule):
+            raise InputError(
+                "mixture.phases has mode plain: without sentinels no position says which softmax is its own, so let "
+                'model.softmax be "shared", or use mode one'
+            )
+
+    @property
+    def length(self) -> tuple[float, str]:
+        """How long the run is, and in which unit."""
+        number, _, unit = self.stop.strip().partition(" ")
+        try:
+            amount = float(number.replace("_", "").replace(",", ""))
+        except ValueError:
+            amount = 0.0
+        unit = unit.strip().lower()
+        unit = unit if unit in UNITS or f"{unit}s" not in UNITS else f"{unit}s"
+        if not 0 < amount < float("inf") or unit not in UNITS:
+            raise InputError(
+                f'stop is {self.stop!r}: give a positive number and one of {", ".join(UNITS)}, such as "1000 steps"'
+            )
+        return amount, unit
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; InputError where they are still to be counted (`budget.resolved`)."""
+        amount, unit = self.length
+        if unit != "steps":
+            raise InputError(f"stop is {self.stop!r}: count its steps first")
+        return int(amount)
+
+
+def steps(count: int) -> str:
+    """A `stop` of that many steps."""
+    return f"{count} steps"
