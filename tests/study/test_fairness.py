@@ -30,7 +30,7 @@ def test_projects_are_on_two_sides_only_where_the_split_says_so(tmp_path):
     assert [group.divides_projects for group in store.manifest.groups] == [True]
     check_apart(store, tmp_path / "notes")
     denied = replace(store.manifest, groups=(replace(store.manifest.groups[0], validation="project", test="project"),))
-    with pytest.raises(InputError, match="2 projects are in the train split and on a held-out one"):
+    with pytest.raises(InputError, match="2 projects are in the train split and in a held-out one"):
         check_apart(Store(store.path, denied), tmp_path / "others")
 
 
