@@ -30,7 +30,7 @@ MODULES = {
     "ModelPredictor": ("byteproxy.neural.predictor",),
     "Store": ("byteproxy.store.store",),
     "Stream": ("byteproxy.mixture.loader",),
-    "TrainConfig": ("byteproxy.train.config", "byteproxy.runs.config"),
+    "TrainConfig": ("byteproxy.train.config", "byteproxy.train.train_config"),
 }
 """Where what needs Python finds its names: the first of these modules that is there."""
 VOLATILE = re.compile(
