@@ -1,4 +1,3 @@
-import json
 import math
 import os
 import sys
@@ -79,7 +78,8 @@ def test_a_missing_package_is_said_before_anything_is_touched(tmp_path, monkeypa
 
 def test_a_line_torn_by_a_kill_is_left_out_and_written_over(tmp_path):
     whole = [{"step": 1}, {"step": 2}]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in whole) + '{"step": 3, "lo')
+    path = logged(tmp_path, [*whole, {"step": 3}])
+    path.write_bytes(path.read_bytes()[:-20])
     sinks = Sinks(tmp_path, 2)
     sinks.write({"step": 3})
     sinks.close()
@@ -219,14 +219,15 @@ def test_that_lines_were_taken_out_is_said_once(tmp_path, capsys):
     assert capsys.readouterr().err == f"{path}: lines were taken out before those of these numbers (4)\n"
 
 
-def test_lines_of_versions_before_are_read_until_one_has_a_checksum(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(json.dumps(LINES[0]) + "\n" + json.dumps({"step": 2, "skipped": "the loss is nan"}) + "\n")
-    sinks = Sinks(tmp_path, 2)
-    sinks.write(LINES[2])
-    sinks.close()
-    path.write_text(path.read_text() + json.dumps(LINES[3]) + "\n")
-    assert read_log(path) == ([LINES[0], {"step": 2, "skipped": "the loss is nan"}, LINES[2]], [4], [])
+def test_a_line_without_a_checksum_is_damaged_wherever_it_is_cut(tmp_path):
+    """A cut may leave one sound object of JSON, with the checksum of the line before fused with its own."""
+    content = logged(tmp_path, LINES[:2]).read_bytes()
+    first = content.index(b"\n") + 1
+    path = tmp_path / "cut.jsonl"
+    for begin in range(first - 1):
+        for size in range(1, first - 1 - begin):
+            path.write_bytes(content[:begin] + content[begin + size :])
+            assert read_log(path) == ([LINES[1]], [1], [])
 
 
 def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from tests.train.ranks import on_ranks
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
+from byteproxy.model import blocks
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
@@ -128,7 +129,7 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, mo
     def failing(*arguments):
         raise torch._dynamo.exc.BackendCompilerFailed(torch.compile, RuntimeError("no such instruction"), None)
 
-    trainer.model._read = failing
+    monkeypatch.setattr(blocks, "_compiled", lambda: failing)
     trainer.run()
     assert capsys.readouterr().err.count("not compiled: torch.compile failed") == 1
     assert len(losses(tmp_path)) == 2

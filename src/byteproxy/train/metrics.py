@@ -22,8 +22,6 @@ from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 
 _CHECKED = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
-_ALMOST_CHECKED = re.compile(rb'"[^"]{7,9}"\}?\s*$')
-"""How a line ends whose checksum was hit; none without a checksum ever ended so."""
 _FIRST = "0" * 8
 """What the first line stands after."""
 _MAX_NAMED = 10
@@ -219,36 +217,30 @@ class _Part(NamedTuple):
 
 def _parsed(content: bytes) -> Iterator[_Part]:
     raws = content.split(b"\n")
-    checked = False
     before: str | None = _FIRST
     for number, raw in enumerate(raws, 1):
         last = number == len(raws)
         if last and not raw:
             return
-        values, has_checksum = _values(raw, checked)
-        checked = checked or has_checksum
+        values = _values(raw)
         after = None if values is None else values.pop("after", None)
         yield _Part(number, raw, values, last, None not in (after, before) and after != before)
-        before = _checksum(raw) if has_checksum else None
+        before = None if values is None else _checksum(raw)
 
 
-def _values(raw: bytes, checked: bool) -> tuple[dict[str, Any] | None, bool]:
-    """What a line says, None if it is damaged, and whether its checksum is right; where `checked` it has to have one.
-
-    Versions before wrote none; once a line has one, so have all after it.
-    """
+def _values(raw: bytes) -> dict[str, Any] | None:
+    """What a line says; None if it is damaged, as every line has a checksum."""
     match = _CHECKED.fullmatch(raw)
-    right = match is not None and zlib.crc32(match[1]) == int(match[2], 16)
-    if not right and (checked or match is not None or _ALMOST_CHECKED.search(raw)):
-        return None, False
+    if match is None or zlib.crc32(match[1]) != int(match[2], 16):
+        return None
     try:
         values = json.loads(raw)
     except (ValueError, RecursionError):
-        return None, False
+        return None
     if not isinstance(values, dict) or type(values.get("step")) is not int:
-        return None, False
+        return None
     values.pop("crc32", None)
-    return values, right
+    return values
 
 
 def _checksum(raw: bytes) -> str | None:
@@ -258,11 +250,11 @@ def _checksum(raw: bytes) -> str | None:
 
 
 def _checksum_of_last(content: bytes) -> str | None:
-    """What the next line is to stand after; None where the last line is damaged, or has no checksum."""
+    """What the next line is to stand after; None where the last line is damaged."""
     if not content:
         return _FIRST
     raw = content.rstrip(b"\n").rpartition(b"\n")[2]
-    return _checksum(raw) if _values(raw, False)[1] else None
+    return None if _values(raw) is None else _checksum(raw)
 
 
 def _line(values: dict[str, Any], after: str | None) -> bytes:
