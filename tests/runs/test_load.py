@@ -11,6 +11,7 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs import load as load_module
+from byteproxy.runs.lineage import LINEAGE
 from byteproxy.runs.load import MAX_TRIES, load, of_newest
 from byteproxy.runs.with_corpus import open_runs
 from byteproxy.train import checkpoint
@@ -88,3 +89,11 @@ def test_another_configuration_is_refused_before_a_model_is_made(trainer, monkey
     monkeypatch.setattr(load_module, "model_of", lambda *_: pytest.fail("it was made"))
     with pytest.raises(InputError, match="is not that of its checkpoint"):
         load(trainer.folder)
+
+
+def test_a_damaged_lineage_is_in_the_way_of_nothing_but_itself(trainer):
+    (trainer.folder / LINEAGE).write_text("{")
+    loaded = load(trainer.folder)
+    assert loaded.score("text").bpb > 0
+    with pytest.raises(InputError, match=r"lineage.json is damaged .*: copy it again"):
+        _ = loaded.lineage

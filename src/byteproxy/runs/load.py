@@ -6,7 +6,7 @@ more.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -56,7 +56,7 @@ class LoadedModel:
     model: with float32 weights, in eval mode.
     context: bytes of text that it sees at once; tokens, where it has a tokenizer.
     tokenizer: of a model of tokens; None: the model reads and writes raw bytes.
-    lineage: what it was trained on, and what it started from. engine: computes what it generates, see `decoder`.
+    read_lineage: gives `lineage`. engine: computes what it generates, see `decoder`.
     run: None of what is no run.
     """
 
@@ -65,9 +65,14 @@ class LoadedModel:
     model: Transformer
     context: int
     tokenizer: BpeView | None
-    lineage: Lineage
+    read_lineage: Callable[[], Lineage]
     run: RunState | None = None
     engine: Engine = "auto"
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What it was trained on, and what it started from; InputError where the file that says it is damaged."""
+        return self.read_lineage()
 
     @cached_property
     def writer(self) -> Writer:
@@ -217,7 +222,10 @@ def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> L
     model = model_of(replace(config, dtype=dtype or config.dtype, attention="auto"), symbols)
     saved = checkpoint.load(found, model, [])
     known = Lineage(corpus=config.corpus, fingerprint=saved["corpus"], views=config.views, start=config.start)
-    lineage = read_lineage(folder) if (folder / LINEAGE).exists() else known
+
+    def lineage() -> Lineage:
+        return read_lineage(folder) if (folder / LINEAGE).exists() else known
+
     return LoadedModel(folder, "run", model, config.shape.context_bytes, None, lineage, RunState(config, saved))
 
 
@@ -239,7 +247,7 @@ def _stock(folder: Path, dtype: str) -> LoadedModel:
     path = folder / TOKENIZER
     tokenizer = None if not path.is_file() or is_byte_tokenizer(path) else BpeView.load(path)
     kind: Literal["export", "transformers"] = "export" if (folder / CHECKSUMS).is_file() else "transformers"
-    return LoadedModel(folder, kind, model, context, tokenizer, read_lineage(folder))
+    return LoadedModel(folder, kind, model, context, tokenizer, partial(read_lineage, folder))
 
 
 def _as_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
