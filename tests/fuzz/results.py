@@ -10,7 +10,7 @@ from tests.fuzz import server
 from tests.fuzz.server import Ended
 
 _VARYING = re.compile(
-    "seconds|rate|_s$|per_second|path|page|file|memory|pace|share_of|machine|loading|folder|out$|corpus$"
+    "seconds|rate|_s$|per_second|path|page|file|memory|pace|share_of|machine|matmul|loading|folder|out$|corpus$"
 )
 
 
