@@ -10,6 +10,7 @@ import sys
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,10 @@ def rows(run: str) -> dict[str, Any]:
     plain.write_text(re.sub(r"(?m)^format = .*\n", "", told.read_text()))  # which the configuration's class lacks
     config = _named("from_toml")(plain, _named("TrainConfig"))
     store, spelled = _named("Store").open(Path(config.corpus)), config.objective.needs_spelling(config.model)
-    how = {"composed": config.model.composed, "spelled": spelled}
-    stream = _named("Stream")(store, config.views, config.mixture, config.shape, config.seed, config.steps, **how)
+    made = _named("Stream")
+    word = "expanded" if "expanded" in signature(made).parameters else "spelled"
+    how = {"composed": config.model.composed, word: spelled}
+    stream = made(store, config.views, config.mixture, config.shape, config.seed, config.steps, **how)
     found: dict[str, Any] = {}
     for number, plan in enumerate(stream.plans()):
         if number not in (0, 9, config.steps - 1):
