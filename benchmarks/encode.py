@@ -4,7 +4,7 @@
 the same `tokenizer.json`.
 
 Views are trained on the train split of the standard library. Bytes per symbol are those of held-out code: the
-validation side, near-duplicates of training text left out. For speed a view and its rival take turns, each round with
+validation split, near-duplicates of training text left out. For speed a view and its rival take turns, each round with
 text that neither has seen before, so that no cache of pieces is warm with it; a ratio is the median over rounds, with
 the quartiles beside it. The rival is our own BPE with word splitting in `tokenizers.encode_batch_fast`.
 

@@ -5,9 +5,8 @@
 
 The oracle reads windows of the validation split byte by byte and never sees the file; only what the model says of a
 prefix is kept for the next time, as it is a pure function. Every window is compared with the compiled one. Speeds are
-of one
-thread: the walk and the codebook's take turns, each round with text of its own, and the ratio is the median with its
-quartiles. FLOPs are 2 a parameter and position, attention left out, which is little at these lengths.
+of one thread: the walk and the codebook's take turns, each round with text of its own, and the ratio is the median
+with its quartiles. FLOPs are 2 a parameter and position, attention left out, which is little at these lengths.
 """
 
 import json
