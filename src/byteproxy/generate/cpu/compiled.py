@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from byteproxy.generate.cpu.product import ROWS, WIDTH, next_rows, sums, times_part
+from byteproxy.generate.cpu.product import ROWS, WIDTH, next_panels, next_rows, sums, times_part
 from byteproxy.generate.cpu.team import meet, share
 from byteproxy.jit import nb
 from byteproxy.model.embedding import MULTIPLIER
@@ -215,14 +215,19 @@ def _attend(q_QE, keys_PEW, values_PTW, place_N, out_NO):  # type: ignore[no-unt
     while row < queries:
         count = next_rows(queries - row)
         last = place_N[(row + count - 1) // shared]
-        for panel in range(last // WIDTH + 1):
-            sums(count, width, q, row * width, width, keys, panel * width * WIDTH, weight, panel * WIDTH, step)
+        panel, there, key_step = 0, last // WIDTH + 1, width * WIDTH
+        while panel < there:
+            taken, at = next_panels(count, there - panel), panel * WIDTH
+            sums(taken, count, width, q, row * width, width, keys, panel * key_step, key_step, weight, at, step)
+            panel += taken
         for index in range(count):
             weight_T = weight[index * step : index * step + last + 1]
             total[index] = _soften(weight_T, place_N[(row + index) // shared] + 1)
-        for panel in range(panels):
-            begin = panel * values_PTW.shape[1] * WIDTH
-            sums(count, last + 1, weight, 0, step, values, begin, found, panel * WIDTH, step_out)
+        panel, value_step = 0, values_PTW.shape[1] * WIDTH
+        while panel < panels:
+            taken, at = next_panels(count, panels - panel), panel * WIDTH
+            sums(taken, count, last + 1, weight, 0, step, values, panel * value_step, value_step, found, at, step_out)
+            panel += taken
         for index in range(count):
             into_E = out_NO[(row + index) // shared, (row + index) % shared * width :]
             for at in range(width):

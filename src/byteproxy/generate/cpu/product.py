@@ -23,6 +23,7 @@ from byteproxy.jit import nb
 
 WIDTH = 16  # outputs of a panel: two vectors of AVX2, one of AVX-512
 ROWS = 6  # whose sums fit into AVX2's registers
+PANELS = 4  # that one row is multiplied with at once
 _AHEAD = 512  # numbers ahead of the read that memory is told to bring
 
 
@@ -74,13 +75,15 @@ def times_part(x_MI: np.ndarray, weight_PIW: np.ndarray, out_MO: np.ndarray, fir
     """The same for the panels from `first` to before `end` only."""
     rows, width = x_MI.shape
     x, weight, out = x_MI.reshape(-1), weight_PIW.reshape(-1), out_MO.reshape(-1)
-    for panel in range(first, end):
-        begin, row = panel * width * WIDTH, 0
+    panel, step = first, width * WIDTH
+    while panel < end:
+        panels, row = next_panels(rows, end - panel), 0
         while row < rows:
             count = next_rows(rows - row)
             out_at = row * out_MO.shape[1] + panel * WIDTH
-            sums(count, width, x, row * width, width, weight, begin, out, out_at, out_MO.shape[1])
+            sums(panels, count, width, x, row * width, width, weight, panel * step, step, out, out_at, out_MO.shape[1])
             row += count
+        panel += panels
 
 
 @nb.njit(cache=True, inline="always")
@@ -90,78 +93,108 @@ def next_rows(left):  # type: ignore[no-untyped-def]
     return (left + shares - 1) // shares
 
 
-@nb.njit(cache=True)
-def sums(count, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step):  # type: ignore[no-untyped-def]
-    """For `count` rows: out[W] = sum over `length` of x[i] weight[i, W].
+@nb.njit(cache=True, inline="always")
+def next_panels(rows, left):  # type: ignore[no-untyped-def]
+    """Panels to take at once: each addition waits for the one before, so a few sums alone leave a core idle."""
+    if rows == 1 and left >= PANELS:
+        return PANELS
+    return 2 if rows <= 3 and left >= 2 else 1
 
-    As `times` does it for one panel, and attention for one of keys or values. All arrays are flat: where the first row
-    begins in them, and the step to the next one.
+
+@nb.njit(cache=True)
+def sums(  # type: ignore[no-untyped-def]
+    panels, count, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step
+):
+    """For each of `panels` (see `next_panels`) and `count` rows: out[W] = sum over `length` of x[i] weight[i, W].
+
+    As `times` does it, and attention for keys or values. All arrays are flat: where the first row or panel begins in
+    them, and the step to the next one; a row's panels stand side by side in `out`.
     """
-    if count == 1:
-        _block(1, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+    if panels == PANELS:
+        _block(1, 4, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
+    elif panels == 2 and count == 1:
+        _block(1, 2, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
+    elif panels == 2 and count == 2:
+        _block(2, 2, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
+    elif panels == 2:
+        _block(3, 2, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
+    elif count == 1:
+        _block(1, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
     elif count == 2:
-        _block(2, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+        _block(2, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
     elif count == 3:
-        _block(3, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+        _block(3, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
     elif count == 4:
-        _block(4, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+        _block(4, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
     elif count == 5:
-        _block(5, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+        _block(5, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
     else:
-        _block(6, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
+        _block(6, 1, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step)
 
 
 @intrinsic(prefer_literal=True)
-def _block(typing, count, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step):  # type: ignore[no-untyped-def]
-    signature = types.void(count, length, x, x_at, x_step, weight, weight_at, out, out_at, out_step)
-    rows = range(count.literal_value)
+def _block(  # type: ignore[no-untyped-def]
+    typing, count, panels, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step
+):
+    signature = types.void(
+        count, panels, length, x, x_at, x_step, weight, weight_at, weight_step, out, out_at, out_step
+    )
+    rows, beside = range(count.literal_value), range(panels.literal_value)
     number = ir.FloatType() if x.dtype == types.float32 else ir.DoubleType()
     vector, integer = ir.VectorType(number, WIDTH), ir.IntType(64)
     halves = weight.dtype == types.uint16
     read = ir.VectorType(ir.IntType(16), WIDTH) if halves else vector
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        _, length, x_data, x_at, x_step, weight_data, weight_at, out_data, out_at, out_step = arguments
+        length, x_data, x_at, x_step, weight_data, weight_at, weight_step, out_data, out_at, out_step = arguments[2:]
 
         def begin(kind, data, at):  # type: ignore[no-untyped-def]
             return builder.gep(context.make_array(kind)(context, builder, data).data, [at])
 
-        def row(at, step, index):  # type: ignore[no-untyped-def]
+        def nth(at, step, index):  # type: ignore[no-untyped-def]
             return builder.add(at, builder.mul(step, ir.Constant(integer, index)))
 
         def vectors(pointer, kind):  # type: ignore[no-untyped-def]
             return builder.bitcast(pointer, kind.as_pointer())
 
-        x_rows = [begin(x, x_data, row(x_at, x_step, index)) for index in rows]
-        out_rows = [vectors(begin(out, out_data, row(out_at, out_step, index)), vector) for index in rows]
-        panel = begin(weight, weight_data, weight_at)
+        def weights(panel, place):  # type: ignore[no-untyped-def]
+            taken = builder.gep(panel, [builder.mul(place, ir.Constant(integer, WIDTH))])
+            if len(rows) > 1:
+                _fetch(builder, builder.gep(taken, [ir.Constant(integer, _AHEAD)]))
+            loaded = builder.load(vectors(taken, read), align=2 if halves else 4)
+            if not halves:
+                return loaded
+            wide = ir.VectorType(ir.IntType(32), WIDTH)
+            upper = builder.shl(builder.zext(loaded, wide), ir.Constant(wide, [16] * WIDTH))
+            return builder.bitcast(upper, vector)
+
+        x_rows = [begin(x, x_data, nth(x_at, x_step, index)) for index in rows]
+        out_rows = [begin(out, out_data, nth(out_at, out_step, index)) for index in rows]
+        panel_starts = [begin(weight, weight_data, nth(weight_at, weight_step, index)) for index in beside]
         before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
         place = builder.phi(integer)
         place.add_incoming(ir.Constant(integer, 0), before)
-        summed = [builder.phi(vector) for _ in rows]
-        taken = builder.gep(panel, [builder.mul(place, ir.Constant(integer, WIDTH))])
-        if len(rows) > 1:
-            _fetch(builder, builder.gep(taken, [ir.Constant(integer, _AHEAD)]))
-        loaded = builder.load(vectors(taken, read), align=2 if halves else 4)
-        if halves:
-            wide = ir.VectorType(ir.IntType(32), WIDTH)
-            upper = builder.shl(builder.zext(loaded, wide), ir.Constant(wide, [16] * WIDTH))
-            loaded = builder.bitcast(upper, vector)
-        grown = []
+        summed = [[builder.phi(vector) for _ in beside] for _ in rows]
+        loaded = [weights(panel, place) for panel in panel_starts]
+        grown: list[list[ir.Value]] = []
         for index in rows:
-            one = builder.load(builder.gep(x_rows[index], [place]))
-            product = builder.fmul(_spread(builder, one, vector), loaded, flags=("contract",))
-            grown.append(builder.fadd(product, summed[index], flags=("contract",)))
-            summed[index].add_incoming(ir.Constant(vector, [0.0] * WIDTH), before)
-            summed[index].add_incoming(grown[index], loop)
+            one = _spread(builder, builder.load(builder.gep(x_rows[index], [place])), vector)
+            grown.append([])
+            for weight_W, sum_W in zip(loaded, summed[index], strict=True):
+                product = builder.fmul(one, weight_W, flags=("contract",))
+                grown[index].append(builder.fadd(product, sum_W, flags=("contract",)))
+                sum_W.add_incoming(ir.Constant(vector, [0.0] * WIDTH), before)
+                sum_W.add_incoming(grown[index][-1], loop)
         following = builder.add(place, ir.Constant(integer, 1))
         place.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
         builder.position_at_end(after)
         for index in rows:
-            builder.store(grown[index], out_rows[index], align=4)
+            for panel in beside:
+                into = builder.gep(out_rows[index], [ir.Constant(integer, panel * WIDTH)])
+                builder.store(grown[index][panel], vectors(into, vector), align=4)
         return context.get_dummy_value()
 
     return signature, generate
