@@ -24,7 +24,7 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.metrics import read
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 

@@ -54,8 +54,8 @@ from byteproxy.model.targets import Positions, targets_of
 from byteproxy.runs.load import load
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.compiler import FAILURES
-from byteproxy.train.train_config import DTYPES, TrainConfig, Validation
+from byteproxy.train.compiler import FAILURES, TORCH_DTYPES
+from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, Vocab, byte_ids
@@ -207,7 +207,7 @@ def _against_llama_cpp(
         llama_cpp.as_bfloat16(files["float32"], files["bfloat16"])
         for dtype, file in files.items():
             own = copy.deepcopy(model)
-            own.dtype = DTYPES[dtype]
+            own.dtype = TORCH_DTYPES[dtype]
             for batch in (1, 8):
                 if len(prompts) >= batch:
                     found = _beside_llama_cpp(Writer(own, context), file, prompts[:batch], most, heads)

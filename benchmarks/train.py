@@ -39,7 +39,8 @@ from byteproxy.store.store import Store
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.flops import matmul_rate, training_flops
-from byteproxy.train.optim import OptimConfig, optimizers
+from byteproxy.train.optim import optimizers
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import DTYPES, TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView

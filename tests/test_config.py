@@ -64,6 +64,8 @@ def test_what_is_wrong_is_named(tmp_path, text, said):
         ("micro_rows = 2", "micro_sequences"),
         ('model = { places = "bytes" }', "rope_positions"),
         ("optim = { most_skips = 3 }", "max_skips"),
+        ('optim = { curve = "wsd" }', "schedule"),
+        ("objective = { spell = 1.0 }", "symbol_bytes"),
     ],
 )
 def test_an_earlier_name_is_refused_with_the_one_of_today(tmp_path, text, name):

@@ -44,7 +44,9 @@ def _items(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any
 def _paired(old: Any, new: Any, place: str) -> list[tuple[str, Any, Any]]:
     """Values at the same places of two trees."""
     if isinstance(old, dict) and isinstance(new, dict):
-        new = {FIGURES.get(key, key) if key not in old else key: one for key, one in new.items()}
+        new = {
+            next((name for name in (key, *FIGURES.get(key, ())) if name in old), key): one for key, one in new.items()
+        }
         found = []
         for key in {**old, **new}:
             found += _paired(old.get(key, _NOTHING), new.get(key, _NOTHING), f"{place}.{key}".lstrip("."))

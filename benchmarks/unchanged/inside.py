@@ -121,10 +121,11 @@ def rows(run: str) -> dict[str, Any]:
     plain = Path("config.toml")
     plain.write_text(re.sub(r"(?m)^format = .*\n", "", told.read_text()))  # which the configuration's class lacks
     config = _named("from_toml")(plain, _named("TrainConfig"))
-    store, spelled = _named("Store").open(Path(config.corpus)), config.objective.needs_spelling(config.model)
+    store, objective = _named("Store").open(Path(config.corpus)), config.objective
+    expanded = getattr(objective, "needs_expansion" if hasattr(objective, "needs_expansion") else "needs_spelling")
     made = _named("Stream")
     word = "expanded" if "expanded" in signature(made).parameters else "spelled"
-    how = {"composed": config.model.composed, word: spelled}
+    how = {"composed": config.model.composed, word: expanded(config.model)}
     stream = made(store, config.views, config.mixture, config.shape, config.seed, config.steps, **how)
     found: dict[str, Any] = {}
     for number, plan in enumerate(stream.plans()):

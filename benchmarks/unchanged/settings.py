@@ -9,19 +9,23 @@ OPTIONS = {
     "shape.passage_bytes": ("shape.context_bytes",),
     "model.places": ("model.rope_positions",),
     "micro_rows": ("micro_sequences",),
+    "optim.curve": ("optim.schedule",),
+    "objective.spell": ("objective.symbol_bytes",),
 }
 """Fields of a recipe by the names that the oldest record had: what else they may be called."""
 FIGURES = {
-    "sequences_per_step": "rows",
-    "sequence_length": "length",
-    "context_bytes": "passage_bytes",
-    "rope_positions": "places",
-    "micro_sequences": "micro_rows",
-    "max_skips": "most_skips",
-    "split": "side",
-    "splits": "sides",
+    "sequences_per_step": ("rows",),
+    "sequence_length": ("length",),
+    "context_bytes": ("passage_bytes",),
+    "rope_positions": ("places",),
+    "micro_sequences": ("micro_rows",),
+    "max_skips": ("most_skips",),
+    "split": ("side",),
+    "splits": ("sides",),
+    "schedule": ("curve",),
+    "symbol_bytes": ("spelled", "spell"),
 }
-"""Keys of figures that were renamed since the oldest record: new name, old name."""
+"""Keys of figures that were renamed since the oldest record: new name, what it may be called there."""
 WORDS = {"--bytes": "--max-bytes", "--most-bytes": "--max-bytes", "--side": "--split"}
 """Options of commands that were renamed since the oldest record: old name, new name."""
 MODULES = {

@@ -307,9 +307,13 @@ def evaluate(
     Raises:
         InputError: A folder holds no run, the corpus is not the run's own, or the runs would read different texts.
     """
-    from byteproxy.evaluate.runs import bpb_of_runs, transfer_of_runs
+    from byteproxy.train.run_config import read_run_config
 
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(one) for one in runs]
+    for folder in folders:
+        read_run_config(folder)  # what holds no run is refused before torch is imported
+    from byteproxy.evaluate.runs import bpb_of_runs, transfer_of_runs
+
     place = None if corpus is None else Path(corpus)
     if measure == "transfer":
         return transfer_of_runs(folders, place, split, passages, stage, say)

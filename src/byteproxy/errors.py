@@ -25,6 +25,8 @@ RENAMED = {
     "smallest": "min_bytes",
     "largest": "max_bytes",
     "validations": "evaluations",
+    "curve": "schedule",
+    "spell": "symbol_bytes",
 }
 """Earlier names of fields and options; a refusal of one says what it is called now."""
 

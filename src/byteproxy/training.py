@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.run_figures import run_figures
+from byteproxy.evaluate.run_figures import folder_figures
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import Hold
 from byteproxy.mixture.loader import first_view
@@ -41,26 +41,10 @@ def train(
     stage: Stage = quietly,
     tell: Callable[[str], None] = _say_nothing,
 ) -> dict[str, Any]:
-    """Train a run to its last step, on this process or on those that torchrun started.
+    """Train a run to its last step; see `byteproxy.train`, which does so for a recipe.
 
-    Stopped or killed at any moment, it goes on from its newest checkpoint to the same end. `out` then holds
-    `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and the page `report.html`.
-
-    Args:
-        config: The run; `start.path` names a Llama or Qwen3 with its tokenizer to begin with.
-        out: Folder of the run.
-        resume: "no": `out` is new or empty. "if_exists": go on where it holds this very run. "yes": go on with the run
-            in it, of which `config` is the configuration (`read_run_config`), with other values of what may change.
-        stage: Shows progress.
-        tell: Takes sentences for people, on rank 0.
-
-    Returns:
-        The figures of the run, as `run_figures` gives them, and `page`; nothing on other ranks than 0.
-
-    Raises:
-        InputError: The configuration, the corpus, the start and the folder don't fit together, naming the field; or
-            nothing can be written.
-        KeyboardInterrupt: The run was stopped; what it did is saved.
+    resume: with "yes", `config` is that of the run in `out` (`read_run_config`), with other values of what may change.
+    tell: takes sentences for people, on rank 0.
     """
     out = Path(out)
     device_of(config.device)
@@ -74,10 +58,10 @@ def train(
         if world.rank:
             stage, tell = quietly, _say_nothing
         with held(out) as hold:
-            trainer = _trained(config, store, hold, resume, stage, tell)
+            done = _trained(config, store, hold, resume, stage, tell)
         if world.rank:
             return {}
-        return {**run_figures(trainer), "page": str(write_run_page(out))}
+        return {**folder_figures(out, done), "page": str(write_run_page(out))}
 
 
 def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> TrainConfig:
@@ -99,8 +83,8 @@ def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> Tr
 
 def _trained(
     asked: TrainConfig, store: Store, hold: Hold, resume: Resume, stage: Stage, tell: Callable[[str], None]
-) -> Trainer:
-    """The trainer of a run that is done, in a folder that is held."""
+) -> TrainConfig:
+    """Train, in a folder that is held; gives what the run's configuration came to."""
     folder = hold.folder
     known = parallel.on_rank_zero(lambda: _known_run(folder, asked, resume))
     if known is None:
@@ -112,12 +96,12 @@ def _trained(
     trainer = Trainer(config, store, folder, stage, start_from)
     if trainer.state.step == config.steps:
         tell(f"{folder} is finished: its {config.steps:,} steps are done.")
-        return trainer
+        return config
     parallel.on_rank_zero(lambda: _remember(trainer, store, asked if resume != "yes" else None, known is not None))
     with stage("train", "steps") as progress:
         kept = progress if trainer.world.rank else keeping_page(folder, config, progress)
         trainer.run_held(hold, validate, kept, stage)
-    return trainer
+    return config
 
 
 class _Known(NamedTuple):

@@ -157,6 +157,31 @@ def test_the_version_comes_at_once_and_nothing_heavy_with_it():
     assert (done.stdout, done.stderr) == (f"byteproxy {version}\n", "")
 
 
+NOWHERE = [
+    ["generate", "nowhere"],
+    ["generate", "nowhere", "--view", "bpe-300"],
+    ["export", "nowhere", "--out", "out"],
+    ["eval", "bpb", "nowhere"],
+    ["eval", "transfer", "nowhere"],
+    ["train", "--resume", "nowhere"],
+    ["train", "3m", "--from", "nowhere"],
+    ["report", "nowhere"],
+]
+
+
+def test_what_leads_nowhere_is_refused_before_torch_is_imported(tmp_path):
+    """torch takes seconds to import."""
+    code = (
+        f"import sys\nfrom byteproxy.cli.main import main\nfor words in {NOWHERE}:\n"
+        "    sys.argv = ['byteproxy', *words]\n    try:\n        main()\n    except SystemExit as stop:\n"
+        "        assert stop.code == 2, words\n    else:\n        raise AssertionError(words)\n"
+        "    assert 'torch' not in sys.modules, words\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.startswith("byteproxy: ") and "nowhere" in line for line in done.stderr.splitlines()] == [True] * 8
+
+
 @pytest.mark.parametrize(
     "module", ["evaluate.corpus.corpus_terminal", "report.corpus", "evaluate.views.view_terminal", "report.views"]
 )

@@ -249,7 +249,7 @@ def test_made_longer_it_is_the_run_that_was_longer_from_the_start(byteproxy, fol
     ("recipe", "more", "step", "said"),
     [
         ("longer.toml", [], 9, "its learning rate has been decaying since step 8 of 12.*a checkpoint of before"),
-        ("longer.toml", ["--optim.curve", "cosine"], 5, "followed a cosine over 12 steps since step"),
+        ("longer.toml", ["--optim.schedule", "cosine"], 5, "followed a cosine over 12 steps since step"),
         ("tiny.toml", [], 3, "what the mixture shows at step 2, as its phases are shares"),
         ("longer.toml", ["--optim.warmup-steps", "None", "--optim.warmup-share", "0.3"], 2, "warm-up is a share"),
         (

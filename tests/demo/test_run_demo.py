@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from tests.toy_corpus import toy_documents
 
+from byteproxy.checksummed import write_checksummed
 from byteproxy.corpus.document import Document
 from byteproxy.demo import demo_folder as study_folder
 from byteproxy.demo.demo_recipe import DemoRecipe, Sample, Scoring
@@ -22,7 +23,6 @@ from byteproxy.model.model_config import ModelConfig
 from byteproxy.progress import silent
 from byteproxy.runs.load import load
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import write_checksummed
 
 # So few minutes that every arm takes the fewest steps, and one dtype: nothing depends on the machine's speed.
 STUDY = DemoRecipe(

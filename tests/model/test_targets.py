@@ -257,7 +257,7 @@ def test_losses_are_kept_apart_by_representation_and_head():
     shown = shown_of(places_of([[Piece(1, (b"bc", b"a", b"def"))], [Piece(RAW, (b"a", b"b", b"c"))]]))
     targets = targets_of(config, shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
     found = model.losses(torch.randn(len(shown.symbols_N), 8), targets)
-    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "spelled"]
+    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "symbol_bytes"]
     assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5), 0]]
     cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0] * 2, dtype=torch.float64))
     torch.testing.assert_close(found.nats, found.counts * cost, rtol=1e-5, atol=1e-5)
@@ -293,7 +293,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     places = places_of(documents)
     shown = shown_of(places)
     hidden = torch.randn(len(places), 8)
-    objective = Objective(symbols=0, spell=0.5, compressed_weight=0.3)
+    objective = Objective(symbols=0, symbol_bytes=0.5, compressed_weight=0.3)
     targets = targets_of(config, shown, VOCAB, objective, 0.0)
     found = model.losses(hidden, targets, numbered(places), shown.expansion)
 
@@ -320,7 +320,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     for at in last:
         logit = model.lm_head.weight[:320] @ hidden[at]
         nats.append((logit.logsumexp(0) - logit[places[at + 1].id]).item())
-    column = columns(config).index("spelled")
+    column = columns(config).index("symbol_bytes")
     assert float(found.counts[1, column]) == len(nats)
     assert float(found.nats[1, column]) == pytest.approx(sum(nats), rel=1e-4, abs=1e-5)
     raw = float(found.nats[0].sum())
@@ -384,8 +384,8 @@ def test_weights_of_further_heads_follow_their_schedule():
         ({"symbol_heads": 2}, {"symbols": 0.0, "bag": 1.0}, "model.symbol_heads"),
         ({"softmax": "shared", "inputs": "mean"}, {}, "model.softmax"),
         ({"softmax": "shared"}, {"bag": 1.0}, "objective.bag"),
-        ({"inputs": "mean"}, {"spell": 1.0}, "model.ngram_outputs"),
-        ({"ngrams": (2,), "ngram_outputs": True}, {"spell": 1.0}, "model.inputs"),
+        ({"inputs": "mean"}, {"symbol_bytes": 1.0}, "model.ngram_outputs"),
+        ({"ngrams": (2,), "ngram_outputs": True}, {"symbol_bytes": 1.0}, "model.inputs"),
         ({"value_embeddings": True, "inputs": "mean"}, {}, "model.value_embeddings"),
     ],
 )
@@ -399,7 +399,7 @@ def test_what_does_not_fit_together_is_refused_by_name(model, objective, field):
     [
         ({"symbols": 0.0}, "objective.symbols"),
         ({"bag": -1.0}, "objective.bag"),
-        ({"spell": -1.0}, "objective.spell"),
+        ({"symbol_bytes": -1.0}, "objective.symbol_bytes"),
         ({"head_decay": float("nan")}, "objective.head_decay"),
         ({"reach": "far"}, "objective.reach"),
         ({"heads_weight_end": -0.1}, "objective.heads_weight_end"),

@@ -20,7 +20,10 @@ CASES = {
     "plain": ({}, {}),
     "shared": ({"softmax": "shared", "key_value_heads": 2}, {}),
     "symbols": ({**TABLES, "symbol_heads": 2, "value_embeddings": True, "qk_norm": True}, {"bytes": 1.0}),
-    "expanded": ({**TABLES, "inputs": "positions", "hashed_rows": 32}, {"symbols": 0.0, "spell": 1.0, "bytes": 0.5}),
+    "expanded": (
+        {**TABLES, "inputs": "positions", "hashed_rows": 32},
+        {"symbols": 0.0, "symbol_bytes": 1.0, "bytes": 0.5},
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized, timed
-from byteproxy.evaluate.run_figures import figure_rows, folder_figures, run_figures
+from byteproxy.evaluate.run_figures import figure_rows, folder_figures
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import held
 from byteproxy.mixture.loader import Shape
@@ -58,7 +58,7 @@ def test_the_page_shows_all_that_was_measured(trained):
 
 
 def test_figures_are_those_of_counters_and_metrics(trained):
-    figures = run_figures(trained)
+    figures = folder_figures(trained.folder, CONFIG)
     last = read(trained.folder / "metrics.jsonl")[-1]
     assert figures["raw_bpb"] == last["raw_bpb"]
     assert figures["flops"] == trained.counters.flops == last["flops"]
@@ -74,7 +74,7 @@ def test_figures_are_those_of_counters_and_metrics(trained):
 def test_skipped_steps_stand_on_the_page(trained):
     metrics = trained.folder / "metrics.jsonl"
     kept = metrics.read_text()
-    log = Metrics(metrics, 6)
+    log = Metrics(trained.folder, 6)
     log.write({"step": 6, "skipped": "the loss is <nan>"})
     log.close()
     page = run_page(read_run(trained.folder))
@@ -90,7 +90,7 @@ def test_a_run_without_validation_or_views_has_a_page(trained, tmp_path):
     page = run_page(read_run(trainer.folder))
     assert "Nothing was logged." in page
     assert "Transfer gap" not in page
-    assert run_figures(trainer)["raw_bpb"] is None
+    assert folder_figures(trainer.folder, config)["raw_bpb"] is None
 
 
 def test_a_plot_takes_its_colours_from_the_page_and_repeats_itself():
@@ -128,7 +128,7 @@ def test_a_page_is_made_of_the_folder_alone(trained, tmp_path):
     (folder / "config.toml").write_bytes((trained.folder / "config.toml").read_bytes())
     lines = (trained.folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text("".join(lines[:-1]) + lines[-1][:20])
-    told, known = folder_figures(folder, trained.config), run_figures(trained)
+    told, known = folder_figures(folder, CONFIG), folder_figures(trained.folder, CONFIG)
     assert told.keys() == known.keys()
     assert told["steps"] == 6
     for what in ("loss", "flops", "positions", "raw_parameters", "compressed_share", "of_steps"):
@@ -182,11 +182,13 @@ def test_pages_take_a_small_share_of_the_time(trained, monkeypatch):
 
 
 def test_a_finished_run_says_from_its_folder_what_its_counters_say(trained):
-    told, known = folder_figures(trained.folder, trained.config), run_figures(trained)
-    timed = ("seconds", "wall_seconds", "loading_share", "positions_per_second")  # rounded, or of another moment
-    assert {name: told[name] for name in told if name not in timed} == {
-        name: known[name] for name in known if name not in timed
-    }
+    told, known = folder_figures(trained.folder, CONFIG), trained.counters
+    for name in ("flops", "positions", "seconds", "wall_seconds", "skipped"):
+        assert told[name] == getattr(known, name), name
+    assert told["loading_share"] == known.loading_seconds / known.seconds
+    assert told["text_bytes"] == dict(zip(("raw", "bpe-300"), known.text_bytes, strict=True))
+    assert told["compressed_share"] == known.compressed_share()
+    assert told["parameters"] == sum(parameter.numel() for parameter in trained.model.parameters())
     assert told["parameters"] > told["raw_parameters"]
 
 

@@ -59,3 +59,14 @@ def test_what_is_damaged_or_of_another_format_is_refused(tmp_path):
     (tmp_path / LINEAGE).write_text(json.dumps({"format": 99}))
     with pytest.raises(InputError, match="of format 99"):
         read_lineage(tmp_path)
+    (tmp_path / LINEAGE).write_text(json.dumps({"format": 1, "command": "byteproxy train 3m"}))
+    with pytest.raises(InputError, match=r"of format 1, .* delete the file"):
+        read_lineage(tmp_path)
+
+
+def test_no_letter_of_it_can_be_another(tmp_path):
+    written = Lineage(command="byteproxy train", sources={"code": 7}, license="mit").written()
+    for place, byte in enumerate(written):
+        (tmp_path / LINEAGE).write_bytes(written[:place] + bytes([byte ^ 2]) + written[place + 1 :])
+        with pytest.raises(InputError, match="is damaged"):
+            read_lineage(tmp_path)

@@ -9,8 +9,8 @@ import pytest
 from tests.study.test_study import LAST, figures, ran
 from tests.study.toys import recipe
 
+from byteproxy.checksummed import DamagedError, read_checksummed, write_checksummed
 from byteproxy.errors import InputError
-from byteproxy.study.checksummed import DamagedError, read_checksummed, write_checksummed
 from byteproxy.study.run_files import BEGUN, RESULT, scores_file
 from byteproxy.study.study import Limits, report_study
 

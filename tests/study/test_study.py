@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from tests.study.toys import VALUES, prepare, recipe
 
+from byteproxy.checksummed import read_checksummed, write_checksummed
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
 from byteproxy.report.study import write_study_page
 from byteproxy.store.store import Store
 from byteproxy.study import study, task_workers
-from byteproxy.study.checksummed import read_checksummed, write_checksummed
 from byteproxy.study.fairness import check_apart
 from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results

@@ -10,7 +10,7 @@ from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.train import budget
 from byteproxy.train.budget import resolved, steps_for_flops
-from byteproxy.train.flops import plan_flops
+from byteproxy.train.flops import step_flops
 from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import stream_of
 
@@ -31,7 +31,7 @@ def totals(config, store, count):
     """FLOPs and bytes of text of a run of so many steps."""
     stream = stream_of(replace(config, stop=steps(count)), store)
     plans = list(stream.plans())
-    flops = sum(plan_flops(config.model, config.objective, stream.vocab, plan) for plan in plans)
+    flops = sum(step_flops(config.model, config.objective, stream, plan) for plan in plans)
     return flops, sum(int(stream.text_bytes(plan).sum()) for plan in plans)
 
 

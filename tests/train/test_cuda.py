@@ -41,7 +41,7 @@ KINDS = {
     "spelled": replace(
         CONFIG,
         model=replace(CONFIG.model, inputs="last", rope_positions="bytes", **NGRAMS),
-        objective=Objective(symbols=0.0, spell=1.0),
+        objective=Objective(symbols=0.0, symbol_bytes=1.0),
     ),
 }
 

@@ -17,7 +17,7 @@ from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.flops import matmul_rate, plan_flops, plan_logits, training_flops
+from byteproxy.train.flops import matmul_rate, plan_logits, training_flops
 from byteproxy.train.train_config import DTYPES
 from byteproxy.vocab import Vocab
 
@@ -59,7 +59,8 @@ def test_a_plan_is_priced_by_what_it_holds():
         by_hand += sum(4 * 64 * 3 * (place + 1) for place in range(length))
     by_hand += 2 * 1024 * config.matrix_parameters
     by_hand += 2 * 64 * (int(plan.targets[0]) * 320 + int(plan.targets[1]) * 1064)
-    assert plan_flops(config, Objective(), vocab, plan) == 3 * by_hand
+    logits = plan_logits(config, Objective(), vocab, plan)
+    assert training_flops(config, plan.lengths, logits) == 3 * by_hand
 
 
 def test_every_softmax_in_use_is_priced():
@@ -82,9 +83,9 @@ def test_every_softmax_in_use_is_priced():
     assert logits({"byte_heads": 4}, bag=1.0) == (4 * raw + compressed) * 320 + compressed * 1064
     assert logits({"inputs": "mean"}, symbols=0.0, bag=1.0) == (raw + compressed) * 320
     spelled = {"inputs": "mean", "ngrams": (2,), "ngram_outputs": True}
-    assert logits(spelled, 200, symbols=0.0, spell=1.0) == (raw + 200 + 2) * 320
+    assert logits(spelled, 200, symbols=0.0, symbol_bytes=1.0) == (raw + 200 + 2) * 320
     with pytest.raises(ValueError, match="how many"):
-        logits(spelled, symbols=0.0, spell=1.0)
+        logits(spelled, symbols=0.0, symbol_bytes=1.0)
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from byteproxy.errors import InputError
 from byteproxy.train import metrics as metrics_module
-from byteproxy.train.metrics import Sinks, _scalars, read, read_log
+from byteproxy.train.metrics import Metrics, _scalars, read, read_log
 
 
 def drawn(folder):
@@ -23,11 +23,11 @@ def line(step):
 
 
 def test_lines_go_to_both_and_only_numbers_are_drawn(tmp_path):
-    sinks = Sinks(tmp_path, 0, tensorboard=True)
+    metrics = Metrics(tmp_path, 0, tensorboard=True)
     lines = [line(step) | {"name": "x", "flag": True, "list": [1], "flops": 1 << 60} for step in (1, 2)]
     for one in lines:
-        sinks.write(one)
-    sinks.close()
+        metrics.write(one)
+    metrics.close()
     assert read(tmp_path / "metrics.jsonl") == lines
     assert drawn(tmp_path) == {
         "loss": [(1, 0.5), (2, 0.25)],
@@ -38,18 +38,18 @@ def test_lines_go_to_both_and_only_numbers_are_drawn(tmp_path):
 
 def test_a_resumed_run_draws_over_what_it_takes_back(tmp_path):
     for start, stop in ((0, 5), (2, 4)):
-        sinks = Sinks(tmp_path, start, tensorboard=True)
+        metrics = Metrics(tmp_path, start, tensorboard=True)
         for step in range(start + 1, stop + 1):
-            sinks.write(line(step))
-        sinks.close()
+            metrics.write(line(step))
+        metrics.close()
     assert [one["step"] for one in read(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
     assert [step for step, _ in drawn(tmp_path)["loss"]] == [1, 2, 3, 4]
 
 
 def test_nothing_but_the_lines_is_written_unless_asked(tmp_path):
-    sinks = Sinks(tmp_path, 0)
-    sinks.write(line(1))
-    sinks.close()
+    metrics = Metrics(tmp_path, 0)
+    metrics.write(line(1))
+    metrics.close()
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
@@ -59,10 +59,10 @@ def test_a_sink_that_fails_is_switched_off_with_one_line(failing, tmp_path, monk
         raise OSError(28, "No space left\non device")
 
     monkeypatch.setattr(f"torch.utils.tensorboard.SummaryWriter.{failing}", full)
-    sinks = Sinks(tmp_path, 0, tensorboard=True)
+    metrics = Metrics(tmp_path, 0, tensorboard=True)
     for step in (1, 2, 3):
-        sinks.write(line(step))
-    sinks.close()
+        metrics.write(line(step))
+    metrics.close()
     assert len(read(tmp_path / "metrics.jsonl")) == 3
     (warning,) = capsys.readouterr().err.splitlines()
     assert warning == "TensorBoard is switched off, metrics.jsonl goes on: [Errno 28] No space left"
@@ -71,18 +71,18 @@ def test_a_sink_that_fails_is_switched_off_with_one_line(failing, tmp_path, monk
 def test_a_missing_package_is_said_before_anything_is_touched(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(InputError, match=r"pip install 'byteproxy\[track\]'"):
-        Sinks(tmp_path, 0, tensorboard=True)
+        Metrics(tmp_path, 0, tensorboard=True)
     assert list(tmp_path.iterdir()) == []
-    Sinks(tmp_path, 0).close()
+    Metrics(tmp_path, 0).close()
 
 
 def test_a_line_torn_by_a_kill_is_left_out_and_written_over(tmp_path):
     whole = [{"step": 1}, {"step": 2}]
     path = logged(tmp_path, [*whole, {"step": 3}])
     path.write_bytes(path.read_bytes()[:-20])
-    sinks = Sinks(tmp_path, 2)
-    sinks.write({"step": 3})
-    sinks.close()
+    metrics = Metrics(tmp_path, 2)
+    metrics.write({"step": 3})
+    metrics.close()
     assert read(tmp_path / "metrics.jsonl") == [*whole, {"step": 3}]
 
 
@@ -114,10 +114,10 @@ LINES = [line(step) | ({"raw_bpb": 2.5 / step} if step % 3 == 0 else {}) for ste
 
 
 def logged(folder, lines=LINES):
-    sinks = Sinks(folder, 0)
+    metrics = Metrics(folder, 0)
     for one in lines:
-        sinks.write(one)
-    sinks.close()
+        metrics.write(one)
+    metrics.close()
     return folder / "metrics.jsonl"
 
 
@@ -171,9 +171,9 @@ def test_no_damage_changes_a_figure_and_none_takes_a_sound_line_away(data, conte
     if len(log.lines) < len(LINES) - 1 and len(damaged) == len(content):
         assert log.damaged
     step = data.draw(st.integers(0, 13))
-    sinks = Sinks(folder, step)
-    sinks.write({"step": 13})
-    sinks.close()
+    metrics = Metrics(folder, step)
+    metrics.write({"step": 13})
+    metrics.close()
     assert read_log(path).lines == [*(one for one in log.lines if one["step"] <= step), {"step": 13}]
 
 
@@ -185,7 +185,7 @@ def test_damaged_lines_are_said_once_and_stay_where_they_are(tmp_path, capsys):
     expected = [one for one in LINES if one["step"] not in (2, 5)]
     assert read(path) == read(path) == expected
     assert capsys.readouterr().err == f"{path}: 2 lines are damaged and left out (2, 5)\n"
-    Sinks(tmp_path, 6).close()
+    Metrics(tmp_path, 6).close()
     assert path.read_bytes() == b"".join(lines[:6])
     assert [line["step"] for line in read(path)] == [1, 3, 4, 6]
 
@@ -197,10 +197,10 @@ def test_lines_that_were_taken_out_are_noticed_in_a_resumed_run_too(data, tmp_pa
     stop = data.draw(st.integers(0, 12))
     folder = tmp_path_factory.mktemp("cut")
     logged(folder, LINES[:stop])
-    sinks = Sinks(folder, data.draw(st.integers(0, stop)))
-    sinks.write({"step": 13})
-    sinks.write({"step": 14})
-    sinks.close()
+    metrics = Metrics(folder, data.draw(st.integers(0, stop)))
+    metrics.write({"step": 13})
+    metrics.write({"step": 14})
+    metrics.close()
     path = folder / "metrics.jsonl"
     assert read_log(path).gaps == []
     raws = path.read_bytes().splitlines(keepends=True)
@@ -231,8 +231,8 @@ def test_a_line_without_a_checksum_is_damaged_wherever_it_is_cut(tmp_path):
 
 
 def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatch):
-    sinks = Sinks(tmp_path, 0)
-    sinks.write(LINES[0])
+    metrics = Metrics(tmp_path, 0)
+    metrics.write(LINES[0])
     write = os.write
     room = 30
 
@@ -245,10 +245,10 @@ def test_a_full_disk_leaves_whole_lines_and_one_line_of_why(tmp_path, monkeypatc
 
     monkeypatch.setattr(metrics_module.os, "write", full)
     with pytest.raises(InputError, match=r"cannot write .*metrics.jsonl \(No space left on device\)"):
-        sinks.write(LINES[1])
+        metrics.write(LINES[1])
     monkeypatch.undo()
-    sinks.write(LINES[2])
-    sinks.close()
+    metrics.write(LINES[2])
+    metrics.close()
     assert read_log(tmp_path / "metrics.jsonl") == ([LINES[0], LINES[2]], [], [])
 
 
@@ -257,11 +257,11 @@ def test_what_is_no_file_is_no_log(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     assert read(tmp_path / "metrics.jsonl") == []
     with pytest.raises(InputError, match="cannot write"):
-        Sinks(tmp_path, 0)
+        Metrics(tmp_path, 0)
 
 
 def test_a_pipe_that_nobody_writes_to_is_no_log_and_holds_nobody_up(tmp_path):
     os.mkfifo(tmp_path / "metrics.jsonl")
     assert read_log(tmp_path / "metrics.jsonl") == ([], [1], [])
     with pytest.raises(InputError, match="no regular file"):
-        Sinks(tmp_path, 0)
+        Metrics(tmp_path, 0)

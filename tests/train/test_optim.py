@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.train.muon import Muon
-from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
+from byteproxy.train.optim import optimizers
+from byteproxy.train.optim_config import OptimConfig, learning_rate
 
 
 @given(st.integers(2, 300), st.integers(0, 100), st.floats(0, 1))
 def test_cosine_is_torchs_after_its_warm_up(steps, warmup, final_share):
     warmup = min(warmup, steps - 1)
-    config = OptimConfig(learning_rate=2.0, warmup_share=warmup / steps, curve="cosine", final_share=final_share)
+    config = OptimConfig(learning_rate=2.0, warmup_share=warmup / steps, schedule="cosine", final_share=final_share)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=2.0)
     oracle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - warmup, eta_min=2.0 * final_share)
     for step in range(warmup, steps):
@@ -36,15 +37,15 @@ def test_wsd_is_three_straight_lines(steps, warmup_share, decay_share, final_sha
 
 
 @given(st.sampled_from(["wsd", "cosine"]), st.integers(1, 200), st.floats(0, 0.6), st.floats(0, 1))
-def test_no_step_is_taken_at_nothing_or_above_the_peak(curve, steps, warmup_share, final_share):
-    config = OptimConfig(learning_rate=2.0, warmup_share=warmup_share, curve=curve, final_share=final_share)
+def test_no_step_is_taken_at_nothing_or_above_the_peak(schedule, steps, warmup_share, final_share):
+    config = OptimConfig(learning_rate=2.0, warmup_share=warmup_share, schedule=schedule, final_share=final_share)
     rates = [learning_rate(config, step, steps) for step in range(steps)]
     assert all(0 < rate <= 2.0 for rate in rates)
     assert rates.index(max(rates)) <= math.ceil(warmup_share * steps)
 
 
-def test_a_cosine_ignores_the_share_of_the_other_curve():
-    one, other = (OptimConfig(curve="cosine", warmup_share=0.5, decay_share=share) for share in (0.0, 0.9))
+def test_a_cosine_ignores_the_share_of_the_other_schedule():
+    one, other = (OptimConfig(schedule="cosine", warmup_share=0.5, decay_share=share) for share in (0.0, 0.9))
     assert all(learning_rate(one, step, 50) == learning_rate(other, step, 50) for step in range(50))
 
 
@@ -96,7 +97,7 @@ def test_every_parameter_is_owned_once_and_matrices_inside_layers_are_decayed(op
     ("field", "values"),
     [
         ("optimizer", ["sgd"]),
-        ("curve", ["linear"]),
+        ("schedule", ["linear"]),
         ("learning_rate", [0.0, -1.0, math.nan, math.inf]),
         ("clip", [0.0, math.nan]),
         ("epsilon", [0.0, -1e-9]),
@@ -119,7 +120,7 @@ def test_wrong_settings_are_refused_by_name_with_a_remedy(field, values):
 
 def test_the_edges_are_taken():
     OptimConfig(warmup_share=0.0, decay_share=1.0, final_share=1.0, beta1=0.0, momentum=0.0, weight_decay=0.0)
-    OptimConfig(warmup_share=1.0, decay_share=0.4, curve="cosine", spike=0.0, max_skips=0)
+    OptimConfig(warmup_share=1.0, decay_share=0.4, schedule="cosine", spike=0.0, max_skips=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -21,7 +21,7 @@ from byteproxy.model.targets import Positions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView

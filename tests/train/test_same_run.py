@@ -17,7 +17,7 @@ from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
 from byteproxy.store.store import Store
 from byteproxy.train.metrics import read
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.chunks import ChunksView
@@ -143,7 +143,11 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, mo
         (("bpe-300",), {"inputs": "mean", "byte_heads": 4}, Objective(symbols=0, bytes=1, reach="symbol")),
         (("chunks-4",), {"inputs": "positions", "hashed_rows": 50}, Objective(symbols=0, bag=1)),
         (("bpe-300", "chunks-4"), {"inputs": "positions", "byte_heads": 2}, Objective(symbols=0, bag=0.5, bytes=0.5)),
-        (("bpe-300",), {"inputs": "mean", "ngrams": (2, 3), "ngram_outputs": True}, Objective(symbols=0, spell=1)),
+        (
+            ("bpe-300",),
+            {"inputs": "mean", "ngrams": (2, 3), "ngram_outputs": True},
+            Objective(symbols=0, symbol_bytes=1),
+        ),
         (("bpe-300",), {"softmax": "shared", "byte_heads": 2}, Objective()),
         (("bpe-300",), {"qk_norm": True, "soft_cap": 15.0, "value_embeddings": True, "ngrams": (2, 3)}, Objective()),
         (("bpe-300",), {"key_value_heads": 1}, Objective()),

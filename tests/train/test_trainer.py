@@ -19,7 +19,8 @@ from byteproxy.model.model_config import ModelConfig
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
-from byteproxy.train.optim import OptimConfig, learning_rate, optimizers
+from byteproxy.train.optim import optimizers
+from byteproxy.train.optim_config import OptimConfig, learning_rate
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 

@@ -1,7 +1,4 @@
-"""`byteproxy corpus`: what a prepared corpus holds, a document of it in all its views, and whether it is unaltered.
-
-What is heavy to import is imported by the commands themselves, so that help comes at once.
-"""
+"""`byteproxy corpus`: what a prepared corpus holds, a document of it in all its views, and whether it is unaltered."""
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -14,7 +11,11 @@ FOLDER = Path("runs/pages")
 TERMINAL_BYTES = 2000
 """What `show` shows of a document in the terminal; the page has more."""
 
-Corpus: TypeAlias = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+Corpus: TypeAlias = Annotated[
+    Path,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="DIR", help="Prepared corpus: a folder that `byteproxy prepare` wrote."),
+]
 
 
 def stats(
@@ -27,9 +28,7 @@ def stats(
     Reads no text, so it takes seconds whatever the size. Leaves a page with a plot, and tables here.
 
     Args:
-        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         out: Page to write.
-        json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
     from byteproxy.evaluate.corpus.corpus_terminal import all_tables
@@ -63,12 +62,10 @@ def show(
     The symbols that the corpus holds are compared with what its views give now.
 
     Args:
-        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
         document: Id of a document, or SOURCE/ID if several have that id; by default the first one.
         split: Split to look on: train, validation or test; by default any for a named document, else train.
         max_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
-        json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.corpus_terminal import print_document
@@ -92,10 +89,6 @@ def verify(corpus: Corpus, json: Json = False) -> None:
     """Read every file of a corpus, its caches too, and compare checksums; the first one that was altered is named.
 
     The exit status is 0 if all files are as they were written, and 2 if one isn't.
-
-    Args:
-        corpus: Prepared corpus: a folder that `byteproxy prepare` wrote.
-        json: End the output with what was verified as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.corpus.corpus_figures import verified_figures

@@ -1,7 +1,4 @@
-"""`byteproxy demo`: the recipe `demo` on the standard library of the running Python.
-
-What is heavy to import is imported by the command itself, so that help comes at once.
-"""
+"""`byteproxy demo`: the recipe `demo` on the standard library of the running Python."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +29,6 @@ def demo(
             a finished one, or one with other options, is replaced.
         minutes: Training time of both arms together. Preparation, scoring and report take about 2 minutes more.
         seed: Seed of weights, mixture and sample. The same seed, options and machine give the same figures.
-        json: End the output with all results as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.corpus.stdlib import read_stdlib

@@ -1,7 +1,4 @@
-"""`byteproxy eval`: what runs are worth on held-out text.
-
-What is heavy to import is imported by the commands themselves, so that help comes at once.
-"""
+"""`byteproxy eval`: what runs are worth on held-out text."""
 
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -10,9 +7,15 @@ import tyro
 
 from byteproxy.cli.output import Json, console, end, print_whole
 
-HeldOut: TypeAlias = Literal["validation", "test"]
-Runs: TypeAlias = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
-Corpus: TypeAlias = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+HeldOut: TypeAlias = Annotated[Literal["validation", "test"], tyro.conf.arg(help="Which held-out split.")]
+Runs: TypeAlias = Annotated[
+    tuple[Path, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="RUN [RUN ...]", help="Folders that `byteproxy train` left."),
+]
+Corpus: TypeAlias = Annotated[
+    Path | None, tyro.conf.arg(metavar="DIR", help="Where the corpus is now, if not where each run names it.")
+]
 
 
 def bpb(
@@ -31,20 +34,25 @@ def bpb(
     projects. Opening the test split adds a line to opened.jsonl in the folder of each run.
 
     Args:
-        runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now, if not where each run names it.
-        split: Which held-out split.
         max_bytes: Bytes of text to score, spread over sources, languages and projects.
         document_bytes: The most that one document gives; less where so much would leave fewer than 16 documents.
         stride: Bytes by which windows move on, half a window if not given. Less gives more context and costs more.
-        json: End the output with all figures, of each document too, as one JSON object on one line.
     """
+    from byteproxy.api import evaluate
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.run_tables import about, differences_table, parts_table, runs_table
-    from byteproxy.evaluate.runs import bpb_of_runs
 
     terminal = console(json)
-    results = bpb_of_runs(runs, corpus, split, max_bytes, document_bytes, stride, stage, terminal.say)
+    results = evaluate(
+        runs,
+        corpus=corpus,
+        split=split,
+        max_bytes=max_bytes,
+        document_bytes=document_bytes,
+        stride=stride,
+        stage=stage,
+        say=terminal.say,
+    )
     terminal.say("", about(results), "")
     print_whole(terminal, runs_table(results))
     if results["differences"]:
@@ -72,18 +80,14 @@ def transfer(
     folder.
 
     Args:
-        runs: Folders that `byteproxy train` left.
-        corpus: Where the corpus is now, if not where each run names it.
-        split: Which held-out split.
         passages: Passages to take, by chance, no two of the same text.
-        json: End the output with all figures, of each passage too, as one JSON object on one line.
     """
+    from byteproxy.api import evaluate
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.run_tables import retrieval_table, transfer_table
-    from byteproxy.evaluate.runs import transfer_of_runs
 
     terminal = console(json)
-    results = transfer_of_runs(runs, corpus, split, passages, stage, terminal.say)
+    results = evaluate(runs, "transfer", corpus=corpus, split=split, passages=passages, stage=stage, say=terminal.say)
     for name, run in results["runs"].items():
         terminal.say(f"{name}: {run['passages']:,} passages of the {split} split, {run['bytes']:,} bytes")
     terminal.print()

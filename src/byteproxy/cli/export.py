@@ -1,7 +1,4 @@
-"""`byteproxy export`: a run as a folder that other tools load as it is.
-
-What is heavy to import is imported by the command itself, so that help comes at once.
-"""
+"""`byteproxy export`: a run as a folder that other tools load as it is."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,14 +31,16 @@ def export(
         datasets: For the card: data sets on the Hub that the text came from.
         languages: For the card: codes such as en or code.
         base_model: For the card: the model on the Hub that training began with.
-        json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.files import ensure_free
     from byteproxy.interop.card import Origin
-    from byteproxy.runs.load import load
+    from byteproxy.runs.model_folder import kind_of_model
 
     terminal = console(json)
     ensure_free(out)
+    kind_of_model(run)  # what leads nowhere is refused before torch is imported
+    from byteproxy.runs.load import load
+
     figures = load(run, device="cpu").export(out, gguf, Origin(license, datasets, languages, base_model))
     left_out = figures["parameters_that_disappeared"]
     terminal.say(

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import console, end
 
 if TYPE_CHECKING:
     from byteproxy.generate.choice import Sampling
     from byteproxy.generate.decoder import Engine
     from byteproxy.generate.writer import Writer
+
+
+_JSON = """Print one JSON object on one line instead of streaming the answer: bytes_base64 holds the bytes of the
+answer, continuation shows them as text with escapes."""
 
 
 def generate(
@@ -35,7 +39,7 @@ def generate(
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
     task: Literal["translate", "continue"] = "translate",
-    json: Json = False,
+    json: Annotated[bool, tyro.conf.arg(name="json", help=_JSON), tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Continue a prompt with a model of raw bytes. No tokenizer or other compressor takes part.
 
@@ -65,31 +69,31 @@ def generate(
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --max-bytes counts symbols then.
         task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
-        json: Print one JSON object on one line instead of streaming the answer: bytes_base64 holds the bytes of the
-            answer, continuation shows them as text with escapes.
     """
     from byteproxy.cli.answer import deliver
     from byteproxy.errors import InputError
     from byteproxy.generate.choice import Sampling
-    from byteproxy.runs.load import load
+    from byteproxy.runs.model_folder import kind_of_model
 
     if interactive and (json or raw or prompt == "-"):
         raise InputError("--interactive reads what is typed and shows text: leave --json, --raw and --prompt - out")
     if raw and json:
         raise InputError("--raw writes bytes and --json an object, which holds them as bytes_base64: give one of them")
+    kind_of_model(folder)  # what leads nowhere is refused before torch is imported
     _tell_of_backslashes(stop)
     sampling = Sampling(temperature, top_p, min_p, seed, utf8)
+    if view is not None and (interactive or stop):
+        raise InputError("--view writes symbols, for which there is no --interactive and no --stop: leave them out")
+    if view is not None and (dtype != "float32" or device not in ("auto", "cpu")):
+        raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
+    text = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
     if view is not None:
-        if interactive or stop:
-            raise InputError("--view writes symbols, for which there is no --interactive and no --stop: leave them out")
-        text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
-        if dtype != "float32" or device not in ("auto", "cpu"):
-            raise InputError("--view writes in float32 on the CPU: leave --dtype and --device out")
         _write_view(folder, view, task, text, max_bytes, sampling, engine, raw, json)
         return
-    how: dict[str, Any] = {"stops": [_bytes(one) for one in stop], "drafts": drafts}
+    how: dict[str, Any] = {"stops": [os.fsencode(one) for one in stop], "drafts": drafts}
+    from byteproxy.runs.load import load
+
     writer = load(folder, dtype, device, engine).writer
-    text = sys.stdin.buffer.read() if prompt == "-" else _bytes(prompt)
     if interactive:
         _session(writer, text, max_bytes, sampling, how)
         return
@@ -115,11 +119,6 @@ def generate(
         "close_choices": counts.close,
     }
     end(json, figures)
-
-
-def _bytes(text: str) -> bytes:
-    """An argument as the bytes that it was given as, whatever the locale makes of them."""
-    return os.fsencode(text)
 
 
 def _tell_of_backslashes(stops: tuple[str, ...]) -> None:

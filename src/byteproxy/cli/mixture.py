@@ -1,7 +1,4 @@
-"""`byteproxy mixture`: what a mixture shows, step by step, before anything is trained.
-
-What is heavy to import is imported by the commands themselves, so that help comes at once.
-"""
+"""`byteproxy mixture`: what a mixture shows, step by step, before anything is trained."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +42,6 @@ def preview(
         total: Optimizer steps of the whole run, of which phases are shares; otherwise those of the recipe, or 1000.
         views: Names of views that the corpus holds; otherwise those of the recipe, or the first aligned one.
         out: Page to write.
-        json: End the output with the figures of every step as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     from byteproxy.console import Console
 
-Json: TypeAlias = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+Json: TypeAlias = Annotated[
+    bool,
+    tyro.conf.arg(name="json", help="End the output with all figures as one JSON object on one line."),
+    tyro.conf.FlagCreatePairsOff,
+]
 """The option that every command has."""
 
 

@@ -7,6 +7,7 @@ values, and `made` builds from them, so that a refusal is an InputError like any
 import dataclasses
 import re
 import textwrap
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
@@ -28,10 +29,10 @@ def build(value: Any) -> Any:
     return tuple(map(build, value)) if isinstance(value, tuple) else value
 
 
-def registry() -> ConstructorRegistry:
-    """What teaches tyro to gather: for its argument `registry`."""
+def registry(only: Mapping[type, Collection[str]] | None = None) -> ConstructorRegistry:
+    """What teaches tyro to gather: for its argument `registry`. only: the fields of a dataclass that are options."""
     taught = ConstructorRegistry()
-    taught.struct_rule(_gathered)
+    taught.struct_rule(lambda info: _gathered(info, only or {}))
     return taught
 
 
@@ -54,7 +55,7 @@ def fields_told(default: Any) -> str:
     return "\n".join([*lines, ""])
 
 
-def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
+def _gathered(info: StructTypeInfo, only: Mapping[type, Collection[str]]) -> StructConstructorSpec | None:
     if not dataclasses.is_dataclass(info.type) or not isinstance(info.default, info.type):
         return None
     kind = info.type
@@ -68,6 +69,7 @@ def _gathered(info: StructTypeInfo) -> StructConstructorSpec | None:
         tuple(
             StructFieldSpec(field.name, describe_fields(types[field.name], default), default, said.get(field.name, ""))
             for field in dataclasses.fields(kind)
+            if field.name in only.get(kind, types)
             for default in (getattr(info.default, field.name),)
         ),
     )

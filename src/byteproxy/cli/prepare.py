@@ -1,7 +1,4 @@
-"""`byteproxy prepare`: sources become a corpus to train on, with views of every document.
-
-What is heavy to import is imported by the command itself, so that help comes at once.
-"""
+"""`byteproxy prepare`: sources become a corpus to train on, with views of every document."""
 
 import shlex
 import time
@@ -97,7 +94,6 @@ def prepare(
             drops none.
         max_faulty: Share of all records that may be damaged. Above it, the preparation stops and names them.
         workers: Processes that read; by default one for each core that this process may use.
-        json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.corpus.records import Rules

@@ -1,7 +1,4 @@
-"""`byteproxy report`: the page of what a folder holds, from its files alone.
-
-What is heavy to import is imported by the command itself, so that help comes at once.
-"""
+"""`byteproxy report`: the page of what a folder holds, from its files alone."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,13 +22,16 @@ def report(
         paths: Folder of a run, a study, a demo or a corpus; or the folders of several runs.
         out: Page to write; unless given it is report.html in the folder, or a page in runs/pages for a corpus and for
             several runs.
-        json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.errors import InputError
-    from byteproxy.report.build import build
+    from byteproxy.report.folder_kind import kind_of
 
     if not paths:
         raise InputError("no folder is named: give that of a run, a study, a demo or a corpus")
+    for path in paths:
+        kind_of(path)  # what leads nowhere is refused before torch is imported
+    from byteproxy.report.build import build
+
     built = build(paths, out)
     console(json).say(f"Page: {built.path}")
     end(json, {"kind": built.kind, "figures": built.figures, "page": str(built.path)})

@@ -1,7 +1,4 @@
-"""`byteproxy study`: a recipe of several arms at equal training FLOPs, run, gone on with, planned or reported.
-
-What is heavy to import is imported by the command itself, so that help comes at once.
-"""
+"""`byteproxy study`: a recipe of several arms at equal training FLOPs, run, gone on with, planned or reported."""
 
 import sys
 from pathlib import Path
@@ -53,7 +50,6 @@ def study(
         report: Train nothing; write results and page again from the runs that are done.
         reopen: Open the test split a second time for a claim whose runs have changed; the results will say so.
         picture: Write the page's first picture as an SVG file of its own, too.
-        json: End the output with all results as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -85,6 +85,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     from byteproxy.cli.arguments import help_of, parsed, without_values
     from byteproxy.cli.overrides import build, fields_told, registry
     from byteproxy.recipes.named import run_named, run_recipes
+    from byteproxy.runs.model_folder import tokenizer_of
     from byteproxy.train.train_config import Start, TrainConfig
 
     lines = "".join(f"  {name:<8}{path}\n" for name, path in run_recipes().items())
@@ -109,6 +110,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
     config = build(run)
     if start is not None:
+        tokenizer_of(start)  # what leads nowhere is refused before torch is imported
         config = replace(config, start=Start(str(start)))
     return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
 
@@ -140,7 +142,6 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
             resume_if_exists: Go on with the run if the folder already holds it. The same command then starts a run
                 and goes on with it after a crash (torchrun --max-restarts, a queue of jobs). A run of another
                 configuration is refused.
-            json: End the output with all figures as one JSON object on one line.
         """
         return recipe, run, out, plan, rate, start, resume_if_exists, json
 
@@ -151,72 +152,38 @@ def _resumed(arguments: Sequence[str]) -> Asked:
     """A run in its folder, with what may change when it goes on."""
     from byteproxy.cli.arguments import parsed
     from byteproxy.cli.overrides import build, registry
-    from byteproxy.model.attention import Backend
+    from byteproxy.train.identity import MAY_CHANGE
     from byteproxy.train.run_config import read_run_config
-    from byteproxy.train.train_config import Validation
+    from byteproxy.train.train_config import TrainConfig
 
     named = _value(arguments, "--resume")
     if not named or named.startswith("-"):
         raise InputError("--resume is given without a value: name the folder of a run, such as runs/3m, behind it")
     folder = Path(named)
     known = read_run_config(folder)
-    _ensure_nothing_decides(arguments, folder)
+    may_change = ("stop", *MAY_CHANGE)
+    _ensure_nothing_decides(arguments, folder, may_change)
 
     def read(
         resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
-        stop: str = known.stop,
+        run: Annotated[TrainConfig, tyro.conf.arg(name="")] = known,
         start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
-        corpus: Annotated[str, tyro.conf.arg(metavar="DIR")] = known.corpus,
-        device: str = known.device,
-        attention: Backend = known.attention,
-        micro_sequences: Annotated[int, tyro.conf.arg(metavar="N")] = known.micro_sequences,
-        validation: Validation = known.validation,
-        validate_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.validate_every,
-        log_every: Annotated[int, tyro.conf.arg(metavar="N")] = known.log_every,
-        tensorboard: bool = known.tensorboard,
-        checkpoint_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.checkpoint_seconds,
-        keep: Annotated[int, tyro.conf.arg(metavar="N")] = known.keep,
-        rank_timeout_seconds: Annotated[float, tyro.conf.arg(metavar="S")] = known.rank_timeout_seconds,
         json: Json = False,
-    ) -> tuple[dict[str, Any], Path | None, bool]:
+    ) -> tuple[Any, Path | None, bool]:
         """Go on with a run from its newest checkpoint, on any number of processes, and stay the same run.
+
+        A longer --stop, such as "4000 steps", makes it longer. It is refused, with the reason, if a step that was
+        already taken would have been different.
 
         Args:
             resume: Folder of the run.
-            stop: Length of the whole run, such as "4000 steps", to make it longer. It is refused, with the reason, if
-                a step that was already taken would have been different.
+            run: What may change.
             start: Where the model that the run began with is now. It is read only as long as there is no checkpoint.
-            corpus: Where its corpus is now.
-            device: cpu, cuda, mps, or auto for what is there.
-            attention: The backend; auto is the fastest one on the device.
-            micro_sequences: Rows that one pass takes; 0: all that a process has of a step. Less needs less memory.
-            validation: What is measured while it trains.
-            validate_every: Steps between two evaluations on the validation split; 0 means only one at the end.
-            log_every: Steps between two lines of the metrics.
-            tensorboard: Write the metrics for TensorBoard as well.
-            checkpoint_seconds: Training time between two checkpoints.
-            keep: How many checkpoints stay.
-            rank_timeout_seconds: How long one of several processes waits for the others in a step.
-            json: End the output with all figures as one JSON object on one line.
         """
-        changed = {
-            "stop": stop,
-            "corpus": corpus,
-            "device": device,
-            "attention": attention,
-            "micro_sequences": micro_sequences,
-            "validation": validation,
-            "validate_every": validate_every,
-            "log_every": log_every,
-            "tensorboard": tensorboard,
-            "checkpoint_seconds": checkpoint_seconds,
-            "keep": keep,
-            "rank_timeout_seconds": rank_timeout_seconds,
-        }
-        return changed, start, json
+        return run, start, json
 
-    changed, start, json = parsed(read, _PROG, arguments, registry=registry())()
-    config = replace(known, **{name: build(value) for name, value in changed.items()})
+    run, start, json = parsed(read, _PROG, arguments, registry=registry({TrainConfig: may_change}))()
+    config = replace(known, **{name: build(value) for name, value in run.values.items()})
     if start is not None:
         if not known.start.path:
             raise InputError(f"{folder} began with no model, so --from has nothing to say: leave it out")
@@ -224,14 +191,11 @@ def _resumed(arguments: Sequence[str]) -> Asked:
     return Asked(config, folder, False, None, json, "yes")
 
 
-def _ensure_nothing_decides(arguments: Sequence[str], folder: Path) -> None:
+def _ensure_nothing_decides(arguments: Sequence[str], folder: Path, may_change: Sequence[str]) -> None:
     """InputError where an option of a run that goes on would decide its weights."""
-    from dataclasses import fields
-
-    from byteproxy.train.identity import MAY_CHANGE
     from byteproxy.train.train_config import TrainConfig
 
-    deciding = {field.name for field in fields(TrainConfig)} - {"stop", *MAY_CHANGE}
+    deciding = {field.name for field in fields(TrainConfig)} - set(may_change)
     for one in arguments:
         name = one.removeprefix("--").partition("=")[0].replace("-", "_")
         top = name.removeprefix("no_").partition(".")[0]

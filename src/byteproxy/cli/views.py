@@ -1,7 +1,4 @@
-"""`byteproxy views`: list, train, compare and inspect views.
-
-What is heavy to import is imported by the commands themselves, so that help comes at once.
-"""
+"""`byteproxy views`: list, train, compare and inspect views."""
 
 import sys
 from pathlib import Path
@@ -20,11 +17,7 @@ TERMINAL_BYTES = 2000
 
 
 def list_(json: Json = False) -> None:
-    """List the kinds of views that can be named, with their options and defaults.
-
-    Args:
-        json: End the output with all of it as one JSON object on one line.
-    """
+    """List the kinds of views that can be named, with their options and defaults."""
     from byteproxy.evaluate.views.view_terminal import kinds_table
     from byteproxy.views.registry import kinds_told
 
@@ -56,7 +49,6 @@ def train(
         size: Of the model behind a view that has one (neural): 1m, 2m, 6m or 40m parameters; short for its option size.
         minutes: Of training that model; short for its option minutes.
         out: File to write, if not runs/views/ and the name of the view.
-        json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.views.view_texts import corpus_named
@@ -104,7 +96,6 @@ def compare(
         max_bytes: Held-out text to use at most, in bytes, one document from each project in turn.
         seed: Seed of the edits. The same seed and text give the same figures, speeds aside.
         out: Page to write.
-        json: End the output with all figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.evaluate.views import view_figures as view_figures
@@ -142,7 +133,6 @@ def inspect(
         corpus: Where to train those that have to be trained: a prepared corpus, or stdlib.
         max_bytes: Bytes of the document that the page shows for each view; the terminal shows 2,000 at most.
         out: Page to write.
-        json: End the output with the figures as one JSON object on one line.
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError

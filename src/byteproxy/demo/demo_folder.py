@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from byteproxy.checksummed import DamagedError, read_checksummed
 from byteproxy.config import to_toml
 from byteproxy.console import say
 from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 from byteproxy.parsing import MAX_TOML
-from byteproxy.study.checksummed import DamagedError, read_checksummed
 from byteproxy.study.study_folder import RESULTS, held
 
 MIN_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare

@@ -8,7 +8,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import ensure_in_range, ranged
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import DTYPES, MAX_SEED
 
 

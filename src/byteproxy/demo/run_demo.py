@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import byteproxy
+from byteproxy.checksummed import read_checksummed, write_checksummed
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import ways
 from byteproxy.demo.demo_folder import BUDGET, COST, claimed
@@ -40,7 +41,6 @@ from byteproxy.runs.load import load
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import read_checksummed, write_checksummed
 from byteproxy.study.hardware import machine
 from byteproxy.study.study_folder import RESULTS
 from byteproxy.train.budget import steps_for_flops, training_rate
@@ -223,13 +223,8 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
     lines = read_metrics(trainer.folder / "metrics.jsonl")
     return {
         "raw_bpb": scored.bpb,
-        "flops": counters.flops,
-        "positions": counters.positions,
+        **counters.seen(),
         "steps": trainer.config.steps,
-        "text_bytes_seen": sum(counters.text_bytes),
-        "raw_text_bytes_seen": counters.text_bytes[0],
-        "seconds": round(counters.seconds, 2),
-        "wall_seconds": round(counters.wall_seconds, 2),
         "loading_share": counters.loading_seconds / counters.seconds,
         "compressed_share": {
             "asked": counters.asked_rate / trainer.config.steps,

@@ -36,6 +36,11 @@ def ppmd_bpb(texts: Sequence[bytes]) -> float:
     return 8 * (len(encoder.encode(joined)) + len(encoder.flush())) / len(joined)
 
 
+def compressors_bpb(texts: Sequence[bytes]) -> dict[str, float]:
+    """Bits per byte of each of them, by name."""
+    return {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)}
+
+
 def _joined(texts: Sequence[bytes]) -> bytes:
     joined = b"".join(texts)
     if not joined:

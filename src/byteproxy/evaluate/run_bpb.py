@@ -6,14 +6,14 @@ over that of projects, since documents of one project are not independent; neith
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
-from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
+from byteproxy.evaluate.compressors import compressors_bpb
 from byteproxy.evaluate.held_out import held_out_documents
 from byteproxy.evaluate.paired import Difference, grouped, paired_difference
 from byteproxy.evaluate.validation import shown_views
@@ -21,8 +21,6 @@ from byteproxy.generate.score import Scored, score
 from byteproxy.progress import Stage, quietly
 from byteproxy.runs.with_corpus import Run
 from byteproxy.store.store import Store
-
-COMPRESSORS: Mapping[str, Callable[[Sequence[bytes]], float]] = {"xz": xz_bpb, "zstd": zstd_bpb, "ppmd": ppmd_bpb}
 
 
 class RunScores(NamedTuple):
@@ -95,7 +93,7 @@ def run_scores(run: Run, documents: Sequence[Document], stride: int, stage: Stag
 def bpb_figures(runs: Sequence[Run], documents: Sequence[Document], scores: Sequence[RunScores]) -> dict[str, Any]:
     """All figures, as `byteproxy eval bpb --json` ends with them; at least one run, and each one's scores."""
     texts = [document.text for document in documents]
-    compressors = {name: measure(texts) for name, measure in COMPRESSORS.items()}
+    compressors = compressors_bpb(texts)
     named = {run.name: one for run, one in zip(runs, scores, strict=True)}
     figures = {run.name: _run_figures(run, named[run.name]) for run in runs}
     return {

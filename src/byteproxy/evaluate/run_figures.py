@@ -1,4 +1,4 @@
-"""A training run in figures, for people and programs: of its counters, or of its folder alone."""
+"""A training run in figures, for people and programs, of its folder alone."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,50 +10,57 @@ from typing import Any, NamedTuple
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized, timed
 from byteproxy.lock import is_held
-from byteproxy.train import parallel
 from byteproxy.train.checkpoint import newest, said
 from byteproxy.train.metrics import read as read_metrics
+from byteproxy.train.run_config import CHECKPOINTS, METRICS
 from byteproxy.train.train_config import TrainConfig
-from byteproxy.train.trainer import Trainer
 
 DASH = "\N{EN DASH}"
 
 
 def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
-    """As `run_figures`, from the files of a run: as far as they were written, and None of what they don't tell.
+    """The figures of a run as far as its files were written, as JSON takes them; None of what they don't tell.
 
-    Most of it is of the metrics; the newest checkpoint adds what they lack.
+    Most of it is of the metrics; a checkpoint of the same step adds what these round or lack. Losses are of the last
+    line, in nats per target; bits per byte are the last ones measured. positions_per_second: over all steps.
+    matmul_utilization: the median over the lines. loading_share: of the training time, in which rows were waited for.
+    text_bytes: shown, by representation.
+    Raises InputError where no step was logged yet.
     """
-    path = folder / "metrics.jsonl"
-    lines = read_metrics(path) if path.exists() else []
+    path = folder / METRICS
+    lines = read_metrics(path)
     last: dict[str, Any] = next((line for line in reversed(lines) if "flops" in line), {})
     if not last:
         raise InputError(f"{folder} holds no metrics of any step yet: wait for the first lines of {path}")
-    share = last["compressed_share"]["text_bytes"] or 0.0
-    shown = {"raw": round((1 - share) * last["text_bytes"])}
-    if config.views:
-        others = config.views[0] if len(config.views) == 1 else "all views"
-        shown[others] = last["text_bytes"] - shown["raw"]
     saved = _checkpointed(folder)
     about = saved.get("about", {})
+    counted: dict[str, Any] = {"skipped": sum("skipped" in line for line in lines), **last}
     if saved and saved["state"]["step"] == last["step"]:
-        shown = dict(zip(("raw", *config.views), saved["counters"]["text_bytes"], strict=False))
+        counted |= saved["counters"]
+        shown = dict(zip(("raw", *config.views), counted["text_bytes"], strict=False))
+        counted["loading_share"] = counted["loading_seconds"] / counted["seconds"] if counted["seconds"] else None
+    else:
+        share = last["compressed_share"]["text_bytes"] or 0.0
+        shown = {"raw": round((1 - share) * last["text_bytes"])}
+        if config.views:
+            others = config.views[0] if len(config.views) == 1 else "all views"
+            shown[others] = last["text_bytes"] - shown["raw"]
     return {
         "run": str(folder),
         "corpus": config.corpus,
         "views": list(config.views),
         "steps": last["step"],
         "of_steps": config.steps if config.length[1] == "steps" else None,
-        "skipped": sum("skipped" in line for line in lines),
+        "skipped": counted["skipped"],
         **_logged(lines),
-        "positions_per_second": last["positions"] / last["seconds"] if last["seconds"] else None,
-        "loading_share": last["loading_share"],
+        "positions_per_second": counted["positions"] / counted["seconds"] if counted["seconds"] else None,
+        "loading_share": counted["loading_share"],
         "text_bytes": shown,
         "compressed_share": last["compressed_share"],
-        "positions": last["positions"],
-        "flops": last["flops"],
-        "seconds": last["seconds"],
-        "wall_seconds": last["wall_seconds"],
+        "positions": counted["positions"],
+        "flops": counted["flops"],
+        "seconds": counted["seconds"],
+        "wall_seconds": counted["wall_seconds"],
         "parameters": about.get("parameters"),
         "raw_parameters": config.model.raw_parameters(),
         "dtype": config.dtype,
@@ -65,7 +72,7 @@ def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
 def _checkpointed(folder: Path) -> dict[str, Any]:
     """What the newest checkpoint says beside its tensors; nothing where there is none that can be read."""
     with suppress(InputError, KeyError):
-        found = newest(folder / "checkpoints")
+        found = newest(folder / CHECKPOINTS)
         return said(found) if found is not None else {}
     return {}
 
@@ -90,39 +97,6 @@ def _logged(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "transfer_gap": measured.get("transfer_gap"),
         "matmul_utilization": median(shares) if shares else None,
         "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
-    }
-
-
-def run_figures(trainer: Trainer) -> dict[str, Any]:
-    """The figures of a run so far, which can be written as JSON; None of what was not measured.
-
-    Losses are of the last line of the metrics, in nats per target; bits per byte are the last ones measured.
-    positions_per_second: over all steps. matmul_utilization: the median over the lines of the metrics. loading_share:
-    of the training time, in which rows were waited for. text_bytes: shown, by representation.
-    """
-    counters, config = trainer.counters, trainer.config
-    seconds = counters.seconds
-    return {
-        "run": str(trainer.folder),
-        "corpus": config.corpus,
-        "views": list(config.views),
-        "steps": trainer.state.step,
-        "of_steps": config.steps,
-        "skipped": counters.skipped,
-        **_logged(read_metrics(trainer.folder / "metrics.jsonl")),
-        "positions_per_second": counters.positions / seconds if seconds else None,
-        "loading_share": counters.loading_seconds / seconds if seconds else None,
-        "text_bytes": dict(zip(["raw", *config.views], counters.text_bytes, strict=False)),
-        "compressed_share": counters.compressed_share(),
-        "positions": counters.positions,
-        "flops": counters.flops,
-        "seconds": seconds,
-        "wall_seconds": counters.wall_seconds,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "raw_parameters": config.model.raw_parameters(),
-        "dtype": config.dtype,
-        "device": str(trainer.device),
-        "processes": parallel.world().ranks,
     }
 
 

@@ -1,4 +1,4 @@
-"""Runs in their folders, measured on held-out text of their corpus: what `byteproxy eval` ends with.
+"""Runs in their folders, measured on held-out text of their corpus: what `byteproxy.evaluate` gives, and says more of.
 
 Opening the test split adds a line to `opened.jsonl` in the folder of each run, before anything is scored.
 """
@@ -11,7 +11,7 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.passage_forms import sampled
 from byteproxy.evaluate.run_bpb import bpb_figures, common_text, run_scores, split_size, stride_of
 from byteproxy.evaluate.transfer import transfer, transfer_figures, transfer_notes
-from byteproxy.progress import Stage, quietly
+from byteproxy.progress import Stage
 from byteproxy.runs.with_corpus import OPENED, Run, open_runs, remember_opened
 
 HeldOut = Literal["validation", "test"]
@@ -20,19 +20,15 @@ Say = Callable[[str], None]
 
 def bpb_of_runs(
     folders: Sequence[Path],
-    corpus: Path | None = None,
-    split: HeldOut = "validation",
-    max_bytes: int = 200_000,
-    document_bytes: int = 20_000,
-    stride: int | None = None,
-    stage: Stage = quietly,
-    say: Say = lambda line: None,
+    corpus: Path | None,
+    split: HeldOut,
+    max_bytes: int,
+    document_bytes: int,
+    stride: int | None,
+    stage: Stage,
+    say: Say,
 ) -> dict[str, Any]:
-    """Bits per byte of runs on the same text: all figures of `byteproxy eval bpb --json`.
-
-    The arguments are those of the command; say: told that the test split was opened, in lines for people.
-    Raises InputError where a folder holds no run, a corpus is not the run's own, or runs would read different texts.
-    """
+    """Bits per byte of runs on the same text."""
     runs = _opened(folders, corpus, stage)
     strides = [stride_of(run, stride) for run in runs]
     documents = common_text(runs, split, max_bytes, document_bytes)
@@ -43,18 +39,9 @@ def bpb_of_runs(
 
 
 def transfer_of_runs(
-    folders: Sequence[Path],
-    corpus: Path | None = None,
-    split: HeldOut = "validation",
-    passages: int = 200,
-    stage: Stage = quietly,
-    say: Say = lambda line: None,
+    folders: Sequence[Path], corpus: Path | None, split: HeldOut, passages: int, stage: Stage, say: Say
 ) -> dict[str, Any]:
-    """Translation, transfer gap and retrieval of runs: all figures of `byteproxy eval transfer --json`.
-
-    The arguments are those of the command; say: as of `bpb_of_runs`.
-    Raises InputError where a folder holds no run, or a corpus is not the run's own.
-    """
+    """Translation, transfer gap and retrieval of runs."""
     runs = _opened(folders, corpus, stage)
     with stage("find passages", "passages") as progress:
         chosen = [sampled(run, split, passages, progress=progress) for run in runs]

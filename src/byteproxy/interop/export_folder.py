@@ -20,6 +20,8 @@ from byteproxy.store.integrity import verify
 
 CHECKSUMS = "byteproxy.json"
 CARD = "README.md"
+CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
+"""Of a model as transformers writes it."""
 _FORMAT = "byteproxy-export"
 _REMEDY = "export the run again, or copy the folder again"
 

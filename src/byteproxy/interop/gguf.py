@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from byteproxy.errors import InputError
-from byteproxy.interop.stock import CONFIG, WEIGHTS
+from byteproxy.interop.export_folder import CONFIG, WEIGHTS
 from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.views.bpe import byte_characters
 from byteproxy.vocab import BYTES, EOS, PAD, RAW, SPECIALS, closing, opening

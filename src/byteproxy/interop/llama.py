@@ -21,14 +21,12 @@ from safetensors.torch import save
 
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
-from byteproxy.interop.export_folder import ensure_unaltered
+from byteproxy.interop.export_folder import CONFIG, WEIGHTS, ensure_unaltered
 from byteproxy.interop.stock import (
     CLASSES,
-    CONFIG,
     EMBEDDING,
     HEAD,
     MAX_CONFIG,
-    WEIGHTS,
     ensure_modest,
     stock_config,
     stock_weights,

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 from byteproxy.errors import InputError
 from byteproxy.files import inside, open_inside
+from byteproxy.interop.export_folder import CONFIG, SHARDS, WEIGHTS
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.parsing import read_json
 from byteproxy.vocab import FIRST_SYMBOL
 
 MAX_CONFIG = 1 << 24
 _MAX_PER_BYTE = 8  # a parameter takes 2 bytes or more; which tensors lack is said later, by name
-CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 

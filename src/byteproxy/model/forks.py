@@ -6,12 +6,12 @@ child that is to compute with several has to be started by `spawn`.
 """
 
 import os
-
-import torch
+import sys
 
 
 def _one_thread() -> None:
-    if torch.get_num_threads() > 1:
+    torch = sys.modules.get("torch")  # where it was never imported there are no such threads
+    if torch is not None and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 

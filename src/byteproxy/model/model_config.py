@@ -7,11 +7,13 @@ from byteproxy.errors import InputError
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.vocab import FIRST_SYMBOL
 
+Backend = Literal["auto", "documents", "sdpa", "varlen", "flex", "dense"]
+"""Of attention (`model.attention`)."""
 Inputs = Literal["symbols", "mean", "positions", "last"]
 RopePositions = Literal["positions", "bytes"]
 Softmax = Literal["typed", "shared"]
 MAX_BYTE_PLACES = 16
-"""RopePositions of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
+"""Places of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from byteproxy.model.embedding import (
 from byteproxy.model.heads import Heads, PlaceScales
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.loss import Losses
-from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.model_config import Backend, ModelConfig
 from byteproxy.model.targets import Queries, Targets
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -62,7 +62,7 @@ class Transformer(nn.Module):
         input_vocab: int,
         dtype: torch.dtype = torch.float32,
         output_vocab: int | None = None,
-        backend: attention.Backend = "auto",
+        backend: Backend = "auto",
     ) -> None:
         """input_vocab, output_vocab: symbols that the model reads, and that it predicts (None: as many)."""
         super().__init__()

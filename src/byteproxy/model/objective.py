@@ -20,8 +20,8 @@ class Objective:
     symbols: the next symbol (and `model.symbol_heads` - 1 after it) through the symbol softmax: the paper's.
     bag: the bytes of the next symbol, in any order, through the one byte head (token superposition).
     bytes: the bytes of the text that follows, in order, through the byte heads: head 1 the first of them.
-    spell: the bytes of the next symbol, in order, through the one byte head: each from the position's hidden state,
-        scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
+    symbol_bytes: the bytes of the next symbol, in order, through the one byte head: each from the position's hidden
+        state, scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
     raw_weight, compressed_weight: of all that is predicted at positions of that kind (the paper's code: 1 and 1/3).
@@ -36,7 +36,7 @@ class Objective:
     symbols: float = ranged(1.0, 0.0, 1e6)
     bag: float = ranged(0.0, 0.0, 1e6)
     bytes: float = ranged(0.0, 0.0, 1e6)
-    spell: float = ranged(0.0, 0.0, 1e6)
+    symbol_bytes: float = ranged(0.0, 0.0, 1e6)
     reach: Reach = "text"
     raw_weight: float = ranged(1.0, 0.0, 1e6)
     compressed_weight: float = ranged(1.0, 0.0, 1e6)
@@ -48,15 +48,15 @@ class Objective:
         ensure_in_range(self, "objective.")
         if self.reach not in get_args(Reach):
             raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
-        if not self.symbols + self.bag + self.bytes + self.spell:
+        if not self.symbols + self.bag + self.bytes + self.symbol_bytes:
             raise InputError(
-                "objective.symbols, objective.bag, objective.bytes and objective.spell are all 0: compressed positions "
-                "would predict nothing; give one of them a weight"
+                "objective.symbols, objective.bag, objective.bytes and objective.symbol_bytes are all 0: compressed "
+                "positions would predict nothing; give one of them a weight"
             )
 
-    def needs_spelling(self, model: ModelConfig) -> bool:
-        """Whether rows have to be spelled out: which bytes stand behind each position, and which follow it."""
-        return model.composed or model.byte_heads > 1 or self.bag + self.bytes + self.spell > 0
+    def needs_expansion(self, model: ModelConfig) -> bool:
+        """Whether rows have to be expanded to bytes: which bytes stand behind each position, and which follow it."""
+        return model.composed or model.byte_heads > 1 or self.bag + self.bytes + self.symbol_bytes > 0
 
     def head_weight(self, head: int, progress: float) -> float:
         """The weight of head `head` (from 1) after a share of the run's steps."""
@@ -75,17 +75,19 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
             'model.softmax is "shared": all symbols have to be read and predicted as such; let model.inputs be '
             '"symbols" and objective.symbols be above 0, or model.softmax "typed"'
         )
-    if objective.spell and not model.ngram_outputs:
+    if objective.symbol_bytes and not model.ngram_outputs:
         raise InputError(
-            "objective.spell tells each byte of those before it by n-grams at the output: let model.ngram_outputs be "
-            "true, or objective.spell 0"
+            "objective.symbol_bytes tells each byte of those before it by n-grams at the output: let "
+            "model.ngram_outputs be true, or objective.symbol_bytes 0"
         )
-    if objective.spell and not model.composed:
-        raise InputError('objective.spell needs bytes as inputs: let model.inputs be "mean", "positions" or "last"')
-    if model.softmax == "shared" and objective.bag + objective.bytes + objective.spell:
+    if objective.symbol_bytes and not model.composed:
         raise InputError(
-            'model.softmax is "shared", but objective.bag, objective.bytes and objective.spell go through a byte head '
-            'of their own: let them be 0, or model.softmax "typed"'
+            'objective.symbol_bytes needs bytes as inputs: let model.inputs be "mean", "positions" or "last"'
+        )
+    if model.softmax == "shared" and objective.bag + objective.bytes + objective.symbol_bytes:
+        raise InputError(
+            'model.softmax is "shared", but objective.bag, objective.bytes and objective.symbol_bytes go through a '
+            'byte head of their own: let them be 0, or model.softmax "typed"'
         )
     if model.value_embeddings and model.composed:
         raise InputError('model.value_embeddings adds rows of symbols: let model.inputs be "symbols", or leave it out')

@@ -33,7 +33,7 @@ class Positions(NamedTuple):
 def columns(config: ModelConfig) -> list[str]:
     """The names of the columns of `Losses`."""
     names = [f"byte_{head}" for head in range(1, config.byte_heads + 1)]
-    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "spelled"]
+    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "symbol_bytes"]
 
 
 class TargetEntries(NamedTuple):
@@ -114,7 +114,7 @@ def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: O
         as_ids = [_as_ids(targets, representation, vocab) for representation, targets, _ in symbols]
         add("lm_head", (range(vocab.size),), _joined([first, *as_ids]))
     else:
-        if objective.spell:
+        if objective.symbol_bytes:
             queries, targets = expanded_targets(config, shown, objective)
             first = _joined([first, targets._replace(position=targets.position + len(representation_N))])
             both_X = torch.cat((representation_N, representation_N[queries.position_Q]))
@@ -211,8 +211,8 @@ def _bags(config: ModelConfig, shown: Positions, expansion: ByteExpansion, objec
         share = 1 / torch.repeat_interleave(counts, counts)
         found.append(_entries(position, 0, row, bag * share, column, share))
     at = (compressed_N & ~within_N).nonzero()[:, 0]
-    spell = objective.compressed_weight * objective.spell
-    for weight, own in ((bag, column), (objective.compressed_weight * objective.bytes, 0), (spell, column + 1)):
+    by_byte = objective.compressed_weight * objective.symbol_bytes
+    for weight, own in ((bag, column), (objective.compressed_weight * objective.bytes, 0), (by_byte, column + 1)):
         if weight:
             found.append(_entries(at, 0, shown.targets_N[at], weight, own))
     return found
@@ -230,7 +230,7 @@ def expanded_targets(config: ModelConfig, shown: Positions, objective: Objective
     place_Q = torch.arange(len(of_Q), device=at.device) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     target_Q = ends_N[of_Q] + place_Q
     column = config.byte_heads + config.symbol_heads + 1
-    weight = objective.compressed_weight * objective.spell
+    weight = objective.compressed_weight * objective.symbol_bytes
     numbers_Q = torch.arange(len(of_Q), device=at.device)
     return Queries(of_Q, target_Q - 1, place_Q), _entries(numbers_Q, 0, expansion.ids_M[target_Q], weight, column)
 

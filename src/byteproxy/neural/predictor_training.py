@@ -31,7 +31,7 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
 from byteproxy.train.identity import identity
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.run_config import CONFIG, read_run_config
 from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer

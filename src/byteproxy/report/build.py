@@ -10,8 +10,9 @@ from byteproxy.finite import finite
 from byteproxy.parsing import read_json
 from byteproxy.report.corpus import corpus_page
 from byteproxy.report.demo import report_page
+from byteproxy.report.folder_kind import kind_of
 from byteproxy.report.page import write_page
-from byteproxy.report.run import CONFIG, METRICS, PAGE, read_run, run_page, runs_page
+from byteproxy.report.run import METRICS, PAGE, read_run, run_page, runs_page
 from byteproxy.report.study import study_page
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
@@ -22,7 +23,6 @@ from byteproxy.study.study_folder import RESULTS, SETTINGS
 
 PAGES = Path("runs/pages")
 """Where the pages of corpora and of several runs are written, unless a place is named: no folder is theirs alone."""
-_DEMO = "demo.toml"
 
 
 class Built(NamedTuple):
@@ -52,16 +52,6 @@ def build(paths: Sequence[Path], out: Path | None = None) -> Built:
     place = out or (PAGES / "corpus.html" if kinds[0] == "corpus" else paths[0] / PAGE)
     write_page(page, place)
     return Built(kinds[0], place, figures)
-
-
-def kind_of(folder: Path) -> str:
-    """What a folder holds: "study", "demo", "run" or "corpus"; InputError where it is none of them."""
-    marks = {"study": SETTINGS, "demo": _DEMO, "run": CONFIG, "corpus": MANIFEST}
-    found = next((kind for kind, name in marks.items() if (folder / name).is_file()), None)
-    if found is None:
-        why = "is no folder" if not folder.is_dir() else "holds no run, study, demo or corpus"
-        raise InputError(f"{folder} {why}: name what `byteproxy train`, `study`, `demo` or `prepare` wrote")
-    return found
 
 
 def _run(folder: Path) -> tuple[str, Any]:

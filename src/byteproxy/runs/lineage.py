@@ -1,7 +1,7 @@
 """Where a model comes from: `lineage.json` of a run, and of its export.
 
-It is written once, before the run is one, and needs nothing but itself: neither the corpus nor the model that the run
-started from has to be there when somebody asks.
+It is written once, with a checksum, before the run is one, and needs nothing but itself: neither the corpus nor the
+model that the run started from has to be there when somebody asks.
 """
 
 import hashlib
@@ -14,18 +14,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import byteproxy
+from byteproxy.checksummed import CHECKSUM, with_checksum, without_checksum
 from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
-from byteproxy.interop.export_folder import CARD
-from byteproxy.interop.stock import CONFIG, weight_files
+from byteproxy.interop.export_folder import CARD, CONFIG
+from byteproxy.interop.stock import weight_files
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
 from byteproxy.train.train_config import Start, TrainConfig
 
 LINEAGE = "lineage.json"
-FORMAT = 1
+FORMAT = 2
 _MAX_CARD = 1 << 24
 _LICENSE = re.compile(r"\A---\r?\n(?:.*\n)*?license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 
@@ -58,7 +59,7 @@ class Lineage:
 
     def written(self) -> bytes:
         """The content of `lineage.json`."""
-        return (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode()
+        return (json.dumps(with_checksum({"format": FORMAT, **asdict(self)}), indent=2) + "\n").encode()
 
 
 def remember_lineage(folder: Path, config: TrainConfig, store: Store) -> None:
@@ -89,11 +90,16 @@ def read_lineage(folder: Path) -> Lineage:
         return Lineage(license=license_of(folder))
     try:
         values = read_json(path)
+        if CHECKSUM in values or values["format"] == FORMAT:
+            values = without_checksum(values)
         found = values.pop("format")
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error}): copy it again") from error
     if found != FORMAT:
-        raise InputError(f"{path} is of format {found!r}, and this version reads {FORMAT}: use the one that wrote it")
+        raise InputError(
+            f"{path} is of format {found!r}, and this version reads {FORMAT}: use the one that wrote it, or delete the "
+            "file, which says no more than where the model comes from"
+        )
     return from_values(values, Lineage, path)
 
 

@@ -15,7 +15,6 @@ from byteproxy.generate.choice import Sampling
 from byteproxy.generate.decoder import Engine
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.writer import Generation, Writer
-from byteproxy.interop import stock
 from byteproxy.interop.card import NOBODY_SAID, Origin
 from byteproxy.interop.export_folder import CHECKSUMS
 from byteproxy.interop.llama import load_llama
@@ -23,10 +22,11 @@ from byteproxy.interop.tokenizer import TOKENIZER, is_byte_tokenizer
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
 from byteproxy.runs.lineage import LINEAGE, Lineage, read_lineage
+from byteproxy.runs.model_folder import kind_of_model
 from byteproxy.train import checkpoint
-from byteproxy.train.compiler import device_of
+from byteproxy.train.compiler import TORCH_DTYPES, device_of
 from byteproxy.train.identity import differences, identity
-from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config
+from byteproxy.train.run_config import CHECKPOINTS, read_run_config
 from byteproxy.train.train_config import DTYPES, TrainConfig
 from byteproxy.train.trainer import model_of
 from byteproxy.views.bpe import BpeView
@@ -180,15 +180,10 @@ def load(path: str | Path, dtype: str | None = None, device: str = "auto", engin
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
     where = device_of(device)
-    if (path / CONFIG).is_file():
+    if kind_of_model(path) == "run":
         found = of_newest(path, lambda config, newest: _run(path, config, newest, dtype))
-    elif (path / stock.CONFIG).is_file():
-        found = _stock(path, dtype or "float32")
     else:
-        raise InputError(
-            f"{str(path)!r} holds no model: name the folder of a run, such as runs/3m, or of a model with "
-            f"{stock.CONFIG} and {stock.WEIGHTS}, such as runs/demo/model"
-        )
+        found = _stock(path, dtype or "float32")
     found.model.to(where).eval()
     return replace(found, engine=engine)
 
@@ -243,7 +238,7 @@ def _ensure_agreement(folder: Path, config: TrainConfig, saved: dict[str, Any]) 
 
 def _stock(folder: Path, dtype: str) -> LoadedModel:
     model, context = load_llama(folder)
-    model.dtype = DTYPES[dtype]
+    model.dtype = TORCH_DTYPES[dtype]
     path = folder / TOKENIZER
     tokenizer = None if not path.is_file() or is_byte_tokenizer(path) else BpeView.load(path)
     kind: Literal["export", "transformers"] = "export" if (folder / CHECKSUMS).is_file() else "transformers"

@@ -15,12 +15,14 @@ from pathlib import Path
 import torch
 
 from byteproxy.errors import InputError
+from byteproxy.interop.export_folder import CONFIG
 from byteproxy.interop.llama import load_llama
-from byteproxy.interop.stock import CONFIG, MAX_CONFIG, stock_config
+from byteproxy.interop.stock import MAX_CONFIG, stock_config
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.runs.lineage import recorded
+from byteproxy.runs.model_folder import tokenizer_of
 from byteproxy.store.store import Store
 from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.views.bpe import BpeView
@@ -35,7 +37,7 @@ def fitted_to_start(config: TrainConfig, store: Store, folder: Path) -> TrainCon
     It names the model as its start, with checksums.
     Raises InputError if the corpus has no such view, or the configuration asks for what would not be that model.
     """
-    view = _view(folder)
+    view = BpeView.load(tokenizer_of(folder))
     found = [entry.name for entry in store.manifest.views if entry.fingerprint == view.fingerprint]
     if not found:
         raise InputError(
@@ -75,7 +77,7 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
             f"the model in {folder} is not the one that the run was begun with (its weights, config.json or tokenizer "
             "differ): say where that one is with --from DIR, or begin a new run"
         )
-    view = _view(folder)
+    view = BpeView.load(tokenizer_of(folder))
     stock, _ = load_llama(folder)
     tokens, symbols = len(stock.embed_tokens.weight), vocab.symbol_ids(1)
     own = view.own_bytes
@@ -105,12 +107,6 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         table_VD[[FIRST_BYTE + byte for byte in single]] = theirs_VD[[*single.values()]]
         table_VD[symbols.start : symbols.stop] = mean_of_bytes_D
         table_VD[symbols.start : symbols.start + known] = theirs_VD[:known]
-
-
-def _view(folder: Path) -> BpeView:
-    if not (folder / TOKENIZER).is_file():
-        raise InputError(f"{folder} holds no {TOKENIZER}: give the folder of a model with its tokenizer")
-    return BpeView.load(folder / TOKENIZER)
 
 
 def _ends(folder: Path, tokens: int) -> tuple[int | None, int | None]:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from byteproxy.checksummed import MAX_BYTES, DamagedError, parse_checksummed, with_checksum
 from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import MAX_BYTES, DamagedError, parse_checksummed, with_checksum
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.study_folder import OPENED, Notes
 from byteproxy.train.train_config import TrainConfig

@@ -1,6 +1,5 @@
 """Fit how a gap changes as compute or models grow: a straight line over the doublings of x, by least squares."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -37,28 +36,19 @@ def fitted(x: Sequence[float], gap: Sequence[float]) -> Fit | None:
     """
     if len(set(x)) < 2:
         return None
-    doublings, gaps = np.log2(np.asarray(x, np.float64)), np.asarray(gap, np.float64)
-    centre, largest = float(doublings.mean()), float(doublings.max())
-    spread = float(((doublings - centre) ** 2).sum())
-    slope = float(((doublings - centre) * (gaps - gaps.mean())).sum() / spread)
-    value = float(gaps.mean()) + slope * (largest - centre)
-    free = len(gaps) - 2
-    slope_half = value_half = None
-    if free:
-        left_over = gaps - gaps.mean() - slope * (doublings - centre)
-        noise = math.sqrt(float((left_over**2).sum()) / free)
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
-        slope_half = quantile * noise / math.sqrt(spread)
-        value_half = quantile * noise * math.sqrt(1 / len(gaps) + (largest - centre) ** 2 / spread)
-    return Fit(
-        slope,
-        None if slope_half is None else slope - slope_half,
-        None if slope_half is None else slope + slope_half,
-        value,
-        None if value_half is None else value - value_half,
-        None if value_half is None else value + value_half,
-        _vanishes(largest, value, slope),
-    )
+    doublings = np.log2(np.asarray(x, np.float64))
+    largest = float(doublings.max())
+    line = stats.linregress(doublings - largest, gap)  # so its intercept is the value at the largest x
+    slope, value, free = float(line.slope), float(line.intercept), len(gap) - 2
+
+    def interval(middle: float, error: float) -> tuple[float | None, float | None]:
+        if not free:
+            return None, None
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, free) * error)
+        return middle - half, middle + half
+
+    around_slope, around_value = interval(slope, line.stderr), interval(value, line.intercept_stderr)
+    return Fit(slope, *around_slope, value, *around_value, _vanishes(largest, value, slope))
 
 
 def _vanishes(largest: float, value: float, slope: float) -> float | None:

@@ -10,6 +10,7 @@ import time
 from hashlib import blake2b
 from typing import Any
 
+from byteproxy.checksummed import write_checksummed
 from byteproxy.config import to_toml
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
@@ -22,7 +23,6 @@ from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.runs.lineage import remember_lineage
 from byteproxy.runs.with_corpus import open_runs
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import write_checksummed
 from byteproxy.study.queue import Job
 from byteproxy.study.recipe import Scoring
 from byteproxy.study.run_files import BEGUN, RESULT, HeldOut, begun, scores, write_scores, write_viewed
@@ -139,13 +139,8 @@ def _figures(job: Job, trainer: Trainer) -> dict[str, Any]:
         "begun": begun(job),
         "config": to_toml(config),
         "curve": _curve(job) if job.key.kind == "final" else [],
-        "flops": counters.flops,
-        "positions": counters.positions,
+        **counters.seen(),
         "steps": config.steps,
-        "text_bytes_seen": sum(counters.text_bytes),
-        "raw_text_bytes_seen": counters.text_bytes[0],
-        "seconds": round(counters.seconds, 2),
-        "wall_seconds": round(counters.wall_seconds, 2),
         "skipped": counters.skipped,
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "compressed_share": counters.compressed_share(),

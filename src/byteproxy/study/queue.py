@@ -9,19 +9,18 @@ else changes in the recipe costs no run.
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import dacite
-
+from byteproxy.checksummed import known
+from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
+from byteproxy.parsing import parse_toml
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import known
 from byteproxy.study.fairness import check_budget
 from byteproxy.study.recipe import Scoring, StudyRecipe, short
 from byteproxy.study.run_files import RESULT, scores
@@ -80,8 +79,8 @@ class Job:
 def _config_of(result: dict[str, Any]) -> TrainConfig | None:
     """The configuration that a result is of; None where it is of another version's fields."""
     try:
-        return dacite.from_dict(TrainConfig, tomllib.loads(result["config"]), dacite.Config(strict=True, cast=[tuple]))
-    except (dacite.DaciteError, InputError):
+        return from_values(parse_toml(result["config"]), TrainConfig, RESULT)
+    except InputError:
         return None
 
 

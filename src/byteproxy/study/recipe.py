@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import dacite
-
-from byteproxy.config import from_toml
+from byteproxy.config import from_toml, from_values
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.ranges import bounds, ensure_in_range, ranged
@@ -249,10 +247,7 @@ class StudyRecipe:
         for name in SET_BY_THE_STUDY:
             if name in values:
                 raise InputError(f"{where}: the study sets {name} by itself, so leave it out")
-        try:
-            return dacite.from_dict(TrainConfig, values, dacite.Config(strict=True, cast=[tuple]))
-        except (dacite.DaciteError, InputError) as error:
-            raise InputError(f"{where}: {error}") from error
+        return from_values(values, TrainConfig, where)
 
     def sizes_of(self, arm: str) -> tuple[str, ...]:
         """The sizes that an arm has, in the recipe's order."""

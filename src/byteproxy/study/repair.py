@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from byteproxy.checksummed import MAX_BYTES, DamagedError, known, read_checksummed, write_checksummed
 from byteproxy.files import read_bytes, write_aside
-from byteproxy.study.checksummed import MAX_BYTES, DamagedError, known, read_checksummed, write_checksummed
 from byteproxy.study.run_files import BEGUN, FAILED, RESULT, VIEWER, scores_file
 from byteproxy.study.study_folder import CACHE, RUNS
 from byteproxy.train.run_config import CONFIG, as_written

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 
 import byteproxy
+from byteproxy.checksummed import known
 from byteproxy.corpus.split import ways
 from byteproxy.errors import InputError
-from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
+from byteproxy.evaluate.compressors import compressors_bpb
 from byteproxy.files import write_aside
 from byteproxy.finite import finite
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.study.cells import HELD_OUT, Cells, Done
-from byteproxy.study.checksummed import known
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
 from byteproxy.study.hardware import machine
@@ -221,7 +221,7 @@ def _compressed(queue: Queue, texts: Sequence[bytes]) -> dict[str, float]:
     key = hashlib.sha256(b"\n".join(texts)).hexdigest()
     found: dict[str, float] | None = notes.get(key)
     if found is None:
-        found = {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)}
+        found = compressors_bpb(texts)
         notes.put(key, found)
     return found
 

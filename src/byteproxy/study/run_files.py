@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from byteproxy.checksummed import known, write_checksummed
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.generate.score import Scored
 from byteproxy.store.store import Store
-from byteproxy.study.checksummed import known, write_checksummed
 from byteproxy.study.recipe import Scoring
 
 if TYPE_CHECKING:

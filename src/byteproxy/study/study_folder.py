@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy import lock
+from byteproxy.checksummed import known, write_checksummed
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.lock import LOCK
-from byteproxy.study.checksummed import known, write_checksummed
 from byteproxy.study.recipe import StudyRecipe
 
 SETTINGS, RESULTS, TABLE, REPORT, OPENED = "study.toml", "results.json", "runs.csv", "report.html", "opened.jsonl"

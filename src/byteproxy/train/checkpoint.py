@@ -24,7 +24,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -95,24 +95,39 @@ def newest_of_rank_zero(folder: Path) -> Path | None:
     return from_rank_zero(newest(folder) if world().rank == 0 else None)
 
 
-def load(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Any]:
+def load(
+    checkpoint: Path,
+    model: torch.nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    check: Callable[[dict[str, Any]], None] = lambda state: None,
+) -> dict[str, Any]:
     """Put a checkpoint's tensors into the model and its optimizers, and return its state.
 
     What the optimizers held before is dropped; their settings stay those that they were made with.
+    check: raises for a state that is of something else, before any tensor is read.
     Raises InputError, on all ranks, if the checkpoint is damaged or belongs to another model.
     """
-    failure: BaseException | None = None
     state: dict[str, Any] = {}
-    try:
+    with _read_by_all(checkpoint):
         if world().rank == 0:
             _ensure_unaltered(checkpoint)
         state = _state(checkpoint)
+    check(state)
+    with _read_by_all(checkpoint):
         _read(checkpoint, model, optimizers)
+    return state
+
+
+@contextmanager
+def _read_by_all(checkpoint: Path) -> Iterator[None]:
+    """What fails on one rank while a checkpoint is read is an InputError on all."""
+    failure: BaseException | None = None
+    try:
+        yield
     except (Exception, CheckpointException) as error:  # the latter is no Exception
         failure = error
     if any_rank(failure is not None):
         raise _unreadable(checkpoint, failure) from failure
-    return state
 
 
 class _OtherFormatError(Exception):

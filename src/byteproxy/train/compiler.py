@@ -13,6 +13,7 @@ from byteproxy.model.network import Transformer
 from byteproxy.train.flops import matmul_rate
 from byteproxy.train.train_config import DTYPES
 
+TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 FAILURES: tuple[type[BaseException], ...] = (torch._dynamo.exc.TorchDynamoException,)
 """What torch.compile raises when it can't."""
 
@@ -37,7 +38,7 @@ def fastest_dtype(device: str = "auto") -> str:
     best = dict.fromkeys(DTYPES, 0.0)
     end = time.monotonic() + 2
     for _ in range(6):
-        for name, dtype in DTYPES.items():
+        for name, dtype in TORCH_DTYPES.items():
             best[name] = max(best[name], matmul_rate(dtype, seconds=0.03, device=device_of(device)))
         if time.monotonic() > end:
             break

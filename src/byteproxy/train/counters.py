@@ -37,6 +37,29 @@ class Counters:
         self.text_bytes = _added(self.text_bytes, text_bytes)
         self.positions_by = _added(self.positions_by, plan.positions)
 
+    def so_far(self) -> dict[str, Any]:
+        """What a line of the metrics says of the run since its start."""
+        return {
+            "flops": self.flops,
+            "positions": self.positions,
+            "text_bytes": sum(self.text_bytes),
+            "seconds": round(self.seconds, 3),
+            "wall_seconds": round(self.wall_seconds, 3),
+            "loading_share": round(self.loading_seconds / self.seconds, 5) if self.seconds else 0.0,
+            "compressed_share": self.compressed_share(),
+        }
+
+    def seen(self) -> dict[str, Any]:
+        """What a finished run of a study or a demo says of what it took."""
+        return {
+            "flops": self.flops,
+            "positions": self.positions,
+            "text_bytes_seen": sum(self.text_bytes),
+            "raw_text_bytes_seen": self.text_bytes[0],
+            "seconds": round(self.seconds, 2),
+            "wall_seconds": round(self.wall_seconds, 2),
+        }
+
     def compressed_share(self) -> dict[str, float | None]:
         """What came out of the mixture: the share of what is compressed, in each count; None of nothing."""
         counts = {"segments": self.segments, "text_bytes": self.text_bytes, "positions": self.positions_by}
@@ -86,8 +109,8 @@ class Averages:
         """What the metrics say of these steps, all losses in nats per target; None of what there was none.
 
         loss: what training follows. raw_loss: of the next symbol at raw positions. compressed_loss: likewise at
-        compressed ones, of the next symbol; where symbols are no targets, of the bag, the first byte or a spelled one.
-        losses: of each representation and head. matmul_utilization: of flops_per_second, by the formula.
+        compressed ones, of the next symbol; where symbols are no targets, of the bag, the first byte or a byte of the
+        next symbol. losses: of each representation and head. matmul_utilization: of flops_per_second, by the formula.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self.nats / self.counts
@@ -100,7 +123,7 @@ class Averages:
             for at, column in enumerate(self.columns)
             if self.counts[1:, at].sum()
         }
-        first = ("symbol_1", "bag", "byte_1", "spelled")
+        first = ("symbol_1", "bag", "byte_1", "symbol_bytes")
         headline = next((compressed[name] for name in first if name in compressed), None)
         values = {
             "loss": self.total / max(1.0, self.targets),

@@ -33,34 +33,27 @@ def training_flops(config: ModelConfig, lengths: np.ndarray, logits: int) -> int
     return 3 * (config.layers * (PackedAttention.flops(config, lengths) + ffn) + 2 * config.width * logits)
 
 
-def plan_flops(
-    config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan, compressed_bytes: int | None = None
-) -> int:
-    """FLOPs of training on one planned step.
-
-    compressed_bytes: of text behind its compressed segments, each priced a softmax of its own where `objective.spell`
-        predicts them (those of a piece's first symbol too, which nothing predicts); needed for that only.
-    """
-    logits = plan_logits(config, objective, vocab, plan, compressed_bytes)
-    return training_flops(config, plan.lengths, logits)
-
-
 def step_flops(config: ModelConfig, objective: Objective, stream: Stream, plan: Plan) -> int:
     """FLOPs of training on one planned step of a stream; its text is counted only where that is needed."""
-    compressed = int(stream.text_bytes(plan)[1:].sum()) if objective.spell else None
-    return plan_flops(config, objective, stream.vocab, plan, compressed)
+    compressed = int(stream.text_bytes(plan)[1:].sum()) if objective.symbol_bytes else None
+    return training_flops(config, plan.lengths, plan_logits(config, objective, stream.vocab, plan, compressed))
 
 
 def plan_logits(
     config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan, compressed_bytes: int | None = None
 ) -> int:
-    """Logits of one planned step: positions times rows, of each softmax that is used there; see `plan_flops`."""
+    """Logits of one planned step: positions times rows, of each softmax that is used there.
+
+    compressed_bytes: of text behind its compressed segments, each priced a softmax of its own where
+        `objective.symbol_bytes` predicts them (those of a piece's first symbol too, which nothing predicts); needed for
+        that only.
+    """
     targets, p = plan.targets, plan.pieces
     within = p[:, TO] - p[:, FROM] + p[:, CLOSED] + p[:, ENDED]  # positions with a target in their own segment
     total = 0
-    if objective.spell:
+    if objective.symbol_bytes:
         if compressed_bytes is None:
-            raise ValueError("objective.spell predicts each byte of compressed text: say how many there are")
+            raise ValueError("objective.symbol_bytes predicts each byte of compressed text: say how many there are")
         ends = p[p[:, REPRESENTATION] != RAW][:, [CLOSED, ENDED]]
         total += (compressed_bytes + int(ends.sum())) * FIRST_SYMBOL
     for representation in range(vocab.representations):
@@ -87,14 +80,18 @@ def matmul_rate(
     seconds: float = 0.1,
     device: torch.device | str = "cpu",
 ) -> float:
-    """FLOPs per second of this machine's own matrix product at [m, k] x [k, n], best of several in `seconds`."""
+    """FLOPs per second of this machine's own matrix product at [m, k] x [k, n]: the best of those in `seconds`.
+
+    A product that takes longer than that is made once.
+    """
     m, k, n = shape
     x, weight = torch.randn(m, k, dtype=dtype, device=device), torch.randn(n, k, dtype=dtype, device=device)
-    _timed(x, weight)
+    _timed(x[:1], weight)  # what a library does once is no part of it
     best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while True:
         best = min(best, _timed(x, weight))
-    return 2 * m * k * n / best
+        if time.perf_counter() >= end:
+            return 2 * m * k * n / best
 
 
 def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:

@@ -5,7 +5,7 @@ refused by its name, a new one too until it is listed.
 
 The length is a case of its own: a run may become longer if all its steps so far were those of a run that had the new
 length from the start. Several settings are relative to the number of steps, so each is computed for both lengths and
-compared, step by step: the learning rate, what the mixture shows, and the weights of heads. With the curve "wsd" and
+compared, step by step: the learning rate, what the mixture shows, and the weights of heads. With the schedule "wsd" and
 `optim.warmup_steps` the rate is the same until its fall begins; a mixture of one phase at a constant rate shows the
 same for ever.
 """
@@ -19,7 +19,7 @@ from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import settings_at
 from byteproxy.parsing import parse_toml
-from byteproxy.train.optim import learning_rate
+from byteproxy.train.optim_config import learning_rate
 from byteproxy.train.train_config import TrainConfig
 
 MAY_CHANGE = (
@@ -121,8 +121,8 @@ def _ensure_same_so_far(then: TrainConfig, now: TrainConfig, done: int) -> None:
 
 
 _MAY_BECOME_LONGER = (
-    'A run can be made longer before its decay if it has optim.curve "wsd", optim.warmup_steps, a mixture of one phase '
-    "at a constant rate, and no objective.heads_weight_end."
+    'A run can be made longer before its decay if it has optim.schedule "wsd", optim.warmup_steps, a mixture of one '
+    "phase at a constant rate, and no objective.heads_weight_end."
 )
 
 
@@ -130,7 +130,7 @@ def _steps_apart(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tup
     """In what a step (from 0) would have been another one: a kind, and what there is to say of it."""
     optim, steps = then.optim, then.steps
     if learning_rate(optim, step, steps) != learning_rate(optim, step, now.steps):
-        if optim.curve == "cosine":
+        if optim.schedule == "cosine":
             yield "decay", f"its learning rate has followed a cosine over {steps} steps since step {step + 1}"
         elif step < max(optim.warmup(steps), optim.warmup(now.steps)):
             yield "warm-up", f"the learning rate of step {step + 1}, as its warm-up is a share of all steps"

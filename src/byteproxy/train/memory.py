@@ -5,6 +5,7 @@ more than the machine has would end in a crash, or in hours of swapping, so it i
 """
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -86,3 +87,11 @@ def _ranks_here() -> int:
 def _amount(count: int) -> str:
     size, unit = next((one for one in _UNITS if count >= one[0]), _UNITS[-1])
     return f"{count / size:,.1f} {unit}"
+
+
+def peak_megabytes(device: torch.device) -> int:
+    """The most memory that was in use: of the accelerator where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> 20 if sys.platform == "darwin" else peak >> 10

@@ -13,13 +13,14 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
+from byteproxy.train.run_config import METRICS
 
 _CHECKED = re.compile(rb'(\{.*), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _FIRST = "0" * 8
@@ -39,13 +40,15 @@ class Log(NamedTuple):
 
 
 class Metrics:
-    """The metrics file of one run, opened at a step: lines of later steps are dropped.
+    """Where the lines of one run go, opened at a step: lines of later steps are dropped."""
 
-    Raises InputError where it can't be read or written.
-    """
+    def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
+        """Open `metrics.jsonl`, and `tensorboard/` if asked.
 
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
+        Raises InputError if TensorBoard is asked for and not installed, or `metrics.jsonl` can't be read or written.
+        """
+        self._tensorboard = _TensorBoard(folder / "tensorboard", step) if tensorboard else None
+        self._path = path = folder / METRICS
         try:
             content = read_bytes(path, _MAX_BYTES) if path.exists() else b""
             kept = _up_to(content, step)
@@ -58,57 +61,39 @@ class Metrics:
             raise InputError(f"cannot write {path} ({error.strerror}): free space or check rights") from error
 
     def write(self, values: dict[str, Any]) -> None:
-        """Append one line, whole or not at all; InputError where that can't be done."""
+        """Append one line, which says its `step`, whole or not at all; TensorBoard draws its numbers over that.
+
+        Raises InputError if it can't be appended to `metrics.jsonl`.
+        """
         line, begin = _line(values, self._after), os.fstat(self._file).st_size
-        try:
-            _write_all(self._file, line)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, begin)
-            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
+        with self._written():
+            try:
+                _write_all(self._file, line)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._file, begin)
+                raise
         self._after = _checksum(line)
-
-    def sync(self) -> None:
-        """Make what was written outlast a power cut."""
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
-
-
-class Sinks:
-    """All places where the lines of one run in a folder go; one process of a run has them."""
-
-    def __init__(self, folder: Path, step: int, tensorboard: bool = False) -> None:
-        """Open `metrics.jsonl`, and `tensorboard/` if asked, at a step: lines of later steps are dropped.
-
-        Raises InputError if TensorBoard is asked for and not installed, or `metrics.jsonl` can't be written.
-        """
-        self._tensorboard = _TensorBoard(folder / "tensorboard", step) if tensorboard else None
-        self._metrics = Metrics(folder / "metrics.jsonl", step)
-
-    def write(self, values: dict[str, Any]) -> None:
-        """Append one line, which says its `step`; TensorBoard draws its numbers over that.
-
-        Raises InputError if `metrics.jsonl` can't be written.
-        """
-        self._metrics.write(values)
         if self._tensorboard is not None:
             self._tensorboard.write(values)
 
     def sync(self) -> None:
         """Make what was written to `metrics.jsonl` outlast a power cut."""
-        self._metrics.sync()
+        with self._written():
+            os.fsync(self._file)
 
     def close(self) -> None:
-        """Close all of them."""
-        self._metrics.close()
+        """Close all files."""
+        os.close(self._file)
         if self._tensorboard is not None:
             self._tensorboard.close()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"cannot write {self._path} ({error.strerror}): free space, then --resume") from error
 
 
 class _TensorBoard:

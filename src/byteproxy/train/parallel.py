@@ -209,13 +209,6 @@ def wait_for_rank_zero() -> None:
         _heartbeat.wait_for_rank_zero()
 
 
-def barrier() -> None:
-    """Wait until all ranks are here."""
-    if world().ranks > 1:
-        with _collective():
-            dist.barrier()
-
-
 def _device() -> torch.device:
     """Where this group's backend takes tensors from."""
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")

@@ -21,10 +21,10 @@ from byteproxy.store.format import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.passage_index import BYTES, VIEWS, SourcePassages, Summary, Table
 from byteproxy.store.store import Store
 from byteproxy.train.budget import ensured_steps, sampled_plans
-from byteproxy.train.compiler import device_of, fastest_dtype
+from byteproxy.train.compiler import TORCH_DTYPES, device_of, fastest_dtype
 from byteproxy.train.flops import matmul_rate, memory_bytes, step_flops
 from byteproxy.train.memory import ensure_plannable
-from byteproxy.train.train_config import DTYPES, TrainConfig, steps
+from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import model_of, stream_of
 
 BYTES_PER_SYMBOL = 3.0
@@ -187,7 +187,7 @@ def _sample(config: TrainConfig, store: Store) -> _Counted:
 def _matmul_rate(config: TrainConfig, pass_positions: int) -> float:
     shape = pass_positions, config.model.width, config.model.ffn
     m, k, n = (min(size, largest) for size, largest in zip(shape, _LARGEST_PRODUCT, strict=True))
-    return matmul_rate(DTYPES[config.dtype], (m, k, n), device=device_of(config.device))
+    return matmul_rate(TORCH_DTYPES[config.dtype], (m, k, n), device=device_of(config.device))
 
 
 class _Assumed(Store):

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass, field
 
-import torch
-
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
-from byteproxy.model.attention import Backend
-from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.model_config import Backend, ModelConfig
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.ranges import ensure_in_range, ranged
-from byteproxy.train.optim import OptimConfig
+from byteproxy.train.optim_config import OptimConfig
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = ("float32", "bfloat16")
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
 MAX_STEPS = 10**9
 MAX_SEED = (1 << 63) - 1

@@ -5,23 +5,18 @@ backward; gradients summed over ranks, judged, clipped, update. Everything that 
 configuration, the seed and the store; stopping and going on changes nothing, because the state is a checkpoint's
 tensors and the stream's few integers.
 
-Lines of the metrics: see `Averages.line` for what is averaged since the last one. Since the start: `flops`,
-`positions`, `text_bytes`, `seconds` of training, `loading_share` of them, `memory_mb` at the peak, and
-`compressed_share`, what came out of the mixture. A step that was not taken has a line of its own with `skipped`, and
-what there is to know about it in `skipped/`. All ranks train; rank 0 writes.
+Lines of the metrics: see `Averages.line` for what is averaged since the last one, `Counters.so_far` for what is counted
+since the start; `memory_mb` is the peak. A step that was not taken has a line of its own with `skipped`, and what there
+is to know about it in `skipped/`. All ranks train; rank 0 writes.
 
 A run is killed at any moment and goes on as if it had not been, as nothing is written that promises what is not there:
 the folder's lock is taken first, then `config.toml` appears, which names a start with its checksums, then the
 checkpoint of step 0 if there is a start, then the log. Without a checkpoint a run begins again, from its seed or start.
 """
 
-import json
-import resource
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +26,6 @@ import torch
 
 from byteproxy.console import say
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
 from byteproxy.lock import Hold
 from byteproxy.mixture.batches import Part
 from byteproxy.mixture.loader import Rows, Stream
@@ -51,11 +45,12 @@ from byteproxy.train.guard import Guard
 from byteproxy.train.hold import held
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.interrupt import Interrupt
-from byteproxy.train.memory import ensure_fits
-from byteproxy.train.metrics import Sinks
-from byteproxy.train.optim import learning_rate, optimizers
-from byteproxy.train.run_config import write_run_config
-from byteproxy.train.train_config import DTYPES, Start, TrainConfig
+from byteproxy.train.memory import ensure_fits, peak_megabytes
+from byteproxy.train.optim import optimizers
+from byteproxy.train.optim_config import learning_rate
+from byteproxy.train.run_config import CHECKPOINTS, write_run_config
+from byteproxy.train.run_log import RunLog, ensure_none
+from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 Validate = Callable[[Transformer], dict[str, Any]]
@@ -74,7 +69,7 @@ def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) ->
         config.steps,
         progress,
         composed=config.model.composed,
-        expanded=config.objective.needs_spelling(config.model),
+        expanded=config.objective.needs_expansion(config.model),
     )
 
 
@@ -86,7 +81,7 @@ def model_of(config: TrainConfig, symbols: int) -> Transformer:
     return Transformer(
         config.model,
         FIRST_SYMBOL if config.model.composed else symbols,
-        DTYPES[config.dtype],
+        compiler.TORCH_DTYPES[config.dtype],
         output_vocab=symbols if config.objective.symbols else FIRST_SYMBOL,
         backend=config.attention,
     )
@@ -115,14 +110,15 @@ class Trainer:
         self.config, self.folder = config, folder
         ensure_fits(config, store.manifest)
         self.device = compiler.device_of(config.device)
-        attention.backend(config.attention, self.device, DTYPES[config.dtype])
+        attention.backend(config.attention, self.device, compiler.TORCH_DTYPES[config.dtype])
         with stage("verify the corpus", "B") as progress:
             store.ensure_unaltered(progress)
         with stage("find passages", "passages") as progress:
             self.stream = stream_of(config, store, progress)
         _check_units(config, store)
         self.world = parallel.world()
-        self.part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
+        part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
+        self._spans = part.micro_batches(config.shape.sequences_per_step)
         torch.manual_seed(config.seed)
         self.model = model_of(config, self.stream.vocab.size).to(self.device)
         self.optimizers = optimizers(self.model, config.optim)
@@ -130,7 +126,7 @@ class Trainer:
         self.averages = Averages(["raw", *config.views], columns(config.model))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
-        found = checkpoint.newest_of_rank_zero(folder / "checkpoints")
+        found = checkpoint.newest_of_rank_zero(folder / CHECKPOINTS)
         self._is_saved = found is not None
         if found is not None:
             self._load_state(found)
@@ -142,17 +138,20 @@ class Trainer:
             start_from(self.model, self.stream.vocab, config.start)
         self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
         self._stop_wanted = False
-        self._problem: str | None = None
+        self._log = RunLog(folder)
 
     def _load_state(self, found: Path) -> None:
-        saved = checkpoint.load(found, self.model, self.optimizers)
-        ensure_same_run(saved["config"], self.config, saved["state"]["step"], self.folder)
-        if saved["corpus"] != self._identity["corpus"]:
-            raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
+        saved = checkpoint.load(found, self.model, self.optimizers, self._ensure_mine)
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
         self.averages.load_state_dict(saved["averages"])
         self.guard.load_state_dict(saved["guard"])
+
+    def _ensure_mine(self, saved: dict[str, Any]) -> None:
+        """InputError unless a checkpoint's state is of this run."""
+        ensure_same_run(saved["config"], self.config, saved["state"]["step"], self.folder)
+        if saved["corpus"] != self._identity["corpus"]:
+            raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
 
     def save(self) -> None:
         """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
@@ -169,7 +168,7 @@ class Trainer:
                 "device": str(self.device),
             },
         }
-        where = self.folder / "checkpoints"
+        where = self.folder / CHECKPOINTS
         checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
         self._is_saved = True
 
@@ -188,89 +187,53 @@ class Trainer:
         self, hold: Hold, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly
     ) -> Counters:
         """As `run`, in a folder that is held already: since before this trainer was made, if others may want it."""
-        if checkpoint.newest_of_rank_zero(self.folder / "checkpoints") is not None and not self._is_saved:
+        if checkpoint.newest_of_rank_zero(self.folder / CHECKPOINTS) is not None and not self._is_saved:
             raise InputError(f"{self.folder} got a run meanwhile: go on with it by --resume, or give another folder")
         parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         if self.config.start.path and not self._is_saved:
             self.save()
         rate = self._matmul_rate() * self.world.ranks
-        sinks = self._sinks()
-        try:
-            with compiler.deterministic(self.config.deterministic):
-                if self.state.step < self.config.steps:
-                    self.compile(stage)
-                with Interrupt() as interrupt:
-                    self._loop(interrupt, hold, sinks, rate, validate, progress)
-        finally:
-            if sinks is not None:
-                sinks.close()
+        with (
+            self._log.opened(hold, self.state.step, self.config.tensorboard),
+            compiler.deterministic(self.config.deterministic),
+        ):
+            if self.state.step < self.config.steps:
+                self.compile(stage)
+            with Interrupt() as interrupt:
+                self._loop(interrupt, rate, validate, progress)
         return self.counters
 
     def stop_after_this_step(self) -> None:
         """Let `run` save and stop as if a signal had asked for it; to be called from its progress."""
         self._stop_wanted = True
 
-    def _loop(
-        self,
-        interrupt: Interrupt,
-        hold: Hold,
-        sinks: Sinks | None,
-        rate: float,
-        validate: Validate | None,
-        progress: Progress,
-    ) -> None:
+    def _loop(self, interrupt: Interrupt, rate: float, validate: Validate | None, progress: Progress) -> None:
         config, counters = self.config, self.counters
         saved_at = counters.seconds
         while self.state.step < config.steps:
             begin = time.perf_counter()
-            note = self._logged_step(hold, sinks, rate)
+            note = self._logged_step(rate)
             done, last = self.state.step, self.state.step == config.steps
             due = config.validate_every and done % config.validate_every == 0
             if validate is not None and (due or last):
-                self._validate(hold, sinks, validate)
+                self._validate(validate)
             counters.wall_seconds += time.perf_counter() - begin
             progress(done, config.steps, note)
             wanted = parallel.any_rank(interrupt.wanted or self._stop_wanted)
             timely = counters.seconds - saved_at > config.checkpoint_seconds
-            timely, problem = parallel.from_rank_zero((timely, self._problem))
-            if problem is not None:
-                raise InputError(problem)
+            timely, problem = parallel.from_rank_zero((timely, self._log.problem))
+            ensure_none(problem)
             if last or wanted or timely:
-                self._save_held(hold, sinks)
+                self._log.sync()  # not where the folder went away, whose checkpoint nobody would find
+                self.save()
                 saved_at = counters.seconds
             if wanted:
                 raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
 
-    def _save_held(self, hold: Hold, sinks: Sinks | None) -> None:
-        """A checkpoint, and the log of all before it; not where the folder went away, whose files nobody would find."""
-        with self._noting_problems():
-            hold.ensure_there()
-            if sinks is not None:
-                sinks.sync()
-        if (problem := parallel.from_rank_zero(self._problem)) is not None:
-            raise InputError(problem)
-        self.save()
-
-    def _log(self, hold: Hold, sinks: Sinks | None, values: dict[str, Any]) -> None:
-        """A line of the metrics; where it can't be written the run stops after this step, on all ranks."""
-        if sinks is None:
-            return
-        with self._noting_problems():
-            hold.ensure_there()
-            sinks.write(values)
-
-    @contextmanager
-    def _noting_problems(self) -> Iterator[None]:
-        """Keep why the folder can't be used, the first time, until all ranks hear of it."""
-        try:
-            yield
-        except InputError as error:
-            self._problem = self._problem or str(error)
-
     def compile(self, stage: Stage = quietly) -> None:
         """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
         plan, _ = self.stream.plan(self.state)
-        first, last = self.part.micro_batches(self.config.shape.sequences_per_step)[0]
+        first, last = self._spans[0]
         if not self.model.compiled_for:
             self._say_why_not_compiled()
             if first < last:  # a rank may have no row
@@ -298,14 +261,11 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
         self._forget_gradients()
-        parts = [
-            (first, last)
-            for first, last in self.part.micro_batches(self.config.shape.sequences_per_step)
-            if first < last
-        ]
         sums = np.zeros((2, *self.averages.nats.shape))
         total = 0.0
-        for first, last in parts:
+        for first, last in self._spans:
+            if first == last:  # a rank may have no row
+                continue
             found, waited = self._pass(plan, first, last)
             sums += np.stack([found.nats.cpu().numpy(), found.counts.cpu().numpy()])
             total += float(found.total.detach())
@@ -335,10 +295,8 @@ class Trainer:
         begin = time.perf_counter()
         rows = self.stream.rows(plan, first, last)
         waited = time.perf_counter() - begin
-        targets = max(1, int(plan.targets.sum()))
         try:
-            found = self.losses(rows, plan.step)
-            _backward(found, targets)
+            return self._rows_passed(rows, plan), waited
         except compiler.FAILURES as error:
             if not self.model.compiled_for:
                 raise
@@ -346,9 +304,13 @@ class Trainer:
             self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"
             self._say_why_not_compiled()
             self._forget_gradients()  # of the pass that failed, the first one of all
-            found = self.losses(rows, plan.step)
-            _backward(found, targets)
-        return found, waited
+            return self._rows_passed(rows, plan), waited
+
+    def _rows_passed(self, rows: Rows, plan: Plan) -> Losses:
+        found = self.losses(rows, plan.step)
+        if found.total.requires_grad:  # else none of these rows holds a target
+            (found.total / max(1, int(plan.targets.sum()))).backward()
+        return found
 
     def losses(self, rows: Rows, step: int) -> Losses:
         """The summed losses of some rows of a step."""
@@ -382,53 +344,35 @@ class Trainer:
                 "counts": counts.tolist(),
                 "gradient_norms": norms,
             }
-            path = self.folder / "skipped" / f"step-{plan.step:06d}.json"
-            if self.folder.is_dir():  # or the log, which comes next, has more to say
-                with self._noting_problems():
-                    write_aside(path, json.dumps(kept, indent=1).encode())
+            self._log.not_taken(plan.step, kept)
             say(f"step {plan.step} was not taken: {reason}")
         return reason
 
-    def _logged_step(self, hold: Hold, sinks: Sinks | None, rate: float) -> str:
+    def _logged_step(self, rate: float) -> str:
         """One step and what the metrics say of it; gives a note for people."""
         before = self.counters.seconds
         plan, reason = self.step()
         done = self.state.step
         pace = int(plan.lengths.sum()) / (self.counters.seconds - before)
         if reason is not None:
-            self._log(hold, sinks, {"step": done, "skipped": reason})
+            self._log.write({"step": done, "skipped": reason})
         taken = self.averages.targets > 0  # any step since the last line
         note = f"loss {self.averages.total / self.averages.targets:.3f}, " if taken else ""
         if taken and (done % self.config.log_every == 0 or done == self.config.steps):
             line = self.averages.line(rate)
-            self._log(hold, sinks, {"step": done, **self._so_far(), **line})
+            self._log.write({"step": done, **self._so_far(), **line})
         return f"{note}{pace:,.0f} positions/s"
 
-    def _validate(self, hold: Hold, sinks: Sinks | None, validate: Validate) -> None:
-        if sinks is not None:
+    def _validate(self, validate: Validate) -> None:
+        if self.world.rank == 0:
             self.model.eval()
             figures = validate(self.model)
             self.model.train()
-            self._log(hold, sinks, {"step": self.state.step, **self._so_far(), **figures})
+            self._log.write({"step": self.state.step, **self._so_far(), **figures})
         parallel.wait_for_rank_zero()
 
     def _so_far(self) -> dict[str, Any]:
-        seconds = self.counters.seconds
-        return {
-            "flops": self.counters.flops,
-            "positions": self.counters.positions,
-            "text_bytes": sum(self.counters.text_bytes),
-            "seconds": round(seconds, 3),
-            "wall_seconds": round(self.counters.wall_seconds, 3),
-            "loading_share": round(self.counters.loading_seconds / seconds, 5) if seconds else 0.0,
-            "memory_mb": _peak_memory(self.device),
-            "compressed_share": self.counters.compressed_share(),
-        }
-
-    def _sinks(self) -> Sinks | None:
-        if self.world.rank:
-            return None
-        return Sinks(self.folder, self.state.step, self.config.tensorboard)
+        return {**self.counters.so_far(), "memory_mb": peak_megabytes(self.device)}
 
     def _forget_gradients(self) -> None:
         for optimizer in self.optimizers:
@@ -436,18 +380,13 @@ class Trainer:
 
     def _micro_positions(self) -> int:
         """Positions of a full micro-batch."""
-        spans = self.part.micro_batches(self.config.shape.sequences_per_step)
-        return (spans[0][1] - spans[0][0]) * self.config.shape.sequence_length
+        first, last = self._spans[0]
+        return (last - first) * self.config.shape.sequence_length
 
     def _matmul_rate(self) -> float:
         positions = max(self.config.shape.sequence_length, self._micro_positions())  # a rank may have no row
         shape = positions, self.config.model.width, self.config.model.ffn
-        return matmul_rate(DTYPES[self.config.dtype], shape, device=self.device)
-
-
-def _backward(found: Losses, targets: int) -> None:
-    if found.total.requires_grad:  # else none of these rows holds a target
-        (found.total / targets).backward()
+        return matmul_rate(compiler.TORCH_DTYPES[self.config.dtype], shape, device=self.device)
 
 
 def _check_units(config: TrainConfig, store: Store) -> None:
@@ -461,11 +400,3 @@ def _check_units(config: TrainConfig, store: Store) -> None:
                 f"view {name!r} writes several symbols for what is one composed position: let objective.symbols be 0 "
                 "and give objective.bag or objective.bytes a weight"
             )
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Megabytes: of the accelerator where there is one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) >> 20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak >> 20 if sys.platform == "darwin" else peak >> 10

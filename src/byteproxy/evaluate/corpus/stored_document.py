@@ -119,7 +119,7 @@ def agreement(shown: Seen, name: str) -> str:
 
 def _first(store: Store, split: Split) -> Place:
     for shard in store.shards(split):
-        batch = _names(store, shard)
+        batch = store.names(shard)
         if batch.num_rows:
             return _place(batch, shard, 0, split)
     raise InputError(f"the {split} split of {store.path} holds no documents: name another with --split")
@@ -128,7 +128,7 @@ def _first(store: Store, split: Split) -> Place:
 def _named(store: Store, name: str, splits: Iterable[Split]) -> Iterable[Place]:
     for split in splits:
         for shard in store.shards(split):
-            batch = _names(store, shard)
+            batch = store.names(shard)
             whole = pc.binary_join_element_wise(batch.column("source"), batch.column("id"), "/")
             hits = pc.or_(pc.equal(batch.column("id"), name), pc.equal(whole, name))
             for row in pc.indices_nonzero(hits).to_pylist():
@@ -140,19 +140,15 @@ def _no_such(store: Store, name: str, split: Split | None) -> str:
     shards = range(len(store.manifest.shards)) if split is None else store.shards(split)
     alike: list[str] = []
     for shard in shards:
-        ids = _names(store, shard).column("id")
+        ids = store.names(shard).column("id")
         alike += ids.filter(pc.match_substring(ids, name, ignore_case=True))[: NAMES_SHOWN - len(alike)].to_pylist()
         if len(alike) == NAMES_SHOWN:
             break
     where = f"{store.path}" if split is None else f"the {split} split of {store.path}"
     if alike:
         return f"{where} holds no document {name!r}: name one by its id, such as {', '.join(alike)}"
-    first = [_names(store, shard).column("id")[0].as_py() for shard in shards if store.manifest.shards[shard].documents]
+    first = [store.names(shard).column("id")[0].as_py() for shard in shards if store.manifest.shards[shard].documents]
     return f"{where} holds no document {name!r}: name one by its id, such as {', '.join(first[:1]) or 'none'}"
-
-
-def _names(store: Store, shard: int) -> pa.RecordBatch:
-    return store.names(shard)
 
 
 def _place(batch: pa.RecordBatch, shard: int, row: int, split: Split) -> Place:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.model_config import Backend
 
-Backend: TypeAlias = Literal["auto", "documents", "sdpa", "varlen", "flex", "dense"]
 Attend: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Layout], torch.Tensor]
 """(q_NHE, k_NHE, v_NHE, layout) -> [N, H, E]"""
 

@@ -12,7 +12,7 @@ from typing import Any
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 
-_CHECKSUM = "checksum"
+CHECKSUM = "checksum"
 MAX_BYTES = 1 << 32
 
 
@@ -49,7 +49,7 @@ def known(path: Path) -> dict[str, Any] | None:
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values with their checksum before them."""
-    return {_CHECKSUM: _checksum(values), **values}
+    return {CHECKSUM: _checksum(values), **values}
 
 
 def parse_checksummed(content: bytes | str, where: str) -> dict[str, Any]:
@@ -58,15 +58,17 @@ def parse_checksummed(content: bytes | str, where: str) -> dict[str, Any]:
     Raises DamagedError where they don't agree with the checksum.
     """
     try:
-        values = json.loads(content)
-        checksum = values.pop(_CHECKSUM)
-        agrees = checksum == _checksum(values)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        agrees = False
-    if not agrees:
-        raise DamagedError(f"{where} is damaged, or of an earlier version")
-    found: dict[str, Any] = values
-    return found
+        return without_checksum(json.loads(content))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{where} is damaged, or of an earlier version") from error
+
+
+def without_checksum(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a checksummed object; ValueError or KeyError where they don't agree with the checksum."""
+    values = dict(values)
+    if values.pop(CHECKSUM) != _checksum(values):
+        raise ValueError("its checksum is of something else")
+    return values
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

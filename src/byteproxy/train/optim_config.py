@@ -1,0 +1,82 @@
+"""How weights move, as a configuration, and the learning rate of each step that follows from it. Imports no torch.
+
+The schedule "wsd" warms up, stays and falls in a straight line (Hu et al. 2024, arXiv 2404.06395): with `warmup_steps`,
+a run can be made longer from before its fall (`identity.py`). "cosine" falls from the end of its warm-up on.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from byteproxy.errors import InputError
+from byteproxy.ranges import ensure_in_range, ranged
+
+OPTIMIZERS = ("adamw", "muon")
+Schedule = Literal["wsd", "cosine"]
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How weights move.
+
+    optimizer: "adamw" for everything, or "muon" for the layers' matrices and AdamW for the rest.
+    learning_rate: at its peak.
+    warmup_share: share of the steps over which it rises from 0.
+    warmup_steps: how many steps that is, in place of a share: a run with it can be made longer later.
+    decay_share: share of the steps, the last ones, over which it falls in a straight line; schedule "wsd" only.
+    weight_decay: decoupled, on the layers' matrices only, unless decay_all.
+    clip: the gradient's largest norm.
+    schedule: of the learning rate, "wsd" (warm up, stay, fall) or "cosine" (warm up, then half a cosine).
+    final_share: of the peak, where the fall ends; the paper has a cosine to 0.1.
+    beta1, beta2, epsilon: AdamW's.
+    momentum: Muon's.
+    decay_all: decay norms and tables as well.
+    spike: a step is skipped if its gradient's norm is that many times the usual one; 0: only if it is not finite.
+    max_skips: in a row, before the run is stopped.
+    """
+
+    optimizer: str = "muon"
+    learning_rate: float = ranged(3e-3, 0.0, 100.0, above=True)
+    warmup_share: float = ranged(0.02, 0.0, 1.0)
+    warmup_steps: int | None = ranged(None, 0, 1 << 40)
+    decay_share: float = ranged(0.4, 0.0, 1.0)
+    weight_decay: float = ranged(0.1, 0.0, 100.0)
+    clip: float = ranged(1.0, 0.0, 1e12, above=True)
+    schedule: Schedule = "wsd"
+    final_share: float = ranged(0.0, 0.0, 1.0)
+    beta1: float = ranged(0.9, 0.0, 1.0, below=True)
+    beta2: float = ranged(0.95, 0.0, 1.0, below=True)
+    epsilon: float = ranged(1e-10, 1e-30, 1.0)
+    momentum: float = ranged(0.95, 0.0, 1.0, below=True)
+    decay_all: bool = False
+    spike: float = ranged(10.0, 1.0, 1e9, above=True, or_zero=True)
+    max_skips: int = ranged(20, 0, (1 << 31) - 1)
+
+    def __post_init__(self) -> None:
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"optim.{name} is {getattr(self, name)!r}: give one of {', '.join(choices)}")
+        ensure_in_range(self, "optim.")
+        if self.schedule == "wsd" and self.warmup_steps is None and self.warmup_share + self.decay_share > 1:
+            raise InputError(
+                f"optim.warmup_share {self.warmup_share} and optim.decay_share {self.decay_share} sum to more than 1: "
+                "shorten one of them"
+            )
+
+    def warmup(self, steps: int) -> float:
+        """Steps over which the learning rate rises, in a run of `steps`."""
+        return self.warmup_share * steps if self.warmup_steps is None else float(self.warmup_steps)
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """The learning rate of optimizer step `step` (from 0) in a run of `steps`.
+
+    The first step's is above 0, and the fall would end with the step after the last, so that none is taken at 0.
+    """
+    warmup = config.warmup(steps)
+    rise = min(1.0, (step + 1) / max(1.0, warmup))
+    if config.schedule == "wsd":
+        left = min(1.0, (steps - step) / max(1.0, config.decay_share * steps))
+    else:
+        left = (1 + math.cos(math.pi * max(0.0, step - warmup) / max(1.0, steps - warmup))) / 2
+    return config.learning_rate * min(rise, config.final_share + (1 - config.final_share) * left)
