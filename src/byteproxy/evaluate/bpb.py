@@ -79,7 +79,7 @@ def _bits(
     found = []
     for document, one in enumerate(encoded):
         own = windows.document == document
-        within = _in_symbols(Windows(*(column[own] for column in windows)), one.span_bytes.astype(np.int64))
+        within = in_symbols(Windows(*(column[own] for column in windows)), one.span_bytes.astype(np.int64))
         found.append(np.stack(within))
     first = vocab.first_id(representation)
     shown = Shown(
@@ -88,11 +88,11 @@ def _bits(
         byte_ids(b"".join(texts)) if model.config.composed else None,
         np.concatenate([np.zeros(0, np.int64), *(one.span_bytes.astype(np.int64) for one in encoded)]),
     )
-    in_symbols = Windows(*np.concatenate([np.zeros((4, 0), np.int64), *found], axis=1))
-    return shown.by_document(symbol_bits(model, vocab, shown, in_symbols, progress))
+    windows = Windows(*np.concatenate([np.zeros((4, 0), np.int64), *found], axis=1))
+    return shown.by_document(symbol_bits(model, vocab, shown, windows, progress))
 
 
-def _in_symbols(windows: Windows, spans: np.ndarray) -> Windows:
+def in_symbols(windows: Windows, spans: np.ndarray) -> Windows:
     """A document's windows in bytes as windows in its symbols, without those in which no unit ends."""
     begins = np.cumsum(spans) - spans
     total = int(spans.sum())

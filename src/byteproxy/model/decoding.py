@@ -1,11 +1,14 @@
-"""What a network has read and goes on from: of documents side by side, or of prefixes that share their beginnings.
+"""What a network has read and goes on from: of documents side by side, or of what shares its beginnings.
 
-B documents, N new positions of each, M = B x N, T positions that fit, K kept prefixes. Keys and values are kept by each
+B documents, N new positions of each, M = B x N, T positions that fit, K kept prefixes. Prefixes have one length, and
+what none of them needs is dropped; histories have any lengths, and nothing is dropped. Keys and values are kept by each
 layer's own attention, in the memory that it made (`attention.packed`); here is who has which of it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from byteproxy.model.attention.packed import KeyValues, Step, rotation
@@ -85,3 +88,34 @@ class Prefixes(NamedTuple):
         write = (slice(len(kept_K), len(kept_K) + count),)
         step = Step(symbols_N, cos_N1E, sin_N1E, states, (count, 1), write, (at_NT, 0), None)
         return Prefixes(states, at_NT), step
+
+
+class Histories:
+    """Sequences of any lengths, each continued in any ways: what they share is kept once, and nothing is dropped."""
+
+    def __init__(self, model: Transformer, positions: int) -> None:
+        """Room for `positions` of all histories together, to begin with. For models that read no n-grams."""
+        self._model, self._states, self._size, self._used = model, model.new_states(positions, 1), positions, 0
+
+    def longer(self, before: Sequence[np.ndarray], symbols: Sequence[int]) -> tuple[list[np.ndarray], Step]:
+        """N histories with a symbol more, and how it is read.
+
+        before: which of the kept positions each consists of, int64 [length]; empty for none. Gives the same with more.
+        """
+        model, count = self._model, len(symbols)
+        if self._used + count > self._size:
+            more = max(count, self._size)
+            kept = torch.arange(self._size, device=model.device)
+            self._states, self._size = [one.grown(kept, more) for one in self._states], self._size + more
+        own = np.arange(self._used, self._used + count)
+        self._used += count
+        after = [np.append(one, number) for one, number in zip(before, own.tolist(), strict=True)]
+        lengths = np.array([len(one) for one in after])
+        at_NT = np.repeat(own[:, None], lengths.max(), 1)
+        for row_T, one in zip(at_NT, after, strict=True):
+            row_T[: len(one)] = one
+        mask_NT = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).to(model.device)
+        turn = rotation(model.config, torch.from_numpy(lengths - 1).to(model.device), model.dtype)
+        symbols_N = torch.tensor(symbols, device=model.device)
+        write, read = (slice(int(own[0]), int(own[0]) + count),), (torch.from_numpy(at_NT).to(model.device), 0)
+        return after, Step(symbols_N, *turn, self._states, (count, 1), write, read, mask_NT[:, None, None])

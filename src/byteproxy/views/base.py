@@ -56,6 +56,18 @@ class View(Protocol):
         """The bytes behind symbols; exact for a lossless view, ValueError for a fuzzy one."""
 
 
+class SpelledView(View, Protocol):
+    """A context-free view: each symbol stands for bytes of its own, whatever is beside it."""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether symbols spell the text itself."""
+
+    @property
+    def strings(self) -> list[bytes]:
+        """The bytes behind each symbol; none for a symbol that never occurs."""
+
+
 class ContextView(View, Protocol):
     """A view that cuts text by how hard each byte is to predict in its document, which a model says that reads it.
 
