@@ -52,14 +52,15 @@ def prepare(
         views: Views to encode the text with, such as "bpe:4096", "gzip", or the file of a trained view.
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
-        salt: Any text; another one draws another split.
+        salt: Any text; each text draws a split of its own.
         hold_out: Projects to put in the test split: "PROJECT" or "SOURCE/PROJECT", with "validation:" before those that
             belong there.
         min_bytes: Bytes that a document has at least.
         max_bytes: Bytes that a document has at most; 0: no limit.
         invalid: What becomes of text that is not UTF-8: its bytes are kept, the document is dropped, or it is repaired
             with U+FFFD.
-        near_duplicates: The split that loses a document where one of each are much alike; "keep" drops none.
+        near_duplicates: The split that loses a document if a training and a held-out document are much alike; "keep"
+            drops none.
         max_faulty: Share of all records that may be damaged.
         workers: Processes that read; None: one for each core that this process may use.
         stage: Shows progress.
@@ -113,7 +114,7 @@ def view(
     texts: Iterable[bytes] | None = None,
     stage: Stage = quietly,
 ) -> "View":
-    """Make, train or load a view: what turns bytes into symbols.
+    """Make, train or load a view, which turns bytes into symbols.
 
     Training costs from a second (`bpe`, `codebook`, on some 20 MB) to minutes (`neural`). A view that is trained on a
     corpus is kept in the corpus's folder, so the second call loads it.
@@ -179,8 +180,8 @@ def stream(
         recipe: What is shown when: a preset ("paper", "coarse_first", "bytes", "symbols"), a recipe that comes with
             byteproxy ("3m"), a TOML file of a run, a study or a mixture, or a `Mixture`.
         arm: Which arm, where the recipe is a study.
-        views: Names of views that the corpus holds, representations 1 and up; empty: the recipe's own, or the first
-            aligned one where the mixture needs one.
+        views: Names of views that the corpus holds, representations 1 and up; empty: the recipe's own, or, where the
+            mixture needs one, the first aligned one.
         steps: Optimizer steps of the whole run, of which the mixture's phases are shares; None: the recipe's, or 1000.
         seed: Of all draws; None: the recipe's, or 0.
         sequences_per_step: Rows of one optimizer step, over all ranks.
@@ -188,8 +189,8 @@ def stream(
         context_bytes: Bytes of the longest passage.
         rank: Number of this process.
         ranks: How many processes share each step.
-        micro_sequences: Most rows of a batch; None: all that a rank has of a step.
-        state: Where to go on: `following` of the last batch that was used.
+        micro_sequences: Rows of a batch at most; None: all rows that a rank has of a step.
+        state: State to go on from: `following` of the last batch that was used; None: the beginning.
         stage: Shows progress.
 
     Returns:
@@ -238,16 +239,17 @@ def train(
 
     Args:
         recipe: What to train: a recipe that comes with byteproxy ("3m"), a TOML file, or a `TrainConfig`
-            (`byteproxy.train.train_config`). With resume="yes": None, as the run's own folder says it.
+            (`byteproxy.train.train_config`). With resume="yes": None, for the configuration in the run's folder.
         out: Folder of the run; afterwards it holds `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and
             the page `report.html`.
-        changes: What is to differ from the recipe, nested as there: `{"corpus": "runs/corpus", "stop": "10 minutes",
+        changes: Values in place of the recipe's, nested as there: `{"corpus": "runs/corpus", "stop": "10 minutes",
             "model": {"width": 320}}`. A corpus has to be named here or in the recipe. `{"start": {"path": DIR}}` begins
             with the Llama or Qwen3 in DIR, in place of random weights.
         resume: "no": a new run in a new or empty folder. "if_exists": go on where the folder holds this very run.
-            "yes": go on with the run in the folder; `changes` may name what decides no weight, and a longer `stop`.
+            "yes": go on with the run in the folder; `changes` may name fields that decide no weight, and a longer
+            `stop`.
         stage: Shows progress.
-        say: Is told sentences for people, on rank 0.
+        say: Takes sentences for people, on rank 0.
 
     Returns:
         The figures of the run: `raw_bpb` (bits per byte of validation text), `flops`, `text_bytes`, `page` and more;
@@ -289,8 +291,8 @@ def evaluate(
 
     Args:
         runs: Folder of a run, or of several, which are scored on the same text and compared.
-        measure: "bpb": bits per byte, raw and in each view, beside PPMd, xz and zstd on the same text. "transfer": what
-            passes between raw bytes and compressed text (translation, transfer gap, retrieval).
+        measure: "bpb": bits per byte, raw and in each view, beside PPMd, xz and zstd on the same text. "transfer":
+            translation, transfer gap and retrieval between raw bytes and compressed text.
         corpus: Where the corpus is now; None: where each run found it.
         split: Which held-out split of the corpus.
         max_bytes: For "bpb": bytes of text to score, spread over sources, languages and projects.
@@ -298,7 +300,7 @@ def evaluate(
         stride: For "bpb": bytes by which windows move on; None: half a window.
         passages: For "transfer": how many passages.
         stage: Shows progress.
-        say: Is told, in a line for people, that the test split was opened.
+        say: Takes a line for people when the test split is opened.
 
     Returns:
         All figures, as `byteproxy eval bpb --json` or `byteproxy eval transfer --json` prints them: `["runs"][name]`

@@ -72,6 +72,6 @@ def without_checksum(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
-    """Of the values as JSON gives them back, whatever the order of their names."""
+    """The checksum of values as JSON gives them back, in any order of their names."""
     plain = json.dumps(json.loads(json.dumps(values)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

@@ -4,9 +4,9 @@ What is written is written aside first, in the folder where it will be, synced a
 `.NAME.PID.partial` of a file and `.NAME.partial` of a folder, and nothing else. (A checkpoint may also replace another,
 which takes a protocol of its own, `train/checkpoint.py`.)
 
-Whoever can write into a folder decides what lies in it. So a name that a file says is taken only if it is one of that
-folder (`inside`), and nothing is opened but regular files that are in the folder they seem to be in (`open_inside`): no
-device or pipe that never ends, no link to somewhere else. What goes into memory is bounded first.
+Others may be able to write into a folder. So a name that a file contains is used only if it stays in that folder
+(`inside`), and only regular files are opened that really are in the folder (`open_inside`): no device or pipe that
+never ends, no link to somewhere else. What goes into memory is bounded first.
 """
 
 import errno

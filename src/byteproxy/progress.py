@@ -1,6 +1,6 @@
-"""How long work reports how far it is: one callable, called now and then, that decides by itself what to show.
+"""Progress of long work: one callable, called now and then, that decides by itself what to show.
 
-And how it remarks on something: a line.
+Remarks and announcements are lines.
 """
 
 from collections.abc import Callable

@@ -305,7 +305,7 @@ def test_a_name_that_no_project_has_is_refused(hold_out: tuple[str, ...], said: 
 def test_a_project_under_two_names_is_on_one_split() -> None:
     texts = [text._replace(source=source) for text in many(20) for source in ("s0", "s1")]
     for hold_out in (("p7", "validation:s1/p7"), ("validation:s0/p7", "s1/p7")):
-        with pytest.raises(InputError, match="p7 on both held-out splits: name it once"):
+        with pytest.raises(InputError, match="p7 in both held-out splits: name it once"):
             divided(texts, SplitOptions(hold_out=hold_out))
     splits = divided(texts, SplitOptions(0, 0, hold_out=("p7", "s0/p7"))).split.tolist()
     assert {split for text, split in zip(texts, splits, strict=True) if text.project == "p7"} == {TEST}

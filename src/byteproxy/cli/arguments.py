@@ -32,7 +32,7 @@ _COLUMNS = 60
 _COLUMN = 20
 """Columns that are wide enough to wrap text in."""
 _MAX_BITS = 63
-"""Of an integer: what arrays hold."""
+"""Bits of an integer in arrays."""
 _BOX = re.compile("[╭╮╰╯│─┌┐└┘├┤|+]+")
 
 

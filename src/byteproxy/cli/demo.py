@@ -14,7 +14,7 @@ def demo(
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
     json: Json = False,
 ) -> None:
-    """The main job, end to end: from source files to a model that reads raw bytes.
+    """Run the whole pipeline, small: from source files to a model that reads raw bytes.
 
     Takes the source files of this Python's standard library (about 30 MB), keeps whole projects apart as held-out
     text, trains a BPE view of 4,096 symbols, and prepares the corpus. Then trains the same small transformer twice at

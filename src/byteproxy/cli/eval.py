@@ -72,7 +72,7 @@ def transfer(
     passages: Annotated[int, tyro.conf.arg(metavar="N")] = 200,
     json: Json = False,
 ) -> None:
-    """Measure what passes between raw bytes and compressed text: translation both ways, transfer gap, retrieval.
+    """Measure transfer between raw bytes and compressed text: translation both ways, transfer gap, retrieval.
 
     Translation: bits per byte of a passage once the model has read its other form, and how many passages come out
     exactly if the most probable symbol is written each time. Retrieval: how many passages' other form is found by the

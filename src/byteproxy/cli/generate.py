@@ -44,7 +44,7 @@ def generate(
     """Continue a prompt with a model of raw bytes. No tokenizer or other compressor takes part.
 
     A terminal shows the answer as text, with escapes such as \\xff for what is not UTF-8 and for control characters. A
-    file or a pipe gets the very bytes, and no newline behind them.
+    file or a pipe gets the exact bytes, and no newline after them.
 
     Args:
         folder: Folder of a run that byteproxy train left, or one with config.json and model.safetensors, such as
@@ -60,11 +60,12 @@ def generate(
         seed: Seed of the sampling noise. The same seed writes the same bytes, whatever --drafts is.
         utf8: Write nothing that is not UTF-8.
         drafts: What guesses the next bytes, so that one pass of the model writes several: its byte heads, copies of
-            what followed the same bytes before, both, or none. What is written stays the same.
+            what followed the same bytes before, both, or none. The output stays the same.
         dtype: Number format of the weights in matrix products; bfloat16 halves what a pass reads, and rounds.
         device: Where the model runs; auto: on an accelerator where there is one.
-        engine: What computes; auto: on a CPU the compiled engine, elsewhere torch. Both write the same, up to rounding.
-        raw: Write the very bytes to a terminal too.
+        engine: What runs the model; auto: on a CPU the compiled engine, elsewhere torch. Both write the same, up to
+            rounding.
+        raw: Write the exact bytes to a terminal too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --max-bytes counts symbols then.

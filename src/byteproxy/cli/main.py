@@ -41,12 +41,12 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy study study_small --jobs 2
                                  compare ways to train at equal FLOPs: arms, seeds and budgets, fairly tuned; Ctrl-C,
                                  and the same command goes on (study --plan: how long it takes)
-  byteproxy report runs/3m       the page of a run, going on or killed or finished, of a study, a demo or a corpus, from
-                                 its files alone; of several runs side by side
+  byteproxy report runs/3m       the page of a run (running, killed or finished), a study, a demo or a corpus, from its
+                                 files alone; or several runs side by side
   byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
   byteproxy generate runs/demo/model --prompt "def main("
                                  a run or an exported model continues a prompt in raw bytes; a file or a pipe gets the
-                                 very bytes, a terminal shows them as text; --interactive to type with it
+                                 exact bytes, a terminal shows them as text; --interactive: type, and it goes on
   byteproxy export runs/3m --out runs/3m-bytes
                                  a stock Llama or Qwen3 of raw bytes and its tokenizer, which other tools load as is
 

@@ -1,4 +1,4 @@
-"""`byteproxy study`: a recipe of several arms at equal training FLOPs, run, gone on with, planned or reported."""
+"""`byteproxy study`: run, continue, plan or report a recipe of several arms at equal training FLOPs."""
 
 import sys
 from pathlib import Path

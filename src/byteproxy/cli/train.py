@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 _PROG = "byteproxy train"
 _HELP = ("-h", "--help", "--help-all")
-_ABOUT = """Train a model: a recipe, and whatever is to differ from it:
+_ABOUT = """Train a model: a recipe, and your values in place of its own:
 
   byteproxy train 3m                                      train it; leaves runs/3m with a report
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide

@@ -20,7 +20,7 @@ PIECE_BYTES = 1 << 16
 LARGE_FILE_BYTES = 1 << 24
 NEARLY_ALL = 0.9
 DIGITS = 12
-"""Of the byte at which a piece begins, in its id: pieces of a file below a terabyte are sorted by their ids."""
+"""Digits in a piece's id of the byte at which it begins: ids sort the pieces of any file below a terabyte."""
 _CONTINUES = 0b10
 """The top bits of a byte of UTF-8 that begins no character."""
 

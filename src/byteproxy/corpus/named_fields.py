@@ -19,9 +19,9 @@ from byteproxy.corpus.records import Record, Rules
 from byteproxy.errors import InputError
 
 FIRST_BYTES = 1 << 16
-"""Of lines of each file, that are read first."""
+"""Bytes of lines of each file that are read first."""
 MAX_BYTES = 1 << 28
-"""Of lines of all files together, that are read if those didn't have it."""
+"""Bytes of lines of all files together that are read if those didn't have the field."""
 
 
 def refuse_absent(

@@ -203,7 +203,7 @@ def _looked_at(path: str) -> Content:
 
 
 def _not_a(form: str, path: str, content: Content) -> str:
-    """That a file isn't what it should be, for people, and what to do."""
+    """Tell people that a file isn't what it should be, and what to do."""
     wanted = {"files": "source text", "jsonl": "lines of JSON", "parquet": "a Parquet file", "arrow": "an Arrow file"}
     return f"{printable(path)} is {content.said}, not {wanted[form]}: {content.remedy or 'fetch it again'}"
 

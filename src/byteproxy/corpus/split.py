@@ -36,7 +36,7 @@ By: TypeAlias = Literal["project", "file", "place", ""]
 """What goes to a split as a whole; empty where nothing does: not asked for, or too little text."""
 
 GAP = -1
-"""Of a document in a stretch between two splits: it is in none."""
+"""The number of a document between two splits, which is in none."""
 WITHIN = 2.0
 """A share is met from 1/2 of what was asked to 2 times that."""
 LITTLE_SHARE, LITTLE_BYTES = 0.01, 32 << 10
@@ -79,7 +79,7 @@ class SplitOptions:
             if not name:
                 raise InputError("split.hold_out has no name of a project in it: give NAME, or validation:NAME")
             if splits.setdefault(name, split) != split:
-                raise InputError(f"split.hold_out puts {name} on both held-out splits: name it once")
+                raise InputError(f"split.hold_out puts {name} in both held-out splits: name it once")
 
     @property
     def holds_out(self) -> bool:
@@ -131,7 +131,7 @@ class SplitGroup:
 
 
 def ways(groups: Iterable[SplitGroup]) -> list[By]:
-    """By what some groups were split: "project", "file", "place", those that were used; of no groups, nothing."""
+    """The ways in which some groups were split, in order: "project", "file", "place"; none for no groups."""
     return sorted({by for group in groups for by in (group.validation, group.test) if by})
 
 
@@ -221,7 +221,7 @@ class _Dividing:
             own = self._named(name)
             if any(held[number] and self.project_split[number] != split for number in own):
                 raise InputError(
-                    f"split.hold_out puts the project of {name} on both held-out splits: name it once, as a project of "
+                    f"split.hold_out puts the project of {name} in both held-out splits: name it once, as a project of "
                     "several sources is in one split"
                 )
             held[own] = True

@@ -1,1 +1,1 @@
-"""The main job, end to end and small: a corpus, a view, several arms at equal training FLOPs, a sample, a report."""
+"""The whole pipeline, small: a corpus, a view, several arms at equal training FLOPs, a sample, a report."""

@@ -1,4 +1,4 @@
-"""The demo's folder: never somebody else's, never two studies at a time, never two mixed."""
+"""The demo's folder: claimed before anything is written, held by one process, cleared for other settings."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a study is: one corpus, one view, one model, several arms at equal training FLOPs."""
+"""The recipe of a demo: one corpus, one view, one model, several arms at equal training FLOPs."""
 
 from dataclasses import dataclass, field
 

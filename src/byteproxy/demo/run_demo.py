@@ -1,14 +1,14 @@
-"""A study from source files to report: prepare, train every arm at equal FLOPs, score, sample, write it down.
+"""Run a demo from source files to report: prepare, train every arm at equal FLOPs, score, sample.
 
-The folder of a study:
+The folder of a demo:
 
     demo.toml     what was asked for            corpus/    the prepared corpus, see `store`
     budget.json   FLOPs of each arm             views/     the compressor, needed for training only
     arms/<name>/  a run each, see `train`       model/     the sample's model as `byteproxy export` writes it
     results.json  all figures                   report.html
 
-Every stage finds what is already there, so a stopped study goes on where it was; a folder that was begun with other
-settings, or is finished, is started clean. Only one study works in a folder at a time.
+Every stage finds what is already there, so a stopped demo goes on where it was. A folder that was begun with other
+settings, or is finished, is started clean. Only one demo works in a folder at a time.
 """
 
 import json

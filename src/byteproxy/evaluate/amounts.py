@@ -1,6 +1,6 @@
 """Amounts for people: three digits and a prefix, or the unit of time that reads best.
 
-It imports nothing, so that commands which only show a corpus don't load a trainer.
+This module imports nothing, so that commands which only show a corpus don't load a trainer.
 """
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")

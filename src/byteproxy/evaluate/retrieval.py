@@ -71,7 +71,7 @@ def retrieval(raw: np.ndarray, view: np.ndarray) -> Retrieval:
 
 
 def _directions(states_ND: np.ndarray) -> np.ndarray:
-    """Of length 1, after the mean is taken off; one that is the mean itself has none, and stays 0."""
+    """States without their mean, scaled to length 1; a state that is the mean itself stays 0."""
     centred = states_ND - states_ND.mean(0)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)

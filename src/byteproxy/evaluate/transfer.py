@@ -17,7 +17,7 @@ from byteproxy.vocab import RAW
 
 
 class ViewTransfer(NamedTuple):
-    """Of one view, on the same passages.
+    """Transfer figures of one view, on the same passages.
 
     representation: its number. translated: raw bytes after the view's symbols.
     view: the symbols alone, and reverse: after the raw bytes; both None where the model predicts no symbols.
@@ -49,7 +49,7 @@ def _mixed(rate: float, rate_end: float | None) -> bool:
 
 
 def transfer(run: Run, passages: list[Passage], stage: Stage = quietly) -> Transfer:
-    """Measure a run on passages in its own forms (`passages.sampled`); stage: shows them being read."""
+    """Measure a run on passages in its own forms (`passage_forms.sampled`); stage: shows them being read."""
     with stage(f"{run.name}: raw", "passages") as progress:
         raw = translation_scores(run, passages, [RAW], progress)
     own = shown_views(run.config)

@@ -1,4 +1,4 @@
-"""What is measured while a run trains: bits per byte of held-out text, as raw bytes and in each compressed view.
+"""Evaluation while a run trains: bits per byte of held-out text, as raw bytes and in each compressed view.
 
 `transfer_gap` is defined here: the bits per byte of raw text above the mean of those of the views. It says how far
 reading raw bytes lags behind what the model knows from compressed text, and closes as the two align. It is no exact

@@ -1,1 +1,1 @@
-"""Reading and writing raw bytes: a packed model with its keys and values, choices, guesses, UTF-8 that is never cut."""
+"""Score and generate raw bytes: decoder, choice of bytes, guesses at several bytes a pass, UTF-8 that is never cut."""

@@ -31,7 +31,7 @@ class Sampling:
     top_p: only the most probable ones that together reach this share, the one that reaches it included.
     min_p: only those at least this share as probable as the most probable one.
     seed: of the noise; the same one gives the same bytes.
-    utf8: nothing is written that is not UTF-8.
+    utf8: whether only valid UTF-8 is written.
     """
 
     temperature: float = 0.0
@@ -153,7 +153,7 @@ def _cut(score_C, top_p, min_p):  # type: ignore[no-untyped-def]
 
 @cache
 def utf8_masks() -> np.ndarray:
-    """For `chosen`, float32 [state, left, C]: texts end between characters only."""
+    """Masks for `chosen`, float32 [state, left, C]: texts end between characters only."""
     known = allowed()
     ends = np.zeros((*known.shape[:2], len(ENDS)), bool)
     ends[0] = True

@@ -49,7 +49,7 @@ class PassTimes:
         seen.setdefault(guesses, deque(maxlen=_RECENT)).append(seconds)
 
     def of(self, documents: int, most: int) -> list[float]:
-        """Of passes with 0 to `most` guesses, [most + 1]; between and beyond what was seen, as beside it."""
+        """Times of passes with 0 to `most` guesses, [most + 1]; where none was seen, that of the nearest."""
         seen = {guesses: min(times) for guesses, times in self._seconds.get(documents, {}).items()}
         if not seen:
             return [1.0] * (most + 1)

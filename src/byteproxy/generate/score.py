@@ -3,8 +3,8 @@
 A text is read in windows of at most `window` bytes, each a document of its own to the model and opening with its
 representation's sentinel, as in training. The first window scores all its bytes; each further one moves on by `stride`
 and scores the bytes that none before it has, with at least window - stride bytes of context. So every byte is scored
-exactly once, and what it costs depends on the bytes before it only: what a text costs after a prompt is what both cost
-together without what the prompt costs, however long they are. The typed softmax is used, for models trained on the
+exactly once, and its bits depend on the bytes before it only: the bits of a text after a prompt are the bits of both
+together minus those of the prompt, however long they are. The typed softmax is used, for models trained on the
 shared one too: a reader of raw bytes has no other rows.
 
 Windows of like lengths are read together (`model.attention.layout`), so attention pads under a tenth, texts of a few
@@ -31,7 +31,7 @@ class Scored(NamedTuple):
     """What texts cost a model.
 
     bits: float64 [texts], summed over the bytes of each.
-    bytes: int64 [texts], how many bytes that was: all of them.
+    bytes: int64 [texts], the length of each.
     """
 
     bits: np.ndarray

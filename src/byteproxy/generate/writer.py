@@ -315,7 +315,7 @@ class Writer:
 
 
 def _noise(documents: list[_Document], counts: list[int]) -> np.ndarray:
-    """Of so many next places of each document, one after the other: float32 [M, C]."""
+    """Noise of so many next places of each document, one after the other: float32 [M, C]."""
     parts = [document.noise.at(document.written, count) for document, count in zip(documents, counts, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -1,6 +1,6 @@
 """The model card of an export: what it is, how to use it, and the figures of its run.
 
-License, data sets, languages and base model are named where whoever trained the model says them.
+License, data sets, languages and base model are named where the user gives them.
 """
 
 import json
@@ -71,7 +71,7 @@ def card(
 ) -> str:
     """The card as Markdown.
 
-    figures: those of `run.export_run`; what is None was not measured, and is left out.
+    figures: those of `runs.export.export_run`; what is None was not measured, and is left out.
     sources: bytes of each source of the corpus, where it is known.
     """
     shown = [

@@ -1,8 +1,8 @@
 """What the config.json of a stock Llama or Qwen3 says, and its weights, as a `ModelConfig` and tensors of ours.
 
 A stock config can ask for more than our model has. Each such setting is refused by its name; one that changes no logit
-(initial values, caching, which ids open and close a text) is not looked at. What is absent is what the stock class
-takes for it.
+(initial values, caching, which ids open and close a text) is not looked at. An absent setting has the stock class's
+default.
 """
 
 from pathlib import Path

@@ -120,11 +120,11 @@ class Batches:
 
 
 class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
-    """Batches as tensors by the names that transformers gives them: whole batches, so let `batch_size` be None.
+    """Batches as tensors with the names of transformers. They are whole batches, so let `batch_size` be None.
 
-    input_ids, labels, position_ids: int64 [B, T]. A label is the symbol at its own place (models shift by themselves),
-    -100 where a document begins and where nothing is; positions begin at 0 with each document, which is how
-    transformers tells packed documents apart. Pickled into loader processes, each of which makes its own turn.
+    input_ids, labels, position_ids: int64 [B, T]. A label is the symbol at its own position, because models shift
+    labels themselves; -100 where a document begins and where a row is empty. Positions begin at 0 with each document,
+    by which transformers tells packed documents apart. Pickled into loader processes, each makes its own turns.
     """
 
     def __init__(self, batches: Batches) -> None:

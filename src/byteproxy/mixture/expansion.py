@@ -18,11 +18,11 @@ _CLOSING_OF_RAW = closing(0)
 
 
 class ExpandedRows(NamedTuple):
-    """Rows spelled out: every position as the special or the bytes that it stands for, end to end.
+    """Rows expanded to bytes: every position as the special or the bytes that it stands for, end to end.
 
     ids: int64 [M], ids of specials and bytes (vocab.FIRST_BYTE + byte) only.
-    ends: int64 [N], where each position's own spelling ends: position p is spelled ids[ends[p - 1] : ends[p]] (ends[-1]
-        counts as 0). A symbol without a span is spelled by nothing.
+    ends: int64 [N], where each position's own ids end: position p stands for ids[ends[p - 1] : ends[p]] (ends[-1]
+        counts as 0). A symbol without a span stands for nothing.
     segment_ends: int64 [N], where in ids the piece (the stretch of one segment in one row) that a position stands in
         ends; each empty position is a piece of its own.
     """
@@ -35,7 +35,7 @@ class ExpandedRows(NamedTuple):
 def expand_rows(
     pieces: np.ndarray, stretches: Stretches, first_row: int, rows: int, length: int, composed: bool
 ) -> ExpandedRows:
-    """Spell out `rows` rows of `length` positions from `first_row` of a plan on, whose pieces these are.
+    """Expand `rows` rows of `length` positions from `first_row` of a plan on, whose pieces these are.
 
     composed: a compressed position is a unit, not a symbol.
     """

@@ -129,7 +129,7 @@ def summed(steps: list[dict[str, Any]], count: str) -> dict[str, Any]:
 
 
 def _standard_error(rates: np.ndarray, segments: np.ndarray) -> float:
-    """Of a share of segments; close enough for bytes and positions, whose segments differ in length."""
+    """The standard error of a share of segments; close enough for bytes and positions."""
     total = segments.sum()
     return float(np.sqrt((rates * (1 - rates) * segments).sum()) / total) if total else 0.0
 

@@ -1,8 +1,9 @@
-"""What a network has read and goes on from: of documents side by side, or of what shares its beginnings.
+"""The decoding state of a network: of documents side by side, or of texts that share their beginnings.
 
 B documents, N new positions of each, M = B x N, T positions that fit, K kept prefixes. Prefixes have one length, and
 what none of them needs is dropped; histories have any lengths, and nothing is dropped. Keys and values are kept by each
-layer's own attention, in the memory that it made (`attention.packed`); here is who has which of it.
+layer's own attention, in the memory that it made (`attention.packed`). This module says which text has which positions
+of it.
 """
 
 from collections.abc import Sequence

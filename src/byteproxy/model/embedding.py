@@ -1,4 +1,4 @@
-"""What positions read: a row of the table, or one composed of their bytes; with hashed n-grams if asked for.
+"""Input embeddings: a row of the table, or one composed of a position's bytes, with hashed n-grams if asked for.
 
 N positions, M ids that they are expanded to, D width, K lengths of n-grams. Composed inputs need no table of a view's
 strings: the text's own bytes and where each position's end are enough, so a view of 2^16 symbols costs what bytes cost.

@@ -1,4 +1,4 @@
-"""What hidden states are turned into logits by: heads that own their rows, and take their own loss.
+"""Heads that turn hidden states into logits: each owns its rows and takes its own loss.
 
 X hidden states, D width, V symbols, J heads, R rows of a softmax, Q queries.
 """

@@ -1,4 +1,4 @@
-"""What is predicted at a position, and what each prediction weighs in the loss."""
+"""The objective: what a position predicts, and the weight of each prediction in the loss."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -77,7 +77,7 @@ class NeuralOptions:
 
     @property
     def code(self) -> Code:
-        """Of its windows; InputError where there can't be one."""
+        """The code of its windows; InputError where there can't be one."""
         return Code(self.bits, self.precision)
 
     @property

@@ -1,9 +1,9 @@
 """A byte-level transformer as the neural view's predictor: counts of the next byte after any prefix of a window.
 
-Counts decide symbols, so they have to be the same in whatever company a prefix is asked for. Matrix products are not:
-other shapes add up in another order. In float32 that moves a probability by 1e-7 or so and one count in some tens of
-prefixes by 1, which shifts all that lies behind it. So weights, which stay those of training, are read as float64 here
-and all is computed in it: what shapes change is then 1e-15, and a count changes once in 1e10 prefixes or so.
+Counts decide symbols, so a prefix needs the same counts whatever else is in its batch. Matrix products differ: other
+shapes add up in another order. In float32 that moves a probability by 1e-7 or so and one count in some tens of prefixes
+by 1, which shifts every symbol behind it. So the trained weights are read as float64, and everything is computed in it:
+shapes then change 1e-15, and a count changes once in 1e10 prefixes or so.
 `benchmarks/neural.py` counts it.
 
 Keys and values are the network's own decoding state (`model.decoding.Prefixes`): of every prefix once, so that a prefix
@@ -57,7 +57,7 @@ class ModelPredictor:
 
     @property
     def parameters(self) -> int:
-        """Of all that reading and writing raw bytes takes."""
+        """Parameters that reading and writing raw bytes takes."""
         return self.config.raw_parameters()
 
     def model(self, dtype: torch.dtype) -> Transformer:

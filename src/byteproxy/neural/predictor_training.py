@@ -1,7 +1,7 @@
 """Training the neural view's predictor, by the trainer that everything else is trained by.
 
-A window's predictor stands at a random place of a document and has read nothing yet, and so it has to be trained: its
-documents are *windows*, cut out of the text at offsets that a hash of seed and text decides. Half of the text is in
+In a window the predictor stands at a random place of a document and has read nothing yet, so it is trained that way:
+its documents are *windows*, cut out of the text at offsets that a hash of seed and text decides. Half of the text is in
 windows of 64 bytes, the longest string that a symbol stands for, so that most of what is learned is how text goes on
 after few bytes; half is in windows of 512, so that the same model can also tell what is hard to predict in context.
 Fewer than 1 in 100 windows of code begin at the head of a file.

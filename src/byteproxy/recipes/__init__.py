@@ -1,1 +1,1 @@
-"""The recipes that come with byteproxy, and what somebody means by a recipe's name or file."""
+"""The recipes that come with byteproxy, and the run, study or mixture behind a recipe's name or file."""

@@ -1,4 +1,4 @@
-"""What somebody means by a name or a file: a run to train, or the mixture of a preset, a recipe or a TOML file."""
+"""Find what a name or a file stands for: a run to train, a study, or the mixture of a preset, a recipe or a file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from byteproxy.train.train_config import TrainConfig
 
 STEPS = 1000
-"""Of a run whose recipe doesn't say, or which has as many as its minutes allow."""
+"""Steps of a run whose recipe names none, or minutes instead."""
 SECONDS_BETWEEN_EVALUATIONS = 10
-"""Of the demo, at least."""
+"""Seconds of the demo's training between two evaluations, at least."""
 
 
 class Recipe(NamedTuple):

@@ -69,7 +69,7 @@ def _corpus(folder: Path) -> tuple[str, Any]:
 
 
 def _study(folder: Path) -> tuple[str, Any]:
-    """Of the runs that are done by now where the corpus is there; else what the study's last call wrote."""
+    """The results of a study: of all finished runs where the corpus is there, else those of the study's last call."""
     recipe = from_toml(folder / SETTINGS, StudyRecipe)
     corpus = Path(recipe.corpus.path) if recipe.corpus.path else folder / "corpus"
     known = _results(folder) if (folder / RESULTS).is_file() else {}

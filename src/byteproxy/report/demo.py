@@ -1,4 +1,4 @@
-"""The page that tells how several arms of the demo compared. The same results give the same bytes."""
+"""The page that compares the arms of the demo. The same results give the same bytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What pictures are drawn on: axes of matplotlib in stand-in colours, made an `<svg>` in the colours of the page.
+"""The canvas of pictures: matplotlib's axes in stand-in colours, turned into an `<svg>` in the colours of the page.
 
 Stand-ins become the page's CSS variables (`--ink`, `--muted`, `--grid`, and `--arm0` and so on for series), so one
 picture reads in light and in dark, and a page of many series can give its few colours to others without a script. Text
@@ -163,8 +163,8 @@ def free_box(x: float, y: float, width: float, inner: tuple[float, float], taken
 
 def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
     middle, gap = y - LINE_PX / 2, DOT_PX + 3
-    splits = (x + gap, x - gap - width)
-    yield from ((left, middle) for left in splits)
+    sides = (x + gap, x - gap - width)
+    yield from ((left, middle) for left in sides)
     yield from ((x - width / 2, bottom) for bottom in (y + gap, y - gap - LINE_PX))
     for away in range(1, 12):
-        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), splits))
+        yield from ((left, middle + sign * away * LINE_PX * 0.75) for sign, left in product((1, -1), sides))

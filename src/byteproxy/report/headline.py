@@ -1,4 +1,4 @@
-"""The picture that tells a study's result: each arm's raw bits per byte at equal compute, with each seed's own.
+"""The picture of a study's result: each arm's raw bits per byte at equal compute, with each seed's own.
 
 On the page in its colours, for wide and for narrow screens; for a README as an SVG file with fixed colours that read on
 white and on dark alike (all at about 4.3 : 1 on both).
@@ -20,7 +20,7 @@ from byteproxy.report.plots import Strip, strips
 from byteproxy.study.units import number, scientific, signed
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#8864d5")
-"""Of series in the file, in the order of the page's hues."""
+"""Colours of series in the file, in the order of the page's hues."""
 INK = "#727a85"
 _WIDE, _NARROW = 720.0, 350.0
 _FAR = 1.2  # a level farther off than this many times the arms' range is named at the edge, not drawn to scale

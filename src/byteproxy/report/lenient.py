@@ -1,4 +1,4 @@
-"""What the pages of studies and of the demo take out of results, whatever stands in them.
+"""Read values out of results for the pages of studies and the demo, whatever the results hold.
 
 What is missing, of another type or not finite is empty or None, and becomes a dash; nothing here raises for it.
 """

@@ -1,8 +1,8 @@
 """What all pages share: templates in which everything is escaped, pictures that can be taken away, the file itself.
 
 A page is one file without a script and without anything from a network, in light and dark, wide and narrow. Its
-template extends `frame.html`. Whatever others wrote passes through jinja2's autoescape, and before that through `seen`:
-what no page can hold, or would turn the text around it, becomes what stands for it, and what is missing a dash.
+template extends `frame.html`. Foreign text passes through `seen` and then through jinja2's autoescape. `seen` replaces
+characters that no page can hold or that would turn the text around them, and shows a dash where a value is missing.
 """
 
 import csv
@@ -27,7 +27,7 @@ from byteproxy.study.units import DASH, fixed, number, percent, rate, scientific
 HUES = 8
 """Colours that can be told apart: --hue0 to --hue7. Of more series only so many are coloured at a time."""
 SHAPES = ("disc", "square", "triangle", "diamond")
-"""Of the marks of series 0 to 7, 8 to 15 and so on."""
+"""Shapes of the marks of series 0 to 7, 8 to 15 and so on."""
 LIGHT = {
     **{"--page": "#ffffff", "--ink": "#1c1f24", "--muted": "#5f6772", "--grid": "#e6e8eb", "--card": "#f5f6f8"},
     **{"--accent": "#0069b4", "--hue0": "#0069b4", "--hue1": "#cc4e08", "--hue2": "#00855f", "--hue3": "#a5438a"},
@@ -177,7 +177,7 @@ def _variables(colours: Mapping[str, str]) -> Markup:
 
 
 def rivals(count: int) -> list[list[int]]:
-    """Of so many series those that share a hue, for each hue that is shared: one of them has it at a time."""
+    """The series that share a hue, for each shared hue of so many series: one of them has it at a time."""
     return [list(range(hue, count, HUES)) for hue in range(HUES) if hue + HUES < count]
 
 

@@ -1,4 +1,4 @@
-"""The page of a study: what was found, how surely, and all of it to look at; of a study half done what is there.
+"""The page of a study: what was found, how surely, and all figures; of an unfinished study what there is.
 
 The same results give the same bytes. About 0.1 s a plot.
 """

@@ -40,7 +40,7 @@ def differences(results: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], li
 
 
 def once(results: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of two arms that were compared both ways only the later against the earlier; sorted by what they're against."""
+    """Differences, those of two arms only once, the later against the earlier; sorted by what they're against."""
     order = {name: place for place, name in enumerate(named(results.get("arms")))}
     found = list(found)
     pairs = {(called(entry.get("arm")), called(entry.get("against"))) for entry in found}

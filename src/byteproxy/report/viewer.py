@@ -121,7 +121,7 @@ def inner(data: bytes) -> Markup:
 
 
 def _names(results: Mapping[str, Any], documents: Iterable[Mapping[str, Any]], key: str) -> list[str]:
-    """Of all arms or views that a document has figures for; arms in the study's order."""
+    """Names of all arms or views that a document has figures for; arms in the study's order."""
     found = dict.fromkeys(str(name) for document in documents for name in mapping(document.get(key)))
     order = [name for name in named(results.get("arms")) if name in found] if key == "bits" else []
     return order + [name for name in found if name not in order]

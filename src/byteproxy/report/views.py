@@ -11,7 +11,7 @@ _AXES = "bytes per symbol", "distance when 10 % of the characters are deleted"
 
 
 def compare_page(results: Mapping[str, Any]) -> str:
-    """The page about what `figures.compare` returned, as HTML."""
+    """The page about what `view_figures.compare` returned, as HTML."""
     views = results["views"]
     numbers = {spec: number for number, spec in enumerate(views)}
     placed = {spec: (one["bytes_per_symbol"], one["stability"]["random_delete"]) for spec, one in views.items()}

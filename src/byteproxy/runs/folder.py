@@ -1,7 +1,7 @@
-"""What stands in a run's folder before it is one, and whether the run in it is the one that is asked for.
+"""The files in a folder before it is a run, and whether the run in it is the one that is asked for.
 
-`asked.toml` is the configuration as it was asked for; `config.toml`, which makes the folder a run, says what that came
-to: its steps counted, its dtype measured, its views and its start found. Whoever calls these holds the folder.
+`asked.toml` is the configuration as it was asked for. `config.toml`, which makes the folder a run, is the resolved one:
+steps counted, dtype measured, views and start found. The caller of these functions holds the folder.
 """
 
 import re

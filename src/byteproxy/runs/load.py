@@ -52,12 +52,12 @@ class RunState(NamedTuple):
 class LoadedModel:
     """A model that writes, scores and exports.
 
-    path: its folder. kind: what that is.
+    path: its folder. kind: of the folder.
     model: with float32 weights, in eval mode.
     context: bytes of text that it sees at once; tokens, where it has a tokenizer.
     tokenizer: of a model of tokens; None: the model reads and writes raw bytes.
     read_lineage: gives `lineage`. engine: computes what it generates, see `decoder`.
-    run: None of what is no run.
+    run: configuration and checkpoint of a run; None for other models.
     """
 
     path: Path
@@ -93,9 +93,9 @@ class LoadedModel:
         Args:
             prompts: One, or several. Text is taken as UTF-8.
             max_bytes: Bytes to write after each, at most.
-            sampling: How bytes are chosen; None: as `Sampling` has it.
+            sampling: How bytes are chosen; None: the defaults of `Sampling`.
             stops: Bytes that end what is written, and are left out of it.
-            drafts: What guesses the next bytes; what is written stays the same.
+            drafts: What guesses the next bytes; the output stays the same.
 
         Returns:
             What follows each prompt.
@@ -119,8 +119,8 @@ class LoadedModel:
         Args:
             texts: One, or several. Text is taken as UTF-8.
             stride: Bytes by which windows as long as the context move on; None: half of one.
-            prompts: What each text follows, which is read and not scored; None: nothing.
-            ends: Score the symbol that says that a text ends there, too.
+            prompts: Bytes before each text, which are read and not scored; None: none.
+            ends: Score the end of each text, the symbol `</raw>`, too.
             progress: Counts bytes.
 
         Returns:
@@ -160,15 +160,15 @@ class LoadedModel:
 
 
 def load(path: str | Path, dtype: str | None = None, device: str = "auto", engine: Engine = "auto") -> LoadedModel:
-    """The model in a folder: of a run, as its newest checkpoint has it; of an export; of a Llama or Qwen3.
+    """Load the model in a folder: a run (its newest checkpoint), an export, or a Llama or Qwen3 of transformers.
 
     Costs a read of the weights, and memory for them in float32. The corpus and its views aren't needed.
 
     Args:
         path: The folder.
-        dtype: Of activations and products, "float32" or "bfloat16"; None: as a run was trained, float32 for others.
+        dtype: Of activations and products, "float32" or "bfloat16"; None: the run's own, float32 for other models.
         device: "cpu", "cuda", "mps", or "auto" for what is there.
-        engine: Computes what is generated; "torch" leaves the compiled one for CPUs out.
+        engine: Computes what is generated; "auto": on a CPU the compiled engine; "torch": the model's own modules.
 
     Returns:
         The model, ready to write and to score.

@@ -1,6 +1,6 @@
 """A run's model as its newest checkpoint left it, with the corpus that it was trained on, to be measured.
 
-What is opened of the corpus is the split that is asked for later; its train split is neither read nor mapped. Opening
+Only the split that is asked for later is opened; the train split is neither read nor mapped. Opening
 the test split is remembered in the run's folder, because each evaluation on it that decides something makes it less of
 a test.
 """

@@ -32,7 +32,7 @@ from byteproxy.parsing import read_json
 
 FORMAT = "byteproxy-store"
 VERSION = 3
-"""Of shards and views, and of manifests that say neither how groups were split nor that anything was lost."""
+"""Version of shards and views, and of manifests without split groups and lost records."""
 MANIFEST_VERSION = 4
 MANIFEST = "manifest.json"
 REJECTED_FILE = "rejected.jsonl"

@@ -8,7 +8,7 @@ no memory of its own.
 
 The index decides what is trained on, and compiled code follows its numbers. So `KEY.json` holds a checksum of itself
 and of the rows in `KEY.i64`, and the state of that file when the rows were last found right. Nobody can write to the
-file and keep that state (`verified.identity`). Rows in another state are read and compared once more, at 1 GB/s, and
+file and keep that state (`integrity.identity`). Rows in another state are read and compared once more, at 1 GB/s, and
 made again with a remark if they differ.
 """
 
@@ -274,7 +274,7 @@ class _Making:
         return [everything] if sorted_through else [{number} for number in sorted(everything)]
 
     def summary(self) -> Summary:
-        """Of all blocks so far."""
+        """The summary of all blocks so far."""
         firsts = np.cumsum(self.passages) - self.passages
         sources = tuple(
             SourcePassages(name, int(first), int(passages), int(documents), tuple(map(int, sums)))

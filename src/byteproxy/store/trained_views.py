@@ -123,7 +123,7 @@ def unfinished(folder: Path, spec: str, texts: str) -> Path:
 
 
 def fingerprint_of(corpus: str) -> str:
-    """Of the text to train on, as `unfinished` takes it: of a prepared corpus, or the name of what is none."""
+    """The fingerprint of the text to train on, as `unfinished` takes it: of a prepared corpus, or of stdlib."""
     return _without_views(read_manifest(Path(corpus))) if (Path(corpus) / MANIFEST).is_file() else corpus + sys.version
 
 

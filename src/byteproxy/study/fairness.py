@@ -101,7 +101,7 @@ _TRICKS: dict[str, tuple[Callable[[Any], str], Callable[[TrainConfig], Any]]] = 
 
 
 def _as_much(there: Any, own: Any) -> bool:
-    """Of n-grams all lengths and as many rows; of an optimizer the same; of all else, any."""
+    """Whether an arm has as much of a trick: all n-gram lengths and as many rows, the same optimizer, else any."""
     if not there:
         return False
     if isinstance(own, tuple):

@@ -64,7 +64,7 @@ class Job:
 
     @property
     def learning_rate(self) -> float:
-        """At its peak."""
+        """The peak learning rate."""
         return self.config.optim.learning_rate
 
     def result(self) -> dict[str, Any] | None:
@@ -210,7 +210,7 @@ class Queue:
         return self._dtype
 
     def _dtype_of_done(self) -> str:
-        """That of some run which is done, so that a lost note changes no other run; empty where none is."""
+        """The dtype of a finished run, so that a lost note changes no other run; empty where none is finished."""
         for key in self.keys:
             if self.recipe.config(key.arm, key.size).dtype != "auto":
                 continue

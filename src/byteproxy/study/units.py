@@ -1,4 +1,4 @@
-"""How a figure reads to people: a few digits, a unit, no-break spaces; what isn't a finite number is a dash."""
+"""Figures for people: a few digits, a unit, no-break spaces; a dash for what isn't a finite number."""
 
 import math
 

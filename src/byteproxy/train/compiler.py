@@ -1,4 +1,4 @@
-"""What a run stands on: its device and dtype, whether torch.compile can be used, and operations that repeat bits."""
+"""Device and dtype of a run, whether torch.compile can be used, and deterministic operations."""
 
 import os
 import shutil

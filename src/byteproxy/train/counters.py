@@ -1,4 +1,4 @@
-"""What a run has done so far, and the averages between two lines of its metrics; both are kept in checkpoints."""
+"""Counters of a run so far, and averages between two lines of its metrics; checkpoints keep both."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,9 +1,9 @@
-"""Which steps are not taken: those whose gradient is not finite, or far larger than those before.
+"""Skip steps whose gradient is not finite, or far larger than those before.
 
 A single bad batch can undo thousands of steps, and skipping it costs one (PaLM, arXiv 2204.02311, went back and skipped
 the data around each spike). The measure is the gradient's norm before clipping, against the median of the last ones
 taken, which a few outliers don't move. Where a phase of the mixture begins, other text and other targets make other
-gradients: what was usual before says nothing, and is forgotten. The judgement is a function of what went before, so all
+gradients, so the norms before it are forgotten. The judgement is a function of what went before, so all
 ranks judge alike, and so does a run that was resumed.
 """
 

@@ -18,9 +18,9 @@ from byteproxy.console import say
 from byteproxy.errors import InputError
 
 SECONDS_APART = 0.5
-"""Between two signs of a process."""
+"""Seconds between two signs of a process."""
 LATE = 0.02
-"""Of the time that a process waited for rank 0: how much later it may notice that rank 0 is there."""
+"""Share of its wait for rank 0 by which a process may notice rank 0 too late."""
 MAX_SILENT_SECONDS = 60.0
 """After which a process counts as gone, where its machine is merely busy it is heard of long before."""
 _DONE, _FAILED = "done", "failed "

@@ -127,7 +127,7 @@ _MAY_BECOME_LONGER = (
 
 
 def _steps_apart(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tuple[str, str]]:
-    """In what a step (from 0) would have been another one: a kind, and what there is to say of it."""
+    """Ways in which a step (from 0) would have been another one: a kind, and a sentence about it."""
     optim, steps = then.optim, then.steps
     if learning_rate(optim, step, steps) != learning_rate(optim, step, now.steps):
         if optim.schedule == "cosine":

@@ -21,7 +21,7 @@ from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 _UNITS = (1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")
 _PLAN_BYTES = 88
-"""Of a step's plan, for each position: its pieces and lengths."""
+"""Bytes of a step's plan for each position: its pieces and lengths."""
 
 
 def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:

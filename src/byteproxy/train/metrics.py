@@ -1,4 +1,4 @@
-"""Where a run's figures go.
+"""The log of a run's figures.
 
 `metrics.jsonl`: one JSON object a line, always written; a resumed run continues it where its checkpoint stands. Each
 line ends with a checksum of what stands before it, `"crc32"`, so that a damaged one is noticed: reading leaves it out,

@@ -1,4 +1,4 @@
-"""What a run would be, before it is: parameters, memory, FLOPs, text and time, without a weight being allocated.
+"""Plan a run before it starts: parameters, memory, FLOPs, text and time, without allocating a weight.
 
 Everything is counted by what training itself counts with: plans of its steps, `step_flops`, and the model built on
 torch's meta device. Of a run of many steps a sample is planned, evenly spaced, as the mixture changes on the way. Where
@@ -29,9 +29,9 @@ from byteproxy.train.trainer import model_of, stream_of
 
 BYTES_PER_SYMBOL = 3.0
 ALPHABET = 4096
-"""Of the view of a corpus that is assumed: what `--view bpe:4096` gives on code, about."""
+"""Symbols of an assumed corpus's view: about that of `--view bpe:4096` on code."""
 MATMUL_UTILIZATION = 0.4
-"""Of the rate of plain matrix products, that training is assumed to reach."""
+"""Share of the rate of plain matrix products that training is assumed to reach."""
 _EXACT = 64  # steps of a run that are all planned; of longer ones so many are
 _PASSAGES, _IN_DOCUMENT = 4096, 8  # of the assumed corpus
 _LARGEST_PRODUCT = 1024, 2048, 4096  # that the machine is timed with: larger ones take seconds and are no faster

@@ -1,4 +1,4 @@
-"""All that decides a training run, except the text."""
+"""The configuration of a training run: everything that decides it, except the text."""
 
 from dataclasses import dataclass, field
 

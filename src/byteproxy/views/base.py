@@ -21,13 +21,13 @@ class Encoded(NamedTuple):
 
 
 class View(Protocol):
-    """The contract of a view; the design document states it in full.
+    """The contract of a view; docs/design.md states it in full.
 
     Encoding is a pure function of the bytes: the same on every machine, for every batch and thread count.
     A context-free lossless view also has `strings`, the bytes behind each symbol. A view that brings text into another
-    form first, such as NFC, says `lossless = False`: it decodes to that form, and its `strings` are of that form. One
-    whose symbols mean nothing apart, such as `chunks`, says `spans_are_units`: what is counted and compared of it is
-    spans.
+    form first, such as NFC, says `lossless = False`: it decodes to that form, and its `strings` are of that form. A
+    view whose single symbols mean nothing, such as `chunks`, says `spans_are_units`: its spans are counted and
+    compared, and not its symbols.
     """
 
     @property
@@ -69,9 +69,9 @@ class SpelledView(View, Protocol):
 
 
 class ContextView(View, Protocol):
-    """A view that cuts text by how hard each byte is to predict in its document, which a model says that reads it.
+    """A view that cuts text where a model that reads the document finds the next byte hard to predict.
 
-    That pass costs far more than encoding, so a store keeps what it found (`store.entropies`).
+    That pass costs far more than encoding, so a store keeps what it found (`store.entropy_cache`).
     """
 
     @property

@@ -18,8 +18,7 @@ the level-1 cache, 16 in level 2), and one branch a symbol that no processor pre
     16 bits, greedy              103          51            1.9 MB     6.35
 
 Two threads encode 1.9 times as much as one. Loading 2^16 strings takes about 0.2 s, compiling what fills and walks some
-10 s, once after each change of the code. Memory while encoding: 8 bytes per
-byte of the document, then what is returned.
+10 s, once after each change of the code. Memory while encoding: 8 bytes per byte of the document, then the result.
 """
 
 import json

@@ -27,7 +27,7 @@ from byteproxy.views.threads import on_all_cores
 RULE_VERSION = 1
 _MARK = b"byteproxy-shuffled 1\n"
 MAX_BYTES = 1 << 29
-"""Of the file, and of what is packed in it: a codebook of 2^20 strings of 255 bytes has less."""
+"""Bytes of the file, and of its content unpacked: a codebook of 2^20 strings of 255 bytes has less."""
 _PURPOSE = np.uint64(0x5AFF1ED)
 
 

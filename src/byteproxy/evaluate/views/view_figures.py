@@ -33,7 +33,7 @@ SPEED_BYTES = 1 << 16
 """Text that is encoded at once to measure the speed: overheads of a call don't show."""
 SPEED_SECONDS = 1.0
 MIN_SECONDS = 1e-3
-"""Of processor time, below which there is no speed to tell."""
+"""Seconds of processor time below which no speed is given."""
 SPEED_TEXT_BYTES = 16 << 20
 
 

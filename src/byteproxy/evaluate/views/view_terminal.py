@@ -18,7 +18,7 @@ BOUNDARY = "│"
 
 
 def comparison_tables(results: Mapping[str, Any]) -> list[Table]:
-    """What `figures.compare` returned, as tables of a row for each view that fit into 80 columns."""
+    """What `view_figures.compare` returned, as tables of a row for each view that fit into 80 columns."""
     title = f"{results['split']}: {sized(results['held_out_bytes'], 'B')} of {results['corpus']}"
     tables = [_figures(results["views"], title, SIZE), _figures(results["views"], "edits and boundaries", STABILITY)]
     neural = {spec: figures for spec, figures in results["views"].items() if "fuzzy" in figures}

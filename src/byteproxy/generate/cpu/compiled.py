@@ -60,7 +60,7 @@ class Room(NamedTuple):
 
 
 def room(layers: Layers, cache: Cache, rows: int, documents: int, count: int, heads: int) -> Room:
-    """For passes over M = `rows` positions of so many documents, at most `count` of each."""
+    """Memory for passes over M = `rows` positions of so many documents, at most `count` of each."""
     groups, kind = cache.keys.shape[2], cache.keys.dtype
     head_width = 2 * layers.cos_TE.shape[1]
 

@@ -74,7 +74,7 @@ class Packed:
         return torch.from_numpy(hidden_MD)
 
     def _threads(self) -> int:
-        """As many as torch has, as long as each has a share of a layer that is worth meeting the others for."""
+        """Threads of a pass: torch's number, or fewer where a thread's share of a layer would be too small."""
         return max(1, min(torch.get_num_threads(), self._layer_bytes // _SHARE))
 
     def _of(self, model: Transformer, positions: int) -> Layers:

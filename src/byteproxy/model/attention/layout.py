@@ -2,11 +2,11 @@
 
 Documents are grouped by length into buckets and padded to the longest in theirs, at their ends, where causality alone
 hides the padding from every real position. Two index lists, each other's inverse, carry positions there and back.
-What only some backends need is made when the first of them asks.
+Parts that only some backends need are made when first used.
 
-A training step is laid out as it comes: few documents, so coarse steps of length, or each would be a bucket of its own.
-Whoever may choose what is read at once takes documents of like lengths (`length_batches`); then finer steps (`fine`)
-cost little.
+A training step has few documents, so its buckets are coarse, or each document would be a bucket of its own. Callers
+that choose what is read at once take documents of like lengths (`length_batches`); then finer buckets (`fine`) cost
+little.
 """
 
 from collections.abc import Iterator

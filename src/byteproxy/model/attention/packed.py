@@ -58,7 +58,7 @@ class PackedAttention(nn.Module):
 
     @staticmethod
     def flops(config: ModelConfig, lengths: np.ndarray) -> int:
-        """Of one layer's forward pass over documents of these lengths, projections and products of heads."""
+        """FLOPs of one layer's forward pass over documents of these lengths: projections and products of heads."""
         projections = 2 * config.width * (config.width + config.kv_heads * config.head_width)
         keys = int((lengths * (lengths + 1) // 2).sum())  # each position sees its document up to itself
         return 2 * int(lengths.sum()) * projections + 4 * config.heads * config.head_width * keys

@@ -23,7 +23,7 @@ from byteproxy.views.bpe.merges import hashed
 from byteproxy.views.bpe.scan import pointer, wide_character
 
 MAX_BYTES = 10_000_000
-"""Of all added tokens together."""
+"""Bytes of all added tokens together."""
 SINGLE_WORD, LSTRIP, RSTRIP = 1, 2, 4
 IS_WORD, IS_BLANK = 1, 2
 

@@ -18,7 +18,7 @@ MAX_SYMBOLS = 1 << 20
 MAX_MERGES = 1 << 22
 """Two symbols and a rank share 64 bits, a rank and a place in a short piece 31."""
 MAX_BYTES = (1 << 31) - 1
-"""Of a piece."""
+"""Bytes of a piece."""
 NO_RANK = (1 << 31) - 1
 NO_KEY = (1 << 63) - 1
 SHORT = 256

@@ -16,7 +16,7 @@ from byteproxy.views.bpe import unicode
 
 MAX_REPEATS = 1000
 MAX_ATOMS = 250
-"""Of a pattern, each of which may take 1 MB while it is read."""
+"""Atoms of a pattern, each of which may take 1 MB while it is read."""
 
 
 class Unknown(ValueError):  # noqa: N818, it may be a good pattern

@@ -149,7 +149,7 @@ def _merges(merges: list[Any], numbers: Mapping[str, int]) -> list[tuple[str, st
     pairs = []
     for merge in merges:
         pair = merge.split(" ") if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(split, str) for split in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise ValueError(f"its merge {_short(merge)} is no pair")
         if not {pair[0], pair[1], pair[0] + pair[1]} <= numbers.keys():
             raise ValueError(f"its merge {_short(merge)} needs what is not in its vocabulary")
