@@ -1,5 +1,6 @@
 import os
 import signal
+from functools import partial
 
 import pytest
 import torch
@@ -24,6 +25,17 @@ settings.load_profile("suite")
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_machine_is_measured_briefly():
+    """Each run measures the rate of matrix products for a tenth of a second, which is as long as many of them train."""
+    from byteproxy.train import run_plan, trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (trainer, run_plan):
+            patch.setattr(module, "matmul_rate", partial(module.matmul_rate, seconds=0.002))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

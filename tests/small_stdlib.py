@@ -1,5 +1,6 @@
 """A small standard library and a small demo, for commands that read all of it: 30 MB take minutes, half one seconds."""
 
+import importlib.resources
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import byteproxy
+from byteproxy.recipes import named
 
 FILE_BYTES = 4000
 """Of each module at the top level; there are more of these than the fewest that byteproxy takes for a library."""
@@ -53,4 +55,12 @@ def small_stdlib(folder: Path) -> dict[str, str]:
         assert found == 1, name
     recipe.write_text(told)
     (startup / "sitecustomize.py").write_text(_STARTUP.format(library=str(library), package=str(package)))
-    return {**os.environ, "PYTHONPATH": str(startup)}
+    # The package that is tested, which need not be the installed one.
+    places = [str(startup), str(whole.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+
+
+def found_here_too(folder: Path) -> None:
+    """Let commands of this process find both in the folder that `small_stdlib` made."""
+    exec((folder / "startup" / "sitecustomize.py").read_text(), {})
+    named.files = importlib.resources.files

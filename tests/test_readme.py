@@ -2,18 +2,24 @@
 
 Four things are changed: training is cut to a second or two, runs go to a folder of the test's own, the standard
 library and the demo's model are small ones (`small_stdlib`; it gives no 65,536 symbols, so views that would have as
-many get 4,096), and of the targets that would run the tests from within the tests, or work for minutes, only what make
-would run is looked at.
+many get 4,096), and make only says what it would run, which is run where it does not take minutes.
+
+A command in which the shell does nothing but split words runs in a fork of this process: to import byteproxy takes
+longer than most commands.
 """
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.small_stdlib import small_stdlib
+import torch
+from tests.fuzz import server
+from tests.small_stdlib import found_here_too, small_stdlib
 from tests.waiting import GUARD_SECONDS
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +33,7 @@ COMMANDS = [
     if line.strip() and not line.startswith("#")
 ]
 PRINTED_ONLY = {"make demo": "byteproxy demo"}
+PROGRAMS = ".venv/bin/"
 
 
 @pytest.fixture(scope="module")
@@ -35,34 +42,66 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("readme") / "run"
 
 
+def shortened(command, out):
+    """A command that takes a second or two, and leaves what it makes in the test's own folder."""
+    mine = re.sub(r"--minutes \S+(?= )", f"--minutes 0.02 --out {shlex.quote(str(out))}", command)
+    mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
+    mine = mine.replace("runs/first", str(out.with_name("first")))
+    if "train" in mine:
+        corpus = shlex.quote(str(out.with_name("corpus")))
+        mine = mine.replace("train 1m", f"train 1m --corpus {corpus} --validation.bytes 2000 --no-compile")
+    return mine.replace(" bpe codebook", " bpe:4096 codebook").replace(" token_bytes", " token_bytes:alphabet=4096")
+
+
+def shell(command, environment):
+    """What a command prints in a shell at the root of the project."""
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command.replace(PROGRAMS, f"{Path(sys.executable).parent}/")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        errors="replace",  # a model writes any bytes
+        timeout=GUARD_SECONDS,  # a guard, no measure: seconds on a free machine
+        stdin=subprocess.DEVNULL,
+        env=environment,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return done.stdout
+
+
+def forked(command, environment, folder):
+    """What a command prints in a fork of this process, where the shell would do nothing but split words."""
+
+    def program(arguments):
+        os.environ.update(environment)
+        os.chdir(ROOT)
+        found_here_too(folder)
+        torch._dynamo.config.disable = True
+        return server.byteproxy_main(arguments)
+
+    done = server.run(shlex.split(command)[1:], folder, limit=GUARD_SECONDS, program=program)
+    assert done.status == 0, f"{command}\n{done.said}"
+    return done.stdout.decode(errors="replace")
+
+
 @pytest.fixture(scope="module")
 def ran(out):
     """What each command printed, by command."""
+    folder = out.with_name("stdlib")
     # Compiling takes longer here than all training.
-    environment = small_stdlib(out.with_name("stdlib")) | {"TORCH_COMPILE_DISABLE": "1"}
+    environment = small_stdlib(folder) | {"TORCH_COMPILE_DISABLE": "1"}
+    server.load()
     printed = {}
     for command in COMMANDS:
-        mine = re.sub(r"--minutes \S+(?= )", f"--minutes 0.02 --out {shlex.quote(str(out))}", command)
-        mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
-        mine = mine.replace("runs/first", str(out.with_name("first")))
-        if "train" in mine:
-            corpus = shlex.quote(str(out.with_name("corpus")))
-            mine = mine.replace("train 1m", f"train 1m --corpus {corpus} --validation.bytes 2000 --no-compile")
-        mine = mine.replace(" bpe codebook", " bpe:4096 codebook").replace(" token_bytes", " token_bytes:alphabet=4096")
-        if command in PRINTED_ONLY:
-            mine = command.replace("make", "make -n")
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", mine],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            errors="replace",  # a model writes any bytes
-            timeout=GUARD_SECONDS,  # a guard, no measure: seconds on a free machine
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
-        assert done.returncode == 0, f"{mine}\n{done.stderr}"
-        printed[command] = done.stdout
+        mine = shortened(command, out)
+        if mine.startswith("make "):
+            target, *pipe = mine.split(" | ", 1)
+            told = shell(f"make -n {target.removeprefix('make ')}", environment)
+            mine = " | ".join([told.splitlines()[-1], *pipe])
+            printed[command] = told
+        if command not in PRINTED_ONLY:
+            plain = mine.startswith(f"{PROGRAMS}byteproxy ") and not re.search("[|<>]", mine)
+            printed[command] = forked(mine, environment, folder) if plain else shell(mine, environment)
     return printed
 
 
