@@ -1,11 +1,13 @@
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+HERE = Path(__file__).parent
 # Tensors are small here, and another process of the tests uses the next core: threads would only wait for each other.
 # Whoever is started by a test does as this process does.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -46,6 +48,25 @@ def ctrl_c_is_heard():
     signal.signal(signal.SIGINT, before)
 
 
+LONGEST = (
+    "test_readme.py",
+    "cli/test_train_begins.py",
+    "fuzz/test_fuzz.py",
+    "cli/test_main.py",
+    "train/test_same_run.py",
+    "demo/test_run_demo.py",
+    "train/test_overfit.py",
+    "train/test_kills.py",
+    "study/test_study.py",
+    "study/test_damage.py",
+    "train/test_checkpoint.py",
+    "cli/test_generate.py",
+    "cli/test_train.py",
+)
+"""Files whose tests take ten seconds and more, longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README's commands take minutes, one after the other: first, so that no core waits for them at the end."""
-    items.sort(key=lambda item: item.path.name != "test_readme.py")
+    """The longest files come first, so that no core waits for one of them at the end."""
+    places = {HERE / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))

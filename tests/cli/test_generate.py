@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tests.cli.commands import in_process, last_object, on_terminal, refusal
+from tests.fuzz import server
 from tests.toy_corpus import toy_store
 from tests.waiting import GUARD_SECONDS
 
@@ -93,20 +94,20 @@ def test_what_is_streamed_is_what_json_holds(folders, byteproxy):
     assert len(held["continuation"].encode()) == held["bytes"] > 20
 
 
-def test_a_pipe_gets_the_very_bytes_and_so_does_json(folders, monkeypatch, capsysbinary):
+def test_a_file_gets_the_very_bytes_and_so_does_json(folders, monkeypatch, capsysbinary, tmp_path):
     """Of an answer that is no UTF-8; a terminal gets it as text that steers nothing."""
     options = ("--prompt", "x = ", "--max-bytes", "200", "--temperature", "3", "--seed", "3")
     (wanted,) = _writer(folders[0]).write([b"x = "], 200, Sampling(3, seed=3))
     with pytest.raises(UnicodeDecodeError):
         wanted.text.decode()
-    command = [BYTEPROXY, "generate", folders[0], *options]
-    assert subprocess.run(command, capture_output=True, timeout=GUARD_SECONDS).stdout == wanted.text
+    words = ["generate", str(folders[0]), *options]
+    assert server.run(words, tmp_path, limit=GUARD_SECONDS).stdout == wanted.text
     run = in_process(monkeypatch, capsysbinary)
     assert run("generate", folders[0], *options, "--raw")[1] == wanted.text
     held = json.loads(run("generate", folders[0], *options, "--json")[1])
     assert base64.b64decode(held["bytes_base64"]) == wanted.text
     assert held["bytes"] == len(wanted.text)
-    seen = on_terminal(command).replace(b"\r\n", b"\n").decode()
+    seen = on_terminal([BYTEPROXY, *words]).replace(b"\r\n", b"\n").decode()
     seen = seen.removesuffix("\x1b[0m")  # colorama's, at the end of every program that imports numba
     assert seen == escaped(wanted.text.decode("utf-8", "backslashreplace")) + "\n"
 

@@ -30,10 +30,10 @@ def byteproxy(*arguments, **options):
     return subprocess.run([BYTEPROXY, *arguments], capture_output=True, text=True, timeout=GUARD_SECONDS, **options)
 
 
-def refused(result):
+def refused(status, said):
     """Exit status 2 and one line that is no traceback; the first command ever compiles before it."""
-    assert result.returncode == 2
-    (line,) = [line for line in result.stderr.strip().splitlines() if not line.startswith("compiling ")]
+    assert status == 2, said
+    (line,) = [line for line in said.strip().splitlines() if not line.startswith("compiling ")]
     assert line.startswith("byteproxy: ")
     return line
 
@@ -276,14 +276,54 @@ def test_mistakes_get_one_line_that_says_what_was_meant(monkeypatch, capsys, arg
     assert says in line
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+REFUSALS = """
+import json, os, sys
+import numpy, pyarrow, rich.console, rich.table, tyro
+
+words = sys.argv[1:]
+at = words.index("and")
+for columns in ("1", "20", "200"):
+    for command in (words[:at], words[at + 1 :]):
+        hears, says = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.dup2(says, 2)
+            os.environ["COLUMNS"] = columns
+            sys.argv = ["byteproxy", *command]
+            from byteproxy.cli.main import main
+            try:
+                main()
+            except SystemExit as end:
+                sys.stderr.flush()
+                os._exit(end.code or 0)
+            os._exit(0)
+        os.close(says)
+        with os.fdopen(hears, "rb") as heard:
+            said = heard.read().decode(sys.stderr.encoding)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps([columns, status, said]), flush=True)  # not once more by the next fork
+"""
+
+
+@pytest.fixture(scope="module", params=["ascii", "latin-1", "utf-8"])
+def refusals_said(request):
+    """What two mistakes are told on terminals of an encoding, by their width, in forks of one process."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    environment |= {"PYTHONIOENCODING": request.param, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = ["generate", "--prompt", "文", "名", "--utf9", "and", "corpus", "stats", "名"]
+    command = [sys.executable, "-c", REFUSALS, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=GUARD_SECONDS)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 6
+    return found
+
+
 @pytest.mark.parametrize("columns", ["1", "20", "200"])
-def test_a_refusal_is_a_line_on_any_terminal(encoding, columns):
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "COLUMNS": columns}
-    environment |= {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    line = refused(byteproxy("generate", "--prompt", "文", "名", "--utf9", env=environment))
-    assert "there is no option --utf9" in line
-    assert "holds no finished corpus" in refused(byteproxy("corpus", "stats", "名", env=environment))
+def test_a_refusal_is_a_line_on_any_terminal(refusals_said, columns):
+    option, folder = (refused(status, said) for width, status, said in refusals_said if width == columns)
+    assert "there is no option --utf9" in option
+    assert "holds no finished corpus" in folder
 
 
 def fails_with(error, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -173,6 +174,9 @@ def test_out_of_time_it_says_what_is_left(finished, copied):
 
 def test_side_by_side_gives_the_same_figures(finished, copied, monkeypatch):
     monkeypatch.setattr(task_workers, "carry_out", None)  # in this process: the others have their own
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["byteproxy.train.trainer"])  # once for all workers: it takes seconds
+    monkeypatch.setattr(task_workers.multiprocessing, "get_context", lambda how: forks)
     for run in (copied / "runs").glob("final-*-seed1"):
         shutil.rmtree(run)
     assert figures(ran(copied, Limits(jobs=2))) == figures(finished[1])
