@@ -1,7 +1,7 @@
 """The neural view: is the compiled form the oracle, and what each way to encode costs.
 
     make bench BENCH_ARGS="--only neural"             trains a predictor of 2 million parameters for 60 steps first
-    .venv/bin/python benchmarks/neural.py X.neural    takes one that `byteproxy views train neural` left
+    PYTHONPATH=. .venv/bin/python benchmarks/neural.py X.neural    takes one that `byteproxy views train neural` left
 
 The oracle reads windows of the validation split byte by byte and never sees the file; only what the model says of a
 prefix is kept for the next time, as it is a pure function. Every window is compared with the compiled one. Speeds are
@@ -19,19 +19,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.neural.padding import padding
+from tests.views.neural_oracle import windows
 
 from byteproxy.evaluate.compressors import ppmd_bpb
 from byteproxy.evaluate.views.fuzzy import neural_figures
 from byteproxy.evaluate.views.view_texts import corpus_named, held_out_sample
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.neural.entropies import entropies, padding
+from byteproxy.neural.entropies import entropies
 from byteproxy.neural.kind import NeuralKind
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.neural.predictor_training import MODELS
 from byteproxy.views import registry
 from byteproxy.views.base import View
 from byteproxy.views.coder import LONGEST, Code, counts_of
-from byteproxy.views.neural import windows
 from byteproxy.views.neural_tree import expanded
 from byteproxy.vocab import BYTES, FIRST_BYTE, RAW, byte_ids, opening
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from tests.neural.models import random_model
+from tests.neural.padding import padding
 
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.neural import entropies as module
-from byteproxy.neural.entropies import entropies, padding
+from byteproxy.neural.entropies import entropies
 from byteproxy.vocab import FIRST_BYTE, byte_ids, opening
 
 DICE = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from tests.neural.models import random_model, tiny
 from tests.toy_corpus import toy_documents
 from tests.views.contract import check_identity, check_kind
+from tests.views.neural_oracle import windows
 
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
@@ -16,13 +19,13 @@ from byteproxy.neural.entropies import entropies
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
 from byteproxy.store import entropy_cache as store_entropies
+from byteproxy.store.build import build_corpus
 from byteproxy.store.encode import add_view
 from byteproxy.store.entropy_cache import add_entropies
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.artefact import to_content
-from byteproxy.views.neural import windows
 from byteproxy.views.neural_tree import expanded
 from byteproxy.views.segments import cuts_of
 
@@ -56,11 +59,11 @@ def test_it_is_a_kind():
         ("neural:8", "8 bits: give 12 to 24"),
         ("neural:bits=24", "parts is 1"),
         ("neural:bits=16,parts=3", "parts is 3"),
-        ("neural:minutes=0", "minutes are above 0"),
+        ("neural:minutes=0", "minutes is 0.0: give a number above 0 to"),
         ("neural:quantile=1", "quantile is 1"),
         ("neural:size=3m", "give one of 1m, 2m, 6m, 40m"),
         ("neural:precision=9", "give 10 to 16"),
-        ("neural:raw=1", "give 2 to 64 bytes, or 0"),
+        ("neural:raw=1", "raw is 1: give 0, or a whole number from 2 to 64"),
     ],
 )
 def test_options_that_cannot_be(spec, said):
@@ -81,7 +84,7 @@ def test_made_from_text_saved_and_opened(tmp_path, tiny):
     check_identity(view)
     assert reports[-1] == (4, 4)
     assert notes[-1].endswith("strings found")
-    assert built.train_seconds > view.about.compile_seconds > 0
+    assert built.train_seconds > view.compile_seconds > 0
     view.save(tmp_path / "a.neural")
     again = registry.build(str(tmp_path / "a.neural"), lambda: ()).view
     assert again.fingerprint == view.fingerprint
@@ -147,6 +150,34 @@ def test_a_corpus_keeps_it(tmp_path):
     opened = registry.load(tmp_path / entry.artefact.name)
     assert opened.fingerprint == view.fingerprint
     assert np.array_equal(opened.encode(TEXTS[0]).symbols, view.encode(TEXTS[0]).symbols)
+
+
+def test_two_preparations_are_the_same_to_the_byte(tmp_path, tiny, monkeypatch):
+    """However long each took: a time in a file would give two corpora other checksums, and another fingerprint."""
+    monkeypatch.chdir(tmp_path)
+    Path("code").mkdir()
+    for number, text in enumerate(TEXTS):
+        Path(f"code/{number}.py").write_bytes(text)
+    seconds, files, clock = set(), [], [0.0]
+    made = NeuralKind.compiled
+
+    def told(*given):
+        view = made(*given)
+        seconds.add(view.compile_seconds)
+        return view
+
+    def later():
+        clock[0] += 1.5 ** len(files)
+        return clock[0]
+
+    monkeypatch.setattr(NeuralKind, "compiled", told)
+    monkeypatch.setattr("byteproxy.neural.kind.time", SimpleNamespace(perf_counter=later))
+    for folder in (Path("one"), Path("other")):
+        build_corpus(["code"], ["neural:12,steps=2"], folder, workers=1)
+        files.append({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    assert seconds == {1.0, 1.5}
+    assert "view-neural-12.neural" in files[0]
+    assert files[0] == files[1]
 
 
 def test_what_the_model_read_is_kept_in_parts(tmp_path, monkeypatch):

@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.views.neural_oracle import (
+    WHOLE,
+    Interval,
+    Rereading,
+    first_window,
+    fits,
+    information,
+    narrowed,
+    packed,
+    strings_behind,
+    symbol_of,
+    windows,
+)
 from tests.views.predictors import Hashed, Rolling
 
 from byteproxy.errors import InputError
 from byteproxy.views import neural_tree
-from byteproxy.views.coder import LONGEST, Code, Interval, checked, counts_of
-from byteproxy.views.neural import first_window, information, packed, strings_behind, windows
-from byteproxy.views.neural_tree import Rereading, expanded, pruned
+from byteproxy.views.coder import LONGEST, Code, checked, counts_of
+from byteproxy.views.neural_tree import expanded, pruned
 
 codes = st.builds(Code, bits=st.integers(12, 24), precision=st.integers(10, 16))
 small_codes = st.builds(Code, bits=st.integers(12, 13), precision=st.integers(10, 16))
@@ -40,11 +52,11 @@ def test_every_single_byte_fits(code, predictor):
     counts = code.first_counts(of(predictor, code).of(b"").tolist())
     assert sum(counts) == 1 << code.precision
     assert min(counts) >= code.floor
-    found = [code.narrowed(code.whole, counts, byte) for byte in range(256)]
-    assert all(map(code.fits, found))
+    found = [narrowed(code, WHOLE, counts, byte) for byte in range(256)]
+    assert all(fits(code, one) for one in found)
     assert [one.low for one in found] == [0, *np.cumsum([one.size for one in found])[:-1].tolist()]
     assert found[-1].low + found[-1].size == 1 << 48
-    assert len({code.symbol(one) for one in found}) == 256
+    assert len({symbol_of(code, one) for one in found}) == 256
 
 
 @given(st.integers(0, (1 << 48) - 1), st.integers(1, 1 << 48), codes)
@@ -52,8 +64,8 @@ def test_an_interval_fits_iff_a_whole_block_lies_in_it(low, size, code):
     """Written with fractions: a block is [k, k + 1) / 2^W."""
     begin, end = Fraction(low, 1 << 48), Fraction(low + size, 1 << 48)
     first = math.ceil(begin * (1 << code.bits))
-    assert code.fits(Interval(low, size)) == (Fraction(first + 1, 1 << code.bits) <= end)
-    assert code.symbol(Interval(low, size)) == first
+    assert fits(code, Interval(low, size)) == (Fraction(first + 1, 1 << code.bits) <= end)
+    assert symbol_of(code, Interval(low, size)) == first
 
 
 @given(st.integers(10, 16), st.integers(0, 2**31), st.floats(0, 60))
@@ -125,7 +137,7 @@ def test_windows_cover_a_document_and_are_as_long_as_can_be(document, code, pred
         exact = interval_of(text, predictor, code)
         assert exact.low <= symbol * code.block < exact.low + exact.size
         if size < LONGEST and begin + size < len(document):
-            assert not code.fits(interval_of(document[begin : begin + size + 1], predictor, code))
+            assert not fits(code, interval_of(document[begin : begin + size + 1], predictor, code))
         begin += size
 
 
@@ -235,8 +247,8 @@ def test_a_tree_says_what_its_nodes_are():
     for node in rng.choice(len(strings), 40, replace=False).tolist():
         string = strings[node]
         interval = interval_of(string, predictor, code)
-        assert code.fits(interval)
-        assert tree.symbol[node] == code.symbol(interval)
+        assert fits(code, interval)
+        assert tree.symbol[node] == symbol_of(code, interval)
         assert tree.depth[node] == len(string)
         assert string[:-1] == (strings[tree.parent[node]] if tree.parent[node] >= 0 else b"")
         assert tree.bits[node] == pytest.approx(48 - math.log2(interval.size), rel=1e-6)
@@ -301,8 +313,8 @@ def test_one_step_of_expanding_is_the_coders_for_windows_of_any_size(documents, 
     expected = []
     for row, (interval, own) in enumerate(zip(intervals, counts, strict=True)):
         for byte in range(256):
-            further = code.narrowed(interval, own, byte)
-            if code.fits(further):
+            further = narrowed(code, interval, own, byte)
+            if fits(code, further):
                 expected.append((row, byte, *further))
     found = (column.tolist() for column in (rows, bytes_, lows, sizes))
     assert list(zip(*found, strict=True)) == expected

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.views.neural_oracle import Window
+from tests.views.neural_oracle import written as told
 
-from byteproxy.views.neural import Window
-from byteproxy.views.neural import written as told
 from byteproxy.views.raw_stretches import CLOSE, FIRST_BYTE, OPEN, SHORTEST, written
 
 sizes = st.lists(st.one_of(st.integers(1, 3), st.integers(1, 64)), max_size=60)

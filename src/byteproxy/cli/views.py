@@ -70,7 +70,8 @@ def train(
         "fingerprint": view.fingerprint,
         "path": str(found.path),
     }
-    end(json, results)
+    compile_seconds = getattr(view, "compile_seconds", None)
+    end(json, results if compile_seconds is None else {**results, "compile_seconds": compile_seconds})
 
 
 def compare(

@@ -2,8 +2,8 @@
 
 Documents are read in windows of up to 512 bytes that move on by half, so that every byte but a document's first has at
 least 256 bytes of context where they exist. Windows of like lengths go together, end to end, so no matrix product pads
-anything, and attention little (`padding` says how much that is). Costs two passes of the model
-over each byte, in float32.
+anything, and attention little (under a tenth, `tests/neural/padding.py`). Costs two passes of the model over each byte,
+in float32.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,15 +42,6 @@ def entropies(model: Transformer, documents: Sequence[bytes], progress: Progress
             done += end - wanted
         progress(done, total)
     return found
-
-
-def padding(documents: Sequence[bytes]) -> float:
-    """The share of slots in attention that hold nothing, over all windows of some documents."""
-    positions = slots = 0
-    for _, layout in _batches(documents):
-        positions += sum(layout.lengths)
-        slots += sum(bucket.documents * bucket.length for bucket in layout.buckets)
-    return 1 - positions / slots if slots else 0.0
 
 
 def _batches(documents: Sequence[bytes]) -> Iterator[tuple[list[tuple[int, int, int, int]], Layout]]:

@@ -20,8 +20,8 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress, Stage, silent
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.views.coder import LONGEST, Code
-from byteproxy.views.neural import same_model
 from byteproxy.views.neural_tree import Tree, expanded, pruned
 from byteproxy.views.neural_view import MAX_NODES, WIDEST_SYMBOL, Compiled, NeuralView
 from byteproxy.views.segments import Criterion, thresholds
@@ -51,15 +51,15 @@ class NeuralOptions:
 
     bits: int = 16
     size: Literal["1m", "2m", "6m", "40m"] = "1m"
-    minutes: float = 10.0
-    steps: int = 0
+    minutes: float = ranged(10.0, 0.0, 1e6, above=True)
+    steps: int = ranged(0, 0, 2**62 - 1)
     parts: int = 1
     precision: int = 16
     segments: Literal["none", "walk", "context"] = "none"
     criterion: Criterion = "global"
-    quantile: float = 0.9
-    raw: int = 0
-    seed: int = 0
+    quantile: float = ranged(0.9, 0.0, 1.0, above=True, below=True)
+    raw: int = ranged(0, 2, LONGEST, or_zero=True)
+    seed: int = ranged(0, 0, 2**63 - 1)
 
     def __post_init__(self) -> None:
         _ = self.code
@@ -68,12 +68,7 @@ class NeuralOptions:
                 f"neural option parts is {self.parts}: give 1 to 4 that divides bits ({self.bits}) into "
                 f"symbols of at most {WIDEST_SYMBOL} bits"
             )
-        if not (self.minutes > 0 and self.steps >= 0 and 0 <= self.seed < 1 << 63):
-            raise InputError("neural options: minutes are above 0, steps at least 0, seed from 0 to 2^63 - 1")
-        if not 0 < self.quantile < 1:
-            raise InputError(f"neural option quantile is {self.quantile}: give a share above 0 and below 1")
-        if self.raw and not 2 <= self.raw <= LONGEST:
-            raise InputError(f"neural option raw is {self.raw}: give 2 to {LONGEST} bytes, or 0 to leave nothing raw")
+        ensure_in_range(self, "neural option ")
 
     @property
     def code(self) -> Code:
@@ -135,7 +130,9 @@ class NeuralKind(NeuralView):
                 given, Path(folder), options.size, options.stop, options.seed, options.precision, _only_steps(steps)
             )
         if not kept:  # the training was there already, or its windows
-            _read_sample(given)
+            for _ in given:
+                if sum(map(len, kept)) >= SAMPLE_BYTES:
+                    break
         return cls.compiled(
             predictor, options, kept, lambda done, _, note="": progress(*reached, f"{done:,} {note or 'strings found'}")
         )
@@ -162,17 +159,17 @@ class NeuralKind(NeuralView):
         elif options.segments == "context":
             bits = _in_context(predictor, _first(sample), lambda done, total, _="": progress(done, total, "bytes read"))
             context = thresholds(bits, options.criterion, options.quantile)
-        fingerprint = predictor.fingerprint
         how = options.parts, options.segments, context, options.raw, options.label
-        about = Compiled(options.code, fingerprint, *how, compile_seconds=seconds)
-        return cls._ready(tree, about, predictor.to_bytes())
+        view = cls._ready(tree, Compiled(options.code, predictor.fingerprint, *how), predictor.to_bytes())
+        view.compile_seconds = seconds
+        return view
 
     @classmethod
     def load(cls, path: Path) -> "NeuralKind":
         """What `save` wrote; InputError where it can't be read, is damaged, of another version or of another model."""
         tree, about, weights = cls.opened(path)
         if about.segments == "context":
-            same_model(about.model, _predictor(weights), str(path))
+            _ensure_same_model(about.model, _predictor(weights), str(path))
         return cls._ready(tree, about, weights)
 
     @classmethod
@@ -186,7 +183,7 @@ class NeuralKind(NeuralView):
     def predictor(self) -> "ModelPredictor":
         """The model that it was compiled from; InputError if the one in its file is another."""
         predictor = _predictor(self.weights)
-        same_model(self.about.model, predictor, self.name)
+        _ensure_same_model(self.about.model, predictor, self.name)
         return predictor
 
 
@@ -198,14 +195,6 @@ def _sampled(texts: Iterable[bytes], kept: list[bytes]) -> Iterable[bytes]:
             kept.append(text)
             size += len(text)
         yield text
-
-
-def _read_sample(given: Iterable[bytes]) -> None:
-    size = 0
-    for text in given:
-        size += len(text)
-        if size >= SAMPLE_BYTES:
-            return
 
 
 def _first(sample: Sequence[bytes]) -> list[bytes]:
@@ -227,6 +216,15 @@ def _predictor(weights: bytes) -> "ModelPredictor":
     from byteproxy.neural.predictor import ModelPredictor
 
     return ModelPredictor.from_bytes(weights)
+
+
+def _ensure_same_model(compiled: str, predictor: "ModelPredictor", where: str) -> None:
+    """InputError unless a predictor is the one with this fingerprint, which a view was compiled from."""
+    if predictor.fingerprint != compiled:
+        raise InputError(
+            f"{where} was compiled from the model {compiled[:12]}, and this one is {predictor.fingerprint[:12]}: "
+            "give the model that it came from, or compile it anew"
+        )
 
 
 def _in_context(

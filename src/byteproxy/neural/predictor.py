@@ -27,6 +27,7 @@ from byteproxy.model.decoding import Prefixes
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import parse_json
+from byteproxy.views.artefact import in_order, metadata_of
 from byteproxy.views.coder import counts_of
 from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
@@ -65,16 +66,15 @@ class ModelPredictor:
         return _made(self.config, self._weights, dtype)
 
     def to_bytes(self) -> bytes:
-        """Shape and weights as a safetensors file."""
+        """Shape and weights as a safetensors file, the same for the same model."""
         metadata = {"config": json.dumps(asdict(self.config)), "precision": str(self.precision)}
-        return safetensors.torch.save(self._weights, metadata)
+        return in_order(safetensors.torch.save(self._weights, metadata))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "ModelPredictor":
         """What `to_bytes` wrote; InputError where it can't be read."""
         try:
-            size = int.from_bytes(content[:8], "little")
-            metadata = parse_json(content[8 : 8 + size])["__metadata__"]
+            metadata = metadata_of(content)
             known = parse_json(metadata["config"])
             config = ModelConfig(**{**known, "ngrams": (), "byte_head_ngrams": ()})
             weights = safetensors.torch.load(content)

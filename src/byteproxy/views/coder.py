@@ -14,13 +14,10 @@ prefixes of one string.
 
 Single bytes always fit. Counts of the empty prefix are raised to `floor`, two blocks each, of which one is aligned
 wherever they lie; it costs the other bytes 256 floor / 2^P of the mass (an eighth for W = 12, 0.8 % for W = 16).
-
-Everything here is plain Python, for a reader and as an oracle. Costs some microseconds a byte.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,13 +28,6 @@ SCALE_BITS = 48
 LONGEST = 64
 """Bytes of the longest string that may fit."""
 MIN_BITS, MAX_BITS = 12, 24
-
-
-class Interval(NamedTuple):
-    """From low up to, not including, low + size; in units of 2^-48."""
-
-    low: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -66,32 +56,12 @@ class Code:
         """The least count of a window's first byte: that of two blocks."""
         return 1 << max(0, self.precision + 1 - self.bits)
 
-    @property
-    def whole(self) -> Interval:
-        """What a window starts from."""
-        return Interval(0, 1 << SCALE_BITS)
-
     def first_counts(self, counts: Sequence[int]) -> list[int]:
         """The counts of the empty prefix, none below the floor; what rounding leaves goes to the most probable byte."""
         total = 1 << self.precision
         raised = [self.floor + count * (total - 256 * self.floor) // total for count in counts]
         raised[raised.index(max(raised))] += total - sum(raised)
         return raised
-
-    def narrowed(self, interval: Interval, counts: Sequence[int], byte: int) -> Interval:
-        """The part of an interval that belongs to the next byte."""
-        before = sum(counts[:byte])
-        low = interval.size * before >> self.precision
-        high = interval.size * (before + counts[byte]) >> self.precision
-        return Interval(interval.low + low, high - low)
-
-    def fits(self, interval: Interval) -> bool:
-        """Whether an interval contains a whole block."""
-        return (self.symbol(interval) + 1) * self.block <= interval.low + interval.size
-
-    def symbol(self, interval: Interval) -> int:
-        """The first block that begins within an interval; below 2^W for one that fits."""
-        return -(-interval.low // self.block)
 
 
 def checked(counts: np.ndarray, code: Code) -> np.ndarray:

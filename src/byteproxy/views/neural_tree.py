@@ -9,7 +9,7 @@ of the corpus.
 The deepest blocks are expanded first. The nodes that wait are therefore bounded by a block's children at each of 64
 depths, and so is what the predictor has to remember of them.
 
-It shares only the counts of a prefix with `neural.py`, its oracle; the arithmetic is written anew.
+It shares only the counts of a prefix with its oracle, `tests/views/neural_oracle.py`; the arithmetic is written anew.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,14 @@ import numpy as np
 
 from byteproxy.progress import Progress, silent
 from byteproxy.views.coder import LONGEST, SCALE_BITS, Code, checked
-from byteproxy.views.neural import Predictor
 
 BLOCK_NODES = 1024
-_ALL_BYTES = np.arange(256, dtype=np.uint8)
 
 
 class Grower(Protocol):
-    """A predictor that goes on from prefixes it has read already: `counts` of the same prefixes, but cheaper.
+    """A predictor that goes on from prefixes which it has read already; what it remembers of them is opaque.
 
-    What it remembers of a set of prefixes is opaque.
+    Counts are 256 integers for each prefix, at least 1 each, that sum to 2^P, and a pure function of the prefix.
     """
 
     def begin(self) -> tuple[Any, np.ndarray]:
@@ -36,20 +34,6 @@ class Grower(Protocol):
 
     def grow(self, memory: Any, rows: np.ndarray, bytes_: np.ndarray) -> tuple[Any, np.ndarray]:
         """Memory and counts [n, 256] of the prefixes `rows` [n] of a memory, each longer by one of `bytes_` [n]."""
-
-
-class Rereading:
-    """Any predictor as a Grower that reads each prefix again from its first byte."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-
-    def begin(self) -> tuple[list[bytes], np.ndarray]:
-        return [b""], self.predictor.counts([b""])
-
-    def grow(self, memory: list[bytes], rows: np.ndarray, bytes_: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-        longer = [memory[row] + bytes([byte]) for row, byte in zip(rows.tolist(), bytes_.tolist(), strict=True)]
-        return longer, self.predictor.counts(longer)
 
 
 class Tree(NamedTuple):

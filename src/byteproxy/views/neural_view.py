@@ -21,7 +21,6 @@ Cost: that of `codebook`. Memory: some 100 bytes per string.
 """
 
 import json
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -40,7 +39,7 @@ from byteproxy.views.codebook_parse import parse_between
 from byteproxy.views.coder import Code
 from byteproxy.views.neural_tree import Tree
 from byteproxy.views.segments import Thresholds, cuts_of
-from byteproxy.views.threads import on_all_cores
+from byteproxy.views.threads import Rooms, on_all_cores
 from byteproxy.views.trie import trie_of
 
 RULE_VERSION = 1
@@ -58,7 +57,6 @@ class Compiled:
     code: bits of windows and counts. model: fingerprint of the predictor. parts: symbols that a window is written as.
     segments: none, walk or context. context: its thresholds. raw: bytes of the shortest window that isn't left raw
     where several such stand together (`raw_stretches`); 0: none is. label: what its name says beyond that.
-    compile_seconds: that expanding took.
     """
 
     code: Code
@@ -68,7 +66,6 @@ class Compiled:
     context: Thresholds | None = None
     raw: int = 0
     label: str = ""
-    compile_seconds: float = 0.0
 
 
 class NeuralView:
@@ -76,6 +73,8 @@ class NeuralView:
 
     aligned = True
     suffix = ".neural"
+    compile_seconds: float | None = None
+    """Seconds that expanding took, of a view that was made just now: no part of its file."""
 
     def __init__(self, tree: Tree, about: Compiled, weights: bytes = b"") -> None:
         """tree: the strings and their symbols, the single bytes first. weights: of the predictor, carried along."""
@@ -88,8 +87,8 @@ class NeuralView:
         self.predict_entropies: Callable[[Sequence[bytes], Progress], list[np.ndarray]] | None = None
         self._strings = tree.strings()
         self._cells = trie_of(self._strings).cells
-        self._fingerprint = _fingerprint(self._strings, tree.symbol, about)
-        self._scratch = threading.local()
+        self.fingerprint = _fingerprint(self._strings, tree.symbol, about)
+        self._rooms = Rooms()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -99,9 +98,10 @@ class NeuralView:
     @classmethod
     def opened(cls, path: Path) -> tuple[Tree, Compiled, bytes]:
         """Read what `save` wrote. Raises InputError if the file is unreadable, damaged or of another version."""
-        tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
+        tensors, said = from_content(content_of(path, FORMAT.noun), FORMAT, path)
         with read_as(FORMAT, path):
             known = parse_json(said["about"])
+            known.pop("compile_seconds", None)  # which files of earlier versions hold
             context = None if known["context"] is None else Thresholds(**known.pop("context"))
             about = Compiled(**{**known, "code": Code(**known["code"]), "context": context})
             if about.parts < 1 or about.code.bits % about.parts:
@@ -136,11 +136,6 @@ class NeuralView:
     @property
     def _symbol_bits(self) -> int:
         return self.about.code.bits // self.about.parts
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the strings, their symbols and how text is cut; with cuts from context, of the model too."""
-        return self._fingerprint
 
     @property
     def nodes(self) -> int:
@@ -189,7 +184,7 @@ class NeuralView:
     def windows(self, document: bytes, cuts: np.ndarray = NO_CUTS) -> np.ndarray:
         """The string and the bytes of each window: uint32 [windows, 2]; strings are nodes of `tree`."""
         text = np.frombuffer(document, dtype=np.uint8)
-        out = self._room(len(text))
+        out = self._rooms.room(len(text))
         return out[: parse_between(text, cuts, self._cells, out)].copy()
 
     def strings_of(self, symbol: int) -> list[bytes]:
@@ -206,17 +201,9 @@ class NeuralView:
         """Refuses with ValueError: several strings may have one symbol."""
         raise ValueError(f"view {self.name} is fuzzy: a symbol may stand for several strings, see `strings_of`")
 
-    def _room(self, size: int) -> np.ndarray:
-        """This thread's space for windows, uint32 [size or more, 2]; huge ones are not kept."""
-        room: np.ndarray | None = getattr(self._scratch, "room", None)
-        if room is None or len(room) < size:
-            room = np.empty((max(size, 1 << 16), 2), dtype=np.uint32)
-            if size <= 1 << 24:
-                self._scratch.room = room
-        return room
-
 
 def _fingerprint(strings: Sequence[bytes], symbols: np.ndarray, about: Compiled) -> str:
+    """A hash of the strings, their symbols and how text is cut; with cuts from context, of the model too."""
     context = None if about.context is None else [asdict(about.context), about.model]
     decides = [RULE_VERSION, about.code.bits, about.parts, about.segments, context, *([about.raw] if about.raw else [])]
     digest = sha256(f"byteproxy neural view {json.dumps(decides, sort_keys=True)}\n".encode())

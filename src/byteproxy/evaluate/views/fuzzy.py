@@ -23,7 +23,7 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
 
     nodes: strings that fit. nodes_estimate: 2^W / h, h being the mean entropy of the byte after a window in these
     texts.
-    compile_seconds: that expanding them took.
+    compile_seconds: that expanding them took; None for a view out of a file.
     window_bits_per_byte: information of the windows' bytes under the predictor, whose context ends with each window;
         code_bits_per_byte: what its symbols take, each the logarithm of how many there are: W bits a window, and more
         where stretches are left raw.
@@ -41,7 +41,7 @@ def neural_figures(view: View, texts: Sequence[bytes]) -> dict[str, Any]:
     return {
         "nodes": view.nodes,
         "nodes_estimate": float(2**bits / last.mean()) if last.size and last.mean() > 0 else None,
-        "compile_seconds": view.about.compile_seconds,
+        "compile_seconds": view.compile_seconds,
         "window_bits_per_byte": float(view.tree.bits[nodes].sum(dtype=np.float64)) / text_bytes if text_bytes else None,
         "code_bits_per_byte": float(np.log2(view.alphabet_size)) * symbols / text_bytes if text_bytes else None,
         "fuzzy": fuzzy(view.tree.symbol, view.tree.depth, nodes),

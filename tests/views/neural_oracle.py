@@ -10,29 +10,24 @@ fit rule is `coder.py`'s.)
 byte, no table, nothing remembered. Cost: one pass of the predictor over a window's prefix for each byte.
 """
 
-from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from byteproxy.errors import InputError
 from byteproxy.views import raw_stretches
-from byteproxy.views.coder import LONGEST, Code, checked
+from byteproxy.views.coder import LONGEST, SCALE_BITS, checked
 
 
-class Predictor(Protocol):
-    """What predicts the next byte of a window."""
+class Interval(NamedTuple):
+    """From low up to, not including, low + size; in units of 2^-48."""
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything that decides the counts, in hexadecimal."""
+    low: int
+    size: int
 
-    def counts(self, prefixes: Sequence[bytes]) -> np.ndarray:
-        """For each prefix of a window, 256 integer counts of at least 1 that sum to 2^P: [n, 256].
 
-        A pure function of each prefix, whatever the others are.
-        """
+WHOLE = Interval(0, 1 << SCALE_BITS)
+"""What a window starts from."""
 
 
 class Window(NamedTuple):
@@ -42,7 +37,39 @@ class Window(NamedTuple):
     size: int
 
 
-def windows(document: bytes, cuts: Sequence[int], predictor: Predictor, code: Code) -> list[Window]:
+class Rereading:
+    """Any predictor as a Grower that reads each prefix again from its first byte."""
+
+    def __init__(self, predictor):
+        self.predictor = predictor
+
+    def begin(self):
+        return [b""], self.predictor.counts([b""])
+
+    def grow(self, memory, rows, bytes_):
+        longer = [memory[row] + bytes([byte]) for row, byte in zip(rows.tolist(), bytes_.tolist(), strict=True)]
+        return longer, self.predictor.counts(longer)
+
+
+def narrowed(code, interval, counts, byte):
+    """The part of an interval that belongs to the next byte."""
+    before = sum(counts[:byte])
+    low = interval.size * before >> code.precision
+    high = interval.size * (before + counts[byte]) >> code.precision
+    return Interval(interval.low + low, high - low)
+
+
+def fits(code, interval):
+    """Whether an interval contains a whole block."""
+    return (symbol_of(code, interval) + 1) * code.block <= interval.low + interval.size
+
+
+def symbol_of(code, interval):
+    """The first block that begins within an interval; below 2^W for one that fits."""
+    return -(-interval.low // code.block)
+
+
+def windows(document, cuts, predictor, code):
     """The windows of a document.
 
     cuts: ascending offsets within the document at which a window has to end; its own end is always one.
@@ -58,35 +85,35 @@ def windows(document: bytes, cuts: Sequence[int], predictor: Predictor, code: Co
     return found
 
 
-def first_window(text: bytes, predictor: Predictor, code: Code) -> Window:
+def first_window(text, predictor, code):
     """The window at the beginning of a text that is not empty."""
-    interval = code.whole
+    interval = WHOLE
     size = 0
     while size < min(len(text), LONGEST):
-        further = code.narrowed(interval, _counts(text[:size], predictor, code), text[size])
-        if not code.fits(further):
+        further = narrowed(code, interval, _counts(text[:size], predictor, code), text[size])
+        if not fits(code, further):
             break
         interval, size = further, size + 1
-    return Window(code.symbol(interval), size)
+    return Window(symbol_of(code, interval), size)
 
 
-def strings_behind(symbol: int, predictor: Predictor, code: Code) -> list[bytes]:
+def strings_behind(symbol, predictor, code):
     """All strings that have a symbol, the shortest first, each a prefix of the next; none for one that is not used."""
     return list(_chain(symbol, predictor, code))
 
 
-def packed(symbol: int, bits: int, parts: int) -> list[int]:
+def packed(symbol, bits, parts):
     """A window's symbol of `bits` bits as that many symbols, the most significant bits first."""
     each = bits // parts
     return [symbol >> each * place & (1 << each) - 1 for place in reversed(range(parts))]
 
 
-def written(document: bytes, found: Sequence[Window], bits: int, parts: int, raw: int) -> list[tuple[int, int]]:
+def written(document, found, bits, parts, raw):
     """A document's windows as (symbol, bytes covered): packed, and raw between sentinels where `raw_stretches` says so.
 
     bits: of one symbol. raw: bytes from which on a window is never left raw; 0 leaves none raw.
     """
-    symbols: list[tuple[int, int]] = []
+    symbols = []
     begin = 0
     for is_short, run in groupby(found, lambda window: window.size < raw):
         windows_ = list(run)
@@ -104,39 +131,30 @@ def written(document: bytes, found: Sequence[Window], bits: int, parts: int, raw
     return symbols
 
 
-def _chain(symbol: int, predictor: Predictor, code: Code) -> Iterator[bytes]:
+def _chain(symbol, predictor, code):
     begin, end = symbol * code.block, (symbol + 1) * code.block
-    string, interval = b"", code.whole
+    string, interval = b"", WHOLE
     while len(string) < LONGEST:
         counts = _counts(string, predictor, code)
         for byte in range(256):
-            further = code.narrowed(interval, counts, byte)
+            further = narrowed(code, interval, counts, byte)
             if further.low <= begin and end <= further.low + further.size:
                 break
         else:
             return
         string, interval = string + bytes([byte]), further
-        if code.symbol(interval) == symbol:
+        if symbol_of(code, interval) == symbol:
             yield string
 
 
-def _counts(prefix: bytes, predictor: Predictor, code: Code) -> list[int]:
+def _counts(prefix, predictor, code):
     counts = checked(predictor.counts([prefix]), code)[0].tolist()
     return counts if prefix else code.first_counts(counts)
 
 
-def information(text: bytes, predictor: Predictor, code: Code) -> float:
+def information(text, predictor, code):
     """Bits that a text costs in one window of any length: the sum of -log2 of its bytes' shares."""
     bits = 0.0
     for at, byte in enumerate(text):
         bits += code.precision - float(np.log2(_counts(text[:at], predictor, code)[byte]))
     return bits
-
-
-def same_model(artefact: str, predictor: Predictor, where: str) -> None:
-    """InputError unless a predictor is the one with this fingerprint, which an artefact was compiled from."""
-    if predictor.fingerprint != artefact:
-        raise InputError(
-            f"{where} was compiled from the model {artefact[:12]}, and this one is {predictor.fingerprint[:12]}: "
-            "give the model that it came from, or compile it anew"
-        )
