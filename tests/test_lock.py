@@ -8,7 +8,7 @@ import pytest
 
 from byteproxy import lock
 from byteproxy.errors import InputError
-from byteproxy.lock import LOCK, held
+from byteproxy.lock import LOCK, held, is_held
 
 WAITS = "import sys; print(flush=True); sys.stdin.read()"
 HOLDS = """
@@ -77,6 +77,32 @@ def test_a_lock_in_a_folder_that_is_moved_away_meanwhile_is_taken_anew(tmp_path,
         hold.ensure_there()
         with pytest.raises(InputError, match="in use"), held(run):
             pass
+
+
+def test_who_only_looks_is_in_nobodys_way(tmp_path, monkeypatch):
+    """A run that begins just when a page asks whether one is going on: what looks holds the lock for a moment."""
+    (tmp_path / LOCK).write_text(str(os.getpid()))  # its last holder lives, and has let go
+    looking = (tmp_path / LOCK).open("rb")
+    lock.fcntl.flock(looking, lock.fcntl.LOCK_SH)
+    waits = []
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: waits.append(seconds) or looking.close())
+    with held(tmp_path):
+        assert is_held(tmp_path)
+        with pytest.raises(InputError, match="in use"), held(tmp_path):
+            pass
+    assert waits == [lock.LOOK_SECONDS]
+    assert not is_held(tmp_path)
+    assert not is_held(tmp_path / "absent")
+
+
+def test_who_looks_all_the_time_is_waited_for_no_longer_than_a_second(tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(lock.time, "sleep", waits.append)
+    with (tmp_path / LOCK).open("wb") as looking:
+        lock.fcntl.flock(looking, lock.fcntl.LOCK_SH)
+        with pytest.raises(InputError, match="in use by another run: wait"), held(tmp_path):
+            pass
+    assert sum(waits) == pytest.approx(1.0)
 
 
 def test_a_killed_holder_holds_nothing_and_one_that_lives_is_named(tmp_path):

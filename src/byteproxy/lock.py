@@ -22,7 +22,10 @@ from typing import BinaryIO, NamedTuple
 from byteproxy.errors import InputError
 
 LOCK = ".lock"
-_TRIES = 50  # another process may remove the folder that it made while this one opens the lock in it
+_TRIES = 100
+"""Another process may look at the lock, or remove the folder that it made while this one opens the lock in it."""
+LOOK_SECONDS = 0.01
+"""Between two tries to take a lock that another process looks at: a look takes microseconds."""
 
 
 class Hold(NamedTuple):
@@ -66,7 +69,10 @@ def held(folder: Path, name: str = LOCK, patience: float = 0.0) -> Iterator[Hold
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process holds a folder now, this one included."""
+    """Whether some process holds a folder now, this one included.
+
+    To look is to share the lock for a moment: `held` waits for those who only look.
+    """
     try:
         with (folder / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -94,6 +100,11 @@ def _locked(folder: Path, name: str, patience: float) -> _Lock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if _is_only_looked_at(file):
+                file.close()
+                tries += 1
+                time.sleep(LOOK_SECONDS)
+                continue
             holder = _holder(file)
             file.close()
             if holder is not None or time.monotonic() >= give_up:
@@ -111,6 +122,15 @@ def _locked(folder: Path, name: str, patience: float) -> _Lock:
         file.close()  # its last holder has removed it
         tries += 1
     raise _in_use(folder, None)
+
+
+def _is_only_looked_at(file: BinaryIO) -> bool:
+    """Whether a lock that can't be had for oneself can be shared: `is_held` shares it, a holder does not."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _in_use(folder: Path, holder: int | None) -> InputError:
