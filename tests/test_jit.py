@@ -162,14 +162,17 @@ def test_compiling_is_announced_once_before_it_begins(tmp_path):
     assert ran(code, HOME="/proc/nowhere", XDG_CACHE_HOME=None, TMPDIR=str(tmp_path)) == jit.COMPILING_AGAIN
 
 
-def test_old_versions_go_but_for_the_newest_and_those_in_use(tmp_path, monkeypatch):
+def test_old_versions_go_but_for_what_was_used_last_and_what_is_in_use(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(jit, "_held", [])
     folders = tmp_path / "byteproxy" / "numba"
-    for number in range(jit.KEPT + 4):
+    monkeypatch.setattr(jit, "KEPT_BYTES", 3000)
+    for number in range(7):
         folder = folders / f"old{number}"
         folder.mkdir(parents=True, mode=0o700)
         (folder / ".in_use").touch()
+        (folder / "package").mkdir()
+        (folder / "package/one.nbc").write_bytes(bytes(900))
         os.utime(folder / ".in_use", (number, number))
     folders.chmod(0o700)
     folders.parent.chmod(0o700)

@@ -32,8 +32,9 @@ from byteproxy.progress import announce
 
 __all__ = ["nb"]
 
-KEPT = 3
-"""Folders of other versions of the source that stay."""
+KEPT_BYTES = 1 << 30
+"""Bytes of compiled code of other versions that stay, those used last; a version has some 15 MB. So several checkouts
+of one user, each of which changes, don't remove what the others use."""
 PACKAGE = Path(__file__).parent
 SHARED = "BYTEPROXY_COMPILED"
 """Environment variable: the folder that stands in, for children of the process that made it."""
@@ -132,7 +133,7 @@ _held: list[int] = []
 
 
 def _hold(folder: Path) -> None:
-    """Mark a folder as in use, and remove those of other versions that nobody uses, but for the newest KEPT."""
+    """Mark a folder as in use, and remove versions that nobody uses, those longest unused, above KEPT_BYTES."""
     import fcntl
 
     with suppress(OSError):  # no locks on this file system: nothing is removed
@@ -144,7 +145,11 @@ def _hold(folder: Path) -> None:
         if not new:
             return
         marks = [one for one in folder.parent.glob("*/.in_use") if one.parent != folder]
-        for old in sorted(marks, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT:]:
+        room = KEPT_BYTES
+        for old in sorted(marks, key=lambda one: one.stat().st_mtime, reverse=True):
+            room -= sum(path.lstat().st_size for path in old.parent.rglob("*.nbc"))
+            if room >= 0:
+                continue
             descriptor = os.open(old, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
