@@ -103,8 +103,8 @@ def measure(say: Callable[[str], None]) -> dict:
         assert isinstance(view, CodebookView)
         figures[spec] |= {
             "two_threads_vs_one": _scaling(view, train_texts),
-            "table_mb": round(view.trie.memory_bytes / 1e6, 2),
-            "walked_mb": round(view.trie.walked_bytes / 1e6, 2),
+            "table_mb": round(sum(array.nbytes for array in view.trie) / 1e6, 2),
+            "walked_mb": round(view.trie.cells.nbytes / 1e6, 2),
         }
     say("train codebook:16 on 30 MB ...")
     whole = [document.text for document in read_stdlib()]

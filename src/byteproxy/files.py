@@ -161,6 +161,15 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise
 
 
+def head(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file, `size` at most; none where it can't be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
 def open_inside(path: Path) -> io.BufferedReader:
     """As `open_regular`, for a file that was not named by a person: OSError also where it is a link out of its folder.
 

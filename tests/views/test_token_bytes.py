@@ -243,7 +243,7 @@ def test_load_refuses_a_file_that_breaks_off(tmp_path: Path) -> None:
     for length in (len(whole) - 1, len(whole) // 2, 60):
         path.write_bytes(whole[:length])
         assert TokenBytesView.recognises(path)
-        with pytest.raises(InputError, match=r"cut\.tokens is cut off or damaged.*train the view anew"):
+        with pytest.raises(InputError, match=r"cut\.tokens is cut off or damaged.*train it anew"):
             TokenBytesView.load(path)
 
 
@@ -262,7 +262,7 @@ def test_load_refuses_an_altered_file(parts: dict[str, Any], tmp_path: Path) -> 
     GRAY.save(path)
     changed(path, **parts)
     assert TokenBytesView.recognises(path)
-    with pytest.raises(InputError, match=r"other\.tokens was altered.*train the view anew"):
+    with pytest.raises(InputError, match=r"other\.tokens was altered.*train it anew"):
         TokenBytesView.load(path)
 
 

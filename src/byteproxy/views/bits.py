@@ -6,49 +6,27 @@ that a model gains or loses comes from the size of a symbol. A byte belongs to i
 Cost: one table lookup per byte, and 6 bytes of memory per symbol: 48 for each byte of the document as bits.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
+from byteproxy.views.untrained import UntrainedView
 
 RULE_VERSION = 1
 
 
-class _PartsView:
+class _PartsView(UntrainedView):
     """A byte as 8 / `bits` symbols of `bits` bits each. Lossless; no `strings`, as a symbol is less than a byte."""
 
-    @dataclass(frozen=True)
-    class Options:
-        """No options."""
-
-    trained = False
-    aligned = True
-    name: ClassVar[str]
     bits: ClassVar[int]
 
     def __init__(self) -> None:
         places = np.arange(8 - self.bits, -1, -self.bits)
         self._parts_of_byte = (np.arange(256)[:, None] >> places & self.alphabet_size - 1).astype(np.uint16)
-
-    @classmethod
-    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> Self:
-        """The view; nothing is read."""
-        return cls()
-
-    @property
-    def alphabet_size(self) -> int:
-        """2, 4 or 16."""
-        return 1 << self.bits
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the kind and of its rule's version."""
-        return sha256(f"byteproxy {self.name} view {RULE_VERSION}".encode()).hexdigest()
+        self._per_byte = len(places)
+        self.fingerprint = sha256(f"byteproxy {self.name} view {RULE_VERSION}".encode()).hexdigest()
 
     def encode(self, document: bytes) -> Encoded:
         """uint16 [len(document) * 8 / bits], and a span of 1 at the last symbol of each byte."""
@@ -56,10 +34,6 @@ class _PartsView:
         span_bytes = np.zeros(len(symbols), dtype=np.uint32)
         span_bytes[self._per_byte - 1 :: self._per_byte] = 1
         return Encoded(symbols, span_bytes)
-
-    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """Encode each document as `encode` does."""
-        return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; ValueError outside of the alphabet and for a number that is no whole bytes."""
@@ -71,17 +45,13 @@ class _PartsView:
             values = values << self.bits | parts[place :: self._per_byte]
         return values.tobytes()
 
-    @property
-    def _per_byte(self) -> int:
-        return 8 // self.bits
-
 
 class BitsView(_PartsView):
     """A byte as 8 symbols, 0 or 1."""
 
     summary = "every bit is a symbol: 8 a byte"
     name = "bits"
-    bits = 1
+    bits, alphabet_size = 1, 2
 
 
 class DoubleBitsView(_PartsView):
@@ -89,7 +59,7 @@ class DoubleBitsView(_PartsView):
 
     summary = "two bits are a symbol: 4 a byte"
     name = "double_bits"
-    bits = 2
+    bits, alphabet_size = 2, 4
 
 
 class NibblesView(_PartsView):
@@ -97,4 +67,4 @@ class NibblesView(_PartsView):
 
     summary = "four bits are a symbol: 2 a byte"
     name = "nibbles"
-    bits = 4
+    bits, alphabet_size = 4, 16

@@ -12,20 +12,19 @@ Cost: one copy, as for raw. It is a control for the compressors of the proxy com
 the spirit of its granularity study; byte models over patches of a fixed size are MegaByte's idea (arXiv 2305.07185).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.progress import Progress, silent
-from byteproxy.views.base import Encoded, within_alphabet
+from byteproxy.views.base import Encoded
+from byteproxy.views.untrained import UntrainedView
 
 RULE_VERSION = 1
 
 
-class ChunksView:
+class ChunksView(UntrainedView):
     """Bytes as symbols 0-255; every `size`-th one, and the document's last, covers the bytes since the one before."""
 
     @dataclass(frozen=True)
@@ -40,28 +39,12 @@ class ChunksView:
 
     spans_are_units = True
     summary = "pieces of a fixed number of bytes, as a control"
-    trained = False
-    alphabet_size = 256
-    aligned = True
 
     def __init__(self, size: int = 4) -> None:
         """InputError for a size outside 2 to 16."""
         self._size = self.Options(size).size
-
-    @classmethod
-    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> "ChunksView":
-        """The view; nothing is read."""
-        return cls(options.size)
-
-    @property
-    def name(self) -> str:
-        """For example "chunks-4"."""
-        return f"chunks-{self._size}"
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the rule's version and the size."""
-        return sha256(f"byteproxy chunks view {RULE_VERSION}\n{self._size}".encode()).hexdigest()
+        self.name = f"chunks-{size}"
+        self.fingerprint = sha256(f"byteproxy chunks view {RULE_VERSION}\n{size}".encode()).hexdigest()
 
     def encode(self, document: bytes) -> Encoded:
         """The bytes as uint16 [len(document)]; spans 0, ..., 0, size at each whole chunk, then the rest."""
@@ -71,11 +54,3 @@ class ChunksView:
         if rest := len(symbols) % self._size:
             span_bytes[-1] = rest
         return Encoded(symbols, span_bytes)
-
-    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """Encode each document as `encode` does."""
-        return [self.encode(document) for document in documents]
-
-    def decode(self, symbols: np.ndarray) -> bytes:
-        """The bytes behind symbols; ValueError for a symbol that is no byte."""
-        return within_alphabet(symbols, self).astype(np.uint8).tobytes()

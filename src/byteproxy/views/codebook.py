@@ -22,7 +22,6 @@ Two threads encode 1.9 times as much as one. Loading 2^16 strings takes about 0.
 """
 
 import json
-import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, sha256
@@ -35,12 +34,13 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.parsing import parse_json
 from byteproxy.progress import Progress, silent
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.views.artefact import Format, content_of, from_content, is_of, read_as, to_content
 from byteproxy.views.base import Encoded
 from byteproxy.views.codebook_fill import Rules, filled
 from byteproxy.views.codebook_parse import PARSES, parse, split_at_random
 from byteproxy.views.strings import StringTable
-from byteproxy.views.threads import on_all_cores
+from byteproxy.views.threads import Rooms, on_all_cores
 from byteproxy.views.trie import LONGEST, trie_of
 
 RULE_VERSION = 1
@@ -67,25 +67,19 @@ class CodebookOptions:
     sample_mb: text that filling looks at, in MB, a sample of documents by hash.
     """
 
-    bits: int = 12
+    bits: int = ranged(12, 10, 20)
     parse: Literal["lookahead", "greedy", "optimal"] = "lookahead"
     prefix_closed: bool = False
     lines: bool = True
     indentation: bool = False
     identifiers: Literal["free", "whole", "apart"] = "free"
-    longest: int = 32
-    split: float = 0.0
-    seed: int = 0
-    sample_mb: int = 32
+    longest: int = ranged(32, 2, LONGEST)
+    split: float = ranged(0.0, 0.0, 1.0)
+    seed: int = ranged(0, 0, 2**63 - 1)
+    sample_mb: int = ranged(32, 1, 4096)
 
     def __post_init__(self) -> None:
-        ranges = {"bits": (10, 20), "longest": (2, LONGEST), "seed": (0, 2**63 - 1), "sample_mb": (1, 4096)}
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"codebook option {name} is {value!r}: give a whole number from {low} to {high}")
-        if not 0 <= self.split <= 1:
-            raise InputError(f"codebook option split is {self.split!r}: give a share from 0 to 1")
+        ensure_in_range(self, "codebook option ")
         for name, known in (("parse", tuple(PARSES)), ("identifiers", ("free", "whole", "apart"))):
             if getattr(self, name) not in known:
                 raise InputError(f"codebook option {name} is {getattr(self, name)!r}: give one of {', '.join(known)}")
@@ -114,15 +108,17 @@ class CodebookView:
             raise ValueError(f"a codebook holds at most {1 << 20} strings of at most {LONGEST} bytes")
         self.options = options
         self.trie = trie_of(strings, options.parse == "lookahead", options.identifiers == "whole")
-        self._table = StringTable(strings, self._name(len(strings), options))
+        self.name = self._name(len(strings), options)
+        self.alphabet_size = len(strings)
+        self._table = StringTable(strings, self.name)
         self._how, self._whole = PARSES[options.parse], options.identifiers == "whole"
         self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32
         decides = [RULE_VERSION, options.parse, self._whole, options.split, options.seed if options.split else 0]
         lengths = [len(string) for string in strings]
-        self._fingerprint = sha256(
+        self.fingerprint = sha256(
             f"byteproxy codebook view {json.dumps([decides, lengths])}\n".encode() + b"".join(strings)
         ).hexdigest()
-        self._scratch = threading.local()
+        self._rooms = Rooms()
 
     @classmethod
     def make(cls, options: CodebookOptions, texts: Iterable[bytes], progress: Progress = silent) -> "CodebookView":
@@ -150,7 +146,7 @@ class CodebookView:
     @classmethod
     def load(cls, path: Path) -> "CodebookView":
         """The codebook that `save` wrote; InputError where it can't be read, is damaged or of another version."""
-        return cls.from_bytes(content_of(path, FORMAT), path)
+        return cls.from_bytes(content_of(path, FORMAT.noun), path)
 
     @classmethod
     def from_bytes(cls, content: bytes, path: Path) -> "CodebookView":
@@ -179,7 +175,7 @@ class CodebookView:
 
     @staticmethod
     def _name(size: int, options: CodebookOptions) -> str:
-        """The size and whatever is not the default, as a store tells views apart by name."""
+        """The size and whatever is not the default, as a store tells views apart by name: "codebook-65536-greedy"."""
         plain = CodebookOptions()
         parts = [f"codebook-{size}"]
         parts += [options.parse] if options.parse != plain.parse else []
@@ -192,21 +188,6 @@ class CodebookView:
         return "-".join(parts)
 
     @property
-    def name(self) -> str:
-        """For example "codebook-4096" or "codebook-65536-greedy-whole"."""
-        return self._table.name
-
-    @property
-    def alphabet_size(self) -> int:
-        """How many strings there are."""
-        return len(self._table.strings)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the strings and of how text is cut into them."""
-        return self._fingerprint
-
-    @property
     def strings(self) -> list[bytes]:
         """The bytes behind each symbol."""
         return list(self._table.strings)
@@ -214,7 +195,7 @@ class CodebookView:
     def encode(self, document: bytes) -> Encoded:
         """The symbols of one document and the bytes that each covers."""
         text = np.frombuffer(document, dtype=np.uint8)
-        out = self._room(len(text))
+        out = self._rooms.room(len(text))
         count = parse(text, self.trie, self._how, self._whole, out)
         if self.options.split:
             seed = self.options.seed.to_bytes(8, "big")
@@ -230,12 +211,3 @@ class CodebookView:
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols, exactly; ValueError for a symbol outside of the alphabet."""
         return self._table.joined(symbols)
-
-    def _room(self, size: int) -> np.ndarray:
-        """This thread's space for symbols and their bytes, uint32 [size or more, 2]; huge ones are not kept."""
-        room = getattr(self._scratch, "room", None)
-        if room is None or len(room) < size:
-            room = np.empty((max(size, 1 << 16), 2), dtype=np.uint32)
-            if size <= 1 << 24:
-                self._scratch.room = room
-        return room

@@ -7,36 +7,23 @@ round-trips.
 Cost: one pass over the bytes, and 4 bytes of memory for each. The alphabet is as large as a big tokenizer's.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
-from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
+from byteproxy.views.untrained import UntrainedView
 
 PAIRS = 1 << 16
 
 
-class DoubleBytesView:
+class DoubleBytesView(UntrainedView):
     """A pair of bytes is 256 * first + second, the last byte of an odd document 65536 + byte."""
 
-    @dataclass(frozen=True)
-    class Options:
-        """No options."""
-
     summary = "two bytes are a symbol, whatever they are"
-    trained = False
     name = "double_bytes"
     alphabet_size = PAIRS + 256
-    aligned = True
     fingerprint = sha256(b"byteproxy double_bytes view 1").hexdigest()
-
-    @classmethod
-    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> "DoubleBytesView":
-        """The view; nothing is read."""
-        return cls()
 
     @property
     def strings(self) -> list[bytes]:
@@ -54,10 +41,6 @@ class DoubleBytesView:
             symbols[-1] = PAIRS + document[-1]
             span_bytes[-1] = 1
         return Encoded(symbols, span_bytes)
-
-    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """Encode each document as `encode` does."""
-        return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; ValueError outside of the alphabet and for a single byte before the end."""

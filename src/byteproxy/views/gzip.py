@@ -13,15 +13,14 @@ Cost: that of zlib at its level, plus 6 bytes of memory per symbol. Spans are 32
 """
 
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.progress import Progress, silent
 from byteproxy.views.base import Encoded, within_alphabet
+from byteproxy.views.untrained import UntrainedView
 
 RULE_VERSION = 1
 GZIP = 16 + zlib.MAX_WBITS
@@ -31,7 +30,7 @@ SYSTEM_BYTE = 9
 UNKNOWN_SYSTEM = b"\xff"
 
 
-class GzipView:
+class GzipView(UntrainedView):
     """The compressed bytes as symbols 0-255. Lossless, but neither aligned nor context-free: no `strings`."""
 
     @dataclass(frozen=True)
@@ -45,30 +44,14 @@ class GzipView:
                 raise InputError(f"option level of the gzip view is {self.level}: give 1 to 9")
 
     summary = "the bytes of a gzip file; not aligned with the text"
-    trained = False
-    alphabet_size = 256
     aligned = False
 
     def __init__(self, level: int = 9) -> None:
         """InputError for a level outside 1 to 9."""
         self._level = self.Options(level).level
-
-    @classmethod
-    def make(cls, options: Options, texts: Iterable[bytes] = (), progress: Progress = silent) -> "GzipView":
-        """The view; nothing is read."""
-        return cls(options.level)
-
-    @property
-    def name(self) -> str:
-        """For example "gzip-9"."""
-        return f"gzip-{self._level}"
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the rule's version, the level and the version of zlib that runs."""
-        return sha256(
-            f"byteproxy gzip view {RULE_VERSION}\n{self._level}\n{zlib.ZLIB_RUNTIME_VERSION}".encode()
-        ).hexdigest()
+        self.name = f"gzip-{level}"
+        decides = f"byteproxy gzip view {RULE_VERSION}\n{level}\n{zlib.ZLIB_RUNTIME_VERSION}"
+        self.fingerprint = sha256(decides.encode()).hexdigest()
 
     def encode(self, document: bytes) -> Encoded:
         """The compressed bytes as uint16 [n], and spans 0, ..., 0, len(document)."""
@@ -77,10 +60,6 @@ class GzipView:
         span_bytes = np.zeros(len(packed), dtype=np.uint32)
         span_bytes[-1] = len(document)
         return Encoded(np.frombuffer(packed, dtype=np.uint8).astype(np.uint16), span_bytes)
-
-    def encode_batch(self, documents: list[bytes]) -> list[Encoded]:
-        """Encode each document as `encode` does."""
-        return [self.encode(document) for document in documents]
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The document; ValueError for symbols that are not one whole, undamaged gzip file."""

@@ -18,8 +18,9 @@ import numpy as np
 
 from byteproxy.coins import hashes
 from byteproxy.errors import InputError
-from byteproxy.files import open_regular, read_bytes, write_aside
+from byteproxy.files import head, write_aside
 from byteproxy.progress import Progress, silent
+from byteproxy.views.artefact import content_of
 from byteproxy.views.base import Encoded, within_alphabet
 from byteproxy.views.codebook import CodebookOptions, CodebookView
 from byteproxy.views.threads import on_all_cores
@@ -45,6 +46,9 @@ class ShuffledView:
     def __init__(self, codebook: CodebookView) -> None:
         """codebook: whose pieces are shuffled."""
         self.codebook = codebook
+        self.name = f"shuffled-{codebook.name}"
+        decides = f"byteproxy shuffled view {RULE_VERSION}\n{codebook.fingerprint}"
+        self.fingerprint = sha256(decides.encode()).hexdigest()
 
     @classmethod
     def make(cls, options: CodebookOptions, texts: Iterable[bytes], progress: Progress = silent) -> "ShuffledView":
@@ -54,19 +58,12 @@ class ShuffledView:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file says that it is such a view."""
-        try:
-            with open_regular(Path(path)) as file:
-                return file.read(len(_MARK)) == _MARK
-        except OSError:
-            return False
+        return head(path, len(_MARK)) == _MARK
 
     @classmethod
     def load(cls, path: Path) -> "ShuffledView":
         """The view that `save` wrote; InputError where it can't be read or is damaged."""
-        try:
-            content = read_bytes(Path(path), MAX_BYTES)
-        except OSError as error:
-            raise InputError(f"cannot read the view {path}: {error.strerror}") from error
+        content = content_of(path, "view", MAX_BYTES)
         try:
             unpacking = zlib.decompressobj()
             held = unpacking.decompress(content[len(_MARK) :], MAX_BYTES)
@@ -79,16 +76,6 @@ class ShuffledView:
     def save(self, path: Path) -> None:
         """Write the codebook, compressed, whole or not at all; InputError where that can't be."""
         write_aside(Path(path), _MARK + zlib.compress(self.codebook.to_bytes()))
-
-    @property
-    def name(self) -> str:
-        """For example "shuffled-codebook-4096"."""
-        return f"shuffled-{self.codebook.name}"
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the rule's version and the codebook."""
-        return sha256(f"byteproxy shuffled view {RULE_VERSION}\n{self.codebook.fingerprint}".encode()).hexdigest()
 
     def encode(self, document: bytes) -> Encoded:
         """The bytes as uint16 [len(document)]; a span above 0 where a piece ends."""

@@ -18,10 +18,6 @@ class StringTable:
         self._start = np.cumsum(self.length, dtype=np.int64) - self.length
         self.name = name
 
-    def spans(self, symbols: np.ndarray) -> np.ndarray:
-        """The bytes that each symbol stands for, uint32 [n]."""
-        return self.length.take(symbols)
-
     def joined(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols; ValueError for one that is not in the alphabet or never occurs."""
         symbols = np.asarray(symbols)
@@ -32,7 +28,7 @@ class StringTable:
             raise ValueError(
                 f"symbols from {low} to {high}, but view {self.name} has 0 to {len(self.strings) - 1} only"
             )
-        spans = self.spans(symbols)
+        spans = self.length.take(symbols)
         if not spans.all():
             raise ValueError(f"symbol {symbols[spans == 0][0]} of view {self.name} stands for no text")
         text = np.empty(int(spans.sum(dtype=np.int64)), dtype=np.uint8)

@@ -21,9 +21,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.files import open_regular, write_aside
-from byteproxy.parsing import read_json
+from byteproxy.files import head, write_aside
+from byteproxy.parsing import MAX_JSON, parse_json
 from byteproxy.progress import Progress, silent
+from byteproxy.views.artefact import Format, content_of
 from byteproxy.views.base import Encoded, within_alphabet
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.registry import artefact_in
@@ -33,9 +34,8 @@ Order = Literal["big-endian", "gray"]
 RULE_VERSION = 1
 MAX_TOKENS = 1 << 16
 
-FORMAT = "byteproxy-token-bytes"
-FORMAT_VERSION = 1
-OPENING = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + FORMAT.encode() + rb'"')
+FORMAT = Format("byteproxy-token-bytes", 1, "token_bytes view", "byteproxy views train token_bytes")
+OPENING = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + FORMAT.mark.encode() + rb'"')
 """How the file begins; `save` writes the format first, so that a file of any length or state is recognised at once."""
 
 
@@ -77,6 +77,10 @@ class TokenBytesView:
             )
         self._bpe = bpe
         self._order = order
+        self.name = f"token_bytes-{order}-{bpe.alphabet_size}"
+        self.lossless = bpe.lossless
+        decides = f"byteproxy token_bytes view {RULE_VERSION}\n{order}\n{bpe.fingerprint}"
+        self.fingerprint = sha256(decides.encode()).hexdigest()
         self._codes = _gray_codes(bpe.strings) if order == "gray" else np.arange(bpe.alphabet_size, dtype=np.uint16)
         self._token_of = np.full(MAX_TOKENS, -1, dtype=np.int32)
         self._token_of[self._codes] = np.arange(bpe.alphabet_size)
@@ -94,68 +98,39 @@ class TokenBytesView:
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file is a view that `save` wrote, of whatever version and even if it is damaged."""
-        try:
-            with open_regular(Path(path)) as file:
-                return OPENING.match(file.read(1024)) is not None
-        except OSError:
-            return False
+        return OPENING.match(head(path, 1024)) is not None
 
     @classmethod
     def load(cls, path: Path) -> "TokenBytesView":
         """The view that `save` wrote; InputError where the file can't be read, is damaged or of another version."""
-        remedy = "copy it again or train the view anew"
+        content = content_of(path, FORMAT.noun, MAX_JSON)
         try:
-            content = read_json(Path(path))
-        except OSError as error:
-            raise InputError(f"cannot read the token_bytes view {path}: {error.strerror}") from error
+            said = parse_json(content)
         except ValueError as error:
-            if not cls.recognises(path):
-                raise InputError(f"{path} is no token_bytes view: name a file that byteproxy wrote") from error
-            raise InputError(f"the token_bytes view {path} is cut off or damaged ({error}): {remedy}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(f"{path} is no token_bytes view: name a file that byteproxy wrote")
-        if content.get("version") != FORMAT_VERSION:
-            raise InputError(
-                f"the token_bytes view {path} is of version {content.get('version')}, but this byteproxy reads version "
-                f"{FORMAT_VERSION}: use the byteproxy that wrote it or train the view anew"
-            )
-        order: Any = content.get("order")
-        tokenizer: Any = content.get("tokenizer")
-        if content.get("sha256") != _checksum(order, tokenizer):
-            raise InputError(f"the token_bytes view {path} was altered, its checksum is wrong: {remedy}")
+            raise (FORMAT.damaged(path, error) if cls.recognises(path) else FORMAT.foreign(path)) from error
+        if not isinstance(said, dict):
+            raise FORMAT.foreign(path)
+        order: Any = said.get("order")
+        tokenizer: Any = said.get("tokenizer")
+        FORMAT.ensure(path, said, said.get("sha256") == _checksum(order, tokenizer))
         try:
             return cls(BpeView(tokenizer), order)
         except (TypeError, ValueError) as error:
-            raise InputError(f"the token_bytes view {path} holds no usable tokenizer ({error}): {remedy}") from error
+            raise InputError(
+                f"the token_bytes view {path} holds no usable tokenizer ({error}): copy it again or train it anew"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write order and tokenizer as JSON, whole or not at all; InputError where that can't be."""
         tokenizer = self._bpe.tokenizer_json
         content = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
+            "format": FORMAT.mark,
+            "version": FORMAT.version,
             "order": self._order,
             "sha256": _checksum(self._order, tokenizer),
             "tokenizer": tokenizer,
         }
         write_aside(path, json.dumps(content).encode())
-
-    @property
-    def name(self) -> str:
-        """For example "token_bytes-gray-65536"."""
-        return f"token_bytes-{self._order}-{self._bpe.alphabet_size}"
-
-    @property
-    def lossless(self) -> bool:
-        """Whether `decode` gives back the text, which the tokenizer says."""
-        return self._bpe.lossless
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the rule's version, the order and the tokenizer's fingerprint."""
-        return sha256(
-            f"byteproxy token_bytes view {RULE_VERSION}\n{self._order}\n{self._bpe.fingerprint}".encode()
-        ).hexdigest()
 
     def encode(self, document: bytes) -> Encoded:
         """uint16 [2 * tokens], and spans 0, bytes of the token, for each."""

@@ -45,24 +45,6 @@ class Trie(NamedTuple):
     rests: np.ndarray
     asks: np.ndarray
 
-    @property
-    def nodes(self) -> int:
-        """Nodes of the trie, the root among them."""
-        bases = np.zeros(len(self.cells), dtype=bool)
-        bases[(self.cells >> BASE_SHIFT).astype(np.int64)] = True
-        bases[0] = False
-        return 1 + int(bases[np.arange(len(self.cells)) ^ (self.cells & LABEL).astype(np.int64)].sum())
-
-    @property
-    def walked_bytes(self) -> int:
-        """Memory that the greedy walk reads from."""
-        return self.cells.nbytes
-
-    @property
-    def memory_bytes(self) -> int:
-        """All memory of the table, what lookahead needs included."""
-        return sum(array.nbytes for array in self)
-
 
 def trie_of(strings: list[bytes], lookahead: bool = False, whole: bool = False) -> Trie:
     """The trie of distinct strings of 1 to 255 bytes; the symbol of each is its place in the list.

@@ -133,7 +133,7 @@ def test_a_view_with_tokens_has_another_fingerprint_than_before() -> None:
     """They were left out until 0.3; corpora of that time are not mixed with what is encoded now."""
     content = family(WITH_WORDS, {"content": "  "})
     special = family(WITH_WORDS, {"content": "  ", **SPECIAL})
-    assert BpeView(json.dumps(content))._fingerprint != BpeView(json.dumps(special))._fingerprint
+    assert BpeView(json.dumps(content)).fingerprint != BpeView(json.dumps(special)).fingerprint
 
 
 def test_a_token_that_is_a_symbol_too_is_made_of_pieces() -> None:

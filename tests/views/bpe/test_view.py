@@ -173,7 +173,7 @@ def test_kind() -> None:
     assert BpeView.Options() == BpeView.Options(4096, True)
     assert BpeView.make(BpeView.Options(320), CORPUS).fingerprint == VIEW.fingerprint
     assert BpeView.make(BpeView.Options(360, words=False), CORPUS).fingerprint == LINES.fingerprint
-    with pytest.raises(InputError, match="alphabet_size is 255"):
+    with pytest.raises(InputError, match="bpe option alphabet is 255"):
         BpeView.Options(255)
 
 
@@ -222,7 +222,7 @@ def test_training_on_one_long_line_takes_seconds() -> None:
 def test_too_little_text_says_how_far_it_reaches() -> None:
     with pytest.raises(InputError, match=r"gave only 25[0-9] of 4096"):
         BpeView.train([b"abab"], 4096)
-    with pytest.raises(InputError, match="alphabet_size is 255"):
+    with pytest.raises(InputError, match="bpe option alphabet is 255"):
         BpeView.train(CORPUS, 255)
 
 
@@ -265,7 +265,7 @@ def test_foreign_tokenizer_keeps_its_own_pieces(tmp_path: Path) -> None:
     check_lossless(view, b"\xff" + LINE.encode())
 
 
-@pytest.mark.parametrize("content", [VIEW._json[:-20].encode(), b"", b"\xff\x00", b"[1]", b"{}"])
+@pytest.mark.parametrize("content", [VIEW.tokenizer_json[:-20].encode(), b"", b"\xff\x00", b"[1]", b"{}"])
 def test_load_refuses_broken_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_bytes(content)
     with pytest.raises(InputError, match=r"broken\.json"):

@@ -4,6 +4,8 @@
 unlike the one that the file was made with, and raise RULE_VERSION: views then give other symbols for new letters.
 """
 
+import zlib
+
 import numpy as np
 from tokenizers import Regex, normalizers, pre_tokenizers
 
@@ -73,7 +75,15 @@ def _each(form: normalizers.Normalizer, text: str, before: str = "") -> list[str
     return [*pieces[:at], before + separator, *pieces[at:]]
 
 
+def packed(table: np.ndarray) -> bytes:
+    """The content of `unicode.bin` for such properties."""
+    begins = np.flatnonzero(np.r_[True, table[1:] != table[:-1]])
+    lengths, values = np.diff(np.r_[begins, len(table)]), table[begins].astype(np.int64)
+    columns = [lengths, lengths >> 8, lengths >> 16, values, values >> 8]
+    return zlib.compress(np.stack(columns).astype(np.uint8).tobytes(), 9)
+
+
 if __name__ == "__main__":
     found = np.full(0x110000, unicode.CATEGORIES.index("Cs"), np.uint16)
     found[ALL] = table()
-    unicode.FILE.write_bytes(unicode.packed(found))
+    unicode.FILE.write_bytes(packed(found))

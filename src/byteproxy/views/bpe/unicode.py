@@ -34,14 +34,6 @@ def properties() -> np.ndarray:
     return np.repeat(values.astype(np.uint16), lengths)
 
 
-def packed(table: np.ndarray) -> bytes:
-    """The content of `unicode.bin` for such properties."""
-    begins = np.flatnonzero(np.r_[True, table[1:] != table[:-1]])
-    lengths, values = np.diff(np.r_[begins, len(table)]), table[begins].astype(np.int64)
-    columns = [lengths, lengths >> 8, lengths >> 16, values, values >> 8]
-    return zlib.compress(np.stack(columns).astype(np.uint8).tobytes(), 9)
-
-
 @cache
 def category(name: str) -> np.ndarray:
     """Whether each code point is of a category, or of a group such as "L"; bool [0x110000]. KeyError if none is."""

@@ -38,8 +38,9 @@ from pathlib import Path
 import numpy as np
 
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import head, write_aside
 from byteproxy.progress import Progress, silent
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.views.base import Encoded
 from byteproxy.views.bpe.added_tokens import Finder
 from byteproxy.views.bpe.byte_alphabet import byte_characters
@@ -66,11 +67,11 @@ class BpeOptions:
     words: cut text into words first, so that no symbol spans two; without, only at line ends.
     """
 
-    alphabet: int = 4096
+    alphabet: int = ranged(4096, 256, MAX_SYMBOLS)
     words: bool = True
 
     def __post_init__(self) -> None:
-        check_size(self.alphabet)
+        ensure_in_range(self, "bpe option ")
 
 
 class BpeView:
@@ -83,15 +84,21 @@ class BpeView:
     aligned = True
 
     def __init__(self, tokenizer_json: str) -> None:
-        """tokenizer_json: the text of a tokenizer.json. Raises ValueError where it can't be a view."""
+        """tokenizer_json: the text of a tokenizer.json. Raises ValueError where it can't be a view.
+
+        alphabet_size: the largest number of a symbol and one. fingerprint: whatever the file's layout, of the tokenizer
+        and of the rule for invalid bytes.
+        """
         file = read(tokenizer_json)
         version = TOKENS_RULE_VERSION if any(not token.special for token in file.tokens) else RULE_VERSION
         canonical = json.dumps(file.content, sort_keys=True, separators=(",", ":"))
-        self._fingerprint = sha256(f"byteproxy bpe view {version}\n{canonical}".encode()).hexdigest()
-        self._json = tokenizer_json
+        self.fingerprint = sha256(f"byteproxy bpe view {version}\n{canonical}".encode()).hexdigest()
+        self.tokenizer_json = tokenizer_json
         self._file = file
         strings = file.strings
-        self._table = StringTable(strings, f"bpe-{len(strings)}" + ("-lines" if file.cuts.rule == LINES else ""))
+        self.alphabet_size = len(strings)
+        self.name = f"bpe-{len(strings)}" + ("-lines" if file.cuts.rule == LINES else "")
+        self._table = StringTable(strings, self.name)
         self._finder = Finder(file.tokens)
         self._engine: Engine | SlowEngine = (
             self._slow
@@ -110,7 +117,7 @@ class BpeView:
         return SlowEngine(self._file)
 
     def __reduce__(self) -> tuple[type["BpeView"], tuple[str]]:
-        return BpeView, (self._json,)
+        return BpeView, (self.tokenizer_json,)
 
     @classmethod
     def make(cls, options: BpeOptions, texts: Iterable[bytes], progress: Progress = silent) -> "BpeView":
@@ -127,18 +134,16 @@ class BpeView:
         progress: bytes of text read; the total is 0, as it isn't known. Merging comes after and isn't reported.
         Raises InputError for an alphabet below 256 or above 2^20 and for documents too few to fill it.
         """
-        check_size(alphabet_size)
+        BpeOptions(alphabet_size, words)
         return cls(trained(documents, alphabet_size, words, progress))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file is a tokenizer.json: a JSON object with a model; those of other views have a format."""
+        if not head(path, 256).lstrip().startswith(b"{"):
+            return False
         try:
-            with Path(path).open("rb") as file:
-                if not file.read(256).lstrip().startswith(b"{"):
-                    return False
-                file.seek(0)
-                content = json.load(file)
+            content = json.loads(Path(path).read_bytes())
         except (OSError, ValueError, RecursionError):
             return False
         return isinstance(content, dict) and isinstance(content.get("model"), dict) and "format" not in content
@@ -162,32 +167,12 @@ class BpeView:
 
     def save(self, path: Path) -> None:
         """Write the tokenizer.json, whole or not at all; InputError where that can't be."""
-        write_aside(path, self._json.encode())
-
-    @property
-    def name(self) -> str:
-        """For example "bpe-4096", or "bpe-4096-lines" without words."""
-        return self._table.name
-
-    @property
-    def alphabet_size(self) -> int:
-        """How many symbols there are, the 256 single bytes among them: the largest number and one."""
-        return len(self._table.strings)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the tokenizer, whatever its file's layout, and of the rule for invalid bytes."""
-        return self._fingerprint
+        write_aside(path, self.tokenizer_json.encode())
 
     @property
     def strings(self) -> list[bytes]:
         """The bytes behind each symbol; none for numbers that never occur, such as an added token's."""
         return list(self._table.strings)
-
-    @property
-    def tokenizer_json(self) -> str:
-        """The text of the tokenizer.json."""
-        return self._json
 
     @property
     def lossless(self) -> bool:
@@ -250,11 +235,3 @@ class BpeView:
         ValueError for a symbol outside of the alphabet or that never occurs.
         """
         return self._table.joined(symbols)
-
-
-def check_size(alphabet_size: int) -> None:
-    """InputError for an alphabet that can't be."""
-    if alphabet_size < 256:
-        raise InputError(f"alphabet_size is {alphabet_size}: byte-level BPE needs at least the 256 bytes")
-    if alphabet_size > MAX_SYMBOLS:
-        raise InputError(f"alphabet_size is {alphabet_size}: byte-level BPE takes at most {MAX_SYMBOLS} symbols")
