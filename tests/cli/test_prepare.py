@@ -9,7 +9,7 @@ import pytest
 from tests.cli.commands import explained, help_at_once, in_process, last_object, refusal
 from tests.toy_corpus import toy_documents
 
-from byteproxy.store.format import read_manifest
+from byteproxy.store.manifest import read_manifest
 from byteproxy.store.store import Store
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.registry import load

@@ -9,17 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from byteproxy.corpus.split import (
-    GAP,
-    LITTLE_BYTES,
-    SPLITS,
-    Division,
-    Documents,
-    SplitOptions,
-    _taken,
-    divide,
-    splits_of_projects,
-)
+from byteproxy.corpus.dividing import GAP, LITTLE_BYTES, Division, Documents, _taken, divide, splits_of_projects
+from byteproxy.corpus.split import SPLITS, SplitOptions
 from byteproxy.errors import InputError
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))

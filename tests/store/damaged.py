@@ -23,8 +23,9 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape, Stream
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.store import passage_index
-from byteproxy.store.format import FileInfo, Manifest, file_info, read_manifest, write_manifest
+from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.integrity import checksummed, identity
+from byteproxy.store.manifest import Manifest, read_manifest, write_manifest
 from byteproxy.store.store import Store
 
 NAMES = ("words", "halves")
@@ -119,7 +120,7 @@ def manifest_number(folder: Path, random: Random) -> str:
     path.write_text(json.dumps(content))
     try:
         fields = {name: one for name, one in content.items() if name not in ("format", "version", "fingerprint")}
-        from byteproxy.store.format import _manifest_from
+        from byteproxy.store.manifest import _manifest_from
 
         manifest: Manifest = _manifest_from(json.loads(json.dumps(fields)))
         path.write_text(json.dumps({**content, "fingerprint": manifest.fingerprint}))

@@ -13,7 +13,8 @@ from byteproxy.corpus.records import Rules
 from byteproxy.corpus.split import SplitGroup, SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.store import format
-from byteproxy.store.format import FileInfo, HashingFile, Manifest, ShardInfo, SourceInfo, SplitInfo, ViewInfo
+from byteproxy.store.format import FileInfo, HashingFile
+from byteproxy.store.manifest import Manifest, ShardInfo, SourceInfo, SplitInfo, ViewInfo
 
 SHARD = ShardInfo(FileInfo("shard-00000.arrow", 10, "ab"), "train", 2, 8)
 FIRST = ViewInfo("first", "f1", 256, True, 4, 3, 2.0, (FileInfo("shard-00000.first.arrow", 3, "cd"),))

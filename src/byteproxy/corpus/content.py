@@ -79,41 +79,19 @@ class Content:
 
 
 class _Magic(NamedTuple):
-    """A format: its bytes at an offset, and what a further look has to confirm."""
+    """A format: its bytes at an offset, any of several, what to do with it, and what a further look has to confirm."""
 
     what: str
-    magic: bytes
+    magic: bytes | tuple[bytes, ...]
+    remedy: str = ""
     offset: int = 0
     confirmed: Callable[[bytes], bool] = lambda head: True
 
 
 _DECOMPRESS = "decompress it first"
 _UNPACK = "unpack it first"
+_EXTRACT = "extract its text first"
 _WRITE_AGAIN = "write its text as JSON lines or Parquet"
-_REMEDIES = {
-    "an LZ4 file": _DECOMPRESS,
-    "an lzip file": _DECOMPRESS,
-    "a Snappy file": _DECOMPRESS,
-    "a file of compress": _DECOMPRESS,
-    "a tar archive": _UNPACK,
-    "a zip archive (npz, docx, jar, a PyTorch file, ...)": _UNPACK,
-    "a RAR archive": _UNPACK,
-    "a 7z archive": _UNPACK,
-    "a cpio archive": _UNPACK,
-    "an ar archive": _UNPACK,
-    "a WARC archive of web pages": "extract the text of its pages first",
-    "a Parquet file that is encrypted": _WRITE_AGAIN,
-    "an ORC file": _WRITE_AGAIN,
-    "an Avro file": _WRITE_AGAIN,
-    "a Feather file of version 1": _WRITE_AGAIN,
-    "an SQLite database": _WRITE_AGAIN,
-    "a DuckDB database": _WRITE_AGAIN,
-    "an HDF5 file": _WRITE_AGAIN,
-    "a NumPy array": _WRITE_AGAIN,
-    "a pickle": _WRITE_AGAIN,
-    "a shard of MosaicML Streaming": "read it with StreamingDataset and write its text as JSON lines or Parquet",
-    "a PDF document": "extract its text first",
-}
 
 
 def _compound(*kinds: bytes) -> Callable[[bytes], bool]:
@@ -158,88 +136,75 @@ def _is_mosaic(head: bytes) -> bool:
 
 # Those whose magic number has a byte that no text has: nothing else begins like this.
 _FORMATS = (
-    _Magic("an LZ4 file", b"\x04\x22\x4d\x18"),
-    _Magic("an LZ4 file", b"\x02\x21\x4c\x18"),
-    _Magic("a Snappy file", b"\xff\x06\x00\x00sNaPpY"),
-    _Magic("a file of compress", b"\x1f\x9d"),
-    _Magic("a zip archive (npz, docx, jar, a PyTorch file, ...)", b"PK\x03\x04"),
-    _Magic("a zip archive (npz, docx, jar, a PyTorch file, ...)", b"PK\x05\x06"),
-    _Magic("a zip archive (npz, docx, jar, a PyTorch file, ...)", b"PK\x07\x08"),
-    _Magic("a RAR archive", b"Rar!\x1a\x07"),
-    _Magic("a 7z archive", b"7z\xbc\xaf\x27\x1c"),
-    _Magic("an Avro file", b"Obj\x01"),
-    _Magic("an SQLite database", b"SQLite format 3\x00"),
-    _Magic("an HDF5 file", b"\x89HDF\r\n\x1a\n"),
-    _Magic("a NumPy array", b"\x93NUMPY"),
-    *(_Magic("a pickle", bytes([0x80, protocol])) for protocol in (2, 3, 4, 5)),
+    _Magic("an LZ4 file", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), _DECOMPRESS),
+    _Magic("a Snappy file", b"\xff\x06\x00\x00sNaPpY", _DECOMPRESS),
+    _Magic("a file of compress", b"\x1f\x9d", _DECOMPRESS),
+    _Magic(
+        "a zip archive (npz, docx, jar, a PyTorch file, ...)", (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"), _UNPACK
+    ),
+    _Magic("a RAR archive", b"Rar!\x1a\x07", _UNPACK),
+    _Magic("a 7z archive", b"7z\xbc\xaf\x27\x1c", _UNPACK),
+    _Magic("an Avro file", b"Obj\x01", _WRITE_AGAIN),
+    _Magic("an SQLite database", b"SQLite format 3\x00", _WRITE_AGAIN),
+    _Magic("an HDF5 file", b"\x89HDF\r\n\x1a\n", _WRITE_AGAIN),
+    _Magic("a NumPy array", b"\x93NUMPY", _WRITE_AGAIN),
+    _Magic("a pickle", tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5)), _WRITE_AGAIN),
     _Magic("a PNG image", b"\x89PNG\r\n\x1a\n"),
     _Magic("a JPEG image", b"\xff\xd8\xff"),
-    _Magic("a TIFF image", b"II*\x00"),
-    _Magic("a TIFF image", b"MM\x00*"),
+    _Magic("a TIFF image", (b"II*\x00", b"MM\x00*")),
     _Magic("an icon", b"\x00\x00\x01\x00"),
     _Magic("a JPEG XL image", b"\x00\x00\x00\x0cJXL \r\n\x87\n"),
     _Magic("a JPEG 2000 image", b"\x00\x00\x00\x0cjP  \r\n\x87\n"),
     _Magic("a Matroska or WebM film", b"\x1a\x45\xdf\xa3"),
-    _Magic("an MPEG film", b"\x00\x00\x01\xba"),
-    _Magic("an MPEG film", b"\x00\x00\x01\xb3"),
+    _Magic("an MPEG film", (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")),
     _Magic("a Flash film", b"FLV\x01"),
     _Magic("an ELF program", b"\x7fELF"),
     _Magic("a WebAssembly module", b"\x00asm"),
     _Magic("Java or Mach-O code", b"\xca\xfe\xba\xbe"),
-    _Magic("a Mach-O program", b"\xcf\xfa\xed\xfe"),
-    _Magic("a Mach-O program", b"\xce\xfa\xed\xfe"),
+    _Magic("a Mach-O program", (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")),
     _Magic("LLVM bitcode", b"BC\xc0\xde"),
     _Magic("Lua bytecode", b"\x1bLua"),
     _Magic("Dalvik code", b"dex\n03"),
     _Magic("a document of Microsoft Office", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
     _Magic("a TrueType font", b"\x00\x01\x00\x00\x00"),
-    _Magic("translations of gettext", b"\xde\x12\x04\x95"),
-    _Magic("translations of gettext", b"\x95\x04\x12\xde"),
+    _Magic("translations of gettext", (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde")),
 )
 # Those that text may begin with: they count before bytes that no text has.
 _FORMATS_IN_LETTERS = (
-    _Magic("a Parquet file that is encrypted", b"PARE"),
-    _Magic("an ORC file", b"ORC"),
-    _Magic("a Feather file of version 1", b"FEA1"),
-    _Magic("a DuckDB database", b"DUCK", 8),
-    _Magic("an HDF5 file", b"", 0, _is_hdf5),
-    _Magic("a tar archive", b"ustar", 257),
-    _Magic("a tar archive", b"", 0, _is_tar),
-    _Magic("an ar archive", b"!<arch>\n"),
-    _Magic("a cpio archive", b"07070"),
-    _Magic("an lzip file", b"LZIP"),
-    _Magic("a WARC archive of web pages", b"WARC/1."),
-    _Magic("a GIF image", b"GIF87a"),
-    _Magic("a GIF image", b"GIF89a"),
-    _Magic("a bitmap image", b"BM", 0, _is_bitmap),
-    _Magic("a WebP image", b"RIFF", 0, _compound(b"WEBP")),
-    _Magic("a sound file", b"RIFF", 0, _compound(b"WAVE")),
-    _Magic("an AVI film", b"RIFF", 0, _compound(b"AVI ")),
-    _Magic("an MP4, HEIC or AVIF file", b"ftyp", 4),
+    _Magic("a Parquet file that is encrypted", b"PARE", _WRITE_AGAIN),
+    _Magic("an ORC file", b"ORC", _WRITE_AGAIN),
+    _Magic("a Feather file of version 1", b"FEA1", _WRITE_AGAIN),
+    _Magic("a DuckDB database", b"DUCK", _WRITE_AGAIN, 8),
+    _Magic("an HDF5 file", b"", _WRITE_AGAIN, 0, _is_hdf5),
+    _Magic("a tar archive", b"ustar", _UNPACK, 257),
+    _Magic("a tar archive", b"", _UNPACK, 0, _is_tar),
+    _Magic("an ar archive", b"!<arch>\n", _UNPACK),
+    _Magic("a cpio archive", b"07070", _UNPACK),
+    _Magic("an lzip file", b"LZIP", _DECOMPRESS),
+    _Magic("a WARC archive of web pages", b"WARC/1.", "extract the text of its pages first"),
+    _Magic("a GIF image", (b"GIF87a", b"GIF89a")),
+    _Magic("a bitmap image", b"BM", "", 0, _is_bitmap),
+    _Magic("a WebP image", b"RIFF", "", 0, _compound(b"WEBP")),
+    _Magic("a sound file", b"RIFF", "", 0, _compound(b"WAVE")),
+    _Magic("an AVI film", b"RIFF", "", 0, _compound(b"AVI ")),
+    _Magic("an MP4, HEIC or AVIF file", b"ftyp", "", 4),
     _Magic("a Photoshop image", b"8BPS"),
     _Magic("an Ogg file", b"OggS"),
     _Magic("a FLAC file", b"fLaC"),
-    _Magic("an MP3 file", b"ID3", 0, _is_sound),
+    _Magic("an MP3 file", b"ID3", "", 0, _is_sound),
     _Magic("a MIDI file", b"MThd"),
-    _Magic("an MPEG transport stream", b"", 0, _is_transport_stream),
-    _Magic("a Windows program", b"MZ", 0, lambda head: b"\0" in head),
+    _Magic("an MPEG transport stream", b"", "", 0, _is_transport_stream),
+    _Magic("a Windows program", b"MZ", "", 0, lambda head: b"\0" in head),
     _Magic("an OpenType font", b"OTTO"),
-    _Magic("a web font", b"wOFF"),
-    _Magic("a web font", b"wOF2"),
+    _Magic("a web font", (b"wOFF", b"wOF2")),
     _Magic("a GGUF model", b"GGUF"),
-    _Magic("a pack of git", b"PACK\0\0\0"),
-    _Magic("a pack of git", b"\xfftOc"),
-    _Magic("Python bytecode", b"\r\n", 2, lambda head: b"\0" in head[:16]),
-    _Magic("a safetensors model", b'{"', 8, lambda head: head[5:8] == bytes(3)),
-    _Magic("a PDF document", b"%PDF-"),
-    _Magic("a shard of MosaicML Streaming", b"", 0, _is_mosaic),
+    _Magic("a pack of git", (b"PACK\0\0\0", b"\xfftOc")),
+    _Magic("Python bytecode", b"\r\n", "", 2, lambda head: b"\0" in head[:16]),
+    _Magic("a safetensors model", b'{"', "", 8, lambda head: head[5:8] == bytes(3)),
+    _Magic("a PDF document", b"%PDF-", _EXTRACT),
+    _Magic("a shard of MosaicML Streaming", b"", f"read it with StreamingDataset and {_WRITE_AGAIN}", 0, _is_mosaic),
 )
-_WIDE = (
-    ("UTF-32", b"\xff\xfe\x00\x00"),
-    ("UTF-32", b"\x00\x00\xfe\xff"),
-    ("UTF-16", b"\xff\xfe"),
-    ("UTF-16", b"\xfe\xff"),
-)
+_WIDE = (("UTF-32", (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")), ("UTF-16", (b"\xff\xfe", b"\xfe\xff")))
 
 
 def content_of(head: bytes) -> Content:
@@ -259,7 +224,7 @@ def content_of(head: bytes) -> Content:
     if len(head) <= LONGEST_POINTER and ANNEX_POINTER.match(head):
         return Content("pointer", what="a git-annex pointer", remedy="fetch the data with git annex get")
     if PDF.match(head) and b" obj" in head:
-        return _binary("a PDF document")
+        return Content("binary", what="a PDF document", remedy=_EXTRACT)
     if b"\0" in foreign:
         return _wide(head) or Content("unknown", what="binary data (it holds NUL bytes)")
     if len(foreign) > 1 + MAX_CONTROLS * len(head):
@@ -312,9 +277,9 @@ def _known(head: bytes, foreign: bool) -> Content | None:
         if head.startswith(mark):
             return _in_wide(name)
     for formats in (_FORMATS, _FORMATS_IN_LETTERS if foreign else ()):
-        for what, magic, offset, confirmed in formats:
+        for what, magic, remedy, offset, confirmed in formats:
             if head.startswith(magic, offset) and confirmed(head):
-                return _binary(what)
+                return Content("binary", what=what, remedy=remedy)
     return None
 
 
@@ -348,10 +313,6 @@ def _share_of_ascii(head: bytes, codec: str) -> float:
 
 def _in_wide(name: str) -> Content:
     return Content("wide", what=f"text in {name}", remedy=f"write it in UTF-8 (iconv -f {name.lower()} -t utf-8)")
-
-
-def _binary(what: str) -> Content:
-    return Content("binary", what=what, remedy=_REMEDIES.get(what, ""))
 
 
 def compression_suffix(path: str) -> str:

@@ -79,10 +79,6 @@ class FolderContent:
         shown = [what for what, _ in self.others.most_common() if what in self.remedies][:SHOWN]
         return ", ".join(f"{self.others[what]:,} x {what}: {self.remedies[what]}" for what in shown)
 
-    def sides(self) -> tuple[int, int]:
-        """Bytes of records and of text."""
-        return self.bytes_of(self.records), self.bytes_of(self.texts)
-
     def bytes_of(self, paths: Iterable[str]) -> int:
         """Bytes on disk of some of its files."""
         return sum(_size(os.path.join(self.root, path)) for path in paths)
@@ -200,7 +196,7 @@ def is_text_folder(found: FolderContent, spec: str) -> bool:
     """
     if not found.records or not found.texts:
         return not found.records
-    record_bytes, text_bytes = found.sides()
+    record_bytes, text_bytes = found.bytes_of(found.records), found.bytes_of(found.texts)
     if INCIDENTAL * record_bytes <= text_bytes and len(found.records) < len(found.texts):
         return True
     if INCIDENTAL * text_bytes <= record_bytes and len(found.texts) <= INCIDENTAL:

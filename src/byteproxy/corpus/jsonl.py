@@ -13,7 +13,6 @@ again as there is.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from byteproxy.corpus.content import Content, look_into
 from byteproxy.corpus.decompression import Damage, Stream
@@ -29,6 +28,7 @@ from byteproxy.corpus.records import (
     Passed,
     Record,
     Rules,
+    key_of,
     lost_records,
     unheard,
 )
@@ -64,8 +64,7 @@ class JsonlUnit:
 
     @property
     def key(self) -> str:
-        read = ("jsonl", self.source, self.file, self.size, self.mtime_ns, self.fields, self.usual)
-        return blake2b(repr(read).encode(), digest_size=16).hexdigest()
+        return key_of("jsonl", self.source, self.file, self.size, self.mtime_ns, self.fields, self.usual)
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
         try:

@@ -9,12 +9,11 @@ be near-duplicates of each other, as two files may.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from byteproxy.corpus.content import look_into, refusal
 from byteproxy.corpus.decompression import Stream
 from byteproxy.corpus.document import Document
-from byteproxy.corpus.records import UNREADABLE, Passed, Record, Rules, judged, lost_records, unheard
+from byteproxy.corpus.records import UNREADABLE, Passed, Record, Rules, judged, key_of, lost_records, unheard
 
 PIECE_BYTES = 1 << 16
 LARGE_FILE_BYTES = 1 << 24
@@ -89,8 +88,7 @@ class PiecesUnit:
 
     @property
     def key(self) -> str:
-        read = ("pieces", self.source, self.path, self.size, self.mtime_ns, self.project, self.language)
-        return blake2b(repr(read).encode(), digest_size=16).hexdigest()
+        return key_of("pieces", self.source, self.path, self.size, self.mtime_ns, self.project, self.language)
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
         most = min(PIECE_BYTES, rules.largest or PIECE_BYTES)

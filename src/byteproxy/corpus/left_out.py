@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 
-from byteproxy.corpus.records import OTHER_KIND, Passed, Record, Rules, unheard
+from byteproxy.corpus.records import OTHER_KIND, Passed, Record, Rules, key_of, unheard
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class LeftOutUnit:
 
     @property
     def key(self) -> str:
-        return blake2b(repr(("left out", self.source, self.files, self.why)).encode(), digest_size=16).hexdigest()
+        return key_of("left out", self.source, self.files, self.why)
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
         for place, file in enumerate(self.files[after:], after + 1):

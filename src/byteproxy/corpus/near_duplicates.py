@@ -32,6 +32,7 @@ from byteproxy.progress import Progress, silent
 PERMUTATIONS = 128
 SIMILAR = 0.7
 """The share of equal entries from which two documents are near-duplicates."""
+ENTRIES = math.ceil(SIMILAR * PERMUTATIONS)
 
 BANDS = 32
 BAND_ENTRIES = PERMUTATIONS // BANDS
@@ -65,8 +66,7 @@ def near_duplicates(held_out: Iterable[Document], train: Iterable[Document], pro
     In memory are the signatures of the held-out documents and of the training documents that are near one of them.
     """
     judged = signatures(document.text for document in held_out)
-    index = Index()
-    index.add(judged)
+    index = Index(judged)
     near = [judged[:0]]
     done = 0
     for block in _blocks(document.text for document in train):
@@ -82,10 +82,7 @@ def first_of_similar(signatures: np.ndarray, known: np.ndarray | None = None) ->
 
     signatures: uint32 [documents, 128]. True is a near-duplicate of an earlier one that is False, or of one in `known`.
     """
-    index = Index()
-    if known is not None:
-        index.add(known)
-    return index.add_first(signatures)
+    return Index(known).add_first(signatures)
 
 
 def signatures(texts: Iterable[bytes]) -> np.ndarray:
@@ -100,9 +97,12 @@ def signatures(texts: Iterable[bytes]) -> np.ndarray:
 class Index:
     """Signatures to look others up in. Equal ones are kept once; those of texts without shingles not at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, signatures: np.ndarray | None = None) -> None:
+        """signatures: to begin with."""
         self._count = 0
         self._allocate(1 << 10)
+        if signatures is not None:
+            self.add(signatures)
 
     def __len__(self) -> int:
         """How many signatures are kept."""
@@ -114,14 +114,11 @@ class Index:
         self._reserve(len(given))
         self._count = _add(self._rows, self._heads, self._links, self._count, given)
 
-    def similar(self, signatures: np.ndarray, similar: float = SIMILAR) -> np.ndarray:
-        """Which of these, uint32 [documents, 128], are near-duplicates of any that were added: bool [documents].
-
-        similar: the share of equal entries; far below 0.7 the bands miss many.
-        """
+    def similar(self, signatures: np.ndarray) -> np.ndarray:
+        """Which of these, uint32 [documents, 128], are near-duplicates of any that were added: bool [documents]."""
         given = _checked(signatures)
         found = np.zeros(len(given), dtype=np.bool_)
-        _find(self._rows, self._heads, self._links, self._count, given, _entries(similar), found)
+        _find(self._rows, self._heads, self._links, self._count, given, ENTRIES, found)
         return found
 
     def add_first(self, signatures: np.ndarray) -> np.ndarray:
@@ -129,7 +126,7 @@ class Index:
         given = _checked(signatures)
         self._reserve(len(given))
         found = np.zeros(len(given), dtype=np.bool_)
-        self._count = _add_first(self._rows, self._heads, self._links, self._count, given, _entries(SIMILAR), found)
+        self._count = _add_first(self._rows, self._heads, self._links, self._count, given, ENTRIES, found)
         return found
 
     def _allocate(self, size: int) -> None:
@@ -186,11 +183,6 @@ def _checked(signatures: np.ndarray) -> np.ndarray:
     assert signatures.dtype == np.uint32, signatures.dtype
     assert signatures.shape[1:] == (PERMUTATIONS,), signatures.shape
     return np.ascontiguousarray(signatures)
-
-
-def _entries(similar: float) -> int:
-    """The fewest equal entries of near-duplicates. Exact, as the product only shifts the number's exponent."""
-    return math.ceil(similar * PERMUTATIONS)
 
 
 @nb.njit

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ from pyarrow._parquet import ParquetReader
 
 from byteproxy.corpus.fields import Fields, record_of, usable
 from byteproxy.corpus.parquet_columns import columns_of, found_at, leaves_of, names_of, there
-from byteproxy.corpus.records import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, lost_records, unheard
+from byteproxy.corpus.records import UNREADABLE, WRONG_TYPE, Passed, Record, Rules, key_of, lost_records, unheard
 from byteproxy.corpus.source_files import printable
 from byteproxy.errors import InputError
 
@@ -78,8 +77,7 @@ class TableUnit:
 
     @property
     def key(self) -> str:
-        read = (self.kind, self.source, self.file, self.size, self.mtime_ns, self.fields)
-        return blake2b(repr(read).encode(), digest_size=16).hexdigest()
+        return key_of(self.kind, self.source, self.file, self.size, self.mtime_ns, self.fields)
 
     def check(self) -> list[str]:
         """The names of its columns and of the fields of structs in it.

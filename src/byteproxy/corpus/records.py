@@ -6,6 +6,7 @@ a bad record: it gives the record with a reason, which is counted and listed.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from byteproxy.corpus.document import Document
@@ -114,6 +115,11 @@ class Unit(Protocol):
         Costs no parsing of those before, but they may have to be decompressed.
         passed: told now and then how many of the unit's bytes on disk are behind.
         """
+
+
+def key_of(*read: object) -> str:
+    """The key of a unit, of all that decides what is read."""
+    return blake2b(repr(read).encode(), digest_size=16).hexdigest()
 
 
 class Source(Protocol):

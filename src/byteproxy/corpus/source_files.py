@@ -14,7 +14,6 @@ memory; reading is as fast as the disk.
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from io import FileIO
 from typing import NamedTuple
 
@@ -34,6 +33,7 @@ from byteproxy.corpus.records import (
     Rules,
     Unit,
     judged,
+    key_of,
     unheard,
 )
 from byteproxy.errors import InputError
@@ -71,7 +71,7 @@ class FilesUnit:
     @property
     def key(self) -> str:
         read = [(*file, _language(file.path)) for file in self.files]
-        return blake2b(repr(("files", self.source, read)).encode(), digest_size=16).hexdigest()
+        return key_of("files", self.source, read)
 
     def read(self, rules: Rules, after: int = 0, passed: Passed = unheard) -> Iterator[Record]:
         behind = sum(file.size for file in self.files[:after])

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from byteproxy.jit import nb
-from byteproxy.mixture.mapped import bytes_at, item_at
-from byteproxy.mixture.piece_content import Stretches
+from byteproxy.mixture.mapped import Content, bytes_at, item_at
 from byteproxy.mixture.row_pieces import AT, CLOSED, ENDED, FROM, OPENING, REPRESENTATION, ROW, TO
 from byteproxy.vocab import EOS, FIRST_BYTE, PAD, closing
 
@@ -33,7 +32,7 @@ class ExpandedRows(NamedTuple):
 
 
 def expand_rows(
-    pieces: np.ndarray, stretches: Stretches, first_row: int, rows: int, length: int, composed: bool
+    pieces: np.ndarray, stretches: Content, first_row: int, rows: int, length: int, composed: bool
 ) -> ExpandedRows:
     """Expand `rows` rows of `length` positions from `first_row` of a plan on, whose pieces these are.
 

@@ -26,7 +26,7 @@ from byteproxy.mixture.row_pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSA
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.progress import Progress, silent
 from byteproxy.ranges import ensure_in_range, ranged
-from byteproxy.store.format import Manifest
+from byteproxy.store.manifest import Manifest
 from byteproxy.store.passage_index import length_column
 from byteproxy.store.store import Store
 from byteproxy.vocab import EOS, PAD, Vocab, closing

@@ -24,12 +24,13 @@ LOOK_SECONDS = 1.0
 
 
 class Content(NamedTuple):
-    """Addresses of the passages behind pieces: int64 [pieces] each.
+    """Addresses of text and symbols behind pieces, of their passages or of the pieces themselves: int64 [pieces] each.
 
-    text, text_bytes: address of the passage's first byte, and how many bytes it has.
-    symbols, symbol_bytes: address of its first symbol, and bytes of a symbol.
-    spans, span_bytes: address of its first symbol's span, and bytes of a span; both 0 of a raw piece.
-    room: symbols from its first to the end of the shard.
+    text, text_bytes: address of the first byte, and how many bytes there are.
+    symbols, symbol_bytes: address of the first symbol, and bytes of a symbol.
+    spans, span_bytes: address of that symbol's span, and bytes of a span; both 0 of a raw piece.
+    covers: how many symbols (or bytes, if raw) there are: of a passage, to the end of the shard; of a piece, more than
+        positions where these are units.
     """
 
     text: np.ndarray
@@ -38,7 +39,7 @@ class Content(NamedTuple):
     symbol_bytes: np.ndarray
     spans: np.ndarray
     span_bytes: np.ndarray
-    room: np.ndarray
+    covers: np.ndarray
 
 
 class Mapped:
@@ -95,7 +96,7 @@ class Mapped:
             symbol_bytes=self.item_bytes[representation],
             spans=self.span_addresses[representation, shard] + start * span_bytes,
             span_bytes=span_bytes,
-            room=self.sizes[representation, shard] - start,
+            covers=self.sizes[representation, shard] - start,
         )
 
     def damaged(self) -> InputError:

@@ -5,12 +5,10 @@ with composed inputs, a *unit*: a run of symbols up to and including one whose s
 the text it lies, so the spans are summed from the passage's start: one read per symbol, and a passage is short.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from byteproxy.jit import nb
-from byteproxy.mixture.mapped import Mapped, item_at
+from byteproxy.mixture.mapped import Content, Mapped, item_at
 from byteproxy.mixture.row_pieces import FROM, REPRESENTATION, TO
 from byteproxy.vocab import RAW
 
@@ -18,26 +16,8 @@ _BEGIN, _COVERS, _FIRST_BYTE, _BYTES = range(4)  # columns of what a scan finds
 _UNIT_BYTES = 4  # what the gathered symbols of units are kept in
 
 
-class Stretches(NamedTuple):
-    """The text and symbols behind pieces: int64 [pieces] each.
-
-    text, text_bytes: address of the first byte that a piece stands for, and how many there are.
-    symbols, symbol_bytes: address of its first symbol, and bytes of a symbol.
-    spans, span_bytes: address of that symbol's span, and bytes of a span; both 0 of a raw piece.
-    covers: how many symbols (or bytes, if raw) there are: more than positions where these are units.
-    """
-
-    text: np.ndarray
-    text_bytes: np.ndarray
-    symbols: np.ndarray
-    symbol_bytes: np.ndarray
-    spans: np.ndarray
-    span_bytes: np.ndarray
-    covers: np.ndarray
-
-
-def stretches_of(mapped: Mapped, pieces: np.ndarray, table: np.ndarray, composed: bool) -> Stretches:
-    """The stretches of checked pieces; composed: a compressed position is a unit, not a symbol.
+def stretches_of(mapped: Mapped, pieces: np.ndarray, table: np.ndarray, composed: bool) -> Content:
+    """The text and symbols behind checked pieces; composed: a compressed position is a unit, not a symbol.
 
     Raises InputError where what a piece asks for isn't all in its passage's text and in its shard.
     """
@@ -47,32 +27,24 @@ def stretches_of(mapped: Mapped, pieces: np.ndarray, table: np.ndarray, composed
     begin, covers, first_byte, text_bytes = found.T
     if not sound or (first_byte + text_bytes > content.text_bytes).any():
         raise mapped.damaged()
-    return Stretches(
+    return content._replace(
         text=content.text + first_byte,
         text_bytes=text_bytes,
         symbols=content.symbols + begin * content.symbol_bytes,
-        symbol_bytes=content.symbol_bytes,
         spans=content.spans + begin * content.span_bytes,
-        span_bytes=content.span_bytes,
         covers=covers,
     )
 
 
-class UnitSymbols(NamedTuple):
+def unit_symbols(
+    pieces: np.ndarray, stretches: Content, representations: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The last symbol of each unit of pieces, end to end, in place of their symbols as the shards hold them.
 
-    symbols: uint32 [units]; what the addresses point to, so it has to outlive them.
-    starts: int64 [pieces], the address of each piece's content; of a raw piece that of its text.
-    item_bytes: int64 [R], bytes of one number at these, by representation.
+    Returns these, uint32 [units]; the address of each piece's content, int64 [pieces], which points into them (so they
+    have to outlive it) or, of a raw piece, to its text; and bytes of one number there by representation, int64 [R].
+    Costs a read or two a symbol and a write of 4 bytes a unit.
     """
-
-    symbols: np.ndarray
-    starts: np.ndarray
-    item_bytes: np.ndarray
-
-
-def unit_symbols(pieces: np.ndarray, stretches: Stretches, representations: int) -> UnitSymbols:
-    """The symbols that stand for units; costs a read or two a symbol and a write of 4 bytes a unit."""
     compressed = pieces[:, REPRESENTATION] != RAW
     ends = np.cumsum(np.where(compressed, pieces[:, TO] - pieces[:, FROM], 0))
     symbols = np.empty(int(ends[-1]) if len(ends) else 0, np.uint32)
@@ -81,7 +53,7 @@ def unit_symbols(pieces: np.ndarray, stretches: Stretches, representations: int)
     starts = np.where(compressed, symbols.ctypes.data + firsts * _UNIT_BYTES, stretches.text)
     item_bytes = np.full(representations, _UNIT_BYTES, np.int64)
     item_bytes[RAW] = 1
-    return UnitSymbols(symbols, starts, item_bytes)
+    return symbols, starts, item_bytes
 
 
 @nb.njit(cache=True)
@@ -93,7 +65,7 @@ def _scanned(pieces, content, composed, found):  # type: ignore[no-untyped-def]
             found[number, _BEGIN] = found[number, _FIRST_BYTE] = begin
             found[number, _COVERS] = found[number, _BYTES] = positions
             continue
-        spans, span_bytes, room = content.spans[number], content.span_bytes[number], content.room[number]
+        spans, span_bytes, room = content.spans[number], content.span_bytes[number], content.covers[number]
         first, before = _passed(spans, span_bytes, 0, begin, room, composed)
         last, covered = _passed(spans, span_bytes, first, positions, room, composed)
         if last > room:

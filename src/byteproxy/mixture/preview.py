@@ -6,7 +6,6 @@ within about 3 if the mixture does what it says.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,15 +59,12 @@ def span_of(steps: str, total: int) -> tuple[int, int]:
 
 def planned(stream: Stream, first: int, last: int, progress: Progress = silent) -> Iterator[tuple[Plan, State]]:
     """The plans of steps `first` up to `last`, and the state after each; progress counts steps from the run's first."""
-
-    def all_steps() -> Iterator[tuple[Plan, State]]:
-        state = State()
-        while state.step < last:
-            plan, state = stream.plan(state)
-            progress(state.step, last)
+    state = State()
+    while state.step < last:
+        plan, state = stream.plan(state)
+        progress(state.step, last)
+        if plan.step >= first:
             yield plan, state
-
-    return islice(all_steps(), first, None)
 
 
 def step_figures(stream: Stream, plan: Plan) -> dict[str, Any]:
@@ -78,11 +74,7 @@ def step_figures(stream: Stream, plan: Plan) -> dict[str, Any]:
         "step": plan.step,
         "mode": plan.settings.mode,
         "asked": plan.rate,
-        "share": {
-            "segments": _compressed(plan.segments),
-            "bytes": _compressed(text_bytes),
-            "positions": _compressed(plan.positions),
-        },
+        "share": _shares(plan.segments, text_bytes, plan.positions),
         "segments": plan.segments.tolist(),
         "text_bytes": text_bytes.tolist(),
         "positions": plan.positions.tolist(),
@@ -106,11 +98,7 @@ def summed(steps: list[dict[str, Any]], count: str) -> dict[str, Any]:
     weights = np.array([np.sum(step[counted]) for step in steps], np.float64)
     rates = np.array([step["asked"] for step in steps])
     asked = float(rates @ weights / weights.sum())
-    share = {
-        "segments": _compressed(totals["segments"]),
-        "bytes": _compressed(totals["text_bytes"]),
-        "positions": _compressed(totals["positions"]),
-    }
+    share = _shares(totals["segments"], totals["text_bytes"], totals["positions"])
     error = _standard_error(rates, np.array([np.sum(step["segments"]) for step in steps]))
     difference = (share[count] or 0.0) - asked
     return {
@@ -126,6 +114,11 @@ def summed(steps: list[dict[str, Any]], count: str) -> dict[str, Any]:
         "largest_document": max(step["largest_document"] for step in steps),
         "padding": sum(step["padding"] for step in steps),
     }
+
+
+def _shares(segments: np.ndarray, text_bytes: np.ndarray, positions: np.ndarray) -> dict[str, float | None]:
+    """Compressed shares of what is counted by representation."""
+    return {"segments": _compressed(segments), "bytes": _compressed(text_bytes), "positions": _compressed(positions)}
 
 
 def _standard_error(rates: np.ndarray, segments: np.ndarray) -> float:

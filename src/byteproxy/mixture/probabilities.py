@@ -47,15 +47,6 @@ class Lengths(NamedTuple):
     chains: float = 1.0
 
 
-class Costs(NamedTuple):
-    """What a segment counts: alone, and beside its partner."""
-
-    raw: float
-    compressed: float
-    paired_raw: float
-    paired_compressed: float
-
-
 class DrawProbabilities(NamedTuple):
     """Probabilities of the kinds of draw; they sum to 1. In mode switch those of one segment, and `both` is 0."""
 
@@ -64,16 +55,16 @@ class DrawProbabilities(NamedTuple):
     both: float
 
 
-def costs(settings: StepSettings, count: Count, lengths: Lengths) -> Costs:
-    """What a segment counts on average at this step."""
+def _costs(settings: StepSettings, count: Count, lengths: Lengths) -> tuple[float, float, float, float]:
+    """What a segment counts on average at this step: raw and compressed alone, raw and compressed beside the other."""
     if count != "positions":
-        return Costs(1.0, 1.0, 1.0, 1.0)
+        return 1.0, 1.0, 1.0, 1.0
     raw, compressed = lengths.raw, lengths.compressed
     if settings.mode == "pairs":
         own = EOS_OF_FIRST[settings.order]
-        return Costs(raw + 3, compressed + 3, raw + 2 + own, compressed + 2 + 1 - own)
+        return raw + 3, compressed + 3, raw + 2 + own, compressed + 2 + 1 - own
     ends = {"one": 3.0, "parallel": 3.0, "switch": 2.0 + lengths.chains, "plain": 2.0}[settings.mode]
-    return Costs(raw + ends, compressed + ends, raw + ends, compressed + ends)
+    return raw + ends, compressed + ends, raw + ends, compressed + ends
 
 
 def draw_probabilities(
@@ -81,7 +72,7 @@ def draw_probabilities(
 ) -> DrawProbabilities:
     """The probabilities that keep the step's rate, counted in `count`; lengths are read for positions only."""
     r = settings.rate
-    a0, a1, c0, c1 = costs(settings, count, lengths or Lengths())
+    a0, a1, c0, c1 = _costs(settings, count, lengths or Lengths())
     if settings.mode not in ("pairs", "parallel"):
         compressed = r * a0 / (r * a0 + (1 - r) * a1)
         return DrawProbabilities(1 - compressed, compressed, 0.0)

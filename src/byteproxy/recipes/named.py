@@ -12,7 +12,7 @@ from byteproxy.mixture.loader import Shape, Stream, first_view
 from byteproxy.mixture.schedule import PRESETS, Mixture
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.progress import Progress, silent
-from byteproxy.store.format import Manifest
+from byteproxy.store.manifest import Manifest
 from byteproxy.store.store import Store
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from byteproxy.store.format import SHARD_SCHEMA, ShardInfo, ViewInfo
+from byteproxy.store.format import SHARD_SCHEMA
+from byteproxy.store.manifest import ShardInfo, ViewInfo
 
 RULES = 1
 """Counts changes to what is looked at here, so that what passed before passes again."""

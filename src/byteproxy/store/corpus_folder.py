@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from byteproxy.errors import InputError
-from byteproxy.files import write_aside
+from byteproxy.files import head, write_aside
 from byteproxy.lock import held
-from byteproxy.store.format import FORMAT, MANIFEST, MANIFEST_VERSION, SHARD_FILES, Manifest
+from byteproxy.store.format import FORMAT, MANIFEST, MANIFEST_VERSION, SHARD_FILES
+from byteproxy.store.manifest import Manifest
 
 LOCK = ".byteproxy-store.lock"
 STAGED = ".staged"
@@ -93,7 +94,7 @@ def remove_other_shards(folder: Path, manifest: Manifest) -> None:
 def _check_ours(folder: Path) -> None:
     """InputError, naming what is there, where a folder holds files and none says that a preparation wrote them."""
     try:
-        if _says_ours(folder / MARKER) or _says_ours(folder / MANIFEST):
+        if any(OUR_OPENING.match(head(folder / name, OPENING_BYTES)) for name in (MARKER, MANIFEST)):
             return
         others = sorted(path.name for path in folder.iterdir() if not BEFORE_MARKER.fullmatch(path.name))
     except OSError as error:
@@ -104,12 +105,3 @@ def _check_ours(folder: Path) -> None:
             f"{folder} holds files that no preparation of a corpus wrote ({', '.join(others[:NAMES_SHOWN])}{more}): "
             "use a new or an empty folder"
         )
-
-
-def _says_ours(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            begin = file.read(OPENING_BYTES)
-    except OSError:
-        return False
-    return re.match(OUR_OPENING, begin) is not None

@@ -7,10 +7,8 @@ before it becomes part of the corpus. Memory: symbols, spans and anchors of one 
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,26 +19,23 @@ from byteproxy.files import read_bytes
 from byteproxy.parsing import MAX_JSON, parse_json
 from byteproxy.progress import Progress, remark, silent
 from byteproxy.store.anchors import anchors_of
+from byteproxy.store.checks import offsets_of
 from byteproxy.store.corpus_folder import ENCODED, locked
-from byteproxy.store.entropy_cache import ShardEntropies
+from byteproxy.store.entropy_cache import ShardEntropies, ranges_of
 from byteproxy.store.format import (
     VERSION,
     VIEW_NAME,
     FileInfo,
-    Manifest,
-    ShardInfo,
-    ViewInfo,
     artefact_name,
     file_info,
     read_batch,
-    read_manifest,
     view_file_name,
     view_schema,
     write_batch,
-    write_manifest,
     write_whole,
 )
-from byteproxy.store.integrity import checksummed
+from byteproxy.store.integrity import checksummed, ensure_same
+from byteproxy.store.manifest import Manifest, ShardInfo, ViewInfo, read_manifest, write_manifest
 from byteproxy.views.base import Encoded, View, in_context
 
 ENCODE_BYTES = 4 << 20  # a view may need a hundred times as much memory while it encodes
@@ -204,17 +199,16 @@ def _write_view_file(
     """Encode the documents of one shard; `done` of `total` bytes of text were encoded before."""
     path, shard_path = out / view_file_name(number, view.name), out / shard.file.name
     batch = read_batch(shard_path)
-    if file_info(shard_path) != shard.file:
-        raise InputError(f"{shard_path} was altered since it was written: run the preparation again to restore it")
+    ensure_same(shard_path, shard.file)
     texts = batch.column("text")
-    sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
+    sizes = np.diff(offsets_of(texts))
     contextual = in_context(view)
     entropies = None if contextual is None else ShardEntropies(out, number, shard, texts, contextual)
     dtype = np.dtype(np.uint16 if view.alphabet_size <= 1 << 16 else np.uint32)
     encoded: list[np.ndarray] = []
     spans: list[np.ndarray] = []
     anchors: list[tuple[np.ndarray, np.ndarray]] = []
-    for first, last in _batches(sizes):
+    for first, last in ranges_of(sizes, ENCODE_BYTES):
         documents = [texts[row].as_py() for row in range(first, last)]
         if entropies is None or contextual is None:
             through = view.encode_batch(documents)
@@ -241,13 +235,6 @@ def _write_view_file(
     ]
     viewed = pa.record_batch(lists, schema=schema)
     return write_whole(path, lambda file: write_batch(file, viewed))
-
-
-def _batches(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Consecutive ranges of documents of about ENCODE_BYTES."""
-    group = (np.cumsum(sizes) - sizes) // ENCODE_BYTES
-    bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(sizes)]
-    yield from pairwise(bounds)
 
 
 def _lists(arrays: list[np.ndarray], dtype: np.dtype) -> tuple[pa.Array, pa.Array]:

@@ -16,7 +16,10 @@ import pyarrow as pa
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.progress import Progress, remark, silent
-from byteproxy.store.format import ShardInfo, file_info, read_batch, read_manifest
+from byteproxy.store.checks import offsets_of
+from byteproxy.store.format import read_batch
+from byteproxy.store.integrity import ensure_same
+from byteproxy.store.manifest import ShardInfo, read_manifest
 from byteproxy.views.artefact import Format, content_of, from_content, read_as, to_content
 from byteproxy.views.base import ContextView, View, in_context
 
@@ -39,8 +42,7 @@ def add_entropies(out: Path, view: View, progress: Progress = silent) -> None:
     done, total = 0, sum(shard.text_bytes for shard in manifest.shards)
     for number, shard in enumerate(manifest.shards):
         shard_path = out / shard.file.name
-        if file_info(shard_path) != shard.file:
-            raise InputError(f"{shard_path} was altered since it was written: run the preparation again to restore it")
+        ensure_same(shard_path, shard.file)
         entropies = ShardEntropies(out, number, shard, read_batch(shard_path).column("text"), contextual)
         for size in entropies.ensure(lambda read, _, note="": progress(done + read, total)):  # noqa: B023
             done += size
@@ -54,8 +56,8 @@ class ShardEntropies:
         """texts: of the shard's documents."""
         self._texts, self._shard, self._view = texts, shard, view
         self._folder, self._number = Path(out) / FOLDER / view.entropy_model[:16], number
-        self._sizes = np.diff(np.frombuffer(texts.buffers()[1], dtype=np.int64)[: len(texts) + 1])
-        self._parts = list(pairwise(_bounds(self._sizes)))
+        self._sizes = np.diff(offsets_of(texts))
+        self._parts = ranges_of(self._sizes, PART_BYTES)
         self._kept: tuple[int, np.ndarray] = -1, np.empty(0, np.float16)
 
     def ensure(self, progress: Progress = silent) -> Iterator[int]:
@@ -105,7 +107,7 @@ class ShardEntropies:
 
 def check_part(path: Path) -> tuple[np.ndarray, dict[str, str]]:
     """The entropies in a file, float16 [bytes], and what they are of; InputError where it was cut off or altered."""
-    tensors, said = from_content(content_of(path, FORMAT), FORMAT, path)
+    tensors, said = from_content(content_of(path, FORMAT.noun), FORMAT, path)
     with read_as(FORMAT, path):
         bits = tensors["bits"]
         if bits.ndim != 1 or bits.dtype != np.float16:
@@ -113,7 +115,7 @@ def check_part(path: Path) -> tuple[np.ndarray, dict[str, str]]:
         return bits, said
 
 
-def _bounds(sizes: np.ndarray) -> list[int]:
-    """Where consecutive documents of about PART_BYTES begin, and where the last ones end."""
-    group = (np.cumsum(sizes) - sizes) // PART_BYTES
-    return [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(sizes)] if len(sizes) else [0]
+def ranges_of(sizes: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of documents, which have so many bytes each, of about `size` bytes together."""
+    group = (np.cumsum(sizes) - sizes) // size
+    return list(pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(sizes)])) if len(sizes) else []

@@ -47,34 +47,29 @@ def verify(
     """
     total, done = sum(file.size for file in files), 0
     for file in files:
-        _ensure_same(inside(folder, file.name, said_by or folder / MANIFEST), file, remedy)
+        ensure_same(inside(folder, file.name, said_by or folder / MANIFEST), file, remedy)
         done += file.size
         progress(done, total)
 
 
-class Found(NamedTuple):
-    """read: bytes that were. states: of each file by its name, before it was read."""
-
-    read: int
-    states: dict[str, os.stat_result]
-
-
-def ensure_unaltered(folder: Path, files: Sequence[Checked], progress: Progress) -> Found:
+def ensure_unaltered(
+    folder: Path, files: Sequence[Checked], progress: Progress
+) -> tuple[int, dict[str, os.stat_result]]:
     """Verify files and check their content, skipping those that nobody wrote to since the last time.
 
-    progress: bytes read, of those that have to be.
+    progress: bytes read, of those that have to be. Returns how many were, and each file's state before, by its name.
     """
     notes = Notes(folder)
-    known = {one.file.name: _state(inside(folder, one.file.name, folder / MANIFEST)) for one in files}
+    known = {one.file.name: state_of(inside(folder, one.file.name, folder / MANIFEST)) for one in files}
     fresh = [one for one in files if not notes.tell_of(one, known[one.file.name])]
     total, done = sum(one.file.size for one in fresh), 0
     for one in fresh:
-        _ensure_same(folder / one.file.name, one.file, REPAIR)
+        ensure_same(folder / one.file.name, one.file)
         one.check()
         done += one.file.size
         progress(done, total)
     notes.replace([(one, known[one.file.name]) for one in files])
-    return Found(total, known)
+    return total, known
 
 
 class Notes:
@@ -129,16 +124,18 @@ def _note(one: Checked, found: os.stat_result) -> list[object]:
     return [one.file.sha256, checksummed(one.facts), *identity(found)]
 
 
-def _state(path: Path, remedy: str = REPAIR) -> os.stat_result:
+def state_of(path: Path, remedy: str = REPAIR) -> os.stat_result:
+    """The state of a file as it is now; InputError, with what to do, where it is gone."""
     try:
         return path.stat()
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}): {remedy}") from error
 
 
-def _ensure_same(path: Path, file: FileInfo, remedy: str) -> None:
+def ensure_same(path: Path, file: FileInfo, remedy: str = REPAIR) -> None:
+    """InputError, with what to do, where a file is not what was written."""
     try:
-        same = _state(path, remedy).st_size == file.size and file_info(path) == file
+        same = state_of(path, remedy).st_size == file.size and file_info(path) == file
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}): {remedy}") from error
     if not same:

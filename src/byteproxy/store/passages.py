@@ -85,7 +85,8 @@ def cut_at_anchors(
     cuts = np.empty((3, len(candidates)), dtype=np.int64)
     count = _cut_at(candidates, firsts, text, max_bytes, cuts)
     rows, starts, ends = cuts[:, :count]
-    return _passages(shard, rows, candidates[starts], candidates[ends], symbols[None, starts], symbols[None, ends])
+    shards = np.full(count, shard, np.int32)
+    return Passages(shards, rows, candidates[starts], candidates[ends], symbols[None, starts], symbols[None, ends])
 
 
 def cut_anywhere(
@@ -102,18 +103,7 @@ def cut_anywhere(
     symbols = np.empty((2, len(views), count), dtype=np.int64)
     for number, view in enumerate(views):
         _find_symbols(text_offsets, view.offsets, view.spans, rows, byte_end, symbols[0, number], symbols[1, number])
-    return _passages(shard, rows, byte_start, byte_end, *symbols)
-
-
-def _passages(
-    shard: int,
-    rows: np.ndarray,
-    byte_start: np.ndarray,
-    byte_end: np.ndarray,
-    symbol_start: np.ndarray,
-    symbol_end: np.ndarray,
-) -> Passages:
-    return Passages(np.full(len(rows), shard, np.int32), rows, byte_start, byte_end, symbol_start, symbol_end)
+    return Passages(np.full(count, shard, np.int32), rows, byte_start, byte_end, *symbols)
 
 
 @nb.njit(cache=True)

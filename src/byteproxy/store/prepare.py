@@ -26,18 +26,11 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
+from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.store.corpus_folder import SOURCES, STAGED, claimed, make_folder, remove_other_shards, remove_staged
-from byteproxy.store.format import (
-    MANIFEST,
-    FileInfo,
-    Manifest,
-    NearDuplicates,
-    ShardInfo,
-    SplitInfo,
-    file_info,
-    read_manifest,
-    write_manifest,
-)
+from byteproxy.store.format import MANIFEST
+from byteproxy.store.integrity import verify
+from byteproxy.store.manifest import Manifest, NearDuplicates, ShardInfo, SplitInfo, read_manifest, write_manifest
 from byteproxy.store.reader_pool import stage_units
 from byteproxy.store.rejected import Faults, count_rejected, write_rejected
 from byteproxy.store.select import Selection, by_part, select
@@ -61,16 +54,13 @@ class Preparation:
     split: SplitOptions = field(default_factory=SplitOptions)
     rules: Rules = field(default_factory=Rules)
     near_duplicates: NearDuplicates = "held_out"
-    shard_bytes: int = SHARD_BYTES
-    max_faulty: float = 0.01
+    shard_bytes: int = ranged(SHARD_BYTES, 1, 2**62 - 1)
+    max_faulty: float = ranged(0.01, 0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.near_duplicates not in get_args(NearDuplicates):
             raise InputError(f"near_duplicates is {self.near_duplicates!r}: give held_out, train or keep")
-        if self.shard_bytes < 1:
-            raise InputError(f"shard_bytes is {self.shard_bytes}: give at least 1")
-        if not 0 <= self.max_faulty <= 1:
-            raise InputError(f"max_faulty is {self.max_faulty}: give a share from 0 to 1")
+        ensure_in_range(self)
 
 
 USUAL = Preparation()
@@ -253,27 +243,15 @@ def _key(units: list[Unit], weights: dict[str, float], preparation: Preparation)
 
 def _is_as_it_was(out: Path, manifest: Manifest, key: str, stage: Stage) -> bool:
     """Whether the sources are those that the corpus was made from, and its own files unaltered."""
+    files = [file for file in (*(shard.file for shard in manifest.shards), manifest.rejected_file) if file]
     try:
         if not key or read_json(out / SOURCES) != {"sources": key}:
             return False
+        with stage("verify", "B") as progress:
+            verify(out, files, progress)
     except (OSError, ValueError):
         return False
-    files = [file for file in (*(shard.file for shard in manifest.shards), manifest.rejected_file) if file]
-    done, total = 0, sum(file.size for file in files)
-    with stage("verify", "B") as progress:
-        for file in files:
-            if not _is_there(out / file.name, file):
-                return False
-            done += file.size
-            progress(done, total)
     return True
-
-
-def _is_there(path: Path, file: FileInfo) -> bool:
-    try:
-        return file_info(path) == file
-    except OSError:
-        return False
 
 
 def _splits(parts: Parts, selection: Selection, shards: list[ShardInfo]) -> dict[str, SplitInfo]:

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from byteproxy.corpus.records import BETWEEN_SPLITS, EXACT_DUPLICATE, FAULTY, INVALID_UTF8, NEAR_DUPLICATE
 from byteproxy.errors import InputError
-from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, Manifest, file_info, write_whole
+from byteproxy.store.format import REJECTED_FILE, FileInfo, HashingFile, file_info, write_whole
+from byteproxy.store.manifest import Manifest
 from byteproxy.store.select import (
     BETWEEN,
     DUPLICATE,

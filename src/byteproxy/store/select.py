@@ -20,9 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from byteproxy.corpus import near_duplicates
-from byteproxy.corpus.split import GAP, SPLITS, Cut, Documents, SplitGroup, SplitOptions, divide
+from byteproxy.corpus.dividing import GAP, Cut, Documents, divide
+from byteproxy.corpus.split import SPLITS, SplitGroup, SplitOptions
 from byteproxy.progress import Stage
-from byteproxy.store.format import NearDuplicates, SourceInfo
+from byteproxy.store.manifest import NearDuplicates, SourceInfo
 from byteproxy.store.split_documents import add_pieces
 from byteproxy.store.staging import PART_BYTES, SIGNATURE_BYTES, Parts, are_documents, fixed_bytes, text_offsets
 
@@ -299,7 +300,7 @@ def _drop_similar(parts: Parts, starts: np.ndarray, fate: np.ndarray, near: Near
     repeats = near_duplicates.first_of_similar(signatures)
     fate[held_out[repeats]] = LIKE_EARLIER
     if near == "train":
-        index = _index_of(signatures[~repeats])
+        index = near_duplicates.Index(signatures[~repeats])
         for rows, found in _signatures(parts, starts, train):
             fate[rows[index.similar(found)]] = LIKE_HELD_OUT
             yield len(rows)
@@ -313,13 +314,13 @@ def _mark_similar(
     An index tells which of the others are similar to something, and few are; those are then looked up the other way
     round. What is marked leaves the index, so that what everybody has doesn't fill the memory.
     """
-    index = _index_of(signatures)
+    index = near_duplicates.Index(signatures)
     waiting: list[np.ndarray] = []
     for rows, found in others:
         waiting.append(found[index.similar(found)])
         if sum(map(len, waiting)) >= QUERIED_TOGETHER:
             _mark(signatures, similar, waiting)
-            index = _index_of(signatures[~similar])
+            index = near_duplicates.Index(signatures[~similar])
         yield len(rows)
     _mark(signatures, similar, waiting)
 
@@ -329,13 +330,7 @@ def _mark(signatures: np.ndarray, similar: np.ndarray, waiting: list[np.ndarray]
     waiting.clear()
     left = np.flatnonzero(~similar)
     if len(others) and len(left):
-        similar[left] = _index_of(others).similar(signatures[left])
-
-
-def _index_of(signatures: np.ndarray) -> near_duplicates.Index:
-    index = near_duplicates.Index()
-    index.add(signatures)
-    return index
+        similar[left] = near_duplicates.Index(others).similar(signatures[left])
 
 
 def _signatures(parts: Parts, starts: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

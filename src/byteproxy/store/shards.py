@@ -9,17 +9,8 @@ import pyarrow as pa
 from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
 from byteproxy.progress import Progress
-from byteproxy.store.format import (
-    SHARD_SCHEMA,
-    FileInfo,
-    HashingFile,
-    Manifest,
-    ShardInfo,
-    file_info,
-    shard_name,
-    write_batch,
-    write_whole,
-)
+from byteproxy.store.format import SHARD_SCHEMA, FileInfo, HashingFile, file_info, shard_name, write_batch, write_whole
+from byteproxy.store.manifest import Manifest, ShardInfo
 from byteproxy.store.select import Selection, by_part
 from byteproxy.store.staging import Parts
 

@@ -6,10 +6,10 @@ document. Memory: the documents that are cut, twice.
 
 import numpy as np
 
+from byteproxy.corpus.dividing import GAP
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.large_files import cut_before
 from byteproxy.corpus.records import Record
-from byteproxy.corpus.split import GAP
 from byteproxy.store.staging import Parts
 
 NEAR_BYTES = 1024

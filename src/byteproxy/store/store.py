@@ -24,8 +24,9 @@ from byteproxy.files import open_inside
 from byteproxy.progress import Progress, silent
 from byteproxy.store import caches
 from byteproxy.store.checks import RULES, check_anchors, check_shard, check_spans, check_view, offsets_of, values_of
-from byteproxy.store.format import Manifest, mapped_batch, read_manifest
-from byteproxy.store.integrity import REPAIR, Checked, Notes, ensure_unaltered, identity, verify
+from byteproxy.store.format import mapped_batch
+from byteproxy.store.integrity import REPAIR, Checked, Notes, ensure_unaltered, identity, state_of, verify
+from byteproxy.store.manifest import Manifest, read_manifest
 from byteproxy.store.passage_index import VERSION as TABLE_VERSION
 from byteproxy.store.passage_index import Table, kept_table
 from byteproxy.store.passages import Anchors, Passages, Spans, cut_anywhere, cut_at_anchors, units_between
@@ -56,10 +57,7 @@ class Store:
         path = Path(path)
         store = cls(path, read_manifest(path))
         for file in store.manifest.files:
-            try:
-                size = (path / file.name).stat().st_size
-            except OSError as error:
-                raise InputError(f"{path / file.name} can't be read ({error.strerror}): {REPAIR}") from error
+            size = state_of(path / file.name).st_size
             if size != file.size:
                 raise InputError(f"{path / file.name} has {size} bytes and should have {file.size}: {REPAIR}")
         return store
@@ -90,10 +88,10 @@ class Store:
 
         progress: bytes read, of all that have to be. Returns how many were.
         """
-        found = ensure_unaltered(self.path, self._checked(), progress)
+        read, states = ensure_unaltered(self.path, self._checked(), progress)
         self._notes = None
-        self._right = {name: identity(state) for name, state in found.states.items()}
-        return found.read
+        self._right = {name: identity(state) for name, state in states.items()}
+        return read
 
     def ensure_whole(self, shard: int, view_names: tuple[str, ...]) -> None:
         """InputError where a file of a shard that is mapped was cut since: to read behind its end would be a SIGBUS.

@@ -19,7 +19,8 @@ from byteproxy.errors import InputError
 from byteproxy.files import inside, write_aside
 from byteproxy.parsing import read_json
 from byteproxy.progress import Stage, quietly
-from byteproxy.store.format import MANIFEST, Manifest, artefact_name, read_manifest
+from byteproxy.store.format import MANIFEST, artefact_name
+from byteproxy.store.manifest import Manifest, read_manifest
 from byteproxy.store.store import Store
 from byteproxy.views import registry
 from byteproxy.views.base import View

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.store.format import Manifest
+from byteproxy.store.manifest import Manifest
 from byteproxy.train import parallel
 from byteproxy.train.compiler import device_of
 from byteproxy.train.flops import memory_bytes

@@ -17,7 +17,7 @@ from byteproxy.corpus.split import Split, SplitOptions
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
 from byteproxy.progress import Progress, silent
-from byteproxy.store.format import Manifest, SourceInfo, ViewInfo
+from byteproxy.store.manifest import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.passage_index import BYTES, VIEWS, SourcePassages, Summary, Table
 from byteproxy.store.store import Store
 from byteproxy.train.budget import ensured_steps, sampled_plans

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from byteproxy.corpus.records import FAULTY
 from byteproxy.corpus.split import SPLITS
 from byteproxy.progress import Progress, silent
-from byteproxy.store.format import ViewInfo
+from byteproxy.store.manifest import ViewInfo
 from byteproxy.store.store import Store
 
 PERCENTILES = (10, 25, 50, 75, 90, 99)

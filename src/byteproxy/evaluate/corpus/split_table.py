@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from byteproxy.corpus.split import LITTLE_SHARE, SPLITS, WITHIN
+from byteproxy.corpus.dividing import LITTLE_SHARE, WITHIN
+from byteproxy.corpus.split import SPLITS
 from byteproxy.evaluate.corpus.tables import DASH, Figures, percent, sized
 
 SOURCES_SHOWN, LANGUAGES_SHOWN, NOTES_SHOWN = 8, 6, 6

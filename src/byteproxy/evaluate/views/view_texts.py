@@ -6,9 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from byteproxy.corpus.dividing import splits_of_projects
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.near_duplicates import near_duplicates
-from byteproxy.corpus.split import Split, SplitOptions, splits_of_projects
+from byteproxy.corpus.split import Split, SplitOptions
 from byteproxy.corpus.stdlib import read_stdlib
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
