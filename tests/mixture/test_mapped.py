@@ -40,7 +40,7 @@ def test_content_is_the_mapped_file_from_there_to_the_end_of_the_shard(tmp_path:
     for number, piece in enumerate(pieces.tolist()):
         row, representation = table[piece[PASSAGE]], piece[REPRESENTATION]
         shard, start = int(row[KEY]) >> PLACE_BITS, int(row[start_column(representation)])
-        begin, size, room = int(row[BYTE_START]), int(row[BYTES]), int(content.room[number])
+        begin, size, room = int(row[BYTE_START]), int(row[BYTES]), int(content.covers[number])
         assert content.text_bytes[number] == size
         wanted = store.text_buffer(shard)[begin : begin + size].tobytes()
         assert ctypes.string_at(int(content.text[number]), size) == wanted
