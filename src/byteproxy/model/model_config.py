@@ -21,8 +21,9 @@ class ModelConfig:
     """A decoder-only transformer whose parameters map one to one onto `LlamaForCausalLM`, options apart.
 
     width: of the residual stream.
-    layers, heads: transformer blocks, and attention heads in each; width / heads must be even.
-    key_value_heads: heads of keys and values, shared by heads / key_value_heads query heads each; None: one each.
+    layers: transformer blocks.
+    heads: attention heads in each block; width / heads must be even.
+    key_value_heads: heads of keys and values, each shared by heads / key_value_heads query heads; None: one for each.
     ffn: width of the SwiGLU layer.
     rope_theta: base of the rotary position embedding.
     norm_epsilon: added to the mean square in RMSNorm.

@@ -24,10 +24,11 @@ class Objective:
         state, scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
-    raw_weight, compressed_weight: of all that is predicted at positions of that kind (the paper's code: 1 and 1/3).
+    raw_weight: weight of everything that raw positions predict (the paper's code: 1).
+    compressed_weight: weight of everything that compressed positions predict (the paper's code: 1/3).
     head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
-    heads_weight: of all heads beyond the first, at the run's first step; heads_weight_end: at its last, in a straight
-        line; None stays.
+    heads_weight: weight of all heads beyond the first, at the run's first step.
+    heads_weight_end: their weight at its last step, reached in a straight line; None: `heads_weight` throughout.
 
     No head predicts past the segment that it stands in; its closing sentinel and eos are inside. Only the first one,
     the next symbol's, also names the sentinel that opens the next segment of its document.

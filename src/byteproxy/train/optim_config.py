@@ -20,19 +20,19 @@ class OptimConfig:
     """How weights move.
 
     optimizer: "adamw" for everything, or "muon" for the layers' matrices and AdamW for the rest.
-    learning_rate: at its peak.
-    warmup_share: share of the steps over which it rises from 0.
-    warmup_steps: how many steps that is, in place of a share: a run with it can be made longer later.
-    decay_share: share of the steps, the last ones, over which it falls in a straight line; schedule "wsd" only.
+    learning_rate: peak learning rate.
+    warmup_share: share of the steps over which the learning rate rises from 0.
+    warmup_steps: steps of that rise, in place of a share; such a run can be made longer later.
+    decay_share: share of the steps, the last ones, over which the learning rate falls in a straight line; "wsd" only.
     weight_decay: decoupled, on the layers' matrices only, unless decay_all.
-    clip: the gradient's largest norm.
+    clip: largest norm of the gradient; a longer one is scaled down.
     schedule: of the learning rate, "wsd" (warm up, stay, fall) or "cosine" (warm up, then half a cosine).
-    final_share: of the peak, where the fall ends; the paper has a cosine to 0.1.
-    beta1, beta2, epsilon: AdamW's.
-    momentum: Muon's.
+    final_share: share of the peak where the fall ends; the paper has a cosine to 0.1.
+    beta1, beta2, epsilon: of AdamW.
+    momentum: of Muon.
     decay_all: decay norms and tables as well.
     spike: a step is skipped if its gradient's norm is that many times the usual one; 0: only if it is not finite.
-    max_skips: in a row, before the run is stopped.
+    max_skips: skipped steps in a row before the run is stopped.
     """
 
     optimizer: str = "muon"

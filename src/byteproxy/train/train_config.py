@@ -20,7 +20,8 @@ MAX_SEED = (1 << 63) - 1
 class Validation:
     """What is measured while a run trains, on the corpus's validation split.
 
-    bytes: of text; 0 measures nothing. document_bytes: the most that one document gives.
+    bytes: text to measure on, in bytes; 0 measures nothing.
+    document_bytes: bytes that one document gives at most.
     stride: bytes by which windows of raw text move on, 0 for half of one; a window is as long as a passage.
     """
 
@@ -36,8 +37,9 @@ class Validation:
 class Start:
     """A model that a run begins with, in place of random weights.
 
-    path: its folder; empty: none. weights, tokenizer: SHA-256 of its weights with their config.json, and of its
-        tokenizer, filled in when the run begins: no other model is taken when it goes on.
+    path: its folder; empty: none.
+    weights: SHA-256 of its weights with their config.json, filled in when the run begins: it continues with no other.
+    tokenizer: SHA-256 of its tokenizer, filled in likewise.
     """
 
     path: str = ""
@@ -53,8 +55,8 @@ class Start:
 class TrainConfig:
     """A run.
 
-    stop: how long it is: a number and a unit, one of steps, positions, bytes (of text shown), flops, minutes; such as
-        "1000 steps" or "1e15 flops". All but steps are turned into steps before anything starts.
+    stop: length of the run: a number and a unit, one of steps, positions, bytes (of text shown), flops, minutes; such
+        as "1000 steps" or "1e15 flops". All but steps are turned into steps before anything starts.
     corpus: folder of the prepared corpus.
     seed: of the weights and the mixture.
     start: a model to begin with.
@@ -63,16 +65,17 @@ class TrainConfig:
         Weights and optimizer states are float32.
     device: "cpu", "cuda", "mps", or "auto" for what is there.
     attention: the backend; "auto" is the fastest one on the device.
-    compile: let torch.compile make kernels of what stands between attentions; without a compiler the run says so and
-        goes on without.
+    compile: let torch.compile make kernels of everything but attention; without a compiler the run says so and runs
+        uncompiled.
     deterministic: let only operations run that give the same bits each time.
     micro_sequences: rows that one pass takes; 0: all that a rank has of a step. Less needs less memory, and changes
         sums by rounding only.
-    log_every: steps between two lines of the metrics. validate_every: steps between two evaluations on the validation
-        split; 0 means only one at the end.
-    checkpoint_seconds: training time between two checkpoints. keep: how many of them stay.
-    rank_timeout_seconds: how long one of several processes waits for the others in a step before the run ends; one that
-        ended or was stopped is noticed within a minute, and rank 0 may take as long as it likes for validation and
+    log_every: steps between two lines of the metrics.
+    validate_every: steps between two evaluations on the validation split; 0: only one at the end.
+    checkpoint_seconds: seconds of training between two checkpoints.
+    keep: checkpoints that stay.
+    rank_timeout_seconds: seconds that one of several processes waits for the others in a step before the run ends. A
+        process that ended or was stopped is noticed within a minute. Rank 0 may take any time for validation and
         checkpoints.
     tensorboard: write the metrics for TensorBoard as well.
     """
