@@ -1,15 +1,17 @@
-"""Damages a corpus in one place after the other and uses it each time, all in one process, which may die of it.
+"""Damages a corpus in one place after the other and uses it each time, each kind of damage in a fork, which may die.
 
-    python damaged.py CORPUS FOLDER KIND SEED COUNT
+    python damaged.py CORPUS FOLDER SEED COUNT
 
-CORPUS: an undamaged one. FOLDER: to work in. KIND: a name of DAMAGES. Each trial prints what it is about to do and then
-"same" (the same documents and rows came out), "other", or "refused" and the message. Anything else is a traceback.
+CORPUS: an undamaged one. FOLDER: to work in. Each trial prints what it is about to do and then "same" (the same
+documents and rows came out), "other", or "refused" and the message; anything else is a traceback. What a kind of damage
+printed is left in FOLDER as KIND.out and KIND.err. Prints, as JSON, the exit status of each kind.
 """
 
 import json
 import os
 import shutil
 import sys
+import traceback
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -167,8 +169,8 @@ def told_number(folder: Path, random: Random) -> str:
 DAMAGES = {one.__name__: one for one in (any_file, agreed_bit, agreed_number, manifest_number, agreed_row, told_number)}
 
 
-def main(corpus: Path, folder: Path, kind: str, seed: int, count: int) -> None:
-    wanted = used(corpus)
+def trials(corpus: Path, folder: Path, kind: str, seed: int, count: int, wanted: str) -> None:
+    """Damage a copy of the corpus in one way again and again; `wanted` is what all that is read of it comes to."""
     for trial in range(count):
         random = Random(f"{kind} {seed} {trial}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -180,5 +182,27 @@ def main(corpus: Path, folder: Path, kind: str, seed: int, count: int) -> None:
             print(f"refused {str(error)[:300]!r}", flush=True)
 
 
+def main(corpus: Path, folder: Path, seed: int, count: int) -> dict[str, int]:
+    """Fork for each kind, when all that they import and compile is there; gives how they ended."""
+    wanted, ended = used(corpus), {}
+    for kind in DAMAGES:
+        child = os.fork()
+        if child == 0:
+            for number, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(folder / f"{kind}.{name}", os.O_WRONLY | os.O_CREAT), number)
+            status = 1
+            try:
+                trials(corpus, folder / kind, kind, seed, count, wanted)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        ended[kind] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return ended
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))

@@ -4,6 +4,7 @@ Also where whoever changed a number let all checksums fit: compiled code must no
 tried many times in a process of its own, so that one that dies of it fails its test and nothing else.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -36,12 +37,23 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_damage_changes_nothing_or_is_said(kind: str, corpus: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(corpus), str(tmp_path / "work"), kind, "1", "60"]
+@pytest.fixture(scope="module")
+def damaged(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[str], str]]:
+    """Of each kind of damage: how its process ended, the lines it printed, and what it said on stderr."""
+    folder = tmp_path_factory.mktemp("damaged")
+    command = [sys.executable, str(SCRIPT), str(corpus), str(folder), "1", "60"]
     ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=GUARD_SECONDS)
-    lines = ended.stdout.splitlines()
-    assert ended.returncode == 0, f"{lines[-1:]} {ended.returncode} {ended.stderr[-2000:]}"
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return {
+        kind: (status, (folder / f"{kind}.out").read_text().splitlines(), (folder / f"{kind}.err").read_text())
+        for kind, status in json.loads(ended.stdout).items()
+    }
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_damage_changes_nothing_or_is_said(kind: str, damaged: dict[str, tuple[int, list[str], str]]) -> None:
+    status, lines, said = damaged[kind]
+    assert status == 0, f"{lines[-1:]} {status} {said[-2000:]}"
     assert len(lines) == 60
     for line in lines:
         outcome = line.rpartition(": ")[2] if "refused" not in line else "refused"
