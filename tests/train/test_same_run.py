@@ -166,7 +166,7 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, mo
 )
 def test_every_kind_of_input_and_target_learns(store, tmp_path, views, model, objective):
     config = replace(CONFIG, views=views, model=replace(MODEL, **model), objective=objective)
-    config = replace(config, stop="60 steps", optim=OptimConfig(learning_rate=1e-2))
+    config = replace(config, stop="25 steps", optim=OptimConfig(learning_rate=1e-2))
     trainer = Trainer(config, store, tmp_path)
     before = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
     trainer.run()
