@@ -49,19 +49,26 @@ def ctrl_c_is_heard():
 
 
 LONGEST = (
-    "test_readme.py",
     "cli/test_train_begins.py",
+    "test_readme.py",
     "fuzz/test_fuzz.py",
     "cli/test_main.py",
-    "train/test_same_run.py",
     "demo/test_run_demo.py",
     "train/test_overfit.py",
-    "train/test_kills.py",
+    "store/test_kills.py",
+    "report/test_study.py",
+    "views/bpe/test_engine.py",
+    "views/bpe/test_families.py",
     "study/test_study.py",
+    "train/test_kills.py",
+    "store/test_damage.py",
+    "train/test_same_run.py",
+    "views/test_codebook.py",
     "study/test_damage.py",
-    "train/test_checkpoint.py",
     "cli/test_generate.py",
+    "train/test_checkpoint.py",
     "cli/test_train.py",
+    "views/bpe/test_added_tokens.py",
 )
 """Files whose tests take ten seconds and more, longest first."""
 
