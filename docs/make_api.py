@@ -46,7 +46,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "eval bpb": ("evaluate",),
     "eval transfer": ("evaluate",),
     "study": ("recipes.named.study_named", "study.study.run_study", "study.study_plan.plan_study"),
-    "report": ("report.build.build",),
+    "report": ("report.build_page.build_page",),
     "demo": ("recipes.named.demo_recipe", "demo.run_demo.run_demo"),
     "generate": ("load", "runs.with_corpus.view_writer"),
     "export": ("load",),

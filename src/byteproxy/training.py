@@ -13,7 +13,7 @@ from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import Hold
 from byteproxy.mixture.loader import first_view
 from byteproxy.progress import Stage, quietly
-from byteproxy.report.run import keeping_page, write_run_page
+from byteproxy.report.run_page import keeping_page, write_run_page, write_stopped_page
 from byteproxy.runs.folder import asked_again, ensure_free, remember_asked
 from byteproxy.runs.lineage import remember_lineage
 from byteproxy.runs.start import fitted_to_start, start_from
@@ -100,7 +100,12 @@ def _trained(
     parallel.on_rank_zero(lambda: _remember(trainer, store, asked if resume != "yes" else None, known is not None))
     with stage("train", "steps") as progress:
         kept = progress if trainer.world.rank else keeping_page(folder, config, progress)
-        trainer.run_held(hold, validate, kept, stage)
+        try:
+            trainer.run_held(hold, validate, kept, stage)
+        except BaseException:
+            if not trainer.world.rank:
+                write_stopped_page(folder)
+            raise
     return config
 
 

@@ -183,7 +183,8 @@ def test_what_leads_nowhere_is_refused_before_torch_is_imported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["evaluate.corpus.corpus_terminal", "report.corpus", "evaluate.views.view_terminal", "report.views"]
+    "module",
+    ["evaluate.corpus.corpus_terminal", "report.corpus_page", "evaluate.views.view_terminal", "report.views_page"],
 )
 def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
     """torch takes seconds to import, in which nothing is said."""

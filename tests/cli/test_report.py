@@ -1,4 +1,4 @@
-"""`byteproxy report` as a user meets it; which page is made of what is in tests/report/test_build.py."""
+"""`byteproxy report` as a user meets it; which page is made of what is in tests/report/test_build_page.py."""
 
 import pytest
 from tests.cli.commands import in_process, keeps_to_itself, last_object, refusal

@@ -156,7 +156,7 @@ def test_stopped_with_ctrl_c_it_goes_on_to_the_same_end(byteproxy, whole, folder
     assert stderr.splitlines()[-1] == (
         "byteproxy: stopped after step 7, which is saved; go on with: byteproxy train --resume 'runs/stopped one'"
     )
-    assert "of a run that was not finished" in (folder / "runs/stopped one/report.html").read_text()
+    assert "the run was not finished" in (folder / "runs/stopped one/report.html").read_text()
     resumed = last_object(byteproxy("train", "--resume", "runs/stopped one", "--json", "--keep", "3"))
     assert timeless(resumed) == timeless(whole)
     assert read_run_config(folder / "runs/stopped one").keep == 3

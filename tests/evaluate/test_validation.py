@@ -8,6 +8,7 @@ from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
+from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb, zstd_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.generate.score import score
@@ -60,6 +61,16 @@ def test_figures_are_those_of_both_scores(store):
     assert figures["view_bpb"] == {"bpe-300": bpe, "nibbles": nibbles}
     assert figures["transfer_gap"] == pytest.approx(figures["raw_bpb"] - (bpe + nibbles) / 2)
     assert len({figures["raw_bpb"], bpe, nibbles}) == 3
+
+
+def test_it_says_how_much_text_it_measured_and_what_compressors_make_of_it(store):
+    texts = held_out_texts(store, "validation", 1500, 400)
+    compressors = {"xz": xz_bpb(texts), "zstd": zstd_bpb(texts), "ppmd": ppmd_bpb(texts)}
+    assert measured(CONFIG, store)[1]["validation_text"] == {
+        "bytes": sum(map(len, texts)),
+        "documents": len(texts),
+        "compressors": compressors,
+    }
 
 
 def test_a_stride_of_its_own_is_used(store):

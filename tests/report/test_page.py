@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.test_demo import results as demo_results
+from tests.cli.commands import SCRIPT, keeps_to_itself
+from tests.report.test_demo_page import results as demo_results
 from tests.study.fabricated import results as study_results
 
 from byteproxy.corpus.document import Document
@@ -19,16 +20,21 @@ from byteproxy.corpus.split import SplitOptions
 from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
 from byteproxy.evaluate.views.view_figures import figures
 from byteproxy.evaluate.views.viewed import Viewed
-from byteproxy.report.corpus import corpus_page
-from byteproxy.report.demo import report_page
-from byteproxy.report.document import inspect_page
+from byteproxy.lock import held
+from byteproxy.report.corpus_page import corpus_page
+from byteproxy.report.demo_page import demo_page
+from byteproxy.report.document_page import inspect_page
 from byteproxy.report.lenient import distinct
+from byteproxy.report.line_plots import Line, curves
 from byteproxy.report.page import HUES, MIN_PX, SHAPES, TYPE_PX, Picture, as_csv, rivals, shape, wrapped
-from byteproxy.report.plots import Line, curves
-from byteproxy.report.study import study_page
-from byteproxy.report.views import compare_page
+from byteproxy.report.run_page import read_run, run_page, runs_page
+from byteproxy.report.study_page import study_page
+from byteproxy.report.views_page import compare_page
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
+from byteproxy.train.metrics import Metrics
+from byteproxy.train.run_config import write_run_config
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.views.raw import RawView
 
 EVIL = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x1b[31m\x07\u202e"
@@ -63,7 +69,7 @@ def evil_study():
 def evil_demo():
     found = hostile(demo_results())
     found["arms"] = {f"{EVIL}{name}": arm for name, arm in found["arms"].items()}
-    return report_page(found)
+    return demo_page(found)
 
 
 def evil_compare():
@@ -91,7 +97,36 @@ def evil_inspect():
     return inspect_page(EVIL, TEXT, [Viewed(EVIL, view, view.encode(TEXT))], 1000)
 
 
+def evil_run(folder):
+    """A run whose folder, view, heads and reasons have evil names."""
+    place = folder / EVIL.replace("/", "_").replace("\x07", "")
+    text = {"bytes": 9, "documents": 1, "compressors": {EVIL: 2.0, "ppmd": 2.0}}
+    measured = {"raw_bpb": 2.0, "view_bpb": {EVIL: 2.1}, "transfer_gap": -0.1, "validation_text": text}
+    logged = {"loss": 3.0, "losses": {EVIL: {f"{EVIL}_1": 3.0}}, "positions_per_second": 7.0}
+    spent = {"flops": 7, "positions": 5, "text_bytes": 9, "seconds": 1.0, "wall_seconds": 2.0, "loading_share": 0.1}
+    config = TrainConfig(stop="6 steps", views=(EVIL,), corpus=EVIL)
+    write_run_config(place, config)
+    log = Metrics(place / "metrics.jsonl", 0)
+    for step in (1, 2):
+        share = {"segments": 0.5, "text_bytes": 0.5, "positions": 0.5}
+        log.write({"step": step, **spent, "compressed_share": share, **logged, **measured})
+        log.write({"step": step, "skipped": EVIL})
+    log.close()
+    return place
+
+
+def evil_run_page(folder):
+    with held(evil_run(folder)):
+        return run_page(read_run(evil_run(folder)))
+
+
+def evil_runs_page(folder):
+    return runs_page([read_run(evil_run(folder / EVIL[:3].replace("/", "_"))), read_run(evil_run(folder))])
+
+
 PAGES = {
+    "run": evil_run_page,
+    "runs": evil_runs_page,
     "study": lambda _: evil_study(),
     "demo": lambda _: evil_demo(),
     "compare": lambda _: evil_compare(),
@@ -121,6 +156,8 @@ def page(request, tmp_path_factory):
 
 
 def test_what_others_wrote_stays_text(page):
+    assert keeps_to_itself(page)
+    page = page.replace(f">{SCRIPT.read_text()}</script>", ">").replace("<script data-written", "<div data-written")
     read = Page(page)
     assert not {tag for tag, _ in read.elements} & {"script", "img", "iframe", "object", "form", "foreignobject"}
     assert not [name for _, values in read.elements for name in values if name.startswith("on")]

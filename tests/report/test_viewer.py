@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.test_plots import contrast
+from tests.report.test_headline import contrast
 from tests.study.fabricated import EXCERPTS, results
 
-from byteproxy.report.study import study_page
+from byteproxy.report.study_page import study_page
 from byteproxy.report.viewer import STEPS, data_of, shaded, step, tinted, viewer
 
 STAND_INS = re.compile(r"⏎\n|→\t|·|\\x[0-9a-f]{2}")

@@ -1,6 +1,7 @@
 """A whole study on a small corpus: what it leaves behind, and what becomes of it stopped, changed or unfair."""
 
 import csv
+import html
 import json
 import multiprocessing
 import os
@@ -18,7 +19,8 @@ from byteproxy.checksummed import read_checksummed, write_checksummed
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
-from byteproxy.report.study import write_study_page
+from byteproxy.report.build_page import build_page
+from byteproxy.report.study_page import write_study_page
 from byteproxy.store.store import Store
 from byteproxy.study import study, task_workers
 from byteproxy.study.fairness import check_apart
@@ -110,6 +112,16 @@ def test_the_viewer_adds_up(finished):
         assert set(shown["bits"]) == {"bytes", "proxy"}
         assert all(len(bits) == len(text) and min(bits) > 0 for bits in shown["bits"].values())
         assert sum(shown["cuts"]["bpe-300"]) == len(text)
+
+
+def test_its_page_is_made_again_from_its_files(finished, copied, monkeypatch):
+    _, results = finished
+    monkeypatch.chdir(copied)
+    Path("beside the study").symlink_to("corpus")
+    built = build_page([Path()])
+    assert figures(built.figures) == figures(results)
+    assert built.figures["verdict"] == results["verdict"]
+    assert results["verdict"] in html.unescape(Path("report.html").read_text())
 
 
 def test_what_stays_of_a_run(finished):

@@ -33,7 +33,7 @@ def stats(
     from byteproxy.evaluate.corpus.corpus_figures import corpus_figures
     from byteproxy.evaluate.corpus.corpus_terminal import all_tables
     from byteproxy.evaluate.corpus.split_table import split_notes
-    from byteproxy.report.corpus import corpus_page
+    from byteproxy.report.corpus_page import corpus_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 
@@ -70,7 +70,7 @@ def show(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.corpus.corpus_terminal import print_document
     from byteproxy.evaluate.corpus.stored_document import document_figures, find, seen
-    from byteproxy.report.corpus import document_page
+    from byteproxy.report.corpus_page import document_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 

@@ -49,7 +49,7 @@ def preview(
     from byteproxy.mixture.preview import preview as shown
     from byteproxy.mixture.preview import span_of
     from byteproxy.recipes.named import recipe_of
-    from byteproxy.report.mixture import mixture_page
+    from byteproxy.report.mixture_page import mixture_page
     from byteproxy.report.page import write_page
     from byteproxy.store.store import Store
 

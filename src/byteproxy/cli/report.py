@@ -16,7 +16,7 @@ def report(
     """Make the page of a run, a study, a demo or a corpus, or of several runs side by side.
 
     The files in the folder are enough: a run may be going on, stopped, killed or finished, and its corpus may be
-    elsewhere. The page of a run that goes on renews itself while it is open.
+    elsewhere. The page of a run that goes on renews itself while it is open and the run writes it.
 
     Args:
         paths: Folder of a run, a study, a demo or a corpus; or the folders of several runs.
@@ -30,8 +30,8 @@ def report(
         raise InputError("no folder is named: give that of a run, a study, a demo or a corpus")
     for path in paths:
         kind_of(path)  # what leads nowhere is refused before torch is imported
-    from byteproxy.report.build import build
+    from byteproxy.report.build_page import build_page
 
-    built = build(paths, out)
+    built = build_page(paths, out)
     console(json).say(f"Page: {built.path}")
     end(json, {"kind": built.kind, "figures": built.figures, "page": str(built.path)})

@@ -55,7 +55,7 @@ def study(
     from byteproxy.errors import InputError
     from byteproxy.recipes.named import study_named
     from byteproxy.report.headline import write_headline
-    from byteproxy.report.study import write_study_page
+    from byteproxy.report.study_page import write_study_page
     from byteproxy.study.study import Limits, report_study, run_study
 
     if plan and report:

@@ -10,7 +10,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -68,7 +67,6 @@ def command(arguments: Sequence[str]) -> None:
         except KeyboardInterrupt as stop:
             if _rank() == 0:
                 say(f"byteproxy: {_how_to_go_on(str(stop), asked)}")
-                _write_stopped_page(asked.out)
             sys.exit(130)
     except InputError as error:
         if not getattr(error, "speaks", True):  # another process says the same
@@ -255,15 +253,6 @@ def _train(asked: Asked) -> None:
         terminal.print(run_table(figures))
         terminal.say(f"Page: {figures['page']}")
         end(asked.json, figures)
-
-
-def _write_stopped_page(folder: Path) -> None:
-    """Write a run's page once more, which no longer renews itself; where that can't be, the one before stays."""
-    from byteproxy.report.run import METRICS, write_run_page
-
-    if (folder / METRICS).is_file():
-        with suppress(InputError):
-            write_run_page(folder)
 
 
 def _how_to_go_on(stopped: str, asked: Asked) -> str:

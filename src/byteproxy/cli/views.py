@@ -103,7 +103,7 @@ def compare(
     from byteproxy.evaluate.views.view_terminal import comparison_tables, order_text
     from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.report.page import write_page
-    from byteproxy.report.views import compare_page
+    from byteproxy.report.views_page import compare_page
     from byteproxy.views.registry import quick_kinds
 
     results = view_figures.compare(
@@ -139,7 +139,7 @@ def inspect(
     from byteproxy.errors import InputError
     from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.evaluate.views.viewed import viewed
-    from byteproxy.report.document import inspect_page
+    from byteproxy.report.document_page import inspect_page
     from byteproxy.report.page import write_page
     from byteproxy.views.registry import quick_kinds
 

@@ -12,13 +12,13 @@ from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 from byteproxy.parsing import MAX_TOML
-from byteproxy.study.study_folder import RESULTS, held
+from byteproxy.study.study_folder import REPORT, RESULTS, held
 
 MIN_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of two arms, and room to spare
 SETTINGS = "demo.toml"  # not that of `byteproxy study`, whose folders are never cleared
 BUDGET, COST = "budget.json", "views/cost.json"
 NOTES = (BUDGET, COST)
-_PARTS = (SETTINGS, BUDGET, RESULTS, "report.html", "corpus", "views", "arms", "model")
+_PARTS = (SETTINGS, BUDGET, RESULTS, REPORT, "corpus", "views", "arms", "model")
 
 
 @contextmanager

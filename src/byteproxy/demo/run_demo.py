@@ -35,14 +35,14 @@ from byteproxy.generate.utf8 import characters
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, Stage, quietly, silent
-from byteproxy.report.demo import write_report
+from byteproxy.report.demo_page import write_demo_page
 from byteproxy.runs.lineage import remember_lineage
 from byteproxy.runs.load import load
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.study.hardware import machine
-from byteproxy.study.study_folder import RESULTS
+from byteproxy.study.study_folder import REPORT, RESULTS
 from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.metrics import read as read_metrics
@@ -99,9 +99,9 @@ def run_demo(
             "verdict": verdict(scored, ppmd),
             "resumed": going_on,
             "total_seconds": round(time.perf_counter() - begin, 1),
-            "report": str(out / "report.html"),
+            "report": str(out / REPORT),
         }
-        write_report(results, out / "report.html")
+        write_demo_page(results, out / REPORT)
         write_aside(out / RESULTS, json.dumps(results, indent=1).encode())
     return results
 

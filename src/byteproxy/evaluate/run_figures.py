@@ -18,6 +18,10 @@ from byteproxy.train.train_config import TrainConfig
 DASH = "\N{EN DASH}"
 
 
+class NothingLoggedError(InputError):
+    """A run has no metrics of any step yet."""
+
+
 def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
     """The figures of a run as far as its files were written, as JSON takes them; None of what they don't tell.
 
@@ -31,7 +35,7 @@ def folder_figures(folder: Path, config: TrainConfig) -> dict[str, Any]:
     lines = read_metrics(path)
     last: dict[str, Any] = next((line for line in reversed(lines) if "flops" in line), {})
     if not last:
-        raise InputError(f"{folder} holds no metrics of any step yet: wait for the first lines of {path}")
+        raise NothingLoggedError(f"{folder} holds no metrics of any step yet: wait for the first lines of {path}")
     saved = _checkpointed(folder)
     about = saved.get("about", {})
     counted: dict[str, Any] = {"skipped": sum("skipped" in line for line in lines), **last}
@@ -95,6 +99,7 @@ def _logged(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "raw_bpb": measured.get("raw_bpb"),
         "view_bpb": measured.get("view_bpb"),
         "transfer_gap": measured.get("transfer_gap"),
+        "validation_text": measured.get("validation_text"),
         "matmul_utilization": median(shares) if shares else None,
         "memory_mb": max((line["memory_mb"] for line in lines if "memory_mb" in line), default=None),
     }
@@ -120,6 +125,9 @@ def figure_rows(figures: Mapping[str, Any]) -> list[Row]:
         rows.append(Row(f"{name} bits per byte", _number(bits, 4), "the same text in the view's symbols"))
     if figures["transfer_gap"] is not None:
         rows.append(Row("transfer gap", f"{figures['transfer_gap']:+.4f}", "raw bits per byte above the views'"))
+    for name, bits in (figures["validation_text"] or {"compressors": {}})["compressors"].items():
+        if name == "ppmd":
+            rows.append(Row("PPMd bits per byte", _number(bits, 4), "of the same text, for scale"))
     rows += [
         Row(
             "positions a second",

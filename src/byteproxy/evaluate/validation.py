@@ -6,9 +6,11 @@ distance: a view's figure is a bound of its own (see `bpb`), which is why a mode
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from byteproxy.evaluate.bpb import view_bpb
+from byteproxy.evaluate.compressors import compressors_bpb
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.generate.score import score
 from byteproxy.model.network import Transformer
@@ -33,8 +35,9 @@ def shown_views(config: TrainConfig) -> dict[str, int]:
 def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], dict[str, Any]] | None:
     """What `Trainer.run` calls now and then, with the text chosen; None where the configuration wants nothing measured.
 
-    It gives `raw_bpb`; and where the model predicts symbols of views, `view_bpb`, a figure for each by name, and
-    `transfer_gap`, all in bits per byte of text.
+    It gives `raw_bpb`; where the model predicts symbols of views also `view_bpb`, a figure for each by name, and
+    `transfer_gap`, all in bits per byte of text; and `validation_text`: how much text that is, and what compressors
+    make of it.
     Raises InputError if the validation split holds no text, or a view can't be had from the store.
     """
     asked = config.validation
@@ -48,6 +51,11 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
     window = config.shape.context_bytes
     stride = asked.stride or max(1, window // 2)
 
+    @cache
+    def about() -> dict[str, Any]:
+        size = {"bytes": sum(map(len, texts)), "documents": len(texts)}
+        return {**size, "compressors": compressors_bpb(texts)}
+
     def validate(model: Transformer) -> dict[str, Any]:
         raw = score(model, texts, window, stride).bpb
         figures: dict[str, Any] = {"raw_bpb": raw}
@@ -57,6 +65,6 @@ def validate_with(config: TrainConfig, store: Store) -> Callable[[Transformer], 
                 for name, (representation, view) in views.items()
             }
             figures |= {"view_bpb": compressed, "transfer_gap": raw - sum(compressed.values()) / len(compressed)}
-        return figures
+        return {**figures, "validation_text": about()}
 
     return validate

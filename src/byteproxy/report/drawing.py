@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 from byteproxy.report.page import SHAPES, seen, shape
 
 INK, MUTED, GRID = "#0f0f01", "#0f0f02", "#0f0f03"
+WIDTH, HEIGHT = 390.0, 260.0  # letters of 11 px on a telephone
 LEFT, TOP, BOTTOM = 36.0, 28.0, 42.0
 LETTER_PX, LINE_PX, DOT_PX = 6.8, 13.5, 4.5
 """A letter's width and a line's height at the type size of 12 px, and the radius of a labelled dot."""
@@ -59,7 +60,7 @@ def drawn_by(
 
 def _inline(svg: str, title: str, hover: Sequence[str]) -> str:
     """From a file to an element: no prolog, size, font or style of its own, no unused ids, the page's colours."""
-    svg = svg[svg.index("<svg") :]
+    svg = str(seen(svg[svg.index("<svg") :]))  # names that others gave are in it
     opening_end = svg.index(">")
     box = re.search(r'viewBox="[^"]*"', svg[:opening_end])
     assert box is not None, "matplotlib wrote an svg without a viewBox"

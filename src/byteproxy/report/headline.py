@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from byteproxy.files import ensure_ours, write_aside
 from byteproxy.report.lenient import called, colours, distinct, mapping, named, plain
+from byteproxy.report.mark_plots import Strip, strips
 from byteproxy.report.page import HUES, Picture
-from byteproxy.report.plots import Strip, strips
 from byteproxy.study.units import number, scientific, signed
 
 COLOURS = ("#297dc8", "#b9622b", "#2a895e", "#bb5593", "#927621", "#208594", "#a16c63", "#8864d5")

@@ -1,8 +1,9 @@
 """What all pages share: templates in which everything is escaped, pictures that can be taken away, the file itself.
 
-A page is one file without a script and without anything from a network, in light and dark, wide and narrow. Its
-template extends `frame.html`. Foreign text passes through `seen` and then through jinja2's autoescape. `seen` replaces
-characters that no page can hold or that would turn the text around them, and shows a dash where a value is missing.
+A page is one file without anything from a network, in light and dark, wide and narrow. It has no script, but on pages
+of runs that of `templates/page.js`, which its policy allows by a hash. Its template extends `frame.html`. Foreign text
+passes through `seen` and then through jinja2's autoescape. `seen` replaces characters that no page can hold or that
+would turn the text around them, and shows a dash where a value is missing.
 """
 
 import csv
@@ -12,6 +13,8 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,6 +184,8 @@ def rivals(count: int) -> list[list[int]]:
     return [list(range(hue, count, HUES)) for hue in range(HUES) if hue + HUES < count]
 
 
+_SCRIPT = (files("byteproxy.report") / "templates" / "page.js").read_text("utf-8")
+_ALLOWED = b64encode(sha256(_SCRIPT.encode()).digest()).decode()  # by this alone may a script of a page run
 _ENVIRONMENT = Environment(
     loader=PackageLoader("byteproxy.report"),
     autoescape=True,
@@ -189,18 +194,9 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(
-    {
-        **{"fixed": fixed, "si": si, "scientific": scientific, "share": percent, "sized": sized, "timed": timed},
-        **{"wrapped": wrapped, "plural": plural, "listed": listed, "shape": shape, "bounded": _bounded},
-        **{
-            "signed": signed,
-            "took": took,
-            "rate": rate,
-            "number": number,
-            "as_json": _as_json,
-            "variables": _variables,
-        },
-    }
+_FILTERS = (fixed, listed, number, plural, rate, scientific, shape, si, signed, sized, timed, took, wrapped)
+_ENVIRONMENT.filters.update({one.__name__: one for one in _FILTERS})
+_ENVIRONMENT.filters.update(share=percent, bounded=_bounded, as_json=_as_json, variables=_variables)
+_ENVIRONMENT.globals.update(
+    LIGHT=LIGHT, DARK=DARK, HUES=HUES, DASH=DASH, rivals=rivals, SCRIPT=Markup(_SCRIPT), SCRIPT_SHA256=_ALLOWED
 )
-_ENVIRONMENT.globals.update({"LIGHT": LIGHT, "DARK": DARK, "HUES": HUES, "DASH": DASH, "rivals": rivals})

@@ -2,26 +2,20 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import fsum, log2, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
-from byteproxy.report import plots
+from byteproxy.report import line_plots
 from byteproxy.report.lenient import called, distinct, entries, mapping, named, plain, points
+from byteproxy.report.line_plots import Level, Line, Trend
 from byteproxy.report.page import Picture
-from byteproxy.report.plots import Level, Line, Trend
-from byteproxy.report.study_tables import at_cell, interval, once
-from byteproxy.study.units import DASH, flops_unit, number, scientific, seconds_unit, si, signed, superscript
+from byteproxy.report.study_rows import at_cell, interval, once
+from byteproxy.study.units import DASH, number, scientific, si, signed
 
-_AXES = {
-    "flops": "training FLOPs",
-    "text_bytes": "text seen",
-    "positions": "positions",
-    "seconds": "wall time",
-}
+_SPENT = "flops", "text_bytes", "positions", "seconds"
 _FAR = 1e6  # times the largest measured; a line that vanishes farther off is said not to vanish up to there
 _REACH = 30.0  # a line that vanishes within this many times the largest measured is drawn to there
 _MIN = 1e-100  # of a log axis
@@ -51,11 +45,12 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
     level = number(mapping(scored.get("compressors")).get("ppmd"))
     levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
     names, pictures = distinct(arms), []
-    for x_key, label in _AXES.items():
+    for spent in _SPENT:
         lines = [
-            _mean_line(names[name], [_points(run, x_key) for run in runs[name]], colours.get(name, 7)) for name in arms
+            _mean_line(names[name], [_points(run, spent) for run in runs[name]], colours.get(name, 7)) for name in arms
         ]
-        pictures.append((f"Over {label}", _picture(x_key, [line for line in lines if line.x], levels)))
+        picture = line_plots.over(spent, "curve", lines, levels, "bits per byte", _HIDDEN_START)
+        pictures.append((f"Over {line_plots.SPENT[spent]}", picture))
     if not any(picture.svg for _, picture in pictures):
         pictures = []
     text = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
@@ -94,32 +89,6 @@ def _mean_line(name: str, seeds: Sequence[_Curve], colour: int) -> Line:
     return Line(f"{name} {y[-1]:.3f}", colour, [share * end for share in at], y, behind=seeds[1:] and seeds)
 
 
-def _picture(x_key: str, lines: Sequence[Line], levels: Sequence[Level]) -> Picture:
-    unit, x_label = _axis(x_key, max((line.x[-1] for line in lines), default=1.0))
-    scaled = [
-        replace(
-            line,
-            x=[x / unit for x in line.x],
-            behind=[([x / unit for x in seed[0]], seed[1]) for seed in line.behind],
-        )
-        for line in lines
-    ]
-    return plots.curves(f"curve {x_key}", scaled, levels, x_label, "bits per byte", _HIDDEN_START)
-
-
-def _axis(x_key: str, largest: float) -> tuple[float, str]:
-    """What to divide an axis by, and its label."""
-    if x_key == "flops":
-        return flops_unit(largest)
-    if x_key == "seconds":
-        return seconds_unit(largest)
-    prefixes = ((9, "G"), (6, "M"), (3, "k"), (0, ""))
-    power, prefix = next((one for one in prefixes if largest >= 10 ** one[0]), prefixes[-1])
-    if x_key == "text_bytes":
-        return 10.0**power, f"text seen ({prefix}B)"
-    return 10.0**power, f"{x_key} (10{superscript(power)})" if power else x_key
-
-
 # Gains over compute and size.
 
 
@@ -136,8 +105,8 @@ def gains(results: Mapping[str, Any], colours: Mapping[str, int]) -> dict[str, d
         if trend is None:
             continue
         compute = fit.get("over") == "flops"
-        unit, x_label = flops_unit(min(trend.x)) if compute else _axis(plain(called(fit.get("over"))), min(trend.x))
-        picture = plots.trend(f"gain {place}", trend, unit, x_label, "difference (%)")
+        unit, x_label = line_plots.unit_of(plain(called(fit.get("over"))), min(trend.x))
+        picture = line_plots.trend(f"gain {place}", trend, unit, x_label, "difference (%)")
         over = "training FLOPs" if compute else called(fit.get("over"))
         found.setdefault(called(fit.get("against")), {}).setdefault(over, []).append((arm, picture, _words(fit)))
     return found

@@ -78,18 +78,3 @@ def rate(value: object) -> str:
 def superscript(whole: int) -> str:
     """-12 as ⁻¹²."""
     return str(whole).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def flops_unit(largest: float) -> tuple[float, str]:
-    """What to divide an axis of FLOPs by, and the label that says so."""
-    power = math.floor(math.log10(largest)) if largest > 0 else 0
-    return 10.0**power, f"training FLOPs (10{superscript(power)})"
-
-
-def seconds_unit(largest: float) -> tuple[float, str]:
-    """What to divide an axis of seconds by, and the label that says so."""
-    if largest < 900:
-        return 1.0, "wall time in training (seconds)"
-    return (
-        (60.0, "wall time in training (minutes)") if largest < 3 * 3600 else (3600.0, "wall time in training (hours)")
-    )

@@ -12,7 +12,7 @@ from byteproxy.evaluate.views.view_terminal import comparison_tables, order_text
 from byteproxy.evaluate.views.view_texts import corpus_named
 from byteproxy.neural.kind import NeuralKind, NeuralOptions
 from byteproxy.neural.predictor import ModelPredictor
-from byteproxy.report.views import compare_page
+from byteproxy.report.views_page import compare_page
 from byteproxy.views.raw import RawView
 
 TEXTS = [document.text for document in toy_documents(12)]

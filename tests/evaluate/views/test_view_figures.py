@@ -25,7 +25,7 @@ from byteproxy.evaluate.views.view_figures import (
 )
 from byteproxy.evaluate.views.view_terminal import comparison_tables
 from byteproxy.evaluate.views.view_texts import Corpus, corpus_named, held_out_sample
-from byteproxy.report.views import compare_page
+from byteproxy.report.views_page import compare_page
 from byteproxy.views.base import Encoded
 from byteproxy.views.chunks import ChunksView
 from byteproxy.views.raw import RawView

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.report.test_mark_plots import marks
 from tests.store.toys import HUNDREDS, WORDS, Nibbles, Opaque, Pieces
 from tests.toy_corpus import toy_documents
 
@@ -16,9 +17,9 @@ from byteproxy.evaluate.views.symbols_text import cut
 from byteproxy.evaluate.views.view_figures import figures
 from byteproxy.evaluate.views.view_terminal import comparison_tables, symbols_text
 from byteproxy.evaluate.views.viewed import Viewed, summary
-from byteproxy.report.document import inspect_page
-from byteproxy.report.plots import Dot, scatter
-from byteproxy.report.views import compare_page
+from byteproxy.report.document_page import inspect_page
+from byteproxy.report.mark_plots import Dot, scatter
+from byteproxy.report.views_page import compare_page
 from byteproxy.views.base import Encoded
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.raw import RawView
@@ -276,50 +277,6 @@ def test_the_plot_has_a_labelled_dot_for_each_view(results):
     assert len(marks(compare_page(results))) == 3
     assert "a <b>&\"' view:with=many,o…" in page.text
     assert "a <b>&\"' view:with=many,options=true: " in page.text, "the whole name on hovering"
-
-
-def marks(svg):
-    """Where the dots are, in the order in which they are drawn: those that say something on hovering."""
-    found = re.findall(r"<g><title>.*?</title>.*?<use ([^>]*)/>", svg, flags=re.DOTALL)
-    return [tuple(float(re.search(rf'\b{axis}="([\d.]+)"', use)[1]) for axis in "xy") for use in found]
-
-
-def size(svg):
-    """Width and height of a picture."""
-    return tuple(map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()))
-
-
-def test_dots_are_where_their_figures_are():
-    svg = scatter("dots", [Dot("one", 0, 0), Dot("two", 5, 1), Dot("three", 2.5, 0.5)], "x", "y").svg
-    (x1, y1), (x2, y2), (x3, y3) = marks(svg)
-    assert x1 < x2
-    assert y1 > y2, "up is more"
-    assert (x3, y3) == (pytest.approx((x1 + x2) / 2, abs=0.1), pytest.approx((y1 + y2) / 2, abs=0.1))
-    wide, tall = size(svg)
-    assert x2 <= wide
-    assert y1 <= tall
-
-
-@pytest.mark.parametrize(
-    "points",
-    [
-        [(1, 0.1)] * 5,
-        [(0, 0), (5, 1), (5, 0), (0, 1)],
-        [(3 + at / 50, 0.3 + at / 90) for at in range(10)],
-        [(0.125, 0.1), (0.25, 0.1), (0.5, 0.1), (1, 0.1), (1, 0.1), (2, 0.49), (3.2, 0.37), (4.7, 0.94)],
-    ],
-)
-def test_labels_meet_neither_each_other_nor_the_edge(points):
-    svg = scatter("dots", [Dot(f"codebook:{at}", x, y) for at, (x, y) in enumerate(points)], "x", "y").svg
-    labels = [
-        (float(x), float(y), len(label))
-        for x, y, label in re.findall(r'<text [^>]*x="([\d.-]+)" y="([\d.-]+)"[^>]*>(codebook[^<]*)<', svg)
-    ]
-    assert len(labels) == len(points)
-    for (x1, y1, letters), (x2, y2, _) in itertools.combinations(labels, 2):
-        assert abs(y1 - y2) >= 12 or abs(x1 - x2) >= letters * 6.5, (x1, y1, x2, y2)
-    wide, tall = size(svg)
-    assert all(x >= 0 and x + letters * 6.5 <= wide and 0 < y <= tall for x, y, letters in labels)
 
 
 def test_nothing_to_plot_is_a_plot(results):

@@ -7,9 +7,9 @@ from byteproxy.evaluate.corpus import tables
 from byteproxy.evaluate.corpus.split_table import by_source_and_language, split_notes
 from byteproxy.evaluate.corpus.stored_document import Seen, agreement
 from byteproxy.evaluate.corpus.tables import length_range, sized
-from byteproxy.report.document import viewed, whole
+from byteproxy.report.document_page import viewed, whole
+from byteproxy.report.mark_plots import Bars, bars
 from byteproxy.report.page import Picture, render
-from byteproxy.report.plots import Bars, bars
 
 _SERIES = {"documents": "share of documents", "bytes": "share of text"}
 

@@ -1,7 +1,6 @@
 """The report: every figure is on it, nothing on it asks the network, and nothing missing breaks it."""
 
 import copy
-import itertools
 import json
 import math
 import re
@@ -12,12 +11,10 @@ from typing import Any
 import pytest
 
 from byteproxy.errors import InputError
-from byteproxy.report import plots
-from byteproxy.report.demo import report_page, write_report
-from byteproxy.report.drawing import spread
+from byteproxy.report import line_plots
+from byteproxy.report.demo_page import demo_page, write_demo_page
 from byteproxy.report.page import Picture
-from byteproxy.report.plots import Level, Line, curves, smoothed
-from byteproxy.study.units import fixed, flops_unit, percent, scientific, seconds_unit, si
+from byteproxy.study.units import fixed, percent, scientific, si
 
 VOID = {"meta", "link", "br", "wbr", "input"}
 NBSP = "\N{NO-BREAK SPACE}"
@@ -133,7 +130,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def full() -> str:
-    return report_page(results())
+    return demo_page(results())
 
 
 def test_shows_each_figure(full: str) -> None:
@@ -181,9 +178,9 @@ def test_takes_its_colours_from_the_page(full: str) -> None:
 
 def test_escapes_what_the_results_say() -> None:
     evil = "<script>\"&'"
-    page = report_page(results(evil, "$a_b$") | {"verdict": evil, "byteproxy": evil, "model": {evil: evil}})
+    page = demo_page(results(evil, "$a_b$") | {"verdict": evil, "byteproxy": evil, "model": {evil: evil}})
     assert "<script" not in page
-    assert Page(page).count("b") == Page(report_page(results())).count("b")
+    assert Page(page).count("b") == Page(demo_page(results())).count("b")
     assert Page(page).text.count("$a_b$") >= 5
     assert "alert(1)" in page
     assert "\x00" not in page
@@ -191,14 +188,14 @@ def test_escapes_what_the_results_say() -> None:
 
 
 def test_same_results_same_bytes(tmp_path: Path, full: str) -> None:
-    write_report(results(), tmp_path / "a.html")
-    write_report(copy.deepcopy(results()), tmp_path / "b.html")
+    write_demo_page(results(), tmp_path / "a.html")
+    write_demo_page(copy.deepcopy(results()), tmp_path / "b.html")
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes() == full.encode()
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
 def test_takes_any_number_of_arms(count: int) -> None:
-    page = Page(report_page(results(*(f"an arm with a long name {at}" for at in range(count)))))
+    page = Page(demo_page(results(*(f"an arm with a long name {at}" for at in range(count)))))
     assert page.count("svg") == 4
     assert page.text.count("an arm with a long name 0") >= 2
     assert ("best" in page.text) == (count > 1)
@@ -213,7 +210,7 @@ def paths(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
 def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
+    monkeypatch.setattr(line_plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
     for path in paths(results()):
         broken = results()
         inner = broken
@@ -223,7 +220,7 @@ def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPa
             del inner[path[-1]]
         else:
             inner[path[-1]] = value
-        assert "nan" not in Page(report_page(broken)).text, path
+        assert "nan" not in Page(demo_page(broken)).text, path
 
 
 def test_missing_points_leave_the_rest() -> None:
@@ -232,7 +229,7 @@ def test_missing_points_leave_the_rest() -> None:
     curve[3]["raw_loss"], curve[4]["raw_loss"], curve[5] = math.nan, None, None
     broken["arms"]["proxy"]["validation"] = []
     broken["xz_bpb"] = math.inf
-    page = Page(report_page(broken))
+    page = Page(demo_page(broken))
     assert page.count("svg") == 4
     assert "proxy, raw" in page.text
     assert "proxy 2.04" not in page.text
@@ -240,21 +237,21 @@ def test_missing_points_leave_the_rest() -> None:
 
 
 def test_an_empty_result_is_a_page() -> None:
-    page = Page(report_page({}))
+    page = Page(demo_page({}))
     assert page.count("svg") == 0
     assert page.text.count("Nothing was logged.") == 4
 
 
 def test_holds_the_results_as_valid_json() -> None:
     broken = results() | {"xz_bpb": math.nan}
-    shown = Page(report_page(broken)).text
+    shown = Page(demo_page(broken)).text
     held = json.loads(shown[shown.index("{\n") :])
     assert held == broken | {"xz_bpb": None}
 
 
 def test_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs" / "report.html"
-    write_report(results("bytes"), path)
+    write_demo_page(results("bytes"), path)
     before = path.read_bytes()
 
     def full_disk(_: int) -> None:
@@ -263,10 +260,10 @@ def test_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full_disk)
         with pytest.raises(InputError, match=r"cannot write .*report\.html \(No space left"):
-            write_report(results(), path)
+            write_demo_page(results(), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
-    write_report(results(), path)
+    write_demo_page(results(), path)
     assert path.read_bytes() != before
     assert list(path.parent.iterdir()) == [path]
 
@@ -274,12 +271,12 @@ def test_replaces_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_in_the_way_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError):
-        write_report(results(), tmp_path / "file" / "report.html")
+        write_demo_page(results(), tmp_path / "file" / "report.html")
 
 
 def test_lone_surrogates_are_written(tmp_path: Path) -> None:
     sample = {"prompt": b"\xff".decode("utf-8", "surrogateescape"), "continuation": "ok"}
-    write_report(results() | {"sample": sample}, tmp_path / "report.html")
+    write_demo_page(results() | {"sample": sample}, tmp_path / "report.html")
     assert "ok" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -293,29 +290,3 @@ def test_units() -> None:
     assert fixed(12345.6, 1, "s") == f"12,345.6{NBSP}s"
     assert percent(0.7312) == f"73.1{NBSP}%"
     assert {si(None), fixed(math.nan, 2), scientific("3"), percent(True)} == {"–"}
-    assert flops_unit(2.9e13) == (1e13, "training FLOPs (10¹³)")
-    assert [seconds_unit(value)[0] for value in (181, 1000, 1e5)] == [1, 60, 3600]
-
-
-def test_smoothing_keeps_level_and_ends() -> None:
-    assert smoothed([3.0] * 50) == [3.0] * 50
-    line = [float(at) for at in range(100)]
-    assert smoothed(line) == pytest.approx(line)
-    assert smoothed([1.0]) == [1.0]
-
-
-def test_labels_stand_apart() -> None:
-    heights = spread([0.1, 0.11, 0.5, 0.97, 0.99], 0.08)
-    assert all(after - before >= 0.08 - 1e-12 for before, after in itertools.pairwise(heights))
-    assert heights[2] == 0.5
-    assert heights[-1] <= 1.0
-
-
-@pytest.mark.parametrize("y", [[2.0], [0.0, 0.0], [1e9, 1e-9]], ids=repr)
-def test_plots_degenerate_series(y: list[float]) -> None:
-    for smooth in (False, True):
-        picture = curves(
-            "one", [Line("日本 <b>", 9, [0.0] * len(y), y, smooth=smooth)], [Level("xz", 2.0)], "x", "y"
-        ).svg
-        assert "日本 &lt;b&gt;" in picture
-        assert "nan" not in picture

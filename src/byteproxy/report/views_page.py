@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY
+from byteproxy.report.mark_plots import Dot, scatter
 from byteproxy.report.page import render
-from byteproxy.report.plots import Dot, scatter
 
 _AXES = "bytes per symbol", "distance when 10 % of the characters are deleted"
 

@@ -1,21 +1,23 @@
-"""Draws docs/study_gain.svg: how far above or below raw bytes each way to train is, over training FLOPs.
+"""Draws docs/study_gain.svg and docs/study_small.svg from the committed results of studies.
 
-From the differences in the committed results of `study_small`, `study_budget` and `study_size`; of each, the test split
-where it was opened, else validation text. Run it as `.venv/bin/python benchmarks/study_gain.py`.
+study_gain: how far above or below raw bytes each way to train is, over training FLOPs; of `study_small`, `study_budget`
+and `study_size`, of each the test split where it was opened, else validation text. study_small: the first picture of
+that study's page, as `byteproxy study study_small --picture` writes it. Run it as `.venv/bin/python
+benchmarks/pictures.py`.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from byteproxy.report.headline import write_headline
+
 ROOT = Path(__file__).parents[1]
-RESULTS = (
-    "study_small_epyc-2core_2026-11-26",
-    "study_budget_h100_2026-11-26",
-    "study_size_h100_2026-11-26",
-)
+SMALL = "study_small_epyc-2core_2026-11-26"
+RESULTS = (SMALL, "study_budget_h100_2026-11-26", "study_size_h100_2026-11-26")
 INK = "#727a85"  # reads on white and on dark alike, as the colours do
 SERIES = {
     ("split_90", "18m"): ("cut symbols first, for 90 % of the steps", "#297dc8", "o-"),
@@ -28,12 +30,19 @@ SERIES = {
 }
 
 
+def results(name: str) -> dict[str, Any]:
+    """All figures of a study; what is a split now was a side when they were written."""
+    written = (ROOT / "benchmarks" / "results" / f"{name}.json").read_text()
+    found: dict[str, Any] = json.loads(written.replace('"side": ', '"split": '))
+    return found
+
+
 def gaps() -> dict[tuple[str, str], dict[float, tuple[float, float, float]]]:
     """Percent against `bytes` and its 95 % interval (over seeds where there are several), by arm and size, by FLOPs."""
     found: dict[tuple[str, str], dict[float, tuple[float, float, float]]] = {}
     for name in RESULTS:
-        differences = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["differences"]
-        for one in sorted(differences, key=lambda one: one["side"] == "test"):  # test last: it counts
+        differences = results(name)["differences"]
+        for one in sorted(differences, key=lambda one: one["split"] == "test"):  # test last: it counts
             if one["against"] != "bytes":
                 continue
             interval = one if one["low"] is not None else one["documents"]
@@ -43,8 +52,8 @@ def gaps() -> dict[tuple[str, str], dict[float, tuple[float, float, float]]]:
     return found
 
 
-def main() -> None:
-    """Draw it."""
+def draw_gain() -> None:
+    """Draw docs/study_gain.svg."""
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "study_gain", "font.size": 10, "text.color": INK})
     figure, axes = plt.subplots(figsize=(7.5, 4.2))
     known = gaps()
@@ -70,4 +79,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    draw_gain()
+    write_headline(results(SMALL), ROOT / "docs" / "study_small.svg")

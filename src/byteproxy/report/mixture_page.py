@@ -5,9 +5,10 @@ from typing import Any
 
 from byteproxy.evaluate.mixture_rows import Picture as Rows
 from byteproxy.evaluate.mixture_tables import COLUMNS, about, epochs, lines
-from byteproxy.report import plots
+from byteproxy.report import line_plots, mark_plots
+from byteproxy.report.line_plots import Line
+from byteproxy.report.mark_plots import Block
 from byteproxy.report.page import Picture, render
-from byteproxy.report.plots import Block, Line
 
 COUNTS = ("segments", "bytes", "positions")
 BAND = 2
@@ -47,7 +48,7 @@ def share_plot(results: Mapping[str, Any], windows: Sequence[Mapping[str, Any]])
     ]
     band = [(at, max(asked - error, 0), min(asked + error, 100)) for at, asked, error in errors]
     label = "share of what is compressed (%)"
-    return plots.curves("mixture shares", drawn, [], "optimizer step", label, band=band, y_range=(-2, 102))
+    return line_plots.curves("mixture shares", drawn, [], "optimizer step", label, band=band, y_range=(-2, 102))
 
 
 def rows_picture(rows: Rows) -> Picture:
@@ -63,4 +64,4 @@ def rows_picture(rows: Rows) -> Picture:
             found.append(Block(number, begin, end, None if one.kind < 0 else one.kind, said))
             written.append((number, one.begin, one.end, name, one.document))
             document = one.document
-    return plots.blocks(f"rows of step {rows.step}", found, ("row", "begin", "end", "what", "document"), written)
+    return mark_plots.blocks(f"rows of step {rows.step}", found, ("row", "begin", "end", "what", "document"), written)

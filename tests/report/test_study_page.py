@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.cli.commands import keeps_to_itself
-from tests.report.test_demo import NBSP, Page
+from tests.report.test_demo_page import NBSP, Page
 from tests.study.fabricated import ARMS, BUDGETS, SEEDS, results
 
-from byteproxy.report import plots
+from byteproxy.report import line_plots
 from byteproxy.report.lenient import colours
 from byteproxy.report.page import Picture, listed
-from byteproxy.report.study import study_page, write_study_page
+from byteproxy.report.study_page import study_page, write_study_page
 from byteproxy.report.study_plots import trend_of
-from byteproxy.report.study_tables import differences, interval, once, trials
+from byteproxy.report.study_rows import differences, interval, once, trials
 from byteproxy.study.units import DASH, signed, took
 
 FULL = results()
@@ -41,14 +41,14 @@ def full() -> str:
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "curves", lambda *_: NO_PICTURE)
-    monkeypatch.setattr(plots, "trend", lambda *_: NO_PICTURE)
+    monkeypatch.setattr(line_plots, "curves", lambda *_: NO_PICTURE)
+    monkeypatch.setattr(line_plots, "trend", lambda *_: NO_PICTURE)
 
 
 def without_plots(found: dict[str, Any]) -> str:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "curves", lambda *_: NO_PICTURE)
-        patch.setattr(plots, "trend", lambda *_: NO_PICTURE)
+        patch.setattr(line_plots, "curves", lambda *_: NO_PICTURE)
+        patch.setattr(line_plots, "trend", lambda *_: NO_PICTURE)
         return study_page(found)
 
 

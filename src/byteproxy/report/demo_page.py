@@ -1,28 +1,27 @@
 """The page that compares the arms of the demo. The same results give the same bytes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from byteproxy.report import plots
+from byteproxy.report import line_plots
 from byteproxy.report.lenient import called, distinct, mapping, named, points, sequence
+from byteproxy.report.line_plots import Level, Line
 from byteproxy.report.page import Picture, render, write_page
-from byteproxy.report.plots import Level, Line
-from byteproxy.study.units import flops_unit, number, percent, seconds_unit
+from byteproxy.study.units import number, percent
 
 _COMPRESSORS = (("xz", "xz_bpb"), ("PPMd", "ppmd_bpb"))
 
 
-def write_report(results: Mapping[str, Any], path: Path) -> None:
+def write_demo_page(results: Mapping[str, Any], path: Path) -> None:
     """Write the page about `results` (what `byteproxy demo --json` prints) to `path`, whole or not at all.
 
     Raises InputError if the file can't be written.
     """
-    write_page(report_page(results), path)
+    write_page(demo_page(results), path)
 
 
-def report_page(results: Mapping[str, Any]) -> str:
+def demo_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
     arms = named(results.get("arms"))
     title = " against ".join(arms) if len(arms) < 4 else f"{len(arms)} arms"
@@ -50,7 +49,7 @@ def report_page(results: Mapping[str, Any]) -> str:
         parameters=mapping(model.get("parameters")),
         pictures=_pictures(results, arms),
         levels=_levels(results),
-        smoothing=100 * plots.SMOOTHING,
+        smoothing=100 * line_plots.SMOOTHING,
         files=sequence(mapping(results.get("sample")).get("files")),
         apart=percent(max(spent) / min(spent) - 1) if len(spent) > 1 else "",
         rejected=[f"{called(count)} {why}" for why, count in mapping(corpus.get("rejected")).items()],
@@ -78,7 +77,8 @@ def _pictures(
     results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[tuple[str, Picture]], list[tuple[str, Picture]]]:
     """Bits per byte of validation text, and training losses: each over compute and over time."""
-    validation, loss = [], []
+    validation: list[tuple[str, Picture]] = []
+    loss: list[tuple[str, Picture]] = []
     names = distinct(arms)
     for x_key in ("flops", "seconds"):
         bpb, losses = [], []
@@ -88,15 +88,10 @@ def _pictures(
             raw, compressed = (points(arm.get("curve"), x_key, f"{kind}_loss") for kind in ("raw", "compressed"))
             losses.append(Line(f"{names[name]}, raw", at, *raw, smooth=True))
             losses.append(Line(f"{names[name]}, compressed", at, *compressed, dashed=True, smooth=True))
-        validation.append(_over(x_key, "Validation", "raw bits per byte", bpb, _levels(results)))
-        loss.append(_over(x_key, "Training loss", "loss (nats per target)", losses, []))
+        for found, what, lines, levels, y_label in (
+            (validation, "Validation", bpb, _levels(results), "raw bits per byte"),
+            (loss, "Training loss", losses, [], "loss (nats per target)"),
+        ):
+            picture = line_plots.over(x_key, what, lines, levels, y_label)
+            found.append((f"{what} over {line_plots.SPENT[x_key]}", picture))
     return validation, loss
-
-
-def _over(x_key: str, what: str, y_label: str, lines: Sequence[Line], levels: Sequence[Level]) -> tuple[str, Picture]:
-    lines = [line for line in lines if line.x]
-    largest = max((line.x[-1] for line in lines), default=1.0)
-    unit, x_label = (flops_unit if x_key == "flops" else seconds_unit)(largest)
-    scaled = [replace(line, x=[x / unit for x in line.x]) for line in lines]
-    caption = f"{what} over {'training FLOPs' if x_key == 'flops' else 'wall time'}"
-    return caption, plots.curves(f"{what} {x_key}", scaled, levels, x_label, y_label)

@@ -1,24 +1,16 @@
-"""The plots of a study, and the headline picture as a file."""
+"""The headline picture of a study, and as a file."""
 
-import math
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.study.fabricated import ARMS, results
 
 from byteproxy.errors import InputError
-from byteproxy.evaluate.corpus.corpus_figures import histogram
-from byteproxy.evaluate.mixture_rows import Picture as Rows
-from byteproxy.evaluate.mixture_rows import Stretch
-from byteproxy.report.corpus import length_plot
 from byteproxy.report.headline import COLOURS, INK, headline, headline_svg, write_headline
-from byteproxy.report.mixture import rows_picture
-from byteproxy.report.plots import Line, Trend, curves, trend
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -119,78 +111,3 @@ def test_all_that_is_shown_is_inside(means: list[float], ppmd: float | None) -> 
     assert all(shown.low < row.mean < shown.high for row in shown.rows)
     assert all(shown.low <= tick <= shown.high for tick in shown.ticks)
     assert shown.level_inside == (ppmd is not None and shown.low <= ppmd <= shown.high)
-
-
-def paths(svg: str) -> list[str]:
-    return re.findall(r"<path d=\"([^\"]*)\"", svg)
-
-
-def test_seeds_are_drawn_behind_their_mean() -> None:
-    x, seeds = [1.0, 2.0, 3.0], [([1.0, 2.0, 3.0], [3.0, 2.5, 2.0]), ([1.0, 2.0, 3.0], [2.0, 1.5, 1.0])]
-    without = curves("a", [Line("arm", 1, x, [2.5, 2.0, 1.5])], [], "x", "y").svg
-    with_seeds = curves("a", [Line("arm", 1, x, [2.5, 2.0, 1.5], behind=seeds)], [], "x", "y").svg
-    assert len(paths(with_seeds)) == len(paths(without)) + 2
-    # With seeds behind it only the end of the mean is marked.
-    assert with_seeds.count("<use ") == without.count("<use ") - 2
-
-
-def test_a_trend_has_points_line_band_and_what_lies_beyond() -> None:
-    x, y = [1e12, 1e12, 4e12, 4e12], [-4.0, -4.2, -2.0, -2.2]
-    line = [(1e12, -4.1, -4.5, -3.7), (4e12, -2.1, -2.5, -1.7)]
-    bare = trend("a", Trend(1, x, y), 1e12, "FLOPs", "%").svg
-    lined = trend("a", Trend(1, x, y, line), 1e12, "FLOPs", "%").svg
-    beyond = trend("a", Trend(1, x, y, line, (1.6e13, 0.0)), 1e12, "FLOPs", "%").svg
-    assert bare.count("<use ") == 4
-    assert "var(--arm1)" in bare
-    assert len(bare) < len(lined) < len(beyond)
-    assert len(paths(beyond)) == len(paths(lined)) + 1
-    for label in ("1", "4", "16"):
-        assert f">{label}</text>" in beyond
-    assert ">16</text>" not in lined
-
-
-@pytest.mark.parametrize("x", [[1e12], [1e-9, 1e15], [5.0, 5.0]], ids=repr)
-def test_degenerate_trends(x: list[float]) -> None:
-    svg = trend("<name>", Trend(9, x, [math.pi] * len(x)), 1.0, "x", "difference to <b> (%)").svg
-    assert "nan" not in svg
-    assert "<b>" not in svg
-
-
-def test_ticks_of_a_trend_stand_apart() -> None:
-    xs = [1e12 * (1 + at / 50) for at in range(40)]
-    svg = trend("a", Trend(0, xs, [50.0] * 40), 1e12, "x", "y").svg
-    labels = [found for found in re.findall(r">([\d.]+)</text>", svg) if float(found) < 2]
-    assert 4 <= len(labels) <= 8
-
-
-def boxes(svg: str) -> list[tuple[str, float, float, float, str]]:
-    """Of each box that says something on hovering: that, its left end, width and height, and its colour."""
-    found = re.findall(r"<g><title>(.*?)</title>\s*<path d=\"([^\"]*)\"[^>]*fill: ([^;\"]*)", svg, flags=re.DOTALL)
-    measured = []
-    for said, path, colour in found:
-        numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
-        xs, ys = numbers[0::2], numbers[1::2]
-        measured.append((said, min(xs), max(xs) - min(xs), max(ys) - min(ys), colour))
-    return measured
-
-
-def test_rows_of_a_mixture_are_to_scale() -> None:
-    row = [Stretch(0, 30, 0, 0), Stretch(30, 50, 1, 0), Stretch(50, 90, 1, 1), Stretch(90, 100, -1, 2)]
-    svg = rows_picture(Rows(3, ["raw", "a<b"], [row, row], 100, 2)).svg
-    wide = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])  # type: ignore[index]
-    found = boxes(svg)
-    assert len(found) == 8
-    assert [box[2] / wide for box in found[:2]] == pytest.approx([0.3, 0.2], abs=0.002)
-    assert found[1][4] == found[2][4] != found[0][4]
-    assert found[1][0] == "a&lt;b: 20 positions"
-    assert found[3][0] == "nothing: 10 positions"
-    assert found[2][1] - found[1][1] - found[1][2] > 1, "a document begins"
-
-
-def test_lengths_of_documents_are_bars_in_proportion() -> None:
-    lengths = histogram(np.array([100, 100, 100, 3000]))
-    svg = length_plot({"histogram": lengths}).svg
-    heights = [box[3] for box in boxes(svg)]
-    assert len(heights) == 2 * 6
-    assert heights[0] / heights[10] == pytest.approx(3, rel=0.01), "three documents of four"
-    assert heights[11] / heights[1] == pytest.approx(10, rel=0.01), "and 300 bytes of 3,300"

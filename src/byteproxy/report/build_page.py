@@ -8,18 +8,18 @@ from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.finite import finite
 from byteproxy.parsing import read_json
-from byteproxy.report.corpus import corpus_page
-from byteproxy.report.demo import report_page
+from byteproxy.report.corpus_page import corpus_page
+from byteproxy.report.demo_page import demo_page
 from byteproxy.report.folder_kind import kind_of
 from byteproxy.report.page import write_page
-from byteproxy.report.run import METRICS, PAGE, read_run, run_page, runs_page
-from byteproxy.report.study import study_page
+from byteproxy.report.run_page import read_run, run_page, runs_page
+from byteproxy.report.study_page import study_page
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.store import Store
 from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.results import study_results
-from byteproxy.study.study_folder import RESULTS, SETTINGS
+from byteproxy.study.study_folder import REPORT, RESULTS, SETTINGS
 
 PAGES = Path("runs/pages")
 """Where the pages of corpora and of several runs are written, unless a place is named: no folder is theirs alone."""
@@ -33,7 +33,7 @@ class Built(NamedTuple):
     figures: Any
 
 
-def build(paths: Sequence[Path], out: Path | None = None) -> Built:
+def build_page(paths: Sequence[Path], out: Path | None = None) -> Built:
     """Write the page of a run, a study, a demo or a corpus, or of several runs side by side.
 
     out: where; None: report.html in the folder itself, or a place in `PAGES` for a corpus and for several runs.
@@ -49,14 +49,12 @@ def build(paths: Sequence[Path], out: Path | None = None) -> Built:
         write_page(runs_page(runs), place)
         return Built("runs", place, {str(run.folder): run.figures for run in runs})
     page, figures = _PAGES[kinds[0]](paths[0])
-    place = out or (PAGES / "corpus.html" if kinds[0] == "corpus" else paths[0] / PAGE)
+    place = out or (PAGES / "corpus.html" if kinds[0] == "corpus" else paths[0] / REPORT)
     write_page(page, place)
     return Built(kinds[0], place, figures)
 
 
 def _run(folder: Path) -> tuple[str, Any]:
-    if not (folder / METRICS).is_file():
-        raise InputError(f"{folder} holds no metrics of any step yet: wait for its first steps")
     run = read_run(folder)
     return run_page(run), run.figures
 
@@ -89,7 +87,7 @@ def _demo(folder: Path) -> tuple[str, Any]:
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder} is a demo that is not done yet: run it to its end; its arms are runs of their own")
     results = _results(folder)
-    return report_page(results), results
+    return demo_page(results), results
 
 
 def _results(folder: Path) -> dict[str, Any]:

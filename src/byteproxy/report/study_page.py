@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from byteproxy.report import study_tables
+from byteproxy.report import study_rows
 from byteproxy.report.headline import headline, headline_picture
 from byteproxy.report.lenient import called, colours, entries, mapping, named, plain, sequence
 from byteproxy.report.page import render, write_page
@@ -38,7 +38,7 @@ def study_page(results: Mapping[str, Any]) -> str:
         results=results,
         kept=_without_the_long(results),
         called=called,
-        interval=study_tables.interval,
+        interval=study_rows.interval,
         seeds_of=lambda score: mapping(mapping(score).get("seeds")).values(),
         count_of=_count_of,
         arms=arms,
@@ -47,13 +47,13 @@ def study_page(results: Mapping[str, Any]) -> str:
         series=len(hues),
         headline=shown,
         headline_picture=shown and headline_picture(shown),
-        compressors=study_tables.compressors(results),
-        differences=study_tables.differences(results),
+        compressors=study_rows.compressors(results),
+        differences=study_rows.differences(results),
         curves=curves(results, hues),
-        read_at=study_tables.read_at(results),
+        read_at=study_rows.read_at(results),
         gains=gains(results, hues),
-        cells=study_tables.cells(results),
-        trials=study_tables.trials(results),
+        cells=study_rows.cells(results),
+        trials=study_rows.trials(results),
         viewer=viewer(results),
         scored=named(results.get("scored")),
         any_view=any(arm.get("scored") == "view" for arm in arms.values()),
