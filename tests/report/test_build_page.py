@@ -4,12 +4,12 @@ import json
 import shutil
 
 import pytest
-from byteproxy.study.checksummed import write_checksummed
 from tests.report.test_demo_page import results as demo_results
 from tests.study.fabricated import results as study_results
 from tests.study.toys import prepare, recipe
 from tests.toy_corpus import toy_store
 
+from byteproxy.checksummed import write_checksummed
 from byteproxy.config import to_toml
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
@@ -36,7 +36,7 @@ def run(tmp_path):
         stop="6 steps", model=ModelConfig(width=32, layers=2, heads=2, ffn=64), shape=Shape(2, 256, 100)
     )
     write_run_config(folder, config)
-    log = Metrics(folder / "metrics.jsonl", 0)
+    log = Metrics(folder, 0)
     log.write({"step": 2, **LINE, "compressed_share": SHARE, "loss": 3.0, "losses": {"raw": {"byte_1": 3.0}}})
     log.close()
     return folder

@@ -106,7 +106,7 @@ def evil_run(folder):
     spent = {"flops": 7, "positions": 5, "text_bytes": 9, "seconds": 1.0, "wall_seconds": 2.0, "loading_share": 0.1}
     config = TrainConfig(stop="6 steps", views=(EVIL,), corpus=EVIL)
     write_run_config(place, config)
-    log = Metrics(place / "metrics.jsonl", 0)
+    log = Metrics(place, 0)
     for step in (1, 2):
         share = {"segments": 0.5, "text_bytes": 0.5, "positions": 0.5}
         log.write({"step": step, **spent, "compressed_share": share, **logged, **measured})
