@@ -35,7 +35,7 @@ _SENTINEL = opening(RAW)
 
 
 class ModelPredictor:
-    """A model as a `Predictor`, and as a `Grower`."""
+    """A model that predicts the next byte of a window, and a `Grower` of the tree of windows."""
 
     def __init__(self, model: Transformer, precision: int = 16) -> None:
         """model: any that reads raw bytes; it is copied. InputError for one with options that a tree can't follow."""
