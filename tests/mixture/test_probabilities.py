@@ -18,9 +18,9 @@ def test_the_odds_keep_the_rate(settings, count, lengths):
     assert raw + compressed + both == pytest.approx(1)
     if settings.mode not in ("pairs", "parallel"):
         assert both == 0
-    cost = costs(settings, count, lengths)
-    ours = compressed * cost.compressed + both * cost.paired_compressed
-    theirs = raw * cost.raw + both * cost.paired_raw
+    raw_alone, compressed_alone, paired_raw, paired_compressed = costs(settings, count, lengths)
+    ours = compressed * compressed_alone + both * paired_compressed
+    theirs = raw * raw_alone + both * paired_raw
     assert ours / (ours + theirs) == pytest.approx(settings.rate, abs=1e-9)
 
 

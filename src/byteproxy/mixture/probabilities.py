@@ -55,7 +55,7 @@ class DrawProbabilities(NamedTuple):
     both: float
 
 
-def _costs(settings: StepSettings, count: Count, lengths: Lengths) -> tuple[float, float, float, float]:
+def costs(settings: StepSettings, count: Count, lengths: Lengths) -> tuple[float, float, float, float]:
     """What a segment counts on average at this step: raw and compressed alone, raw and compressed beside the other."""
     if count != "positions":
         return 1.0, 1.0, 1.0, 1.0
@@ -72,7 +72,7 @@ def draw_probabilities(
 ) -> DrawProbabilities:
     """The probabilities that keep the step's rate, counted in `count`; lengths are read for positions only."""
     r = settings.rate
-    a0, a1, c0, c1 = _costs(settings, count, lengths or Lengths())
+    a0, a1, c0, c1 = costs(settings, count, lengths or Lengths())
     if settings.mode not in ("pairs", "parallel"):
         compressed = r * a0 / (r * a0 + (1 - r) * a1)
         return DrawProbabilities(1 - compressed, compressed, 0.0)
