@@ -33,6 +33,8 @@ def test_the_file_reads_on_white_and_on_dark(ground: str) -> None:
     used = set(re.findall(r"#[0-9a-f]{6}", headline_svg(results())))
     assert used <= {INK, *COLOURS}
     assert len(used) == 1 + len(ARMS)
+    grid = headline_svg(results()).count("stroke-opacity: 0.25")
+    assert grid >= 3, "lines of the grid are fainter than words"
 
 
 def test_the_file_is_xml_with_every_arm(tmp_path: Path) -> None:

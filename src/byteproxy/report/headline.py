@@ -163,6 +163,7 @@ def headline_svg(results: Mapping[str, Any]) -> str:
         return _file(60.0, _words(36.0, "No arm has a figure yet."), "byteproxy: no figure yet")
     svg = _svg(shown, _WIDE)
     svg = re.sub(r"var\(--arm(\d+)\)", lambda found: COLOURS[int(found[1]) % HUES], svg)
+    svg = svg.replace("stroke: var(--grid)", f"stroke: {INK}; stroke-opacity: 0.25")
     svg = re.sub(r"var\(--\w+\)", INK, svg)
     height = float(svg.split('viewBox="0 0 ')[1].split('"')[0].split()[1])
     inner = svg.replace("<svg ", f'<svg x="0" y="34" width="{_WIDE:.0f}" height="{height:g}" ', 1)
