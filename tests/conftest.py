@@ -49,8 +49,8 @@ def ctrl_c_is_heard():
 
 
 LONGEST = (
-    "cli/test_train_begins.py",
     "test_readme.py",
+    "cli/test_train_begins.py",
     "fuzz/test_fuzz.py",
     "cli/test_main.py",
     "demo/test_run_demo.py",
@@ -70,7 +70,7 @@ LONGEST = (
     "cli/test_train.py",
     "views/bpe/test_added_tokens.py",
 )
-"""Files whose tests take ten seconds and more, longest first."""
+"""Files whose tests take ten seconds and more, longest first; the README's forks the process that it finds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
