@@ -32,8 +32,10 @@ def signatures(texts: Sequence[bytes]) -> np.ndarray:
 class Index:
     """Finds equal first entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, signatures: np.ndarray | None = None) -> None:
         self.known: set[int] = set()
+        if signatures is not None:
+            self.add(signatures)
 
     def add(self, signatures: np.ndarray) -> None:
         self.known |= set(signatures[:, 0].tolist())
