@@ -175,7 +175,7 @@ def test_what_can_not_be_marginalised_is_refused(model):
     class Lossy(Longest):
         lossless = False
 
-    with pytest.raises(InputError, match="brings text into another form"):
+    with pytest.raises(InputError, match="don't spell the text"):
         TokenModel.of_run(model, VOCAB, 1, Lossy())
     other = Transformer(ModelConfig(width=16, layers=1, heads=1, ffn=8, ngrams=(2,), ngram_rows=8), VOCAB.size)
     with pytest.raises(InputError, match="no n-grams"):

@@ -257,7 +257,7 @@ def test_losses_are_kept_apart_by_representation_and_head():
     shown = shown_of(places_of([[Piece(1, (b"bc", b"a", b"def"))], [Piece(RAW, (b"a", b"b", b"c"))]]))
     targets = targets_of(config, shown, VOCAB, Objective(bag=0.5, bytes=0.25), 0.0)
     found = model.losses(torch.randn(len(shown.symbols_N), 8), targets)
-    assert columns(config) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "symbol_bytes"]
+    assert columns(config, Objective()) == ["byte_1", "byte_2", "byte_3", "symbol_1", "symbol_2", "bag", "symbol_bytes"]
     assert found.counts.tolist() == [[5, 4, 3, 0, 0, 0, 0], [5, 4, 3, 5, 4, pytest.approx(5), 0]]
     cost = torch.log(torch.tensor([320.0] * 3 + [68.0] * 2 + [320.0] * 2, dtype=torch.float64))
     torch.testing.assert_close(found.nats, found.counts * cost, rtol=1e-5, atol=1e-5)
@@ -320,7 +320,7 @@ def test_spelled_bytes_are_those_of_the_loops(documents, seed):
     for at in last:
         logit = model.lm_head.weight[:320] @ hidden[at]
         nats.append((logit.logsumexp(0) - logit[places[at + 1].id]).item())
-    column = columns(config).index("symbol_bytes")
+    column = columns(config, Objective()).index("symbol_bytes")
     assert float(found.counts[1, column]) == len(nats)
     assert float(found.nats[1, column]) == pytest.approx(sum(nats), rel=1e-4, abs=1e-5)
     raw = float(found.nats[0].sum())

@@ -10,8 +10,10 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
+from byteproxy.model.next_byte import NextByte
 from byteproxy.model.objective import Objective
-from byteproxy.model.targets import Positions, targets_of
+from byteproxy.model.targets import BothForms, Positions, targets_of
+from byteproxy.views.prefix_tree import prefix_tree
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 VOCAB = Vocab((40,))
@@ -20,6 +22,7 @@ CASES = {
     "plain": ({}, {}),
     "shared": ({"softmax": "shared", "key_value_heads": 2}, {}),
     "symbols": ({**TABLES, "symbol_heads": 2, "value_embeddings": True, "qk_norm": True}, {"bytes": 1.0}),
+    "distilled": ({}, {"distill": 1.0}),
     "expanded": (
         {**TABLES, "inputs": "positions", "hashed_rows": 32},
         {"symbols": 0.0, "symbol_bytes": 1.0, "bytes": 0.5},
@@ -43,7 +46,9 @@ def example(case):
     targets = symbols.roll(-1)
     targets[[19, 36]] = -1
     expansion = ByteExpansion(ids, ends, segment_ends)
-    shown = Positions(symbols, targets, (torch.arange(37) >= 20).long(), expansion)
+    next_byte = NextByte.typed(prefix_tree([bytes([65 + symbol]) for symbol in range(40)]), 1)
+    both = BothForms(torch.arange(15), 20 + torch.arange(15), torch.zeros(15, dtype=torch.int64), [next_byte])
+    shown = Positions(symbols, targets, (torch.arange(37) >= 20).long(), expansion, both)
     entries = targets_of(config, shown, VOCAB, Objective(**weights), 0.0)
     return model, Batch(symbols, layout_of(np.array([20, 17])), entries, expansion)
 

@@ -86,6 +86,8 @@ def test_every_softmax_in_use_is_priced():
     assert logits(spelled, 200, symbols=0.0, symbol_bytes=1.0) == (raw + 200 + 2) * 320
     with pytest.raises(ValueError, match="how many"):
         logits(spelled, symbols=0.0, symbol_bytes=1.0)
+    taught = 201 * 320 + 61 * 1064 // 3  # bytes, symbols and their ends; teachers are no part of the backward pass
+    assert logits({}, distill=1.0) == raw * 320 + compressed * 1064 + taught
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

@@ -31,8 +31,8 @@ REFUSED = {
     "model.": "width layers heads key_value_heads ffn rope_theta norm_epsilon qk_norm soft_cap value_embeddings "
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "
     "byte_heads byte_head_ngrams symbol_heads",
-    "objective.": "symbols bag bytes symbol_bytes reach head_decay heads_weight heads_weight_end compressed_weight "
-    "raw_weight",
+    "objective.": "symbols bag bytes symbol_bytes distill reach head_decay heads_weight heads_weight_end "
+    "compressed_weight raw_weight",
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate schedule warmup_share warmup_steps decay_share final_share "

@@ -39,7 +39,7 @@ from byteproxy.generate.score import Windows, windows_over
 from byteproxy.model.decoding import Histories
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
-from byteproxy.views.base import Encoded, SpelledView
+from byteproxy.views.base import Encoded, View, spelled
 from byteproxy.views.prefix_tree import NO_NODE, ROOT, prefix_tree
 from byteproxy.vocab import SPECIALS, Vocab, closing, opening
 
@@ -77,34 +77,33 @@ class TokenModel:
     """
 
     def __init__(
-        self, model: Transformer, view: SpelledView, opening: int, end: int, id_V: np.ndarray, id_R: np.ndarray
+        self, model: Transformer, view: View, opening: int, end: int, id_V: np.ndarray, id_R: np.ndarray
     ) -> None:
         """opening: the symbol that text begins with. end: the one that ends it. id_R: what the softmax chooses among.
 
         InputError for a tokenizer that doesn't spell the text's own bytes, and for models that read n-grams.
         """
-        if not view.lossless:
-            raise InputError(
-                f"view {view.name} brings text into another form, so its tokens don't spell the text's bytes"
-            )
+        spelling = spelled(view)
+        if spelling is None:
+            raise InputError(f"the symbols of view {view.name} don't spell the text's own bytes: take one such as bpe")
         config = model.config
         if config.composed or config.ngrams or config.ngram_outputs:
             raise InputError("byte marginals are computed of models that read symbols only, and no n-grams")
-        self.model, self.view, self.opening, self.id_V, self.id_R = model, view, opening, id_V, id_R
-        self.tree = prefix_tree(view.strings)
+        self.model, self.view, self.opening, self.id_V, self.id_R = model, spelling, opening, id_V, id_R
+        self.tree = prefix_tree(spelling.strings)
         self.row_V = np.where(id_V < 0, -1, np.searchsorted(id_R, id_V))
         text = np.append(self.row_V[self.tree.order], np.searchsorted(id_R, end))
         self.textless = np.setdiff1d(np.arange(len(id_R)), text)
 
     @classmethod
-    def of_run(cls, model: Transformer, vocab: Vocab, representation: int, view: SpelledView) -> "TokenModel":
+    def of_run(cls, model: Transformer, vocab: Vocab, representation: int, view: View) -> "TokenModel":
         """A run's model as one of a view's tokens, with the typed softmax of that view."""
         ids = np.array(vocab.symbol_ids(representation), np.int64)
         rows = np.concatenate([np.arange(SPECIALS), ids])
         return cls(model, view, opening(representation), closing(representation), ids, rows)
 
     @classmethod
-    def of_stock(cls, model: Transformer, view: SpelledView, begins: int, ends: int) -> "TokenModel":
+    def of_stock(cls, model: Transformer, view: View, begins: int, ends: int) -> "TokenModel":
         """A model of tokens as it was published. begins, ends: its ids of bos (eos, if it has none) and of eos."""
         rows = len(model.lm_head.weight)
         ids = np.arange(view.alphabet_size)

@@ -18,6 +18,7 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.jit import nb
+from byteproxy.mixture.both_forms import BothForms, both_forms
 from byteproxy.mixture.expansion import ExpandedRows, expand_rows
 from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
 from byteproxy.mixture.piece_content import stretches_of, unit_symbols
@@ -43,6 +44,7 @@ class Rows(NamedTuple):
     representations: int8 [N], that of the last opening symbol, itself included; 0 where nothing is.
     lengths: int64 [documents], positions of each document in order; they sum to N. No document crosses a row.
     expanded: what each position stands for; None unless the stream is expanded.
+    both: raw positions whose passage is shown as symbols in the same row, too; None unless the stream finds them.
     """
 
     symbols: np.ndarray
@@ -50,6 +52,7 @@ class Rows(NamedTuple):
     representations: np.ndarray
     lengths: np.ndarray
     expanded: ExpandedRows | None = None
+    both: BothForms | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Stream:
         *,
         composed: bool = False,
         expanded: bool = False,
+        both: bool = False,
     ) -> None:
         """Open the train split of a store for a run of `steps` optimizer steps.
 
@@ -96,6 +100,7 @@ class Stream:
         progress: passages of the table, which is made the first time that a store is used with these views.
         composed: let a compressed position be a unit: a run of symbols up to and including one with a span above 0.
         expanded: let rows say which text their positions stand for, too.
+        both: let rows say which raw positions belong to which symbols, where they show both; of an expanded stream.
         Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
         if mixture.needs_view and not views:
@@ -104,7 +109,7 @@ class Stream:
             raise InputError(f"views names {twice} more than once: each view is shown as one representation")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
-        self.composed, self.expanded = composed, expanded
+        self.composed, self.expanded, self.both = composed, expanded, both
         self.table = store.table("train", views, shape.context_bytes, progress, units=composed)
         self.vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in views))
         own = {name: source.weight for name, source in store.manifest.sources.items()}
@@ -134,7 +139,7 @@ class Stream:
         self._mapped = Mapped(store, views, self.vocab, spans=composed or expanded)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        copied = partial(Stream, composed=self.composed, expanded=self.expanded)
+        copied = partial(Stream, composed=self.composed, expanded=self.expanded, both=self.both)
         return copied, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
 
     def plan(self, state: State) -> tuple[Plan, State]:
@@ -155,11 +160,13 @@ class Stream:
         begin, end = np.searchsorted(plan.pieces[:, ROW], (first, last))
         pieces = plan.pieces[begin:end]
         starts, item_bytes = self._mapped.checked(pieces, self.table.rows), self._mapped.item_bytes
-        expanded = None
+        expanded = both = None
         if self.composed or self.expanded:
             stretches = stretches_of(self._mapped, pieces, self.table.rows, self.composed)
             if self.expanded:
                 expanded = expand_rows(pieces, stretches, first, last - first, length, self.composed)
+                if self.both:
+                    both = both_forms(pieces, stretches.text, stretches.text_bytes, expanded.ends, first, length)
             if self.composed:
                 # The first keeps alive what `starts` point to.
                 _units, starts, item_bytes = unit_symbols(pieces, stretches, self.vocab.representations)
@@ -171,7 +178,7 @@ class Stream:
         _copy(pieces, starts, item_bytes, self._mapped.first_ids, first, length, symbols, representations)
         lengths = plan.lengths[here:there]
         _next_symbol_targets(symbols, lengths, targets)
-        return Rows(symbols, targets, representations, lengths, expanded)
+        return Rows(symbols, targets, representations, lengths, expanded, both)
 
     def text_bytes(self, plan: Plan) -> np.ndarray:
         """Bytes of text shown in each representation in this step, int64 [R].

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from byteproxy.model.distillation import Distilled, distilled_loss
 from byteproxy.model.loss import Entries, capped, summed_loss
 from byteproxy.model.model_config import MAX_BYTE_PLACES
 
@@ -24,16 +25,19 @@ class Heads(nn.Module):
         self.weight, self.soft_cap = nn.Parameter(weight), soft_cap
 
     def forward(
-        self, hidden_XD: torch.Tensor, entries: Entries, rows: Rows, head: int | None = None
+        self, hidden_XD: torch.Tensor, entries: Entries | Distilled, rows: Rows, head: int | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum of what entries cost in nats, with gradient, and what each costs, see `summed_loss`.
 
-        rows: of the softmax. head: the one that all entries are of, counted from 0; None: each entry says it.
+        rows: of the softmax; where entries are distilled (see `distilled_loss`), the bytes' and then the teacher's.
+        head: the one that all entries are of, counted from 0; None: each entry says it.
         """
         weight_JVD = self.weight if self.weight.dim() == 3 else self.weight[None]
         if head is not None:
             weight_JVD = weight_JVD[head : head + 1]
         parts = [weight_JVD[:, one.start : one.stop] for one in rows]
+        if isinstance(entries, Distilled):
+            return distilled_loss(hidden_XD, parts[0][0], torch.cat(parts[1:], 1)[0], entries, self.soft_cap)
         rows_JRD = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return summed_loss(hidden_XD, rows_JRD, entries, self.soft_cap)
 

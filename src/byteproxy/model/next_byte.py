@@ -53,6 +53,7 @@ class NextByte:
         self.row_X, self.row_of_more, self.node_of_more = put(row_X), put(row_V[more]), put(tree.node[more])
         self.child_X, self.children_X = put(tree.child), put(tree.children)
         self.column_X = put(FIRST_BYTE + tree.byte.astype(np.int64))
+        self.node_in_path, self.path_start_V = put(tree.path), put(tree.path_start)
         self.numbers_X = torch.arange(tree.nodes, device=device)
         self.lost_rows = put(np.setdiff1d(np.arange(rows), np.append(row_V[having], end)))
 
@@ -61,6 +62,10 @@ class NextByte:
         """Of a representation's typed softmax: specials, then its tokens."""
         tokens = len(tree.node)
         return cls(tree, SPECIALS + np.arange(tokens), closing(representation), SPECIALS + tokens, device)
+
+    def node_in(self, token_Q: torch.Tensor, before_Q: torch.Tensor) -> torch.Tensor:
+        """The node of so many first bytes of each token, int64 [Q]; the root for what is no token, below 0."""
+        return torch.where(token_Q < 0, ROOT, self.node_in_path[self.path_start_V[token_Q.clamp_min(0)] + before_Q])
 
     def chunks(self, positions: int) -> Iterator[slice]:
         """Positions 0 up to `positions` in parts whose masses may exist at once."""
@@ -71,7 +76,7 @@ class NextByte:
     def masses(self, prob_RT: torch.Tensor) -> torch.Tensor:
         """The mass of all tokens that begin with each prefix: [X, T]. prob_RT: what each row has, [R, T]."""
         prob_RT = F.pad(prob_RT, (0, 0, 0, 1))
-        mass_XT = prob_RT[self.row_X]
+        mass_XT = prob_RT.index_select(0, self.row_X)
         if len(self.row_of_more):
             mass_XT.index_add_(0, self.node_of_more, prob_RT[self.row_of_more])
         for above, begin, end in reversed(list(zip(self.depths, self.depths[1:], self.depths[2:], strict=False))):

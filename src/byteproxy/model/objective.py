@@ -8,6 +8,10 @@ from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]
+DISTILL_SOFTMAX = (
+    "objective.distill takes what the softmax of symbols says, at positions that read symbols: let objective.symbols "
+    'be above 0, model.inputs be "symbols" and model.softmax be "typed", or objective.distill 0'
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Objective:
         state, scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
+    distill: weight, at raw positions, of what the same model says about the next byte where it reads the passage as
+        symbols (cross-view distillation, which needs a phase of mode "parallel"). The teacher is told where symbols
+        ended so far, gets no gradient, and is right on average.
     raw_weight: weight of everything that raw positions predict (the paper's code: 1).
     compressed_weight: weight of everything that compressed positions predict (the paper's code: 1/3).
     head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
@@ -38,6 +45,7 @@ class Objective:
     bag: float = ranged(0.0, 0.0, 1e6)
     bytes: float = ranged(0.0, 0.0, 1e6)
     symbol_bytes: float = ranged(0.0, 0.0, 1e6)
+    distill: float = ranged(0.0, 0.0, 1e6)
     reach: Reach = "text"
     raw_weight: float = ranged(1.0, 0.0, 1e6)
     compressed_weight: float = ranged(1.0, 0.0, 1e6)
@@ -57,7 +65,7 @@ class Objective:
 
     def needs_expansion(self, model: ModelConfig) -> bool:
         """Whether rows have to be expanded to bytes: which bytes stand behind each position, and which follow it."""
-        return model.composed or model.byte_heads > 1 or self.bag + self.bytes + self.symbol_bytes > 0
+        return model.composed or model.byte_heads > 1 or self.bag + self.bytes + self.symbol_bytes + self.distill > 0
 
     def head_weight(self, head: int, progress: float) -> float:
         """The weight of head `head` (from 1) after a share of the run's steps."""
@@ -90,5 +98,7 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
             'model.softmax is "shared", but objective.bag, objective.bytes and objective.symbol_bytes go through a '
             'byte head of their own: let them be 0, or model.softmax "typed"'
         )
+    if objective.distill and (not objective.symbols or model.composed or model.softmax == "shared"):
+        raise InputError(DISTILL_SOFTMAX)
     if model.value_embeddings and model.composed:
         raise InputError('model.value_embeddings adds rows of symbols: let model.inputs be "symbols", or leave it out')

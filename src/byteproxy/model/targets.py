@@ -3,17 +3,20 @@
 N positions, R byte heads, H symbol heads, E entries, Q queries (bytes of the next symbol, each a softmax of its own).
 Positions are expanded to bytes (`embedding.ByteExpansion`), so the bytes that follow a position are the ids after its
 own, in every representation alike; and none is a target beyond the end of the segment that the position stands in.
-Losses are kept apart by representation and by *column*: the byte heads, then the symbol heads, the bag, and the bytes
-of expanded symbols.
+Losses are kept apart by representation and by *column*: the byte heads, then the symbol heads, the bag, the bytes of
+expanded symbols, and with distillation the student's and the teacher's.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 
+from byteproxy.model.distillation import Distilled
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Entries, local_targets, typed_rows
 from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.next_byte import NextByte
 from byteproxy.model.objective import Objective
 from byteproxy.vocab import FIRST_SENTINEL, FIRST_SYMBOL, NEUTRAL, PAD, RAW, SPECIALS, Vocab
 
@@ -22,18 +25,33 @@ class Positions(NamedTuple):
     """What a model is shown, and what follows: as `mixture.loader.Rows`, on the model's device.
 
     symbols_N, targets_N: int64; a negative target is none. representations_N: int64. expansion: None if not needed.
+    both: what distillation needs; None without.
     """
 
     symbols_N: torch.Tensor
     targets_N: torch.Tensor
     representations_N: torch.Tensor
     expansion: ByteExpansion | None = None
+    both: "BothForms | None" = None
 
 
-def columns(config: ModelConfig) -> list[str]:
+class BothForms(NamedTuple):
+    """Raw positions whose passage is shown as symbols too, in the order of these: int64 [Q], see `mixture.both_forms`.
+
+    next_bytes: of each representation, the first compressed one first.
+    """
+
+    raw_Q: torch.Tensor
+    symbol_Q: torch.Tensor
+    before_Q: torch.Tensor
+    next_bytes: Sequence[NextByte]
+
+
+def columns(config: ModelConfig, objective: Objective) -> list[str]:
     """The names of the columns of `Losses`."""
+    more = ["distilled", "teacher"] if objective.distill else []
     names = [f"byte_{head}" for head in range(1, config.byte_heads + 1)]
-    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "symbol_bytes"]
+    return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "symbol_bytes", *more]
 
 
 class TargetEntries(NamedTuple):
@@ -63,6 +81,7 @@ class Softmax(NamedTuple):
     """What one softmax is to predict.
 
     heads: the module whose rows they are. head: the one of it that all entries are of; None: each entry says it.
+    rows: of the softmax; of a teacher's softmax of symbols, too, where entries are distilled.
     share_E: how much of a target each entry is. cell_E: its representation times the number of columns plus its column.
     queries: entries' positions count these in place of positions; those of expanded symbols stand behind positions.
     """
@@ -70,7 +89,7 @@ class Softmax(NamedTuple):
     heads: Literal["lm_head", "byte_heads", "symbol_heads"]
     head: int | None
     rows: tuple[range, ...]
-    entries: Entries
+    entries: Entries | Distilled
     share_E: torch.Tensor
     cell_E: torch.Tensor
     queries: Queries | None
@@ -88,7 +107,7 @@ def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: O
 
     progress: the share of the run's steps that are done, for weights that move.
     """
-    size, found = (vocab.representations, len(columns(config))), list[Softmax]()
+    size, found = (vocab.representations, len(columns(config, objective))), list[Softmax]()
 
     def add(
         heads: Literal["lm_head", "byte_heads", "symbol_heads"],
@@ -137,7 +156,28 @@ def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: O
     if config.symbol_heads > 1:
         for representation, _, targets in symbols:
             add("symbol_heads", typed_rows(representation, vocab), targets)
+    if objective.distill:
+        found += distillation(shown, vocab, objective, size[1])
     return Targets(found, size)
+
+
+def distillation(shown: Positions, vocab: Vocab, objective: Objective, size: int) -> list[Softmax]:
+    """What raw positions are taught by positions that read the same passage as symbols. size: how many columns."""
+    found = list[Softmax]()
+    if shown.both is None:
+        return found
+    raw_Q, symbol_Q, before_Q, next_bytes = shown.both
+    for representation, next_byte in enumerate(next_bytes, 1):
+        here = (shown.representations_N[symbol_Q] == representation).nonzero()[:, 0]
+        student, teacher = raw_Q[here], symbol_Q[here]
+        token = shown.targets_N[teacher] - vocab.first_id(representation)  # below 0 at the end of a segment
+        node = next_byte.node_in(token, before_Q[here])
+        weight = torch.full_like(student, objective.raw_weight * objective.distill, dtype=torch.float32)
+        entries = Distilled(student, teacher, node, shown.targets_N[student], weight, next_byte)
+        cell = torch.cat((torch.full_like(student, size - 2), torch.full_like(student, size - 1)))
+        rows = (range(FIRST_SYMBOL), *typed_rows(representation, vocab))
+        found.append(Softmax("lm_head", 0, rows, entries, torch.ones_like(cell, dtype=torch.float32), cell, None))
+    return found
 
 
 def byte_targets(

@@ -5,7 +5,8 @@ width x rows of each softmax it uses): the products forward, and twice that agai
 the optimizer are left out, and so is work that an attention backend does beyond the keys attended (padding, masked
 pairs, weights computed again): the formula prices the method, wall time is reported beside it. Agrees to 1 % with
 torch's FlopCounterMode on plain matrix products. Of the heads beyond the first, a position near its segment's end is
-priced in full, though the last of them have no target there.
+priced in full, though the last of them have no target there. Distillation prices a second softmax of bytes, and a
+teacher's softmax forward, of all that a row shows in both forms.
 """
 
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from byteproxy.mixture.both_forms import shown_apart
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
 from byteproxy.mixture.row_pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
@@ -56,11 +58,15 @@ def plan_logits(
             raise ValueError("objective.symbol_bytes predicts each byte of compressed text: say how many there are")
         ends = p[p[:, REPRESENTATION] != RAW][:, [CLOSED, ENDED]]
         total += (compressed_bytes + int(ends.sum())) * FIRST_SYMBOL
+    taught = shown_apart(p) if objective.distill else np.zeros(len(p), bool)
     for representation in range(vocab.representations):
         count = int(targets[representation])
         here = int(within[p[:, REPRESENTATION] == representation].sum())
         bytes_ahead = here * FIRST_SYMBOL * (config.byte_heads - 1)
         rows = vocab.softmax_rows(representation)
+        if objective.distill:
+            both = int((p[:, TO] - p[:, FROM] + p[:, CLOSED])[taught & (p[:, REPRESENTATION] == representation)].sum())
+            total += both * FIRST_SYMBOL if representation == RAW else both * rows // 3  # a teacher's pass is forward
         if representation == RAW:
             total += count * (vocab.size if config.softmax == "shared" else rows) + bytes_ahead
             continue

@@ -124,6 +124,17 @@ class TrainConfig:
                 f"({self.shape.context_bytes}), which is the longest context"
             )
         check_fit(self.model, self.objective)
+        phases = [phase for phase in self.mixture.schedule if phase.share > 0]
+        if self.objective.distill and not any(phase.mode == "parallel" for phase in phases):
+            raise InputError(
+                "objective.distill needs passages in both forms, as documents that can't see each other: let a phase "
+                'of mixture.phases have mode "parallel", or objective.distill be 0'
+            )
+        if self.objective.distill and self.mixture.packing != "fill":
+            raise InputError(
+                f'mixture.packing is "{self.mixture.packing}", which parts the two forms of a passage: let it be '
+                '"fill", or objective.distill 0'
+            )
         if self.model.softmax == "typed" and any(phase.mode == "plain" for phase in self.mixture.schedule):
             raise InputError(
                 "mixture.phases has mode plain: without sentinels no position says which softmax is its own, so let "

@@ -35,7 +35,7 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Losses
 from byteproxy.model.network import Batch, Transformer
-from byteproxy.model.targets import Positions, columns, targets_of
+from byteproxy.model.targets import BothForms, Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
@@ -50,6 +50,7 @@ from byteproxy.train.optim import optimizers
 from byteproxy.train.optim_config import learning_rate
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
+from byteproxy.train.teachers import next_bytes_of
 from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
@@ -70,6 +71,7 @@ def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) ->
         progress,
         composed=config.model.composed,
         expanded=config.objective.needs_expansion(config.model),
+        both=config.objective.distill > 0,
     )
 
 
@@ -116,6 +118,7 @@ class Trainer:
         with stage("find passages", "passages") as progress:
             self.stream = stream_of(config, store, progress)
         _check_units(config, store)
+        self.next_bytes = next_bytes_of(config, store, self.device)
         self.world = parallel.world()
         part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
         self._spans = part.micro_batches(config.shape.sequences_per_step)
@@ -123,7 +126,7 @@ class Trainer:
         self.model = model_of(config, self.stream.vocab.size).to(self.device)
         self.optimizers = optimizers(self.model, config.optim)
         self.state, self.counters = State(), Counters()
-        self.averages = Averages(["raw", *config.views], columns(config.model))
+        self.averages = Averages(["raw", *config.views], columns(config.model, config.objective))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
         found = checkpoint.newest_of_rank_zero(folder / CHECKPOINTS)
@@ -320,7 +323,11 @@ class Trainer:
         symbols_N, targets_N, representations_N = (
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
-        shown = Positions(symbols_N, targets_N, representations_N.long(), expansion)
+        both = None
+        if rows.both is not None:
+            raw_Q, symbol_Q, before_Q = (torch.from_numpy(one).to(self.device) for one in rows.both)
+            both = BothForms(raw_Q, symbol_Q, before_Q, self.next_bytes)
+        shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
         progress = step / self.config.steps
         targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)
         found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion))

@@ -57,11 +57,7 @@ class View(Protocol):
 
 
 class SpelledView(View, Protocol):
-    """A context-free view: each symbol stands for bytes of its own, whatever is beside it."""
-
-    @property
-    def lossless(self) -> bool:
-        """Whether symbols spell the text itself."""
+    """A context-free view: each symbol stands for bytes of its own, whatever is beside it, and these are the text's."""
 
     @property
     def strings(self) -> list[bytes]:
@@ -83,6 +79,11 @@ class ContextView(View, Protocol):
 
     def encode_with_entropies(self, documents: Sequence[bytes], entropies: Sequence[np.ndarray]) -> list[Encoded]:
         """Encode as `encode_batch` does, with known entropies."""
+
+
+def spelled(view: View) -> SpelledView | None:
+    """The view, if its symbols spell the text."""
+    return cast(SpelledView, view) if hasattr(view, "strings") and getattr(view, "lossless", True) else None
 
 
 def in_context(view: View) -> ContextView | None:
