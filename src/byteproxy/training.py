@@ -1,7 +1,6 @@
 """One run, from its configuration to its page: begun or gone on with in its folder, validated while it trains."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -11,18 +10,17 @@ from byteproxy.errors import InputError
 from byteproxy.evaluate.run_figures import folder_figures
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import Hold
-from byteproxy.mixture.loader import first_view
 from byteproxy.progress import Stage, quietly
 from byteproxy.report.run_page import keeping_page, write_run_page, write_stopped_page
 from byteproxy.runs.folder import asked_again, ensure_free, remember_asked
 from byteproxy.runs.lineage import remember_lineage
-from byteproxy.runs.start import fitted_to_start, start_from
+from byteproxy.runs.start import fitted, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.budget import resolved
 from byteproxy.train.compiler import device_of
-from byteproxy.train.hold import held
 from byteproxy.train.identity import ensure_same_run, identity
+from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CONFIG, read_run_config, write_run_config
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
@@ -64,23 +62,6 @@ def train(
         return {**folder_figures(out, done), "page": str(write_run_page(out))}
 
 
-def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> TrainConfig:
-    """A new run's configuration with its views, and with the shape of the model that it begins with, if there is one.
-
-    Where no view is named and one is needed, it is the corpus's first aligned one, of which `tell` hears.
-    Raises InputError where the store lacks a view, or the start doesn't fit.
-    """
-    if config.start.path:
-        config = fitted_to_start(config, store, Path(config.start.path))
-    for name in config.views:
-        store.manifest.view(name)
-    if config.views or not config.mixture.needs_view:
-        return config
-    views = first_view(config.mixture, store.manifest)
-    tell(f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; --views names another")
-    return replace(config, views=views)
-
-
 def _trained(
     asked: TrainConfig, store: Store, hold: Hold, resume: Resume, stage: Stage, tell: Callable[[str], None]
 ) -> TrainConfig:
@@ -101,7 +82,7 @@ def _trained(
     with stage("train", "steps") as progress:
         kept = progress if trainer.world.rank else keeping_page(folder, config, progress)
         try:
-            trainer.run_held(hold, validate, kept, stage)
+            trainer.run(validate, kept, stage, hold)
         except BaseException:
             if not trainer.world.rank:
                 write_stopped_page(folder)

@@ -23,8 +23,8 @@ from byteproxy.runs.folder import ensure_free
 from byteproxy.runs.start import fitted_to_start, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
-from byteproxy.train.hold import held
 from byteproxy.train.metrics import read
+from byteproxy.train.parallel import held
 from byteproxy.train.run_config import read_run_config
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer

@@ -269,6 +269,12 @@ def test_another_configuration_or_corpus_is_not_mixed_in(store, tmp_path):
         Trainer(CONFIG, store, tmp_path)
 
 
+def test_another_width_is_refused_by_its_name_before_a_tensor_is_read(store, undisturbed):
+    other = replace(CONFIG, model=replace(CONFIG.model, width=64))
+    with pytest.raises(InputError, match=r"another configuration \(model.width is 32 there and 64 here\)"):
+        Trainer(other, store, undisturbed[0])
+
+
 def test_old_checkpoints_go(store, tmp_path):
     trainer = Trainer(CONFIG, store, tmp_path)
     for _ in range(4):

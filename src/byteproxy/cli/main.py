@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from byteproxy import __version__, progress
 from byteproxy.errors import InputError, did_you_mean
@@ -137,7 +137,8 @@ def main() -> None:
         message = refusal_of(error)
         if message is None:
             raise
-        _refuse(message)
+        _say(message)
+        sys.exit(2)
 
 
 def _named(words: Sequence[str]) -> tuple[Command, str, Sequence[str]]:
@@ -217,11 +218,6 @@ def _announce(line: str) -> None:
         from byteproxy.console import say
 
         say(line)
-
-
-def _refuse(message: str) -> NoReturn:
-    _say(message)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,6 @@ def _asked(arguments: Sequence[str]) -> Asked:
     from byteproxy.cli.arguments import help_of, parsed, without_values
     from byteproxy.cli.overrides import build, fields_told, registry
     from byteproxy.recipes.named import run_named, run_recipes
-    from byteproxy.runs.model_folder import tokenizer_of
     from byteproxy.train.train_config import Start, TrainConfig
 
     lines = "".join(f"  {name:<8}{path}\n" for name, path in run_recipes().items())
@@ -108,6 +107,8 @@ def _asked(arguments: Sequence[str]) -> Asked:
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
     config = build(run)
     if start is not None:
+        from byteproxy.runs.model_folder import tokenizer_of
+
         tokenizer_of(start)  # what leads nowhere is refused before torch is imported
         config = replace(config, start=Start(str(start)))
     return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
@@ -225,11 +226,12 @@ def _plan(asked: Asked) -> None:
     from byteproxy.store.format import MANIFEST
     from byteproxy.store.store import Store
     from byteproxy.train.run_plan import plan_run
-    from byteproxy.training import fitted
 
     config, terminal = asked.config, console(asked.json)
     store = None
     if config.corpus and (Path(config.corpus) / MANIFEST).is_file():
+        from byteproxy.runs.start import fitted
+
         store = Store.open(Path(config.corpus))
         config = fitted(config, store, terminal.say)
     plan = plan_run(config, store, asked.rate)

@@ -2,14 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from byteproxy.cli.output import Json, console, end
-
-if TYPE_CHECKING:
-    from byteproxy.console import Console
 
 FOLDER = Path("runs/views")
 TERMINAL_BYTES = 2000
@@ -137,6 +134,7 @@ def inspect(
     """
     from byteproxy.cli.progress import stage
     from byteproxy.errors import InputError
+    from byteproxy.evaluate.views.view_terminal import print_viewed
     from byteproxy.evaluate.views.view_texts import corpus_named
     from byteproxy.evaluate.views.viewed import viewed
     from byteproxy.report.document_page import inspect_page
@@ -151,28 +149,10 @@ def inspect(
     write_page(inspect_page(name, document, found, max_bytes), out)
     terminal = console(json)
     for one in found:
-        _show(one, document, min(max_bytes, TERMINAL_BYTES), terminal)
+        print_viewed(one, document, min(max_bytes, TERMINAL_BYTES), terminal)
     terminal.say("", f"Page: {out}")
     figures = {one.spec: one.figures(document) for one in found}
     end(json, {"file": name, "bytes": len(document), "views": figures, "page": str(out)})
-
-
-def _show(viewed: Any, document: bytes, max_bytes: int, terminal: "Console") -> None:
-    from rich.text import Text
-
-    from byteproxy.console import one_line
-    from byteproxy.evaluate.views.view_terminal import symbols_text
-    from byteproxy.evaluate.views.viewed import rest, summary
-
-    terminal.print()
-    terminal.print(Text(one_line(viewed.spec), "bold"), Text(summary(viewed.figures(document))), sep=": ")
-    if not viewed.view.aligned:
-        terminal.print("symbols that belong to no stretch of the text")
-        return
-    text, shown_bytes = symbols_text(viewed, document, max_bytes, terminal.color_system is not None)
-    terminal.print(text, end="" if text.plain.endswith("\n") else "\n", soft_wrap=True)
-    if left_out := rest(document, shown_bytes):
-        terminal.print(left_out, style="dim")
 
 
 def _with_option(spec: str, name: str, value: str | float | None) -> str:

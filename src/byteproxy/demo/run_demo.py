@@ -67,15 +67,18 @@ def run_demo(
     with claimed(out, study) as going_on:
         store, view, corpus = _prepared(study, documents, out, stage)
         configs, budget = _equal_compute(study, store, view.name, out, stage)
-        held_out = held_out_texts(store, "test", study.scoring.test_bytes, study.scoring.document_bytes)
+        scoring = study.scoring
+        held_out = held_out_texts(store, "test", scoring.test_bytes, scoring.document_bytes)
+        curve_text = held_out_texts(store, "validation", scoring.validation_bytes, scoring.document_bytes)
         arms, scored = {}, {}
         for name, config in configs.items():
-            trainer = _trained(study, name, config, store, out, stage)
+            trainer = _trained(study, config, store, out / "arms" / name, curve_text, stage)
             with stage(f"score {name}", "B") as progress:
                 scored[name] = _score(study, trainer, held_out, progress)
             arms[name] = _arm_figures(trainer, scored[name])
             if name == study.sample.arm:
-                _export(trainer.folder, out / "model")
+                shutil.rmtree(out / "model", ignore_errors=True)  # what a stopped demo left: the folder is the demo's
+                load(trainer.folder, device="cpu").export(out / "model")
         ppmd = ppmd_bpb(held_out)
         results = {
             "byteproxy": byteproxy.__version__,
@@ -92,7 +95,11 @@ def run_demo(
             "arms": arms,
             "held_out_bytes": sum(map(len, held_out)),
             "held_out_documents": len(held_out),
-            "validation_text": _validation_text(study, store),
+            "validation_text": {
+                "bytes": sum(map(len, curve_text)),
+                "xz_bpb": xz_bpb(curve_text),
+                "ppmd_bpb": ppmd_bpb(curve_text),
+            },
             "xz_bpb": xz_bpb(held_out),
             "ppmd_bpb": ppmd,
             "sample": _sample(study, out / "model", stage),
@@ -195,21 +202,17 @@ def _config(study: DemoRecipe, mixture: Mixture, view: str, dtype: str) -> Train
     )
 
 
-def _validation_text(study: DemoRecipe, store: Store) -> dict[str, Any]:
-    """How much text the curves are of, and what plain compressors make of the same."""
-    texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
-    return {"bytes": sum(map(len, texts)), "xz_bpb": xz_bpb(texts), "ppmd_bpb": ppmd_bpb(texts)}
-
-
-def _trained(study: DemoRecipe, name: str, config: TrainConfig, store: Store, out: Path, stage: Stage) -> Trainer:
-    texts = held_out_texts(store, "validation", study.scoring.validation_bytes, study.scoring.document_bytes)
-    trainer = Trainer(config, store, out / "arms" / name)
+def _trained(
+    study: DemoRecipe, config: TrainConfig, store: Store, folder: Path, texts: list[bytes], stage: Stage
+) -> Trainer:
+    """An arm that is trained; its curve is of these texts."""
+    trainer = Trainer(config, store, folder)
     remember_lineage(trainer.folder, config, store)
 
     def validate(model: Transformer) -> dict[str, float]:
         return {"raw_bpb": _score(study, trainer, texts, silent).bpb}
 
-    with stage(f"train {name}", "steps") as progress:
+    with stage(f"train {folder.name}", "steps") as progress:
         trainer.run(validate, progress, stage)
     return trainer
 
@@ -234,12 +237,6 @@ def _arm_figures(trainer: Trainer, scored: Scored) -> dict[str, Any]:
         "curve": [line for line in lines if "loss" in line],
         "validation": [line for line in lines if "raw_bpb" in line],
     }
-
-
-def _export(run: Path, out: Path) -> None:
-    """A run's model as a folder of its own, in place of what a stopped demo left: the folder is the demo's."""
-    shutil.rmtree(out, ignore_errors=True)
-    load(run, device="cpu").export(out)
 
 
 def _sample(study: DemoRecipe, folder: Path, stage: Stage) -> dict[str, Any]:

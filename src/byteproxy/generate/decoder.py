@@ -40,7 +40,8 @@ class Decoder:
 
     def __init__(self, model: Transformer, documents: int, positions: int, engine: Engine = "auto") -> None:
         """Room for `positions` in each document and layer; products are in the model's type, on its device."""
-        self._body = body(model, documents, positions, engine)
+        kind = Packed if compiled(model, engine) else Portable
+        self._body: _Body = kind(model, documents, positions)
         self.positions = positions
         self.filled = [0] * documents
         self.used = documents
@@ -87,9 +88,3 @@ class Decoder:
 def compiled(model: Transformer, engine: Engine) -> bool:
     """Whether the compiled engine makes a model's passes."""
     return engine == "auto" and model.device.type == "cpu"
-
-
-def body(model: Transformer, documents: int, positions: int, engine: Engine) -> _Body:
-    """What makes the passes of a model on the device that it is on."""
-    kind = Packed if compiled(model, engine) else Portable
-    return kind(model, documents, positions)

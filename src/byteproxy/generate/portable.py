@@ -14,21 +14,12 @@ from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.network import Transformer
 
 
-class Portable:
+class Portable(Documents):
     """What a model has read of documents, and passes over it, on any device and in any type."""
 
     def __init__(self, model: Transformer, documents: int, positions: int) -> None:
-        """Room for `positions` in each document and layer; products are in the model's type, on its device."""
-        self._model, self.positions = _cast(model), positions
-        self._documents = Documents(self._model, documents, positions)
-
-    def move(self, last: int, document: int, count: int) -> None:
-        """Copy what is kept of a document's first positions to another."""
-        self._documents.move(last, document, count)
-
-    def take_back(self, document: int, count: int) -> None:
-        """Forget all but a document's first positions."""
-        self._documents.take_back(document, count)
+        self._model = _cast(model)
+        super().__init__(self._model, documents, positions)
 
     def read(self, first: int, filled: list[int], symbols: list[np.ndarray]) -> torch.Tensor:
         """Hidden states [M, D] of the next symbols of documents `first` and on, of which so much has been read.
@@ -43,9 +34,7 @@ class Portable:
         padded_BN = np.zeros((len(symbols), count), np.int64)
         for row_N, one in zip(padded_BN, symbols, strict=True):
             row_N[: len(one)] = one
-        hidden_MD = self._model.read(
-            *self._documents.step(first, filled, torch.from_numpy(padded_BN).to(self._model.device))
-        )
+        hidden_MD = self._model.read(*self.step(first, filled, torch.from_numpy(padded_BN).to(self._model.device)))
         if min(counts) == count:
             return hidden_MD
         for at, own in enumerate(counts):

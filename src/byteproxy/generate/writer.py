@@ -74,9 +74,9 @@ class _Document:
     begin: int  # of what is written
     noise: Noise
     state: int  # of UTF-8
-    unread: int  # the id that the next pass reads first
-    guesses: list[int]
-    kinds: list[int]  # of each guess, for `AcceptanceRates`
+    unread: int = 0  # the id that the next pass reads first
+    guesses: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)  # of each guess, for `AcceptanceRates`
     drafter: str = ""
     released: int = 0
     ended: Literal["budget", "model", "stop"] | None = None
@@ -106,10 +106,8 @@ class Writer:
         self._heads = Heads(model, compiled(model, engine))
         choices = torch.tensor(CHOICES, device=model.device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype), compiled(model, engine))
-        self._times, self._guessing = (
-            PassTimes(),
-            0.0,
-        )  # seconds of the last guesses, a part of what the next pass costs
+        self._times = PassTimes()
+        self._guessing = 0.0  # seconds of the last guesses, a part of what the next pass costs
         # What earlier calls taught stays known.
         self._rates = {"heads": AcceptanceRates(LEADS), "copy": AcceptanceRates(COPIED)}
         self._turn = self._rest = 0
@@ -168,8 +166,8 @@ class Writer:
         self.counts.guessed, self.counts.right = dict.fromkeys(self._rates, 0), dict.fromkeys(self._rates, 0)
         for first in range(0, len(prompts), MAX_DOCUMENTS_PER_PASS):
             documents = [
-                self._document(number, prompts[number], sampling)
-                for number in range(first, min(first + MAX_DOCUMENTS_PER_PASS, len(prompts)))
+                _Document(number, bytearray(prompt), len(prompt), Noise(sampling.seed, number), state_after(prompt))
+                for number, prompt in enumerate(prompts[first : first + MAX_DOCUMENTS_PER_PASS], first)
             ]
             if most == 0:
                 yield from ((one.number, b"", "budget") for one in documents)
@@ -191,10 +189,6 @@ class Writer:
                 if documents:
                     self._guess(_rows(hidden_BD, kept), decoder.filled, documents, drafts, sampling)
             self._decoder = decoder
-
-    def _document(self, number: int, prompt: bytes, sampling: Sampling) -> _Document:
-        noise = Noise(sampling.seed, number)
-        return _Document(number, bytearray(prompt), len(prompt), noise, state_after(prompt), 0, [], [])
 
     def _opened(self, documents: list[_Document]) -> Decoder:
         """A decoder that has read all prompts but for their last bytes; the memory of the call before is used again."""

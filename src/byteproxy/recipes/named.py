@@ -59,16 +59,14 @@ class Recipe(NamedTuple):
 
 def run_recipes() -> dict[str, str]:
     """The recipes of runs that come with byteproxy, by size, and what each says of itself in its first line."""
-    found = {name: (path, _content(path, name)) for name, path in _built_in().items()}
-    runs = {name: both for name, both in found.items() if "arms" not in both[1]}
-
-    def size(name: str) -> int:
-        return ModelConfig(**runs[name][1]["model"]).matrix_parameters
-
-    first_lines = {
-        name: runs[name][0].read_text(encoding="utf-8").partition("\n")[0] for name in sorted(runs, key=size)
+    found = {path: _content(path, name) for name, path in _built_in().items()}
+    sizes = {
+        path: ModelConfig(**content["model"]).matrix_parameters
+        for path, content in found.items()
+        if "arms" not in content
     }
-    return {name: line.removeprefix("# ") for name, line in first_lines.items()}
+    runs = sorted(sizes, key=sizes.__getitem__)
+    return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in runs}
 
 
 def run_named(name: str) -> "TrainConfig":

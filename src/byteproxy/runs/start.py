@@ -9,6 +9,7 @@ Embeddings for Pretrained Language Models", 2021). Tables that a stock model has
 in any run, at zero.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from byteproxy.interop.export_folder import CONFIG
 from byteproxy.interop.llama import load_llama
 from byteproxy.interop.stock import MAX_CONFIG, stock_config
 from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.mixture.loader import first_view
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.runs.lineage import recorded
@@ -29,6 +31,23 @@ from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
 
 _SHAPE = ("width", "layers", "heads", "key_value_heads", "ffn", "rope_theta", "norm_epsilon", "qk_norm")
+
+
+def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> TrainConfig:
+    """A new run's configuration with its views, and with the shape of the model that it begins with, if there is one.
+
+    Where no view is named and one is needed, it is the corpus's first aligned one, of which `tell` hears.
+    Raises InputError where the store lacks a view, or the start doesn't fit.
+    """
+    if config.start.path:
+        config = fitted_to_start(config, store, Path(config.start.path))
+    for name in config.views:
+        store.manifest.view(name)
+    if config.views or not config.mixture.needs_view:
+        return config
+    views = first_view(config.mixture, store.manifest)
+    tell(f"Training on raw bytes and the view {views[0]}, the first aligned one of {store.path}; --views names another")
+    return replace(config, views=views)
 
 
 def fitted_to_start(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:

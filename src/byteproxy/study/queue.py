@@ -62,11 +62,6 @@ class Job:
     view: str = ""
     viewed: bool = False
 
-    @property
-    def learning_rate(self) -> float:
-        """The peak learning rate."""
-        return self.config.optim.learning_rate
-
     def result(self) -> dict[str, Any] | None:
         """The run's result; None if it isn't done, or was done with other settings."""
         found = known(self.folder / RESULT)
@@ -130,10 +125,8 @@ class Queue:
             for cell in recipe.cells()
             for seed in recipe.seeds_of(cell.arm)
         ]
-        seeds = list(recipe.seeds)
-        yield from sorted(
-            found, key=lambda key: (key.flops, seeds.index(key.seed))
-        )  # stable: sizes and arms as they are
+        # Stable: sizes and arms as they are.
+        yield from sorted(found, key=lambda key: (key.flops, recipe.seeds.index(key.seed)))
 
     def choice(self, arm: str, size: str) -> tuple[float, int] | None:
         """The learning rate and rows of an arm's final runs: those of its best trial.
@@ -191,12 +184,9 @@ class Queue:
             hashlib.sha256(json.dumps(with_what).encode()).hexdigest()[:32],
             view=config.views[0] if recipe.arms[key.arm].role == "tokenizer" else "",
             viewed=key.kind == "final"
-            and (key.flops, key.seed) == (self._largest(key.arm), min(recipe.seeds_of(key.arm))),
+            and key.flops == max(recipe.arms[key.arm].flops or recipe.flops)
+            and key.seed == min(recipe.seeds_of(key.arm)),
         )
-
-    def _largest(self, arm: str) -> float:
-        """The largest budget that an arm has."""
-        return max(self.recipe.arms[arm].flops or self.recipe.flops)
 
     def _dtype_of(self, config: TrainConfig) -> str:
         """The dtype; what "auto" is here is measured once for a folder, so that all its runs have the same."""

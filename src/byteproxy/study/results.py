@@ -22,7 +22,6 @@ from byteproxy.evaluate.compressors import compressors_bpb
 from byteproxy.files import write_aside
 from byteproxy.finite import finite
 from byteproxy.progress import Stage, quietly
-from byteproxy.store.store import Store
 from byteproxy.study.cells import HELD_OUT, Cells, Done
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
@@ -36,7 +35,8 @@ from byteproxy.study.verdict import verdict
 
 WritePage = Callable[[Mapping[str, Any], Path], None]
 """Writes the page about results to a place."""
-_COUNTED = ("flops", "positions", "steps", "text_bytes_seen", "raw_text_bytes_seen", "seconds")
+_COUNTED = ("flops", "positions", "steps", "text_bytes_seen", "raw_text_bytes_seen", "seconds", "wall_seconds")
+_OF_ARM = ("parameters", "learning_rate", "sequences_per_step")
 _UNSHOWN = ("made_with", "begun", "config")
 
 
@@ -79,8 +79,15 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "byteproxy": byteproxy.__version__,
         "study": name,
         "about": queue.recipe.about,
-        "corpus": _corpus(queue.store),
-        "machine": _machine(queue),
+        "corpus": {
+            "path": str(queue.store.path),
+            "fingerprint": queue.store.manifest.fingerprint,
+            "splits": {name: asdict(split) for name, split in queue.store.manifest.splits.items()},
+            "split_by": ways(queue.store.manifest.groups),
+        },
+        "machine": machine(
+            ", ".join(sorted({job.config.dtype for job in map(queue.job, queue.keys) if job is not None}))
+        ),
         "main": None if main is None else {"size": main[0], "flops": main[1], "seeds": list(queue.recipe.seeds)},
         "arms": {arm: _arm(queue, cells, arm, main) for arm in queue.recipe.arms},
         "cells": list(_cells(cells)),
@@ -112,24 +119,15 @@ def _arm(queue: Queue, cells: Cells, name: str, main: tuple[str, float] | None) 
     cell = None if main is None else Cell(name, *main)
     runs = {} if cell is None else cells.seeds(cell)
     if cell is None or not runs:
-        nothing = (
-            "raw_bpb",
-            "validation_bpb",
-            *_COUNTED,
-            "wall_seconds",
-            "parameters",
-            "learning_rate",
-            "sequences_per_step",
-        )
-        return {**said, **dict.fromkeys(nothing)}
+        return {**said, **dict.fromkeys(("raw_bpb", "validation_bpb", *_COUNTED, *_OF_ARM))}
     split, first = cells.split(cell), next(iter(runs.values()))
     return {
         **said,
         "raw_bpb": {**_seeds(cells.bpb(cell, split)), "split": split},
         "validation_bpb": _seeds(cells.bpb(cell, "validation")),
-        **{what: cells.mean(cell, what) for what in (*_COUNTED, "wall_seconds")},
+        **{what: cells.mean(cell, what) for what in _COUNTED},
         "parameters": first.result["parameters"],
-        "learning_rate": first.job.learning_rate,
+        "learning_rate": first.job.config.optim.learning_rate,
         "sequences_per_step": first.job.config.shape.sequences_per_step,
     }
 
@@ -161,7 +159,7 @@ def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
             "size": key.size,
             "flops_asked": key.flops,
             "seed": key.seed,
-            "learning_rate": job.learning_rate,
+            "learning_rate": job.config.optim.learning_rate,
             "sequences_per_step": job.config.shape.sequences_per_step,
             **{name: value for name, value in result.items() if name not in _UNSHOWN},
             "test_bpb": None if done is None or "test" not in done.scored else done.scored["test"].bpb,
@@ -183,36 +181,20 @@ def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
             }
 
 
-def _corpus(store: Store) -> dict[str, Any]:
-    splits = {name: asdict(split) for name, split in store.manifest.splits.items()}
-    return {
-        "path": str(store.path),
-        "fingerprint": store.manifest.fingerprint,
-        "splits": splits,
-        "split_by": ways(store.manifest.groups),
-    }
-
-
 def _held_out(queue: Queue, splits: set[HeldOut]) -> dict[str, Any]:
     """How much text of each split was scored, and what plain compressors make of it; of the test split once it is open.
 
     splits: those that runs were scored on. Also of the text that curves are of, which is less than the validation text.
     """
     scoring = queue.recipe.scoring
-    scored, compressors = {}, {}
-    for split in HELD_OUT:
-        if split not in splits | {"validation"}:
-            continue
-        texts = split_texts(queue.store, scoring, split)
-        scored[split] = _amount(texts)
-        compressors[split] = _compressed(queue, texts)
-    curve = curve_texts(queue.store, scoring)
-    on_curves = {**_amount(curve), "compressors": _compressed(queue, curve)}
-    return {"compressors": compressors, "scored": scored, "curve_text": on_curves}
-
-
-def _amount(texts: Sequence[bytes]) -> dict[str, int]:
-    return {"bytes": sum(map(len, texts)), "documents": len(texts)}
+    shown: dict[str, list[bytes]] = {
+        split: split_texts(queue.store, scoring, split) for split in HELD_OUT if split in splits | {"validation"}
+    }
+    shown["curves"] = curve_texts(queue.store, scoring)
+    amounts = {name: {"bytes": sum(map(len, texts)), "documents": len(texts)} for name, texts in shown.items()}
+    compressors = {name: _compressed(queue, texts) for name, texts in shown.items()}
+    on_curves = {**amounts.pop("curves"), "compressors": compressors.pop("curves")}
+    return {"compressors": compressors, "scored": amounts, "curve_text": on_curves}
 
 
 def _compressed(queue: Queue, texts: Sequence[bytes]) -> dict[str, float]:
@@ -256,15 +238,13 @@ def _viewer(queue: Queue, cells: Cells) -> list[dict[str, Any]]:
             "project": one.project,
             "text": list(one.text),
             "bits": {arm: own[one.id] for arm, own in bits.items() if one.id in own},
-            "cuts": {name: _units(view.encode(one.text).span_bytes) for name, view in views.items()},
+            "cuts": {
+                name: [size for size in view.encode(one.text).span_bytes.tolist() if size]
+                for name, view in views.items()
+            },
         }
         for one in excerpts(queue.store, queue.recipe.scoring)
     ]
-
-
-def _units(spans: np.ndarray) -> list[int]:
-    """Span lengths that sum to the text; symbols without a span of their own cut nothing."""
-    return [int(span) for span in spans if span > 0]
 
 
 def _queue(queue: Queue, unscored: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -281,11 +261,6 @@ def why_failed(queue: Queue, key: Key) -> str | None:
     return None if found is None else str(found["why"])
 
 
-def _machine(queue: Queue) -> dict[str, Any]:
-    dtypes = {job.config.dtype for key in queue.keys if (job := queue.job(key)) is not None}
-    return machine(", ".join(sorted(dtypes)))
-
-
 def runs_table(runs: Iterable[dict[str, Any]]) -> str:
     """A row for each run, as CSV, without its curve."""
     rows: list[dict[str, Any]] = []
@@ -294,8 +269,9 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> str:
         share = {f"compressed_share_of_{name}": value for name, value in run["compressed_share"].items()}
         rows.append({**row, **share})
     written = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row)) or ["key"]
-    writer = csv.DictWriter(written, names, lineterminator="\n")
+    writer = csv.DictWriter(
+        written, list(dict.fromkeys(name for row in rows for name in row)) or ["key"], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return written.getvalue()

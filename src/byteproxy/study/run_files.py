@@ -9,7 +9,6 @@ failed.json    why the run failed the last time
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,11 +79,6 @@ def viewed(job: "Job", store: Store) -> dict[str, list[float]] | None:
 def _viewer_key(store: Store, scoring: Scoring) -> str:
     """What decides the excerpts."""
     return f"{store.manifest.fingerprint_for(())} {scoring.viewer_documents} {scoring.viewer_bytes}"
-
-
-def note_failure(folder: Path, why: str) -> None:
-    """Leave why a run failed."""
-    write_checksummed(folder / FAILED, {"why": why})
 
 
 def _hash(what: Any) -> str:

@@ -11,20 +11,33 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from byteproxy.checksummed import write_checksummed
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
 from byteproxy.progress import Stage, quietly
+from byteproxy.store.build import build_corpus
+from byteproxy.store.prepare import Preparation
 from byteproxy.store.store import Store
 from byteproxy.study.fairness import check_apart, check_tricks, forgive_damage, open_once, openings
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Claim, StudyRecipe
 from byteproxy.study.repair import damaged, repair
 from byteproxy.study.results import WritePage, write_results
-from byteproxy.study.run_files import FAILED, begun, note_failure, scores, viewed
-from byteproxy.study.study_corpus import prepared
+from byteproxy.study.run_files import FAILED, begun, scores, viewed
 from byteproxy.study.study_folder import SETTINGS, claimed
 from byteproxy.study.task_workers import Do, Outcome, Task, doing
 from byteproxy.train.checkpoint import newest
+
+
+def prepared(recipe: StudyRecipe, out: Path, stage: Stage) -> Store:
+    """The corpus of a recipe; prepared into the study's folder as `byteproxy prepare` does it, unless it has a path."""
+    corpus = recipe.corpus
+    if corpus.path:
+        return Store.open(Path(corpus.path))
+    preparation = Preparation(split=SplitOptions(corpus.validation, corpus.test, corpus.salt))
+    return build_corpus(corpus.sources, corpus.views, out / "corpus", preparation, stage=stage).store
+
 
 Prepare = Callable[[StudyRecipe, Path, Stage], Store]
 """Gives the corpus of a recipe, made in a folder where it isn't there yet."""
@@ -73,8 +86,8 @@ def run_study(
         openings(out)  # refuses a damaged log before anything is trained
         queue = checked(recipe, out, prepare, limits.only, stage)
         with doing(queue.store, limits.jobs, until, stage) as do:
-            _run(queue, do, until, say)
-            refusal, unscored = _open(queue, do, until, limits.reopen, say)
+            _run(queue, do, say)
+            refusal, unscored = _open(queue, do, limits.reopen, say)
         results = write_results(queue, name, stage, unscored, page)
     if refusal is not None:
         raise refusal
@@ -118,15 +131,13 @@ def checked(
     return queue
 
 
-def _run(queue: Queue, do: Do, until: float | None, say: Callable[[str], None]) -> None:
+def _run(queue: Queue, do: Do, say: Callable[[str], None]) -> None:
     """Make all runs that aren't done; a failed one is noted, and the others go on."""
     keys = queue.wanted()
     left = [key for key in keys if _is_left(queue, key)]
     taken: set[str] = set()
 
     def following() -> Task | None:
-        if until is not None and time.time() > until:
-            return None
         for key in left:
             if key.name in taken or (job := queue.job(key)) is None:
                 continue
@@ -171,12 +182,12 @@ def _lacks_excerpts(queue: Queue, key: Key) -> bool:
 
 
 def _note_failure(job: Job, why: str, say: Callable[[str], None]) -> None:
-    note_failure(job.folder, why)
+    write_checksummed(job.folder / FAILED, {"why": why})
     say(f"{job.key.name}: failed: {why}")
 
 
 def _open(
-    queue: Queue, do: Do, until: float | None, reopen: bool, say: Callable[[str], None]
+    queue: Queue, do: Do, reopen: bool, say: Callable[[str], None]
 ) -> tuple[InputError | None, list[dict[str, str]]]:
     """Score the runs of each claim on the test split, once all of them are done.
 
@@ -196,7 +207,7 @@ def _open(
         left = [job for job in jobs if scores(job, queue.store, "test") is None]
         if left:
             say(f"claim {claim.name!r}: scoring {len(left)} runs on the test split")
-            unscored += _score_all(left, do, until, say)
+            unscored += _score_all(left, do, say)
     return refusal, unscored
 
 
@@ -207,19 +218,17 @@ def claim_keys(queue: Queue, claim: Claim) -> list[Key]:
 
 def _decided_by(claim: Claim, jobs: list[Job]) -> str:
     """A hash of all that decides a claim's figures; other arms and claims of the recipe don't."""
-    runs = [[job.key.name, job.made_with, job.learning_rate, begun(job)] for job in jobs]
+    runs = [[job.key.name, job.made_with, job.config.optim.learning_rate, begun(job)] for job in jobs]
     text = [[job.scoring.test_bytes, job.scoring.document_bytes, RULE] for job in jobs[:1]]
     what = [claim.name, claim.arms, claim.against, runs, text]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
-def _score_all(left: list[Job], do: Do, until: float | None, say: Callable[[str], None]) -> list[dict[str, str]]:
+def _score_all(left: list[Job], do: Do, say: Callable[[str], None]) -> list[dict[str, str]]:
     waiting = iter(left)
     failed = []
 
     def following() -> Task | None:
-        if until is not None and time.time() > until:
-            return None
         job = next(waiting, None)
         return None if job is None else Task("test", job)
 

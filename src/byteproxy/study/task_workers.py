@@ -59,8 +59,12 @@ def doing(store: Store, jobs: int, until: float | None, stage: Stage) -> Iterato
     until: when to stop, in seconds of `time.time()`. Processes start when the first tasks come, and stop at the end: on
     Ctrl-C after the step at hand, which is saved.
     """
+
+    def in_time(next_task: NextTask) -> NextTask:
+        return lambda: None if until is not None and time.time() > until else next_task()
+
     if jobs == 1:
-        yield lambda next_task, on_outcome, total: _in_turn(next_task, on_outcome, store, until, stage)
+        yield lambda next_task, on_outcome, total: _in_turn(in_time(next_task), on_outcome, store, until, stage)
         return
     workers: list[_Worker] = []
     threads = max(1, torch.get_num_threads() // jobs)
@@ -69,7 +73,7 @@ def doing(store: Store, jobs: int, until: float | None, stage: Stage) -> Iterato
         while len(workers) < min(jobs, total):
             workers.append(_Worker(store.path, threads, until))
         with stage(f"{jobs} at a time", "runs") as progress:
-            _side_by_side(workers, next_task, on_outcome, lambda done, key: progress(done, total, key))
+            _side_by_side(workers, in_time(next_task), on_outcome, lambda done, key: progress(done, total, key))
 
     try:
         yield do

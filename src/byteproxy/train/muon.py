@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
         ahead = torch._foreach_lerp(gradients, momenta, momentum)
         x_NRC = torch.empty(len(ahead), *sorted(ahead[0].shape), dtype=self._dtype, device=ahead[0].device)
         for x_RC, matrix in zip(x_NRC, ahead, strict=True):
-            x_RC.copy_(_wide(matrix))
+            x_RC.copy_(matrix.T if matrix.shape[0] > matrix.shape[1] else matrix)
         updates_NRC = orthogonalised(x_NRC)
         updates = [u if u.shape == p.shape else u.T for u, p in zip(updates_NRC, parameters, strict=True)]
         torch._foreach_mul_(parameters, 1 - lr * weight_decay)
@@ -96,7 +96,3 @@ def _stacks(parameters: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
     for same in alike.values():
         most = max(1, STACK_BYTES // (2 * same[0].numel()))
         yield from (same[start : start + most] for start in range(0, len(same), most))
-
-
-def _wide(matrix: torch.Tensor) -> torch.Tensor:
-    return matrix.T if matrix.shape[0] > matrix.shape[1] else matrix

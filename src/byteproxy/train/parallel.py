@@ -11,14 +11,16 @@ on every rank, and another number of ranks differs by rounding.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
+from byteproxy import lock
 from byteproxy.errors import InputError
 from byteproxy.train.heartbeat import MAX_SILENT_SECONDS, Heartbeat
 
@@ -201,6 +203,15 @@ def on_rank_zero(work: Callable[[], T]) -> T:
     if said is not None:
         raise InputError(said)
     return cast("T", value)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[lock.Hold]:
+    """As `lock.held`, by rank 0 for all ranks of a run; InputError on all of them where it can't have the folder."""
+    with ExitStack() as stack:
+        here: list[lock.Hold] = []
+        on_rank_zero(lambda: here.append(stack.enter_context(lock.held(folder))))
+        yield here[0] if here else lock.Hold(folder, None)
 
 
 def wait_for_rank_zero() -> None:

@@ -100,8 +100,8 @@ class _Sketch:
 
     __slots__ = ("depth", "held", "size")
 
-    def __init__(self, size: int = 1, depth: int = 0) -> None:
-        self.size, self.depth, self.held = size, depth, False
+    def __init__(self) -> None:
+        self.size, self.depth, self.held = 1, 0, False
 
     def take(self, others: list["_Sketch"]) -> None:
         """Hold some others; only what nothing holds yet may grow, so that sizes are final where they are counted."""

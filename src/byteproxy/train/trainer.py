@@ -42,12 +42,12 @@ from byteproxy.train import checkpoint, compiler, parallel
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matmul_rate, step_flops
 from byteproxy.train.guard import Guard
-from byteproxy.train.hold import held
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.interrupt import Interrupt
 from byteproxy.train.memory import ensure_fits, peak_megabytes
 from byteproxy.train.optim import optimizers
 from byteproxy.train.optim_config import learning_rate
+from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
 from byteproxy.train.teachers import next_bytes_of
@@ -175,21 +175,24 @@ class Trainer:
         checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
         self._is_saved = True
 
-    def run(self, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly) -> Counters:
+    def run(
+        self,
+        validate: Validate | None = None,
+        progress: Progress = silent,
+        stage: Stage = quietly,
+        hold: Hold | None = None,
+    ) -> Counters:
         """Train to the last step and return what it took; progress counts optimizer steps.
 
         validate: called on rank 0 with the model every `validate_every` steps and at the end; its figures go to the
             metrics. All ranks must be given one, or none.
+        hold: of the folder where it is held already: since before this trainer was made, if others may want it.
         Raises KeyboardInterrupt after saving if a signal asked to stop or `stop_after_this_step` did, InputError if too
         many steps in a row can't be taken, if the folder goes away, or if nothing can be written there.
         """
-        with held(self.folder) as hold:
-            return self.run_held(hold, validate, progress, stage)
-
-    def run_held(
-        self, hold: Hold, validate: Validate | None = None, progress: Progress = silent, stage: Stage = quietly
-    ) -> Counters:
-        """As `run`, in a folder that is held already: since before this trainer was made, if others may want it."""
+        if hold is None:
+            with held(self.folder) as hold:
+                return self.run(validate, progress, stage, hold)
         if checkpoint.newest_of_rank_zero(self.folder / CHECKPOINTS) is not None and not self._is_saved:
             raise InputError(f"{self.folder} got a run meanwhile: go on with it by --resume, or give another folder")
         parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))

@@ -13,8 +13,8 @@ from byteproxy.evaluate.corpus.split_table import by_source_and_language
 from byteproxy.evaluate.corpus.stored_document import Seen, agreement
 from byteproxy.evaluate.corpus.tables import Figures, length_range, sized
 from byteproxy.evaluate.views.symbols_text import visible
-from byteproxy.evaluate.views.view_terminal import symbols_text
-from byteproxy.evaluate.views.viewed import rest, summary
+from byteproxy.evaluate.views.view_terminal import print_part, print_viewed
+from byteproxy.evaluate.views.viewed import rest
 
 BAR = 15
 MANY_COLUMNS = 9
@@ -98,22 +98,9 @@ def print_document(shown: Seen, max_bytes: int, console: Console) -> None:
         sep=": ",
     )
     plain = "".join(run.characters for run in visible(shown.text[:max_bytes]))
-    _print_part(Text(plain), rest(shown.text, min(size, max_bytes)), console)
+    print_part(Text(plain), rest(shown.text, min(size, max_bytes)), console)
     for one in shown.viewed:
-        console.print()
-        said = f"{summary(one.figures(shown.text))}; stored symbols agree"
-        console.print(Text(one_line(one.spec), "bold"), Text(said), sep=": ", soft_wrap=True)
-        if one.view.aligned:
-            text, shown_bytes = symbols_text(one, shown.text, max_bytes, console.color_system is not None)
-            _print_part(text, rest(shown.text, shown_bytes), console)
-        else:
-            console.print("symbols that belong to no stretch of the text")
+        print_viewed(one, shown.text, max_bytes, console, "; stored symbols agree")
     for name in shown.why_not:
         console.print()
         console.print(Text(one_line(name), "bold"), Text(agreement(shown, name)), sep=": ", soft_wrap=True)
-
-
-def _print_part(text: Text, left_out: str, console: Console) -> None:
-    console.print(text, end="" if text.plain.endswith("\n") or not text.plain else "\n", soft_wrap=True)
-    if left_out:
-        console.print(left_out, style="dim")

@@ -8,10 +8,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from byteproxy.console import Console, one_line
 from byteproxy.evaluate.amounts import sized
 from byteproxy.evaluate.views.columns import NEURAL, SIZE, STABILITY, Column
 from byteproxy.evaluate.views.symbols_text import cut, visible
-from byteproxy.evaluate.views.viewed import Viewed
+from byteproxy.evaluate.views.viewed import Viewed, rest, summary
 
 COLOURS = ("#10151a on #9fd0ff", "#10151a on #ffd08a", "#10151a on #a6e6bb", "#10151a on #e8b4e6")
 BOUNDARY = "│"
@@ -57,6 +58,25 @@ def symbols_text(viewed: Viewed, document: bytes, max_bytes: int, coloured: bool
         # A bar after a newline stands at the end of its line, so that the text keeps its columns.
         text = Text("".join(characters + BOUNDARY for characters in shown).replace("\n" + BOUNDARY, BOUNDARY + "\n"))
     return text, sum(len(piece.text) for piece in pieces)
+
+
+def print_viewed(viewed: Viewed, document: bytes, max_bytes: int, console: Console, more: str = "") -> None:
+    """A document through a view: its figures with what `more` says, then its symbols in colours where it is aligned."""
+    console.print()
+    said = summary(viewed.figures(document)) + more
+    console.print(Text(one_line(viewed.spec), "bold"), Text(said), sep=": ", soft_wrap=True)
+    if viewed.view.aligned:
+        text, shown_bytes = symbols_text(viewed, document, max_bytes, console.color_system is not None)
+        print_part(text, rest(document, shown_bytes), console)
+    else:
+        console.print("symbols that belong to no stretch of the text")
+
+
+def print_part(text: Text, left_out: str, console: Console) -> None:
+    """Some text as it stands, and what is said of the rest."""
+    console.print(text, end="" if text.plain.endswith("\n") or not text.plain else "\n", soft_wrap=True)
+    if left_out:
+        console.print(left_out, style="dim")
 
 
 def kinds_table(kinds: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -51,17 +51,15 @@ class Matrix:
         if compiled and weight_OI.device.type == "cpu":
             self._packed = packed(weight_OI)
 
-    def __call__(self, x_I: torch.Tensor, first: int | None = None) -> torch.Tensor:
-        """[..., O] of x [..., I], or of the first `first` outputs only."""
-        count = len(self._weight_OI) if first is None else first
+    def __call__(self, x_I: torch.Tensor) -> torch.Tensor:
+        """[..., O] of x [..., I]."""
         if self._packed is None:
-            out_O = F.linear(x_I, self._weight_OI[:count])
+            out_O = F.linear(x_I, self._weight_OI)
             return out_O if out_O.dtype == torch.float64 else out_O.float()
-        weight_PIW = self._packed[: -(-count // WIDTH)]
         x_MI = np.ascontiguousarray(x_I.flatten(0, -2).numpy())
-        out_MO = np.empty((len(x_MI), len(weight_PIW) * WIDTH), x_MI.dtype)
-        times(x_MI, weight_PIW, out_MO)
-        return torch.from_numpy(out_MO)[:, :count].unflatten(0, x_I.shape[:-1])
+        out_MO = np.empty((len(x_MI), len(self._packed) * WIDTH), x_MI.dtype)
+        times(x_MI, self._packed, out_MO)
+        return torch.from_numpy(out_MO)[:, : len(self._weight_OI)].unflatten(0, x_I.shape[:-1])
 
 
 @nb.njit(cache=True)
