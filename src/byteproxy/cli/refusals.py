@@ -48,7 +48,8 @@ def refusal_of(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError):
         return _of_file(error)
-    if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "").lower() in _path_encodings():
+    of_names = {"utf8", sys.getfilesystemencoding().replace("-", "").lower()}
+    if isinstance(error, UnicodeEncodeError) and error.encoding.replace("-", "").lower() in of_names:
         return (
             f"{error.object!r} can't be used as a name: it holds what {error.encoding} has no bytes for; choose "
             "another name, or set the locale to one of UTF-8, such as LC_ALL=C.UTF-8"
@@ -91,10 +92,6 @@ def _folder_can_be_entered(name: str) -> bool:
     while folder != os.path.dirname(folder) and not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     return os.access(folder, os.X_OK)
-
-
-def _path_encodings() -> set[str]:
-    return {"utf8", sys.getfilesystemencoding().replace("-", "").lower()}
 
 
 def _out_of_device(error: BaseException) -> bool:

@@ -43,7 +43,7 @@ def differences_table(results: Mapping[str, Any]) -> Table:
     for one in results["differences"]:
         names = [f"{one[run]} ({one[what]})" for run, what in (("run", "of"), ("against", "against_of"))]
         intervals = [_interval(one[over]) for over in ("documents", "projects")]
-        table.add_row(*names, _fixed(one["bpb"], sign=True), _signed(one["percent"]), *intervals)
+        table.add_row(*names, _fixed(one["bpb"], sign=True), _fixed(one["percent"], sign=True, places=2), *intervals)
         table.columns[1].justify = "left"
     return table
 
@@ -134,12 +134,8 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _fixed(value: float | None, sign: bool = False) -> str:
-    return DASH if value is None else f"{value:{'+' if sign else ''}.4f}"
-
-
-def _signed(percent: float | None) -> str:
-    return DASH if percent is None else f"{percent:+.2f}"
+def _fixed(value: float | None, sign: bool = False, places: int = 4) -> str:
+    return DASH if value is None else f"{value:{'+' if sign else ''}.{places}f}"
 
 
 def _percent(share: float | None) -> str:

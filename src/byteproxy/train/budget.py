@@ -68,16 +68,11 @@ def _steps_for(
     count = max(fewest, 20)
     while count not in counted and len(counted) < _MAX_TRIES:
         stream = stream_of(replace(config, stop=steps(count)), store)
-        plans = list(_costs(stream, count, of))
-        counted[count] = sum(plans) * count / len(plans)
+        plans = stream.plans() if count <= EXACT_STEPS else sampled_plans(stream, count, _SAMPLED_STEPS)
+        costs = [of(stream, plan) for plan in plans]
+        counted[count] = sum(costs) * count / len(costs)
         count = max(fewest, ensured_steps(budget / max(1, counted[count]) * count, config))
     return min((n for n in counted if n >= fewest), key=lambda n: abs(counted[n] - budget))
-
-
-def _costs(stream: Stream, count: int, of: Callable[[Stream, Plan], int]) -> Iterator[int]:
-    """What each step of a run costs, or of a sample of a long one."""
-    plans = stream.plans() if count <= EXACT_STEPS else sampled_plans(stream, count, _SAMPLED_STEPS)
-    return (of(stream, plan) for plan in plans)
 
 
 def sampled_plans(stream: Stream, count: int, sample: int) -> Iterator[Plan]:

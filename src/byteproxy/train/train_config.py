@@ -8,6 +8,7 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.model_config import Backend, ModelConfig
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.store.manifest import Manifest
 from byteproxy.train.optim_config import OptimConfig
 
 DTYPES = ("float32", "bfloat16")
@@ -169,3 +170,16 @@ class TrainConfig:
 def steps(count: int) -> str:
     """A `stop` of that many steps."""
     return f"{count} steps"
+
+
+def ensure_units(config: TrainConfig, manifest: Manifest) -> None:
+    """InputError where symbols are targets of composed positions and a view has several to a unit."""
+    if not (config.model.composed and config.objective.symbols):
+        return
+    for name in config.views:
+        entry = manifest.view(name)
+        if entry.units != entry.symbols:
+            raise InputError(
+                f"view {name!r} writes several symbols for what is one composed position: let objective.symbols be 0 "
+                "and give objective.bag or objective.bytes a weight"
+            )

@@ -51,7 +51,7 @@ from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
 from byteproxy.train.teachers import next_bytes_of
-from byteproxy.train.train_config import Start, TrainConfig
+from byteproxy.train.train_config import Start, TrainConfig, ensure_units
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 Validate = Callable[[Transformer], dict[str, Any]]
@@ -117,7 +117,7 @@ class Trainer:
             store.ensure_unaltered(progress)
         with stage("find passages", "passages") as progress:
             self.stream = stream_of(config, store, progress)
-        _check_units(config, store)
+        ensure_units(config, store.manifest)
         self.next_bytes = next_bytes_of(config, store, self.device)
         self.world = parallel.world()
         part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
@@ -397,16 +397,3 @@ class Trainer:
         positions = max(self.config.shape.sequence_length, self._micro_positions())  # a rank may have no row
         shape = positions, self.config.model.width, self.config.model.ffn
         return matmul_rate(compiler.TORCH_DTYPES[self.config.dtype], shape, device=self.device)
-
-
-def _check_units(config: TrainConfig, store: Store) -> None:
-    """Symbols as targets of composed positions need one symbol to a unit."""
-    if not (config.model.composed and config.objective.symbols):
-        return
-    for name in config.views:
-        entry = store.manifest.view(name)
-        if entry.units != entry.symbols:
-            raise InputError(
-                f"view {name!r} writes several symbols for what is one composed position: let objective.symbols be 0 "
-                "and give objective.bag or objective.bytes a weight"
-            )
