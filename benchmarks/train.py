@@ -238,8 +238,8 @@ def _ratio(one: np.ndarray, other: np.ndarray) -> dict:
 
 def _floor(shape: ModelConfig, positions: int, flops: int, dtype: torch.dtype) -> float:
     """Seconds of the matrix products of one step at this machine's rate for each shape."""
-    width, kv = shape.width, shape.kv_heads * shape.head_width
-    products = [(width, width + 2 * kv), (width, width), (width, 2 * shape.ffn), (shape.ffn, width)] * shape.layers
+    width, q, kv = shape.width, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    products = [(width, q + 2 * kv), (q, width), (width, 2 * shape.ffn), (shape.ffn, width)] * shape.layers
     products.append((width, FIRST_SYMBOL))
     rates: dict[tuple[int, int, int], float] = {}
     seconds = counted = 0.0

@@ -243,8 +243,8 @@ def train(
         out: Folder of the run; afterwards it holds `config.toml`, `lineage.json`, `metrics.jsonl`, `checkpoints/` and
             the page `report.html`.
         changes: Values in place of the recipe's, nested as there: `{"corpus": "runs/corpus", "stop": "10 minutes",
-            "model": {"width": 320}}`. A corpus has to be named here or in the recipe. `{"start": {"path": DIR}}` begins
-            with the Llama or Qwen3 in DIR, in place of random weights.
+            "model": {"width": 320}}`. A corpus has to be named here or in the recipe. `{"start": {"path": PATH}}`
+            begins with the published model there, in place of random weights.
         resume: "no": a new run in a new or empty folder. "if_exists": go on where the folder holds this very run.
             "yes": go on with the run in the folder; `changes` may name fields that decide no weight, and a longer
             `stop`.

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from byteproxy.errors import InputError
+from byteproxy.generate.decoder import Decoder
+from byteproxy.interop import weights
 from byteproxy.interop.llama import export_llama, load_llama
 from byteproxy.model.attention.layout import layout_of
 
@@ -26,15 +28,27 @@ SIZES = {
 }
 KINDS = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM),
+    "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
     "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
 }
 ROPE = {"rope_type": "default", "rope_theta": 700.0}
+LINEAR = {"rope_type": "linear", "rope_theta": 700.0, "factor": 2.5}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 700.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 
 
 def stock(kind, **changes):
     torch.manual_seed(0)
     make_config, make = KINDS[kind]
-    model = make(make_config(**{**SIZES, "rope_parameters": ROPE, **changes})).eval()
+    own = {"sliding_window": None} if kind == "mistral" else {}
+    model = make(make_config(**{**SIZES, "rope_parameters": ROPE, **own, **changes})).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -52,11 +66,19 @@ def assert_same_logits(theirs, ours):
     ("kind", "changes"),
     [
         ("llama", {}),
+        ("mistral", {}),
+        ("qwen2", {}),
         ("qwen3", {}),
         ("llama", {"num_key_value_heads": 4, "vocab_size": 500}),
         ("qwen3", {"num_key_value_heads": 1}),
-        ("llama", {"tie_word_embeddings": True}),
-        ("qwen3", {"tie_word_embeddings": True}),
+        *((kind, {"tie_word_embeddings": True}) for kind in KINDS),
+        *((kind, {"head_dim": 20}) for kind in KINDS),
+        *((kind, {"rope_parameters": rope}) for kind in KINDS for rope in (LINEAR, LLAMA3)),
+        ("llama", {"attention_bias": True, "head_dim": 6}),
+        ("qwen3", {"attention_bias": True, "head_dim": 16}),
+        ("mistral", {"sliding_window": 300}),
+        ("qwen2", {"head_dim": 16, "tie_word_embeddings": True, "rope_parameters": LLAMA3, "num_key_value_heads": 4}),
+        ("llama", {"rope_parameters": {**LLAMA3, "low_freq_factor": 2.0, "high_freq_factor": 2.5, "factor": 3.0}}),
     ],
 )
 def test_there_and_back(kind, changes, tmp_path):
@@ -66,15 +88,34 @@ def test_there_and_back(kind, changes, tmp_path):
     assert context == 299
     assert_same_logits(theirs, ours)
     export_llama(ours, context, tmp_path / "ours", rows=None)
-    again = KINDS[kind][1].from_pretrained(tmp_path / "ours", dtype=torch.float32)
-    assert again.config.rope_parameters == ROPE
+    again, said = KINDS[kind][1].from_pretrained(tmp_path / "ours", dtype=torch.float32, output_loading_info=True)
+    assert not any(said[wrong] for wrong in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert again.config.rope_parameters == changes.get("rope_parameters", ROPE)
+    assert again.config.architectures == theirs.config.architectures
     for name, tensor in theirs.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
+    assert_same_logits(again, load_llama(tmp_path / "ours")[0])
+    assert load_llama(tmp_path / "ours")[0].config == ours.config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_decodes_as_it_reads(kind, tmp_path):
+    """By the compiled engine and by the modules: biases, heads of another width and a slower rotation are in both."""
+    theirs = stock(kind, head_dim=20, rope_parameters=LLAMA3, attention_bias=True)
+    theirs.save_pretrained(tmp_path)
+    ours, _ = load_llama(tmp_path)
+    symbols = torch.randint(len(ours.lm_head.weight), (90,))
+    with torch.no_grad():
+        wanted = theirs(symbols[None]).logits[0]
+        for engine in ("auto", "torch"):
+            decoder = Decoder(ours, 1, 100, engine)
+            parts = [decoder.read_one(0, part.numpy()) for part in symbols.split((50, 1, 1, 38))]
+            torch.testing.assert_close(torch.cat(parts) @ ours.lm_head.weight.T, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A saved Llama and a saved Qwen3."""
+    """A saved model of each kind."""
     folder = tmp_path_factory.mktemp("saved")
     models = {kind: stock(kind) for kind in KINDS}
     for kind, model in models.items():
@@ -93,7 +134,7 @@ def rewritten(folder, to, drop=(), **changes):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_configs_of_older_versions(kind, saved, tmp_path):
-    """They write rope_theta by itself, and leave some of the others out."""
+    """They write rope_theta by itself, scaling under another name, and leave some of the others out."""
     folder, models = saved
     older = rewritten(
         folder / kind, tmp_path, ("rope_parameters", "dtype", "attention_dropout"), rope_theta=700.0, rope_scaling=None
@@ -110,6 +151,8 @@ def test_what_is_absent_is_what_the_class_takes_for_it(kind, saved, tmp_path):
     config = {name: value for name, value in {**SIZES, **sizes}.items() if name not in names}
     if kind == "qwen3":  # 32 key-value heads are its default, whatever the heads
         config["num_key_value_heads"] = 2
+    if kind == "mistral":  # a window of 4,096 is its default, shorter than its context
+        config["sliding_window"] = None
     theirs = KINDS[kind][1](KINDS[kind][0](**config)).eval()
     theirs.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": kind}))
@@ -146,12 +189,19 @@ def test_weights_of_16_bits_become_float32(dtype, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "changes", "named"),
     [
-        ("llama", {"head_dim": 16}, r"head_dim is 16, not hidden_size / num_attention_heads \(48 / 4\)"),
-        ("llama", {"attention_bias": True}, "attention_bias is True"),
+        ("llama", {"head_dim": 16}, r"layers\.0\.self_attn\.k_proj\.weight is \[24, 48\], not \[32, 48\]"),
+        ("llama", {"attention_bias": True}, r"layers\.0\.self_attn\.k_proj\.bias is missing"),
         ("llama", {"mlp_bias": True}, "mlp_bias is True"),
         ("llama", {"hidden_act": "gelu", "attention_dropout": 0.1}, r"hidden_act is 'gelu'.*attention_dropout is 0\.1"),
-        ("qwen3", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 700.0}}, "rope_parameters"),
-        ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling"),
+        ("qwen3", {"rope_parameters": {**LINEAR, "rope_type": "yarn"}}, "rope_parameters .*yarn"),
+        ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling .*dynamic.* not .*'llama3'"),
+        ("llama", {"rope_scaling": {"type": "linear"}}, "'linear' and lacks factor"),
+        ("llama", {"rope_scaling": {"type": "llama3", "factor": 8.0}}, "lacks low_freq_factor, high_freq_factor"),
+        ("llama", {"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, "low_frequency_factor 4.0 is not below"),
+        ("mistral", {"sliding_window": 299}, r"sliding_window is 299, less than max_position_embeddings \(300\)"),
+        ("mistral", {"model_type": "mixtral", "num_local_experts": 8}, "model_type is 'mixtral', a mixture of experts"),
+        ("qwen2", {"model_type": "qwen2_moe", "num_experts": 8}, "model_type is 'qwen2_moe', a mixture of experts"),
+        ("qwen2", {"use_sliding_window": True}, "use_sliding_window is True"),
         ("llama", {"rope_parameters": {"full_attention": ROPE}}, "rope_parameters"),
         (
             "llama",
@@ -164,7 +214,7 @@ def test_weights_of_16_bits_become_float32(dtype, tmp_path):
         ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has sliding_attention"),
         ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
         ("llama", {"architectures": ["LlamaForSequenceClassification"]}, "architectures"),
-        ("llama", {"model_type": "mistral"}, "model_type is 'mistral'"),
+        ("llama", {"model_type": "gemma"}, "model_type is 'gemma': give one of llama, mistral, qwen2, qwen3"),
         ("qwen3", {"model_type": "llama", "architectures": None}, r"q_norm\.weight has no place"),
         ("llama", {"num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 3}, "even width"),
     ],
@@ -175,7 +225,7 @@ def test_what_we_cannot_represent_is_refused_by_name(kind, changes, named, saved
 
 
 def test_qwen3_without_head_dim_has_heads_of_128(saved, tmp_path):
-    with pytest.raises(InputError, match="head_dim is 128"):
+    with pytest.raises(InputError, match=r"k_proj\.weight is \[24, 48\], not \[256, 48\]"):
         load_llama(rewritten(saved[0] / "qwen3", tmp_path, ("head_dim",)))
 
 
@@ -191,7 +241,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(saved, tmp_path):
     for wrong, named in (
         ({bias: torch.zeros(48)}, rf"{bias} has no place"),
         ({"model.norm.weight": torch.zeros(47)}, r"model\.norm\.weight is \[47\], not \[48\]"),
-        ({"model.norm.weight": torch.zeros(48, dtype=torch.int8)}, r"model\.norm\.weight is torch\.int8"),
+        ({"model.norm.weight": torch.zeros(48, dtype=torch.int8)}, r"model\.norm\.weight is I8, not floating point"),
     ):
         save_file({**tensors, **wrong}, folder / "model.safetensors")
         with pytest.raises(InputError, match=named):
@@ -229,3 +279,10 @@ def test_files_that_never_end_or_nest_without_end_are_refused(saved, tmp_path):
         (folder / name).symlink_to("/dev/zero")
         with pytest.raises(InputError, match=r"link out of its folder|no regular file|have 0 bytes|weights 0 bytes"):
             load_llama(folder)
+
+
+def test_a_model_larger_than_memory_is_refused_before_anything_is_read(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "machine_bytes", lambda: 200_000)
+    monkeypatch.setattr(weights, "safe_open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(InputError, match=r"parameters take 0\.\d MB in float32, and this machine has 0\.2 MB"):
+        load_llama(saved[0] / "llama")

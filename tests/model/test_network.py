@@ -22,6 +22,7 @@ OPTIONS = {
     "soft_cap": {"soft_cap": 9.0},
     "value_embeddings": {"value_embeddings": True},
     "ngrams": {"ngrams": (2, 4), "ngram_rows": 512, "ngram_outputs": True},
+    "biases": {"attention_biases": "all", "head_dim": 6, "qk_norm": True},
     "mean": {"inputs": "mean", "hashed_rows": 64},
     "positions": {"inputs": "positions"},
     "symbols_together": {"qk_norm": True, "value_embeddings": True, "ngrams": (3,)},
@@ -365,7 +366,7 @@ def test_matrix_parameters_are_those_of_the_layers():
     assert SMALL.matrix_parameters == inside
 
 
-@pytest.mark.parametrize("options", ["plain", "qk_norm", "value_embeddings", "ngrams", "symbols_together"])
+@pytest.mark.parametrize("options", ["plain", "qk_norm", "value_embeddings", "ngrams", "symbols_together", "biases"])
 def test_raw_parameters_are_those_without_a_compressor(options):
     model = filled(rows=FIRST_SYMBOL, **OPTIONS[options])
     assert model.config.raw_parameters() == sum(parameter.numel() for parameter in model.parameters())

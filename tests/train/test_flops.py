@@ -27,6 +27,7 @@ from byteproxy.vocab import Vocab
     [
         ModelConfig(width=64, layers=3, heads=4, ffn=160),
         ModelConfig(width=96, layers=2, heads=6, key_value_heads=2, ffn=256),
+        ModelConfig(width=96, layers=2, heads=3, head_dim=64, key_value_heads=1, ffn=256, attention_biases="all"),
         ModelConfig(),
     ],
 )
@@ -45,7 +46,8 @@ def test_formula_agrees_with_the_counter(config):
         loss.backward()
     formula = training_flops(config, np.array([positions]), raw * 320 + (positions - raw) * 1064)
     # The dense product makes every position attend to all of them, masked or not.
-    formula += 3 * 4 * config.width * config.layers * (positions * (positions - 1) // 2)
+    heads = config.heads * config.head_width
+    formula += 3 * 4 * heads * config.layers * (positions * (positions - 1) // 2)
     assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

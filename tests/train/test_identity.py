@@ -28,9 +28,11 @@ CHANGED = {
 REFUSED = {
     "": "seed views dtype compile deterministic",
     "start.": "weights tokenizer",
-    "model.": "width layers heads key_value_heads ffn rope_theta norm_epsilon qk_norm soft_cap value_embeddings "
+    "model.": "width layers heads key_value_heads head_dim ffn rope_theta norm_epsilon qk_norm attention_biases "
+    "architecture soft_cap value_embeddings "
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "
     "byte_heads byte_head_ngrams symbol_heads",
+    "model.rope_scaling.": "kind factor low_frequency_factor high_frequency_factor original_positions",
     "objective.": "symbols bag bytes symbol_bytes distill reach head_decay heads_weight heads_weight_end "
     "compressed_weight raw_weight",
     "mixture.": "preset phases count passages view_weights source_weights packing",
@@ -82,8 +84,10 @@ def test_a_start_may_lie_elsewhere():
 @pytest.mark.parametrize("name", sorted(REFUSED_FIELDS))
 def test_what_decides_weights_is_refused_by_its_name(name):
     then = parse_toml(identity(CONFIG))
-    group, _, last = name.rpartition(".")
-    part = then[group] if group else then
+    *groups, last = name.split(".")
+    part = then
+    for group in groups:
+        part = part[group]
     part[last] = otherwise(part.get(last))
     with pytest.raises(InputError, match=rf"run holds a run of another configuration \({name} is .* there and"):
         ensure_same_run(tomli_w.dumps(then), CONFIG, 0, Path("run"))

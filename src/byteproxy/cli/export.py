@@ -18,7 +18,7 @@ def export(
     base_model: Annotated[str, tyro.conf.arg(metavar="ID")] = "",
     json: Json = False,
 ) -> None:
-    """Write a run as a stock model of raw bytes: LlamaForCausalLM (Qwen3ForCausalLM with QK-norm) and its tokenizer.
+    """Write a run as a stock model of raw bytes, LlamaForCausalLM or what it began with otherwise, and its tokenizer.
 
     transformers, and what builds on it, loads the folder with no code of ours. Whatever only compressed text took is
     left out; further byte heads go to a file that other tools ignore. The corpus isn't needed.

@@ -36,7 +36,7 @@ _ABOUT = """Train a model: a recipe, and your values in place of its own:
   byteproxy train --resume runs/3m --stop "8000 steps"    make it longer, where that changes no step so far
   byteproxy train --resume runs/3m --help                 what else can be given when a run goes on
   byteproxy train 3m --resume-if-exists                   start it, or go on with it
-  byteproxy train 3m --from DIR                           let the Llama or Qwen3 in DIR, with its tokenizer, learn bytes
+  byteproxy train 3m --from PATH                          let a Llama, Mistral or Qwen, with its tokenizer, learn bytes
   torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
 
 Recipes that come with byteproxy:
@@ -136,8 +136,8 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
             out: Folder of the run: new or empty, or with --resume-if-exists that of this very run.
             plan: Train nothing; print what the run would cost.
             rate: With --plan: FLOPs per second that training reaches. Without it this machine is measured.
-            start: Folder of a Llama or Qwen3 with its tokenizer.json to begin with; its shape takes the place of the
-                recipe's, and the corpus has to have that tokenizer as a view.
+            start: Folder, or GGUF file, of a published model with its tokenizer to begin with; its shape takes the
+                place of the recipe's, and the corpus has to have that tokenizer as a view.
             resume_if_exists: Go on with the run if the folder already holds it. The same command then starts a run
                 and goes on with it after a crash (torchrun --max-restarts, a queue of jobs). A run of another
                 configuration is refused.

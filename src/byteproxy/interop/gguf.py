@@ -1,8 +1,8 @@
 """An export as one GGUF file, which llama.cpp and what builds on it load: weights and the tokenizer of raw bytes.
 
-The `gguf` package of llama.cpp writes the file. The architecture is `llama`, or `qwen3` with QK-norm. llama.cpp turns
-neighbouring pairs of a head's numbers in a `llama`, where Hugging Face's halves of a head are turned, so rows of the
-query and key matrices are reordered there; a `qwen3` is turned in halves by both.
+The `gguf` package of llama.cpp writes the file. The architecture is `llama`, of a Mistral too, `qwen2` or `qwen3`; the
+rows of a `llama`'s queries and keys stand in llama.cpp's order, as `gguf_model` says. A rotation slowed down as in
+Llama 3.1 is a tensor of factors, which llama.cpp knows in a `llama` only.
 
 The tokenizer is a `gpt2` one without merges, id = byte + 64. Specials are control tokens, which llama.cpp looks for in
 a text only if it is asked to (`parse_special`). The pre-tokenizer is called `qwen2`: without merges it makes no
@@ -14,15 +14,18 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load
 
 from byteproxy.errors import InputError
+from byteproxy.gguf_file import gguf_package
 from byteproxy.interop.export_folder import CONFIG, WEIGHTS
+from byteproxy.interop.gguf_model import ROPE_FACTORS, gguf_names, neighbouring, rope_factors, turned_heads
+from byteproxy.interop.stock import Stock, stock_config
 from byteproxy.interop.tokenizer import SPECIAL_NAMES
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.views.bpe import byte_characters
 from byteproxy.vocab import BYTES, EOS, PAD, RAW, SPECIALS, closing, opening
 
@@ -32,29 +35,22 @@ if TYPE_CHECKING:
 GGUF = "model.gguf"
 
 
-def gguf_package() -> ModuleType:
-    """The package that writes the file; InputError where it isn't installed."""
-    try:
-        import gguf
-    except ImportError as error:
-        raise InputError("a GGUF file needs the package gguf: pip install 'byteproxy[gguf]'") from error
-    return gguf
-
-
 def write_gguf(path: Path, stock: Mapping[str, bytes], name: str) -> None:
     """Write a new GGUF file, float32, in place: whoever calls sees to it that it appears whole.
 
     stock: what `llama.stock_files` gave, with the 320 rows of specials and bytes. name: what tools call the model.
-    Costs the weights' memory once more.
+    Costs the weights' memory once more. Raises InputError for what llama.cpp has not, see `ensure_known`.
     """
-    config = json.loads(stock[CONFIG])
-    writer = _writer(path, config["model_type"])
+    found = stock_config(json.loads(stock[CONFIG]))
+    ensure_known(found.shape)
+    architecture = _architecture(found.shape)
+    writer = _writer(path, architecture)
     try:
         writer.add_name(name)
         writer.add_file_type(gguf_package().LlamaFileType.ALL_F32)
-        _add_shape(writer, config)
+        _add_shape(writer, found)
         _add_tokenizer(writer)
-        for key, tensor in _tensors(load(stock[WEIGHTS]), config).items():
+        for key, tensor in _tensors(load(stock[WEIGHTS]), architecture, found.shape).items():
             writer.add_tensor(key, tensor)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -79,40 +75,57 @@ def _writer(path: Path, architecture: str) -> "GGUFWriter":
     return Writer(path, architecture)
 
 
-def _tensors(weights: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def ensure_known(shape: ModelConfig) -> None:
+    """InputError where llama.cpp's model of the architecture lacks an option of this one."""
+    architecture, scaling = _architecture(shape), shape.rope_scaling.kind
+    if architecture != "llama" and scaling == "llama3":
+        raise InputError(
+            f'model.rope_scaling.kind is "llama3", which llama.cpp has in a llama and not in a {architecture}: export '
+            "without a GGUF file"
+        )
+    if architecture == "qwen3" and shape.attention_biases != "none":
+        raise InputError(
+            "model.attention_biases and model.qk_norm are both on, which llama.cpp's qwen3 has not: export without a "
+            "GGUF file"
+        )
+
+
+def _architecture(shape: ModelConfig) -> str:
+    """What llama.cpp calls it: a Mistral is a `llama` there."""
+    kind = str(shape.stock_architecture)
+    return "llama" if kind == "mistral" else kind
+
+
+def _tensors(weights: Mapping[str, np.ndarray], architecture: str, shape: ModelConfig) -> dict[str, np.ndarray]:
     """Every tensor by GGUF's name, float32."""
-    gguf = gguf_package()
-    kind = str(config["model_type"])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[kind.upper()], config["num_hidden_layers"])
-    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    names = gguf_names(architecture, shape)
     tensors = {}
     for key, tensor in sorted(weights.items()):  # safetensors gives them in any order
-        name = names.get_name(key, (".weight",))
-        part = name.removesuffix(".weight").rpartition(".")[2]
-        if part in heads and kind == "llama":
-            tensor = _pairs_beside_each_other(tensor, heads[part])
-        tensors[name] = np.ascontiguousarray(tensor, dtype=np.float32)
+        name = names[key]
+        heads = turned_heads(name, shape) if architecture == "llama" else 0
+        tensors[name] = np.ascontiguousarray(neighbouring(tensor, heads) if heads else tensor, dtype=np.float32)
+    if shape.rope_scaling.kind == "llama3":
+        tensors[ROPE_FACTORS] = rope_factors(shape)
     return tensors
 
 
-def _pairs_beside_each_other(matrix: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a head as 0, half, 1, half + 1, ...: [heads * width, D] in and out."""
-    return matrix.reshape(heads, 2, -1, matrix.shape[1]).swapaxes(1, 2).reshape(matrix.shape)
-
-
-def _add_shape(writer: "GGUFWriter", config: Mapping[str, Any]) -> None:
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_key_length(config["head_dim"])
-    writer.add_value_length(config["head_dim"])
-    writer.add_rope_dimension_count(config["head_dim"])
-    writer.add_vocab_size(config["vocab_size"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(config["rope_theta"])
+def _add_shape(writer: "GGUFWriter", stock: Stock) -> None:
+    shape = stock.shape
+    writer.add_context_length(stock.positions)
+    writer.add_embedding_length(shape.width)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.ffn)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_key_length(shape.head_width)
+    writer.add_value_length(shape.head_width)
+    writer.add_rope_dimension_count(shape.head_width)
+    writer.add_vocab_size(stock.rows)
+    writer.add_layer_norm_rms_eps(shape.norm_epsilon)
+    writer.add_rope_freq_base(shape.rope_theta)
+    if shape.rope_scaling.kind == "linear":
+        writer.add_rope_scaling_type(gguf_package().RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(shape.rope_scaling.factor)
 
 
 def _add_tokenizer(writer: "GGUFWriter") -> None:

@@ -1,7 +1,7 @@
 """A folder with a stock Llama of raw bytes: `config.json` and `model.safetensors`, and nothing of any compressor.
 
-With `qk_norm` it is a stock Qwen3. Parameter names and the meaning of each are those of Hugging Face's
-`LlamaForCausalLM` and `Qwen3ForCausalLM`, so both directions are a rename.
+With `qk_norm` it is a stock Qwen3, with biases of queries, keys and values a Qwen2. Parameter names and the meaning of
+each are those of Hugging Face's classes, so both directions are a rename.
 
 What compressed text took is left behind: the rows of its symbols in both tables (typed softmax never gave them to raw
 positions, so logits on raw bytes do not change), the rows hashed from a symbol's bytes, the scales of a byte's place in
@@ -22,17 +22,16 @@ from safetensors.torch import save
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.interop.export_folder import CONFIG, WEIGHTS, ensure_unaltered
-from byteproxy.interop.stock import (
-    CLASSES,
+from byteproxy.interop.stock import MAX_CONFIG, NAMES, config_of, stock_config
+from byteproxy.interop.weights import (
     EMBEDDING,
     HEAD,
-    MAX_CONFIG,
     ensure_modest,
-    stock_config,
-    stock_weights,
-    tensors_in,
+    model_with,
+    stock_names,
+    stored_in,
+    weight_files,
 )
-from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
@@ -40,7 +39,6 @@ from byteproxy.vocab import EOS, FIRST_SYMBOL, PAD, RAW, opening
 BYTE_HEADS = "byte_heads.safetensors"
 _HEADS = "byte_heads"
 _NGRAMS = "byte_head_ngrams"
-_LEFT_BEHIND = ("embed_tokens.place_scales", "embed_tokens.hashed", "byte_heads.", "head_ngram_bias.", "symbol_heads.")
 
 
 def export_llama(model: Transformer, context: int, folder: Path, rows: int | None = FIRST_SYMBOL) -> None:
@@ -68,7 +66,7 @@ def stock_files(model: Transformer, context: int, rows: int | None = FIRST_SYMBO
             "keep its checkpoint, which byteproxy itself reads"
         )
     tensors = {}
-    for name, tensor in _stock_names(model).items():
+    for name, tensor in stock_names(model).items():
         kept = tensor[:rows] if name in (EMBEDDING, HEAD) else tensor
         tensors[name] = kept.detach().cpu().float().contiguous().clone()
     if len(tensors[EMBEDDING]) != len(tensors[HEAD]):
@@ -76,7 +74,11 @@ def stock_files(model: Transformer, context: int, rows: int | None = FIRST_SYMBO
             f"the model reads {len(tensors[EMBEDDING])} symbols and predicts {len(tensors[HEAD])}, but a stock model "
             f"has one number for both: keep the {FIRST_SYMBOL} rows of specials and bytes"
         )
-    content = json.dumps(_config(model.config, len(tensors[HEAD]), context), indent=2) + "\n"
+    count = len(tensors[HEAD])
+    # With other rows than specials and bytes, what an id means is not ours to say.
+    meanings = {"bos_token_id": opening(RAW), "eos_token_id": EOS, "pad_token_id": PAD}
+    ids = {name: number if count == FIRST_SYMBOL else None for name, number in meanings.items()}
+    content = json.dumps(config_of(model.config, count, context + 1, ids), indent=2) + "\n"
     return {CONFIG: content.encode(), WEIGHTS: save(tensors, metadata={"format": "pt"})}
 
 
@@ -97,30 +99,27 @@ def load_llama(folder: Path) -> tuple[Transformer, int]:
     Weights of 16 bits become float32, tied tables two, sharded files one model. Byte heads beyond the first come back
     where the folder has them. Token ids and tokenizers are not read: to write bytes with a model, its first ids have to
     be those of `vocab`. No file is one that could run code.
-    Raises InputError if a file is missing, damaged, not what an export wrote, or describes something that is not a
-    Llama or Qwen3 of our kind.
+    Raises InputError if a file is missing, damaged, not what an export wrote, describes something that is not a
+    Llama, Mistral, Qwen2 or Qwen3 of our kind, or a model that is larger than this machine's memory.
     """
     ensure_unaltered(folder)
     try:
         stock = stock_config(read_json(folder / CONFIG, MAX_CONFIG))
-        ensure_modest(folder, stock)
+        names = weight_files(folder)
+        ensure_modest(stock, sum((folder / name).stat().st_size for name in names))
         heads = _byte_heads(folder, stock.shape.width)
-        model = Transformer(replace(stock.shape, **heads.shape), stock.rows, torch.float32)
+        model = model_with(stock, stored_in(folder, names), replace(stock.shape, **heads.shape))
         if model.byte_heads is not None:
             model.byte_heads.weight.data.copy_(heads.heads_JVD)
         if model.head_ngram_bias is not None:
             model.head_ngram_bias.weight.data.copy_(torch.stack(heads.tables))
-        names = _stock_names(model)
-        tensors = stock_weights(folder, stock, {name: tensor.shape for name, tensor in names.items()})
-        for name, tensor in names.items():
-            tensor.copy_(tensors[name])
         return model.eval(), stock.positions - 1
     except InputError as error:
         raise InputError(f"{folder} holds no model that can be read: {error}") from error
     except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(
             f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG} and {WEIGHTS}, written "
-            "by byteproxy or by transformers for a Llama or Qwen3"
+            f"by byteproxy or by transformers for a {NAMES}"
         ) from error
 
 
@@ -142,7 +141,7 @@ def _byte_heads(folder: Path, width: int) -> _ByteHeads:
     """The byte heads beyond the first, float32; without the file there are none."""
     if not (folder / BYTE_HEADS).exists():
         return _ByteHeads(torch.zeros(0, FIRST_SYMBOL, width), (), [])
-    tensors = tensors_in(folder, BYTE_HEADS)
+    tensors = {name: stored.read() for name, stored in stored_in(folder, [BYTE_HEADS]).items()}
     heads, lengths = tensors.get(_HEADS), [name.removeprefix(_NGRAMS + ".") for name in tensors if name != _HEADS]
     numbers = sorted(int(length) for length in lengths if length.isdecimal())
     tables = [tensors[f"{_NGRAMS}.{length}"] for length in numbers if f"{_NGRAMS}.{length}" in tensors]
@@ -155,41 +154,3 @@ def _byte_heads(folder: Path, width: int) -> _ByteHeads:
             f"{_NGRAMS}.LENGTH [rows, {width}] as it reads n-grams"
         )
     return _ByteHeads(heads.float(), tuple(numbers), [table.float() for table in tables])
-
-
-def _kind(shape: ModelConfig) -> str:
-    return "qwen3" if shape.qk_norm else "llama"
-
-
-def _stock_names(model: Transformer) -> dict[str, torch.Tensor]:
-    """A model's tensors that stock models have too, by the names that these give them; the memory is the model's."""
-    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(_LEFT_BEHIND)}
-    return {name if name == HEAD else f"model.{name}": tensor for name, tensor in kept.items()}
-
-
-def _config(shape: ModelConfig, rows: int, context: int) -> dict[str, object]:
-    kind = _kind(shape)
-    ours = rows == FIRST_SYMBOL
-    config: dict[str, object] = {
-        "architectures": [CLASSES[kind]],
-        "model_type": kind,
-        "hidden_size": shape.width,
-        "intermediate_size": shape.ffn,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.kv_heads,
-        "head_dim": shape.head_width,
-        "hidden_act": "silu",
-        "rms_norm_eps": shape.norm_epsilon,
-        "rope_theta": shape.rope_theta,
-        "max_position_embeddings": context + 1,
-        "vocab_size": rows,
-        # With other rows than specials and bytes, what an id means is not ours to say.
-        "bos_token_id": opening(RAW) if ours else None,
-        "eos_token_id": EOS if ours else None,
-        "pad_token_id": PAD if ours else None,
-        "tie_word_embeddings": False,
-        "attention_bias": False,
-        "torch_dtype": "float32",
-    }
-    return config | ({"use_sliding_window": False} if shape.qk_norm else {"mlp_bias": False})

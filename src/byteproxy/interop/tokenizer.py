@@ -46,6 +46,11 @@ def byte_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def is_byte_vocabulary(tokens: object) -> bool:
+    """Whether a list of tokens by id is this tokenizer's."""
+    return tokens == [*SPECIAL_NAMES, *byte_characters()]
+
+
 def is_byte_tokenizer(path: Path) -> bool:
     """Whether a `tokenizer.json` is this one, whoever wrote the file; InputError where it can't be read."""
     ours = json.loads(byte_tokenizer().to_str())["model"]

@@ -6,14 +6,15 @@ from torch import nn
 
 
 class Linear(nn.Linear):
-    """A matrix without bias, in the type of what it is multiplied with."""
+    """A matrix, with a bias if asked for, in the type of what it is multiplied with."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, bias=False)
+    def __init__(self, inputs: int, outputs: int, bias: bool = False) -> None:
+        super().__init__(inputs, outputs, bias)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """[..., outputs] of input [..., inputs]."""
-        return F.linear(input, self.weight.to(input.dtype))
+        bias = None if self.bias is None else self.bias.to(input.dtype)
+        return F.linear(input, self.weight.to(input.dtype), bias)
 
 
 class Norm(nn.Module):

@@ -1,6 +1,6 @@
 """The shape of a model: what decides its parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from byteproxy.errors import InputError
@@ -12,8 +12,51 @@ Backend = Literal["auto", "documents", "sdpa", "varlen", "flex", "dense"]
 Inputs = Literal["symbols", "mean", "positions", "last"]
 RopePositions = Literal["positions", "bytes"]
 Softmax = Literal["typed", "shared"]
+Biases = Literal["none", "qkv", "all"]
+Architecture = Literal["auto", "llama", "mistral", "qwen2", "qwen3"]
+Scaling = Literal["none", "linear", "llama3"]
 MAX_BYTE_PLACES = 16
 """Places of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
+
+
+_STOCK: dict[Architecture, tuple[bool, tuple[Biases, ...]]] = {
+    "llama": (False, ("none", "all")),
+    "qwen2": (False, ("qkv",)),
+    "qwen3": (True, ("none", "all")),
+    "mistral": (False, ("none",)),
+}
+"""Whether queries and keys are normed in a stock architecture, and the biases that it may have; `auto` is the first
+that fits."""
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How rotary embeddings are slowed down, so that a model reads further than it was first trained to.
+
+    kind: "none"; "linear", all by a factor (Position Interpolation, arXiv 2306.15595); "llama3", as Llama 3.1 has it:
+        only the slow ones.
+    factor: by which they are slowed down.
+    low_frequency_factor, high_frequency_factor: llama3: what turns fewer times than the first over the original
+        positions is slowed down by the factor, what turns more often than the second not at all, and what is between
+        in proportion.
+    original_positions: llama3: those of the first training.
+    """
+
+    kind: Scaling = "none"
+    factor: float = ranged(1.0, 1e-3, 1e6)
+    low_frequency_factor: float = ranged(1.0, 1e-3, 1e6)
+    high_frequency_factor: float = ranged(4.0, 1e-3, 1e6)
+    original_positions: int = ranged(8192, 1, (1 << 31) - 1)
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self, "model.rope_scaling.")
+        if self.kind not in get_args(Scaling):
+            raise InputError(f"model.rope_scaling.kind is {self.kind!r}: give one of {', '.join(get_args(Scaling))}")
+        if self.low_frequency_factor >= self.high_frequency_factor:
+            raise InputError(
+                f"model.rope_scaling.low_frequency_factor {self.low_frequency_factor} is not below "
+                f"high_frequency_factor {self.high_frequency_factor}: lower it"
+            )
 
 
 @dataclass(frozen=True)
@@ -22,12 +65,18 @@ class ModelConfig:
 
     width: of the residual stream.
     layers: transformer blocks.
-    heads: attention heads in each block; width / heads must be even.
+    heads: attention heads in each block.
     key_value_heads: heads of keys and values, each shared by heads / key_value_heads query heads; None: one for each.
+    head_dim: width of a head, an even number; None: width / heads.
     ffn: width of the SwiGLU layer.
     rope_theta: base of the rotary position embedding.
+    rope_scaling: slows it down, as in models that were made to read further.
     norm_epsilon: added to the mean square in RMSNorm.
     qk_norm: queries and keys are normed in each head. The stock export is then a Qwen3, not a Llama.
+    attention_biases: "none"; "qkv", of queries, keys and values, and the stock export is a Qwen2; "all", of the output
+        as well.
+    architecture: the stock export's: "llama", "mistral" (a Llama under another name), "qwen2", "qwen3", or "auto" for
+        the one that has the options in use.
     soft_cap: logits are bent to stay within plus and minus this; 0 leaves them. No stock export.
     value_embeddings: each layer adds a table's row of the symbol to its values. No stock export.
     ngrams: lengths of the n-grams of symbols, ending at each position, whose hashed embeddings are added to the inputs.
@@ -54,10 +103,14 @@ class ModelConfig:
     layers: int = ranged(4, 1, 4096)
     heads: int = ranged(3, 1, 1 << 16)
     key_value_heads: int | None = ranged(None, 1, 1 << 16)
+    head_dim: int | None = ranged(None, 2, 1 << 16)
     ffn: int = ranged(512, 1, 1 << 22)
     rope_theta: float = ranged(10_000.0, 1.0, 1e12)
+    rope_scaling: RopeScaling = field(default_factory=RopeScaling)
     norm_epsilon: float = ranged(1e-5, 1e-30, 1.0)
     qk_norm: bool = False
+    attention_biases: Biases = "none"
+    architecture: Architecture = "auto"
     soft_cap: float = ranged(0.0, 1e-3, 1e6, or_zero=True)
     value_embeddings: bool = False
     ngrams: tuple[int, ...] = ranged((), 2, 256)
@@ -73,13 +126,20 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "model.")
-        for name, kind in (("inputs", Inputs), ("softmax", Softmax), ("rope_positions", RopePositions)):
+        for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 raise InputError(f"model.{name} is {getattr(self, name)!r}: give one of {', '.join(get_args(kind))}")
-        if self.width % (2 * self.heads):
+        if self.head_dim is None and self.width % (2 * self.heads):
             raise InputError(
                 f"model.width {self.width} does not split into {self.heads} heads of an even width: "
-                f"change model.width or model.heads"
+                f"change model.width or model.heads, or give model.head_dim"
+            )
+        if self.head_width % 2:
+            raise InputError(f"model.head_dim is {self.head_dim}: give an even number")
+        if self.architecture != "auto" and not self._fits(self.architecture):
+            raise InputError(
+                f"model.architecture is {self.architecture!r}, which is not one with model.qk_norm "
+                f'{str(self.qk_norm).lower()} and model.attention_biases "{self.attention_biases}": let it be "auto"'
             )
         if self.heads % self.kv_heads:
             raise InputError(
@@ -114,7 +174,16 @@ class ModelConfig:
     @property
     def head_width(self) -> int:
         """Width of one head."""
-        return self.width // self.heads
+        return self.width // self.heads if self.head_dim is None else self.head_dim
+
+    @property
+    def stock_architecture(self) -> Architecture | None:
+        """The stock architecture of an export; None: none has these biases."""
+        return next((one for one in (self.architecture, *_STOCK) if one != "auto" and self._fits(one)), None)
+
+    def _fits(self, architecture: Architecture) -> bool:
+        normed, biases = _STOCK[architecture]
+        return self.qk_norm == normed and self.attention_biases in biases
 
     @property
     def composed(self) -> bool:
@@ -124,13 +193,18 @@ class ModelConfig:
     @property
     def matrix_parameters(self) -> int:
         """Parameters of the matrices that every position passes through; embeddings and softmax not among them."""
-        attention = 2 * self.width * (self.width + self.kv_heads * self.head_width)
+        attention = 2 * self.width * (self.heads + self.kv_heads) * self.head_width
         return self.layers * (attention + 3 * self.width * self.ffn)
 
     @property
     def breaks_export(self) -> tuple[str, ...]:
         """The options in use that no stock architecture has; with none, export is a rename and a slice."""
-        used = {"soft_cap": self.soft_cap, "value_embeddings": self.value_embeddings, "ngrams": self.ngrams}
+        used = {
+            "soft_cap": self.soft_cap,
+            "value_embeddings": self.value_embeddings,
+            "ngrams": self.ngrams,
+            "attention_biases": self.stock_architecture is None,
+        }
         return tuple(name for name, value in used.items() if value)
 
     def raw_parameters(self) -> int:
@@ -140,4 +214,15 @@ class ModelConfig:
         if self.value_embeddings:
             tables += self.layers * FIRST_SYMBOL * self.kv_heads * self.head_width
         norms = self.width * (2 * self.layers + 1) + (2 * self.layers * self.head_width if self.qk_norm else 0)
-        return self.matrix_parameters + tables + norms
+        biases = 0 if self.attention_biases == "none" else (self.heads + 2 * self.kv_heads) * self.head_width
+        biases += self.width if self.attention_biases == "all" else 0
+        return self.matrix_parameters + tables + norms + self.layers * biases
+
+
+_CHOICES = {
+    "inputs": Inputs,
+    "softmax": Softmax,
+    "rope_positions": RopePositions,
+    "attention_biases": Biases,
+    "architecture": Architecture,
+}

@@ -87,6 +87,8 @@ class Transformer(nn.Module):
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=width**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
         nn.init.zeros_(self.lm_head.weight)
         for block in self.blocks():

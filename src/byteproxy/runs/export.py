@@ -12,10 +12,12 @@ from typing import Any
 
 from byteproxy.errors import InputError
 from byteproxy.files import ensure_free
+from byteproxy.gguf_file import gguf_package
 from byteproxy.interop.card import NOBODY_SAID, Origin, card
 from byteproxy.interop.export_folder import CARD, Content, write_folder
-from byteproxy.interop.gguf import GGUF, gguf_package, write_gguf
+from byteproxy.interop.gguf import GGUF, ensure_known, write_gguf
 from byteproxy.interop.llama import byte_heads_file, stock_files
+from byteproxy.interop.stock import CLASSES
 from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.runs.lineage import LINEAGE
 from byteproxy.runs.load import LoadedModel, RunState
@@ -38,6 +40,7 @@ def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origi
         raise InputError(f"{loaded.path} holds no run but a stock model already: copy the folder")
     if gguf:
         gguf_package()
+        ensure_known(loaded.model.config)
     heads = byte_heads_file(loaded.model)
     stock = stock_files(loaded.model, loaded.context)
     files: dict[str, Content] = {**stock, **heads, **tokenizer_files(loaded.context)}
@@ -60,7 +63,7 @@ def _figures(loaded: LoadedModel, run: RunState) -> dict[str, Any]:
     measured = [line for line in read_metrics(loaded.path / METRICS) if line["step"] <= step and "raw_bpb" in line]
     return {
         "run": loaded.path.resolve().name,
-        "architecture": "Qwen3ForCausalLM" if run.config.model.qk_norm else "LlamaForCausalLM",
+        "architecture": CLASSES[str(run.config.model.stock_architecture)],
         "context_bytes": loaded.context,
         "parameters": stock,
         "byte_head_parameters": heads,

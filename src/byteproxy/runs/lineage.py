@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from byteproxy.checksummed import CHECKSUM, with_checksum, without_checksum
 from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
-from byteproxy.interop.export_folder import CARD, CONFIG
-from byteproxy.interop.stock import weight_files
-from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.interop.export_folder import CARD
+from byteproxy.interop.published import published
 from byteproxy.parsing import read_json
 from byteproxy.store.store import Store
 from byteproxy.train.train_config import Start, TrainConfig
@@ -75,7 +74,7 @@ def remember_lineage(folder: Path, config: TrainConfig, store: Store) -> None:
         {name: source.bytes for name, source in store.manifest.sources.items()},
         config.views,
         config.start,
-        license_of(Path(config.start.path)) if config.start.path else "",
+        published_license(Path(config.start.path)) if config.start.path else "",
     )
     write_aside(folder / LINEAGE, known.written())
 
@@ -103,15 +102,22 @@ def read_lineage(folder: Path) -> Lineage:
     return from_values(values, Lineage, path)
 
 
-def recorded(folder: Path) -> Start:
-    """The model in a folder as a run's configuration records it; InputError where a file of it can't be read."""
+def recorded(path: Path) -> Start:
+    """A published model as a run's configuration records it; InputError where a file of it can't be read."""
+    model = published(path)
     try:
-        return Start(str(folder), _checksum(folder, [CONFIG, *weight_files(folder)]), _checksum(folder, [TOKENIZER]))
+        tokenizer = {model.tokenizer_file.name if path.is_dir() else "tokenizer": model.tokenizer_file}
+        return Start(str(path), _checksum(model.weights()), _checksum(tokenizer))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{folder} holds no model that can be read ({error}): give a folder with {CONFIG}, weights as safetensors "
-            f"and {TOKENIZER}"
+            f"{path} holds no model that can be read ({error}): give a folder with config.json, weights as safetensors "
+            "and tokenizer.json, or a GGUF file"
         ) from error
+
+
+def published_license(path: Path) -> str:
+    """What a published model says of its license, in its file or its model card; "" if nothing."""
+    return published(path).license or license_of(path)
 
 
 def license_of(folder: Path) -> str:
@@ -123,10 +129,10 @@ def license_of(folder: Path) -> str:
     return found[1] if found else ""
 
 
-def _checksum(folder: Path, names: Sequence[str]) -> str:
+def _checksum(files: Mapping[str, Path]) -> str:
     """SHA-256 of files, their names and contents in order."""
     found = hashlib.sha256()
-    for name in names:
-        with (folder / name).open("rb") as file:
+    for name, path in files.items():
+        with path.open("rb") as file:
             found.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return found.hexdigest()

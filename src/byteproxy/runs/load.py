@@ -1,4 +1,4 @@
-"""Any model from its folder, as one kind of object: a run, an export of one, or a Llama or Qwen3 of transformers.
+"""Any model from its folder, as one kind of object: a run, an export of one, a model of transformers, a GGUF file.
 
 A run's folder is enough: the number of its symbols is read from its checkpoint, so the corpus need not be there any
 more.
@@ -15,13 +15,13 @@ from byteproxy.generate.choice import Sampling
 from byteproxy.generate.decoder import Engine
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.writer import Generation, Writer
+from byteproxy.gguf_file import is_gguf
 from byteproxy.interop.card import NOBODY_SAID, Origin
 from byteproxy.interop.export_folder import CHECKSUMS
-from byteproxy.interop.llama import load_llama
-from byteproxy.interop.tokenizer import TOKENIZER, is_byte_tokenizer
+from byteproxy.interop.published import published
 from byteproxy.model.network import Transformer
-from byteproxy.progress import Progress, silent
-from byteproxy.runs.lineage import LINEAGE, Lineage, read_lineage
+from byteproxy.progress import Progress, announce, silent
+from byteproxy.runs.lineage import LINEAGE, Lineage, published_license, read_lineage
 from byteproxy.runs.model_folder import kind_of_model
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import TORCH_DTYPES, device_of
@@ -52,22 +52,24 @@ class RunState(NamedTuple):
 class LoadedModel:
     """A model that writes, scores and exports.
 
-    path: its folder. kind: of the folder.
+    path: its folder, or a GGUF file. kind: of that.
     model: with float32 weights, in eval mode.
     context: bytes of text that it sees at once; tokens, where it has a tokenizer.
     tokenizer: of a model of tokens; None: the model reads and writes raw bytes.
     read_lineage: gives `lineage`. engine: computes what it generates, see `decoder`.
     run: configuration and checkpoint of a run; None for other models.
+    quantization: types of less than 16 bits in which its weights were stored, such as "Q4_1"; what that lost is lost.
     """
 
     path: Path
-    kind: Literal["run", "export", "transformers"]
+    kind: Literal["run", "export", "transformers", "gguf"]
     model: Transformer
     context: int
     tokenizer: BpeView | None
     read_lineage: Callable[[], Lineage]
     run: RunState | None = None
     engine: Engine = "auto"
+    quantization: str = ""
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -160,12 +162,13 @@ class LoadedModel:
 
 
 def load(path: str | Path, dtype: str | None = None, device: str = "auto", engine: Engine = "auto") -> LoadedModel:
-    """Load the model in a folder: a run (its newest checkpoint), an export, or a Llama or Qwen3 of transformers.
+    """Load the model of a run (its newest checkpoint), of an export, or one that somebody published.
 
-    Costs a read of the weights, and memory for them in float32. The corpus and its views aren't needed.
+    That is a Llama, Mistral, Qwen2 or Qwen3, with its tokenizer as a view. Costs a read of the weights, and memory for
+    them in float32. The corpus and its views aren't needed.
 
     Args:
-        path: The folder.
+        path: The folder of a run, of an export or of transformers; or a GGUF file, which needs the package gguf.
         dtype: Of activations and products, "float32" or "bfloat16"; None: the run's own, float32 for other models.
         device: "cpu", "cuda", "mps", or "auto" for what is there.
         engine: Computes what is generated; "auto": on a CPU the compiled engine; "torch": the model's own modules.
@@ -174,7 +177,8 @@ def load(path: str | Path, dtype: str | None = None, device: str = "auto", engin
         The model, ready to write and to score.
 
     Raises:
-        InputError: The folder holds no model, a damaged one, or one of another version or architecture.
+        InputError: There is no model, a damaged one, one of another version or architecture, or one that is larger
+            than this machine's memory.
     """
     path = Path(path)
     if dtype is not None and dtype not in DTYPES:
@@ -183,7 +187,7 @@ def load(path: str | Path, dtype: str | None = None, device: str = "auto", engin
     if kind_of_model(path) == "run":
         found = of_newest(path, lambda config, newest: _run(path, config, newest, dtype))
     else:
-        found = _stock(path, dtype or "float32")
+        found = _published(path, dtype or "float32")
     found.model.to(where).eval()
     return replace(found, engine=engine)
 
@@ -236,13 +240,23 @@ def _ensure_agreement(folder: Path, config: TrainConfig, saved: dict[str, Any]) 
         )
 
 
-def _stock(folder: Path, dtype: str) -> LoadedModel:
-    model, context = load_llama(folder)
+def _published(path: Path, dtype: str) -> LoadedModel:
+    found = published(path)
+    if found.quantization:
+        announce(f"reading {found.path.name}, whose weights are {found.quantization}: what quantizing lost stays lost")
+    model = found.model()
     model.dtype = TORCH_DTYPES[dtype]
-    path = folder / TOKENIZER
-    tokenizer = None if not path.is_file() or is_byte_tokenizer(path) else BpeView.load(path)
-    kind: Literal["export", "transformers"] = "export" if (folder / CHECKSUMS).is_file() else "transformers"
-    return LoadedModel(folder, kind, model, context, tokenizer, partial(read_lineage, folder))
+    context, tokenizer = found.stock.positions - 1, found.tokenizer()
+    if is_gguf(found.path):
+        license = partial(_with_license, found.path)
+        return LoadedModel(found.path, "gguf", model, context, tokenizer, license, quantization=found.quantization)
+    kind: Literal["export", "transformers"] = "export" if (path / CHECKSUMS).is_file() else "transformers"
+    return LoadedModel(path, kind, model, context, tokenizer, partial(read_lineage, path))
+
+
+def _with_license(path: Path) -> Lineage:
+    """All that a GGUF file says of its model's past."""
+    return Lineage(license=published_license(path))
 
 
 def _as_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:

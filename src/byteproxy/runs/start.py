@@ -1,6 +1,6 @@
-"""A Llama or Qwen3 with its tokenizer as the start of a proxy run: an existing model learns to read bytes.
+"""A published model with its tokenizer as the start of a proxy run: an existing model learns to read bytes.
 
-The tokenizer, a byte-level BPE, is a view of the corpus. The model's tables become the rows of that view's symbols, so
+The tokenizer, a BPE, is a view of the corpus. The model's tables become the rows of that view's symbols, so
 compressed text costs it what it did before; its layers are taken as they are. Bytes get rows of their own, which begin
 as those of the tokens of one byte. A byte that the tokenizer has no token for begins, as a byte and as a symbol, as the
 mean of those that have one. Opening sentinels begin as the model's bos, closing ones and eos as its eos, all
@@ -16,13 +16,9 @@ from pathlib import Path
 import torch
 
 from byteproxy.errors import InputError
-from byteproxy.interop.export_folder import CONFIG
-from byteproxy.interop.llama import load_llama
-from byteproxy.interop.stock import MAX_CONFIG, stock_config
-from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.interop.published import published
 from byteproxy.mixture.loader import first_view
 from byteproxy.model.network import Transformer
-from byteproxy.parsing import read_json
 from byteproxy.runs.lineage import recorded
 from byteproxy.runs.model_folder import tokenizer_of
 from byteproxy.store.store import Store
@@ -30,7 +26,10 @@ from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import EOS, FIRST_BYTE, SPECIALS, Vocab, closing, opening
 
-_SHAPE = ("width", "layers", "heads", "key_value_heads", "ffn", "rope_theta", "norm_epsilon", "qk_norm")
+_SHAPE = (
+    *("width", "layers", "heads", "key_value_heads", "head_dim", "ffn", "rope_theta", "rope_scaling"),
+    *("norm_epsilon", "qk_norm", "attention_biases", "architecture"),
+)
 
 
 def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> TrainConfig:
@@ -50,33 +49,30 @@ def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> Tr
     return replace(config, views=views)
 
 
-def fitted_to_start(config: TrainConfig, store: Store, folder: Path) -> TrainConfig:
-    """A run's configuration with the shape of the model in a folder, and with the view that is its tokenizer first.
+def fitted_to_start(config: TrainConfig, store: Store, path: Path) -> TrainConfig:
+    """A run's configuration with the shape of a published model, and with the view that is its tokenizer first.
 
-    It names the model as its start, with checksums.
+    path: of its folder or GGUF file. The configuration names it as its start, with checksums.
     Raises InputError if the corpus has no such view, or the configuration asks for what would not be that model.
     """
-    view = BpeView.load(tokenizer_of(folder))
+    view = BpeView.load(tokenizer_of(path))
     found = [entry.name for entry in store.manifest.views if entry.fingerprint == view.fingerprint]
     if not found:
         raise InputError(
-            f"{store.path} has no view that is the tokenizer of {folder}: prepare the corpus with "
-            f"--view {folder / TOKENIZER}"
+            f"{store.path} has no view that is the tokenizer of {path}: prepare the corpus with "
+            f"--view {tokenizer_of(path)}"
         )
     if config.model.composed or not config.objective.symbols:
         raise InputError(
-            f'the model in {folder} reads and predicts tokens: let model.inputs be "symbols" and objective.symbols be '
+            f'the model in {path} reads and predicts tokens: let model.inputs be "symbols" and objective.symbols be '
             "above 0"
         )
     if config.model.soft_cap:
-        raise InputError(f"the logits of the model in {folder} are not capped: let model.soft_cap be 0")
-    try:
-        shape = stock_config(read_json(folder / CONFIG, MAX_CONFIG)).shape
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{folder} holds no model that can be read: {error}") from error
+        raise InputError(f"the logits of the model in {path} are not capped: let model.soft_cap be 0")
+    shape = published(path).stock.shape
     others = tuple(name for name in config.views if name != found[0])
-    model = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
-    return replace(config, views=(found[0], *others), model=model, start=recorded(folder))
+    fitted = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
+    return replace(config, views=(found[0], *others), model=fitted, start=recorded(path))
 
 
 @torch.no_grad()
@@ -85,29 +81,29 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
 
     Raises InputError if they are not of its shape, or not those that were recorded; see `fitted_to_start`.
     """
-    folder = Path(start.path)
-    if not folder.is_dir():
+    path = Path(start.path)
+    if not path.exists():
         raise InputError(
-            f"{folder}, the model that the run begins with, is not there: bring it back, or say where it is with "
-            "--from DIR"
+            f"{path}, the model that the run begins with, is not there: bring it back, or say where it is with "
+            "--from PATH"
         )
-    if recorded(folder) != start:
+    if recorded(path) != start:
         raise InputError(
-            f"the model in {folder} is not the one that the run was begun with (its weights, config.json or tokenizer "
-            "differ): say where that one is with --from DIR, or begin a new run"
+            f"the model in {path} is not the one that the run was begun with (its weights, config.json or tokenizer "
+            "differ): say where that one is with --from PATH, or begin a new run"
         )
-    view = BpeView.load(tokenizer_of(folder))
-    stock, _ = load_llama(folder)
+    begun_with = published(path)
+    view, stock = BpeView.load(tokenizer_of(path)), begun_with.model()
     tokens, symbols = len(stock.embed_tokens.weight), vocab.symbol_ids(1)
     own = view.own_bytes
     known = max(number + 1 for number, string in enumerate(view.strings) if string and number not in own)
     if tokens < known or len(symbols) != view.alphabet_size:
         raise InputError(
-            f"the model in {folder} has {tokens} tokens, its tokenizer {known} and the run's first view "
+            f"the model in {path} has {tokens} tokens, its tokenizer {known} and the run's first view "
             f"{len(symbols)} with those of bytes that have none: give a folder in which they belong together"
         )
     single = {byte: symbol for byte, symbol in enumerate(view.byte_symbols) if symbol not in own}
-    bos, eos = _ends(folder, tokens)
+    bos, eos = begun_with.ends()
     tensors = model.state_dict()
     for name, tensor in stock.state_dict().items():
         if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads.weight", "head_ngram_bias.weight"):
@@ -126,15 +122,3 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         table_VD[[FIRST_BYTE + byte for byte in single]] = theirs_VD[[*single.values()]]
         table_VD[symbols.start : symbols.stop] = mean_of_bytes_D
         table_VD[symbols.start : symbols.start + known] = theirs_VD[:known]
-
-
-def _ends(folder: Path, tokens: int) -> tuple[int | None, int | None]:
-    """The ids of bos and eos as the model's config says; where it has one of them only, that is both."""
-    said = read_json(folder / CONFIG, MAX_CONFIG)
-    found = []
-    for name in ("bos_token_id", "eos_token_id"):
-        ids = said.get(name)
-        ids = ids if isinstance(ids, list) else [ids]
-        found.append(next((one for one in ids if isinstance(one, int) and 0 <= one < tokens), None))
-    bos, eos = found
-    return (eos if bos is None else bos), (bos if eos is None else eos)

@@ -111,12 +111,12 @@ def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:
 def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool) -> int:
     """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what backward keeps.
 
-    positions: of one micro-batch. Kept for each and layer: the residual stream twice, queries, keys, values and what
-    attention gave, and three times the ffn's width; in two bytes each where `half`.
+    positions: of one micro-batch. Kept for each and layer: the residual stream three times, queries, keys, values and
+    what attention gave, and three times the ffn's width; in two bytes each where `half`.
     """
     item = 2 if half else 4
     matrices = config.matrix_parameters if optimizer == "muon" else 0
     states = 4 * (2 * parameters + 2 * (parameters - matrices) + matrices)
     cast = item * config.matrix_parameters if half else 0
-    kept = config.layers * (7 * config.width + 3 * config.ffn) * item
+    kept = config.layers * (3 * config.width + 4 * config.heads * config.head_width + 3 * config.ffn) * item
     return states + cast + positions * kept

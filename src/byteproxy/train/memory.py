@@ -42,8 +42,8 @@ def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
         if needed > there:
             ranks = f" for {here} processes" if here > 1 and what == "this machine" else ""
             raise InputError(
-                f"the run needs about {_amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
-                f"positions in a pass, and {what} has {_amount(there)}: lower model.width, model.layers or "
+                f"the run needs about {amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
+                f"positions in a pass, and {what} has {amount(there)}: lower model.width, model.layers or "
                 "shape.sequences_per_step, or set micro_sequences"
             )
 
@@ -55,7 +55,7 @@ def ensure_plannable(config: TrainConfig) -> None:
         raise InputError(
             f"shape.sequences_per_step {config.shape.sequences_per_step:,} times shape.sequence_length "
             f"{config.shape.sequence_length:,} makes steps of {config.shape.positions:,} positions, whose plan alone "
-            f"takes {_amount(needed)}: lower one of them"
+            f"takes {amount(needed)}: lower one of them"
         )
 
 
@@ -84,7 +84,8 @@ def _ranks_here() -> int:
     return min(ranks, int(said)) if said.isdecimal() and int(said) > 0 else ranks
 
 
-def _amount(count: int) -> str:
+def amount(count: int) -> str:
+    """A number of bytes for people."""
     size, unit = next((one for one in _UNITS if count >= one[0]), _UNITS[-1])
     return f"{count / size:,.1f} {unit}"
 

@@ -38,7 +38,7 @@ class Validation:
 class Start:
     """A model that a run begins with, in place of random weights.
 
-    path: its folder; empty: none.
+    path: its folder or GGUF file; empty: none.
     weights: SHA-256 of its weights with their config.json, filled in when the run begins: it continues with no other.
     tokenizer: SHA-256 of its tokenizer, filled in likewise.
     """

@@ -25,14 +25,17 @@ _FAST = {"nnan", "reassoc", "contract", "nsz", "arcp"}
 
 
 class Layers(NamedTuple):
-    """All layers' weights, the first axis being theirs; norms of queries and keys and value tables may be of none."""
+    """All layers' weights, the first axis being theirs; biases, norms of queries and keys and value tables may be of
+    none."""
 
     before_LD: np.ndarray
     qkv_LPIW: np.ndarray
+    qkv_bias_LX: np.ndarray
     q_norm_LE: np.ndarray
     k_norm_LE: np.ndarray
     value_LVO: np.ndarray
     out_LPIW: np.ndarray
+    out_bias_LD: np.ndarray
     between_LD: np.ndarray
     gate_up_LPIW: np.ndarray
     down_LPIW: np.ndarray
@@ -103,6 +106,8 @@ def run(  # type: ignore[no-untyped-def]
         begin, end = share(len(layers.out_LPIW[layer]), worker, workers)
         times_part(room.gathered_MD, layers.out_LPIW[layer], room.added_MD, begin, end)
         _add(x_MD, room.added_MD, begin * WIDTH, end * WIDTH)
+        if layers.out_bias_LD.shape[1]:
+            _add_to_each(x_MD, layers.out_bias_LD[layer], begin * WIDTH, end * WIDTH)
         meet(sync, workers)
         _norm(x_MD, layers.between_LD[layer], epsilon, normed_MD)
         begin, end = share(len(layers.gate_up_LPIW[layer]), worker, workers)
@@ -137,6 +142,8 @@ def _gather(  # type: ignore[no-untyped-def]
             key = index == shared
             head = heads + group if key else group * shared + index
             x_E = room.projected_MX[row, head * head_width : (head + 1) * head_width]
+            if layers.qkv_bias_LX.shape[1]:
+                _add_row(x_E, layers.qkv_bias_LX[layer, head * head_width : (head + 1) * head_width])
             if layers.q_norm_LE.shape[1]:
                 norm = layers.k_norm_LE if key else layers.q_norm_LE
                 _norm_row(x_E, norm[layer], epsilon, x_E)
@@ -146,6 +153,8 @@ def _gather(  # type: ignore[no-untyped-def]
             else:
                 into_E = q_QE[new * shared + index]
                 _rotate(x_E, layers.cos_TE[place], layers.sin_TE[place], head_width**-0.5, into_E)
+        if layers.qkv_bias_LX.shape[1]:
+            _add_row(room.projected_MX[row, at : at + head_width], layers.qkv_bias_LX[layer, at : at + head_width])
         if layers.value_LVO.shape[1]:
             value_E = layers.value_LVO[layer, symbols_M[row], group * head_width : (group + 1) * head_width]
             _add_row(room.projected_MX[row, at : at + head_width], value_E)
@@ -177,6 +186,13 @@ def _add(x_MD, added_MD, begin, end):  # type: ignore[no-untyped-def]
     for row in range(x_MD.shape[0]):
         for index in range(begin, min(end, x_MD.shape[1])):
             x_MD[row, index] += added_MD[row, index]
+
+
+@nb.njit(cache=True, fastmath=_FAST)
+def _add_to_each(x_MD, added_D, begin, end):  # type: ignore[no-untyped-def]
+    for row in range(x_MD.shape[0]):
+        for index in range(begin, min(end, x_MD.shape[1])):
+            x_MD[row, index] += added_D[index]
 
 
 @nb.njit(cache=True, fastmath=_FAST)

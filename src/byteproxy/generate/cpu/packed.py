@@ -15,6 +15,7 @@ from byteproxy.generate.cpu.compiled import Cache, Layers, add_ngrams, ngram_row
 from byteproxy.generate.cpu.product import WIDTH, packed
 from byteproxy.model.attention.packed import PackedAttention, rotation
 from byteproxy.model.embedding import NgramTables
+from byteproxy.model.linear import Linear
 from byteproxy.model.network import Transformer
 
 _SHARE = 1 << 19  # bytes of a layer's weights for each thread at least
@@ -91,10 +92,12 @@ class Packed:
         return Layers(
             plain(block.input_layernorm.weight for block in blocks),
             panels((one.q_proj.weight, one.k_proj.weight, one.v_proj.weight) for one in attentions),
+            plain(_bias(one.q_proj, one.k_proj, one.v_proj) for one in attentions),
             plain(_norm(one, "q_norm") for one in attentions),
             plain(_norm(one, "k_norm") for one in attentions),
             plain(torch.empty(0, 0) if one.value_table is None else one.value_table for one in attentions),
             panels((one.o_proj.weight,) for one in attentions),
+            plain(_bias(one.o_proj) for one in attentions),
             plain(block.post_attention_layernorm.weight for block in blocks),
             panels((one.gate_proj.weight, one.up_proj.weight) for one in mlps),
             panels((one.down_proj.weight,) for one in mlps),
@@ -106,6 +109,11 @@ class Packed:
 
 def _tables(ngrams: NgramTables | None) -> tuple[np.ndarray, ...]:
     return () if ngrams is None else tuple(ngrams.weight.detach().numpy())
+
+
+def _bias(*matrices: Linear) -> torch.Tensor:
+    """Their biases side by side; of none where they have none."""
+    return torch.cat([torch.empty(0) if one.bias is None else one.bias for one in matrices])
 
 
 def _norm(attention: PackedAttention, name: str) -> torch.Tensor:

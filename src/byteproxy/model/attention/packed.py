@@ -9,6 +9,7 @@ to be read: `Rows`, packed documents (training, scoring), or a `Step` of decodin
 `KeyValues` of its own making, and takes back. It also says what it costs. Another kind is another file like this one.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,12 @@ class PackedAttention(nn.Module):
         """layer: its number, from 0. input_vocab: symbols that values may add a row of."""
         super().__init__()
         self.layer, self.heads, self.kv_heads, self.head_width = layer, config.heads, config.kv_heads, config.head_width
-        kv_width = config.kv_heads * config.head_width
-        self.q_proj = Linear(config.width, config.width)
-        self.k_proj = Linear(config.width, kv_width)
-        self.v_proj = Linear(config.width, kv_width)
-        self.o_proj = Linear(config.width, config.width)
+        q_width, kv_width = config.heads * config.head_width, config.kv_heads * config.head_width
+        biases = config.attention_biases
+        self.q_proj = Linear(config.width, q_width, biases != "none")
+        self.k_proj = Linear(config.width, kv_width, biases != "none")
+        self.v_proj = Linear(config.width, kv_width, biases != "none")
+        self.o_proj = Linear(q_width, config.width, biases == "all")
         self.q_norm = Norm(config.head_width, config.norm_epsilon) if config.qk_norm else None
         self.k_norm = Norm(config.head_width, config.norm_epsilon) if config.qk_norm else None
         self.value_table = nn.Parameter(torch.zeros(input_vocab, kv_width)) if config.value_embeddings else None
@@ -59,17 +61,29 @@ class PackedAttention(nn.Module):
     @staticmethod
     def flops(config: ModelConfig, lengths: np.ndarray) -> int:
         """FLOPs of one layer's forward pass over documents of these lengths: projections and products of heads."""
-        projections = 2 * config.width * (config.width + config.kv_heads * config.head_width)
+        projections = 2 * config.width * (config.heads + config.kv_heads) * config.head_width
         keys = int((lengths * (lengths + 1) // 2).sum())  # each position sees its document up to itself
         return 2 * int(lengths.sum()) * projections + 4 * config.heads * config.head_width * keys
 
 
 def rotation(config: ModelConfig, positions_N: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine of every position's angles, each [N, 1, E/2], computed in float32."""
-    width = config.head_width
-    frequency_E = config.rope_theta ** (-torch.arange(0, width, 2, device=positions_N.device) / width)
-    angle_N1E = (positions_N[:, None] * frequency_E)[:, None]
+    angle_N1E = (positions_N[:, None] * frequencies(config, positions_N.device))[:, None]
     return angle_N1E.cos().to(dtype), angle_N1E.sin().to(dtype)
+
+
+def frequencies(config: ModelConfig, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Radians by which a position turns each pair of a head, float32 [E/2], the fastest first."""
+    width, scaling = config.head_width, config.rope_scaling
+    frequency_E = config.rope_theta ** (-torch.arange(0, width, 2, device=device) / width)
+    if scaling.kind == "none":
+        return frequency_E
+    if scaling.kind == "linear":
+        return frequency_E / scaling.factor
+    turns_E = scaling.original_positions * frequency_E / (2 * math.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    kept_E = ((turns_E - low) / (high - low)).clamp(0, 1)
+    return frequency_E * (kept_E + (1 - kept_E) / scaling.factor)
 
 
 class Rows(NamedTuple):

@@ -9,13 +9,13 @@ Text of safe characters only (all ASCII, nearly all code) costs one pass at memo
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from tokenizers import normalizers
 
 from byteproxy.jit import nb
 from byteproxy.views.bpe import unicode
+from byteproxy.views.bpe.normalized import Normalized
 from byteproxy.views.bpe.scan import pointer, wide_character
 
 SEPARATOR = b"\0"
@@ -23,31 +23,7 @@ SAFE, MARKED = 1, 2
 """Classes of characters; 0 is for bytes that aren't UTF-8."""
 
 
-class Composed(NamedTuple):
-    """A text in NFC, and where it differs.
-
-    begins, ends: int64 [stretches], where in `text` the stretches are that changed. old_begins, old_ends: where they
-        were in the text before.
-    """
-
-    text: bytes
-    begins: np.ndarray
-    ends: np.ndarray
-    old_begins: np.ndarray
-    old_ends: np.ndarray
-
-    def spans(self, spans: np.ndarray) -> np.ndarray:
-        """The bytes of the text before that symbols cover, uint32 [symbols], from the bytes that they stand for."""
-        reached = np.cumsum(spans, dtype=np.int64)
-        over = np.searchsorted(self.ends, reached, side="right")
-        moved = np.r_[0, self.old_ends - self.ends][over] + reached
-        inside = over < len(self.begins)
-        within = np.flatnonzero(inside)[reached[inside] > self.begins[over[inside]]]
-        moved[within] = self.old_begins[over[within]]
-        return np.diff(np.r_[0, moved]).astype(np.uint32)
-
-
-def composed(text: bytes) -> Composed | None:
+def composed(text: bytes) -> Normalized | None:
     """The text in NFC; None if it is that already."""
     if text.isascii():
         return None
@@ -73,7 +49,7 @@ def composed(text: bytes) -> Composed | None:
     if not old:
         return None
     was, became = np.array(old, np.int64), np.array(new, np.int64)
-    return Composed(b"".join([*pieces, text[at:]]), became[:, 0], became[:, 1], was[:, 0], was[:, 1])
+    return Normalized(b"".join([*pieces, text[at:]]), became[:, 0], became[:, 1], was[:, 0], was[:, 1])
 
 
 @cache

@@ -83,6 +83,11 @@ def cuts_of(pre_tokenizer: dict[str, Any] | None) -> Cuts:
         return Cuts(AUTOMATA, None, same, str(error))
 
 
+def cuts_by(pattern: str) -> Cuts:
+    """Pieces are what a pattern finds, which is one of ours and understood."""
+    return Cuts(AUTOMATA, _automata((("Regex", pattern),)), {})
+
+
 def steps_of(part: Any, key: str) -> list[dict[str, Any]]:
     """The steps of a normalizer or pre-tokenizer, with sequences unrolled; key: what holds the steps of a sequence.
 

@@ -14,6 +14,8 @@ from byteproxy.views.bpe.added_tokens import MAX_BYTES, AddedToken
 from byteproxy.views.bpe.byte_alphabet import byte_characters
 from byteproxy.views.bpe.merges import MAX_MERGES, MAX_SYMBOLS
 from byteproxy.views.bpe.pre_tokenizers import Cuts, cuts_of, steps_of
+from byteproxy.views.bpe.sentencepiece import Beginnings, beginnings_of, spelled
+from byteproxy.views.bpe.spaces import Spaces, spaces_of
 
 FLAGS = ("special", "single_word", "lstrip", "rstrip", "normalized")
 
@@ -28,6 +30,8 @@ class TokenizerFile:
     own: the bytes that the file has no symbol for. Theirs come after all numbers of the file, in the order of bytes.
     merges: by rank. tokens: the added ones in the order of the file.
     composes: whether the text is brought into NFC first.
+    spaces: how spaces are read, where that is SentencePiece's way; then symbols are spelled with the space that a "▁"
+        stands for. beginnings: of the characters of such a tokenizer.
     """
 
     content: dict[str, Any]
@@ -38,6 +42,8 @@ class TokenizerFile:
     tokens: list[AddedToken]
     cuts: Cuts
     composes: bool
+    spaces: Spaces | None = None
+    beginnings: Beginnings | None = None
 
     @property
     def model_strings(self) -> list[bytes]:
@@ -45,8 +51,8 @@ class TokenizerFile:
         byte_of = {character: value for value, character in enumerate(byte_characters())}
         numbers = [*self.vocabulary.values(), *(token.symbol for token in self.tokens if not token.special)]
         strings = [b""] * (max(numbers) + 1)
-        for spelled, number in self.vocabulary.items():
-            strings[number] = bytes(byte_of[character] for character in spelled)
+        for symbol, number in self.vocabulary.items():
+            strings[number] = bytes(byte_of[character] for character in symbol)
         return strings
 
     @property
@@ -72,25 +78,33 @@ def read(tokenizer_json: str) -> TokenizerFile:
     """
     content = _parsed(tokenizer_json)
     model = _model(content)
-    cuts = cuts_of(content.get("pre_tokenizer"))
-    composes = _composes(content.get("normalizer"))
+    spaces = spaces_of(content)
+    cuts = cuts_of(content.get("pre_tokenizer")) if spaces is None else spaces.cuts
+    composes = spaces is None and _composes(content.get("normalizer"))
     numbers = _numbers(model["vocab"])
     tokens = _tokens(content, numbers)
     merges = _merges(model["merges"], numbers)
     vocabulary = _without_added(numbers, merges, tokens)
+    if spaces is not None:
+        _ensure_plain(model)
+        vocabulary.pop(str(model.get("unk_token")), None)
+        vocabulary, merges = spelled(vocabulary, merges)
     if not set(byte_characters()).issuperset("".join(vocabulary)) or "" in vocabulary:
         raise ValueError("its symbols are not made of the 256 bytes in byte-level spelling")
     first_own = max([-1, *numbers.values(), *(token.symbol for token in tokens)]) + 1
     own = bytes(value for value, character in enumerate(byte_characters()) if character not in vocabulary)
-    if own and (model.get("byte_fallback") or model.get("unk_token")):
+    if own and spaces is None and (model.get("byte_fallback") or model.get("unk_token")):
         raise ValueError(
             f"it has no symbol for {len(own)} of the 256 bytes and says byte_fallback or unk_token, so others would"
             " stand for them"
         )
     if composes:  # as the text is in which they are looked for
         tokens = [replace(one, content=NFC().normalize_str(one.content)) if one.normalized else one for one in tokens]
+    if spaces is not None and not spaces.after_tokens:
+        tokens = [replace(one, content=_spaced(one.content, spaces)) if one.normalized else one for one in tokens]
     vocabulary |= {byte_characters()[value]: first_own + place for place, value in enumerate(own)}
     _check_numbers(vocabulary, tokens)
+    beyond = max([*vocabulary.values(), *(token.symbol for token in tokens if not token.special)]) + 1
     return TokenizerFile(
         content,
         vocabulary,
@@ -100,6 +114,8 @@ def read(tokenizer_json: str) -> TokenizerFile:
         tokens,
         cuts,
         composes,
+        spaces,
+        None if spaces is None else beginnings_of(vocabulary, beyond),
     )
 
 
@@ -129,6 +145,17 @@ def _model(content: Mapping[str, Any]) -> dict[str, Any]:
     if len(model["merges"]) > MAX_MERGES:
         raise ValueError(f"it has {len(model['merges'])} merges, more than {MAX_MERGES}")
     return model
+
+
+def _ensure_plain(model: Mapping[str, Any]) -> None:
+    """ValueError for options under which SentencePiece's symbols would be others than merges say."""
+    if model.get("ignore_merges"):
+        raise ValueError("its model uses ignore_merges, which for pieces as long as a text is not supported")
+
+
+def _spaced(content: str, spaces: Spaces) -> str:
+    normal = spaces.normalized(content.encode())
+    return content if normal is None else normal.text.decode()
 
 
 def _numbers(vocab: dict[str, Any]) -> dict[str, int]:

@@ -12,6 +12,8 @@ Published byte-level tokenizers are views as they are, with the numbers that `to
 - Invalid UTF-8 is cut out, each invalid byte becomes its own single-byte symbol, and the valid stretches between are
   encoded each by itself. "Invalid" is what Python's strict UTF-8 decoder calls so.
 - A byte that the vocabulary has no symbol for gets one, behind all numbers of the file, in the order of bytes.
+SentencePiece's BPE with byte fallback (Llama 1 and 2, Mistral) is a view too (`sentencepiece`, `spaces`), and so is the
+tokenizer in a GGUF file (`gguf_tokenizer`).
 
 Our patterns and all others that `pre_tokenizers` understands are encoded by `engine`, the rest by `tokenizers`; which
 of the two it is never changes a symbol. The floor is to touch every byte and to look up every piece once; lines repeat
@@ -39,18 +41,22 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.files import head, write_aside
+from byteproxy.gguf_file import GgufFile, is_gguf
 from byteproxy.progress import Progress, silent
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.views.base import Encoded
 from byteproxy.views.bpe.added_tokens import Finder
 from byteproxy.views.bpe.byte_alphabet import byte_characters
 from byteproxy.views.bpe.engine import Engine
+from byteproxy.views.bpe.gguf_tokenizer import tokenizer_json_of
 from byteproxy.views.bpe.merge_training import trained
 from byteproxy.views.bpe.merges import MAX_SYMBOLS
 from byteproxy.views.bpe.nfc import composed
+from byteproxy.views.bpe.normalized import Normalized
 from byteproxy.views.bpe.pre_tokenizers import LINES
 from byteproxy.views.bpe.reference import SlowEngine
-from byteproxy.views.bpe.tokenizer_json import read
+from byteproxy.views.bpe.sentencepiece import taken_apart
+from byteproxy.views.bpe.tokenizer_json import TokenizerFile, read
 from byteproxy.views.strings import StringTable
 
 RULE_VERSION = 1
@@ -75,7 +81,7 @@ class BpeOptions:
 
 
 class BpeView:
-    """A byte-level BPE tokenizer as a view: lossless, context-free and aligned."""
+    """A BPE tokenizer as a view: context-free and aligned, and lossless if it leaves the text as it is."""
 
     Options = BpeOptions
     summary = "byte-pair encoding, within words or, with words=false, within lines"
@@ -100,17 +106,18 @@ class BpeView:
         self.name = f"bpe-{len(strings)}" + ("-lines" if file.cuts.rule == LINES else "")
         self._table = StringTable(strings, self.name)
         self._finder = Finder(file.tokens)
-        self._engine: Engine | SlowEngine = (
-            self._slow
-            if not file.cuts.known
-            else Engine(
-                file.cuts,
-                file.model_strings,
-                file.numbered_merges,
-                ignore_merges=file.ignore_merges,
-                tokens=file.tokens,
-            )
-        )
+        self._dtype = np.uint16 if len(strings) <= 1 << 16 else np.uint32
+        self._byte_symbols = np.array(self.byte_symbols, np.uint32)
+        self._engine: Engine | SlowEngine = self._engine_of(file) if file.cuts.known else self._slow
+
+    @staticmethod
+    def _engine_of(file: TokenizerFile) -> Engine:
+        strings, merges = file.model_strings, file.numbered_merges
+        if file.beginnings is not None:
+            strings += [b""] * (file.beginnings.first - len(strings)) + file.beginnings.strings
+            merges = [*file.beginnings.merges, *merges]
+        tokens = [] if file.spaces is not None and file.spaces.after_tokens else file.tokens
+        return Engine(file.cuts, strings, merges, ignore_merges=file.ignore_merges, tokens=tokens)
 
     @cached_property
     def _slow(self) -> SlowEngine:
@@ -139,7 +146,9 @@ class BpeView:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether a file is a tokenizer.json: a JSON object with a model; those of other views have a format."""
+        """Whether a file is a tokenizer.json, a JSON object with a model (other views' have a format); or GGUF."""
+        if is_gguf(path):
+            return True
         if not head(path, 256).lstrip().startswith(b"{"):
             return False
         try:
@@ -150,11 +159,14 @@ class BpeView:
 
     @classmethod
     def load(cls, path: Path) -> "BpeView":
-        """The view in a tokenizer.json, ours or another's; InputError where its symbols aren't the text's own bytes.
+        """The view in a tokenizer.json, ours or another's, or in a GGUF file.
 
         Added tokens that aren't special, such as runs of blanks, are symbols where a text spells them. Special ones,
         such as `<|endoftext|>`, are reserved and never symbols of the view: a text that spells one is text.
+        Raises InputError where its symbols aren't the text's own bytes.
         """
+        if is_gguf(path):
+            return cls.in_gguf(GgufFile(path))
         try:
             return cls(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -164,6 +176,14 @@ class BpeView:
                 f"{path} is no byte-level BPE tokenizer that can be a view ({error}): train one with byteproxy or "
                 "name another tokenizer.json"
             ) from error
+
+    @classmethod
+    def in_gguf(cls, file: GgufFile) -> "BpeView":
+        """The view in a GGUF file that is open; InputError as `load`, and for a pre-tokenizer of unknown name."""
+        try:
+            return cls(tokenizer_json_of(file))
+        except ValueError as error:
+            raise InputError(f"the tokenizer in {file.path} can't be a view: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write the tokenizer.json, whole or not at all; InputError where that can't be."""
@@ -176,9 +196,11 @@ class BpeView:
 
     @property
     def lossless(self) -> bool:
-        """Whether `decode` gives back the text: not if it is brought into NFC, or if tokens take in blanks."""
-        return not self._file.composes and not any(
-            token.lstrip or token.rstrip for token in self._file.tokens if not token.special
+        """Whether `decode` gives back the text: not if it is brought into another form, or if tokens take in blanks."""
+        return (
+            not self._file.composes
+            and self._file.spaces is None
+            and not any(token.lstrip or token.rstrip for token in self._file.tokens if not token.special)
         )
 
     @property
@@ -200,34 +222,56 @@ class BpeView:
 
         Raises InputError where `tokenizers` gives up on its own pattern.
         """
+        if self._file.spaces is not None:
+            return self._encode_normalized(documents)
         if not self._file.composes:
             return self._engine.encode(documents)
         changes = [composed(document) is not None for document in documents]
-        unchanged = [document for document, change in zip(documents, changes, strict=True) if not change]
-        encoded = iter(self._engine.encode(unchanged))
+        numbered = list(zip(documents, changes, strict=True))
+        encoded = {
+            True: iter(self._encode_normalized([document for document, change in numbered if change])),
+            False: iter(self._engine.encode([document for document, change in numbered if not change])),
+        }
+        return [next(encoded[change]) for change in changes]
+
+    def _encode_normalized(self, documents: list[bytes]) -> list[Encoded]:
+        """Documents in the tokenizer's form: each stretch between tokens that are found first by itself."""
+        spaces = self._file.spaces
+        within = spaces is not None and spaces.after_tokens
+        places = [self._finder.stretches(document, normalized=within) for document in documents]
+        texts = [
+            (document[begin:end], begin == 0)
+            for document, own in zip(documents, places, strict=True)
+            for begin, end, symbol in own
+            if symbol < 0
+        ]
+        normal = [self._normalized(text, first) for text, first in texts]
+        encoded = self._engine.encode(
+            [text if new is None else new.text for (text, _), new in zip(texts, normal, strict=True)], raw=False
+        )
+        between = (self._of_text(one, new) for one, new in zip(encoded, normal, strict=True))
         return [
-            self._encode_composed(document) if change else next(encoded)
-            for document, change in zip(documents, changes, strict=True)
+            _side_by_side(
+                [
+                    next(between)
+                    if symbol < 0
+                    else Encoded(np.array([symbol], self._dtype), np.array([end - begin], np.uint32))
+                    for begin, end, symbol in own
+                ],
+                self._dtype,
+            )
+            for own in places
         ]
 
-    def _encode_composed(self, document: bytes) -> Encoded:
-        """A document that NFC changes: what stands between tokens that aren't `normalized`, each stretch by itself."""
-        places = self._finder.stretches(document, normalized=False)
-        texts = [document[begin:end] for begin, end, symbol in places if symbol < 0]
-        normal = [composed(text) for text in texts]
-        encoded = self._engine.encode(
-            [text if new is None else new.text for text, new in zip(texts, normal, strict=True)], raw=False
-        )
-        between = iter(
-            Encoded(symbols, spans if new is None else new.spans(spans))
-            for (symbols, spans), new in zip(encoded, normal, strict=True)
-        )
-        dtype = np.uint16 if self.alphabet_size <= 1 << 16 else np.uint32
-        found = [
-            next(between) if symbol < 0 else Encoded(np.array([symbol], dtype), np.array([end - begin], np.uint32))
-            for begin, end, symbol in places
-        ]
-        return Encoded(*map(np.concatenate, zip(*found, strict=True)))
+    def _normalized(self, text: bytes, first: bool) -> Normalized | None:
+        return composed(text) if self._file.spaces is None else self._file.spaces.normalized(text, first)
+
+    def _of_text(self, encoded: Encoded, normal: Normalized | None) -> Encoded:
+        """What the engine made of a text, with spans in the text as it was."""
+        if self._file.beginnings is not None:
+            encoded = taken_apart(encoded, self._file.beginnings, self._byte_symbols)
+        spans = encoded.span_bytes if normal is None else normal.spans(encoded.span_bytes)
+        return Encoded(encoded.symbols.astype(self._dtype, copy=False), spans)
 
     def decode(self, symbols: np.ndarray) -> bytes:
         """The bytes behind symbols, which are the text if the view is `lossless`.
@@ -235,3 +279,10 @@ class BpeView:
         ValueError for a symbol outside of the alphabet or that never occurs.
         """
         return self._table.joined(symbols)
+
+
+def _side_by_side(parts: list[Encoded], dtype: type[np.generic]) -> Encoded:
+    if len(parts) == 1:
+        return parts[0]
+    nothing = Encoded(np.empty(0, dtype), np.empty(0, np.uint32))
+    return Encoded(*map(np.concatenate, zip(nothing, *parts, strict=True)))

@@ -1,0 +1,112 @@
+"""GGUF files, as the `gguf` library of llama.cpp reads them: what they say by name, and tensors in floating point.
+
+A file may come from anywhere: one that ends too early, or says numbers that no file has room for, is refused instead of
+being walked for ever. Opening costs some 10 microseconds for each string in it (a vocabulary, its merges); tensors are
+mapped.
+"""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from byteproxy.errors import InputError
+from byteproxy.files import open_regular
+
+MAGIC = b"GGUF"
+_EXACT = ("F64", "F32", "F16", "BF16")
+
+
+def gguf_package() -> ModuleType:
+    """The package that reads and writes the files; InputError where it isn't installed."""
+    try:
+        import gguf
+    except ImportError as error:
+        raise InputError("a GGUF file needs the package gguf: pip install 'byteproxy[gguf]'") from error
+    return gguf
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file begins as a GGUF file does."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def gguf_in(path: Path) -> Path | None:
+    """The GGUF file that a path means, itself or the only one in a folder; None: there is none.
+
+    Raises InputError for a folder with several.
+    """
+    if not path.is_dir():
+        return path if is_gguf(path) else None
+    found = sorted(path.glob("*.gguf"))
+    if len(found) > 1:
+        raise InputError(f"{path} holds {len(found)} GGUF files: name one of them, such as {found[0]}")
+    return found[0] if found else None
+
+
+class GgufFile:
+    """What a GGUF file holds.
+
+    shapes: of each tensor, rows first. quantization: the types of what is stored in less than 16 bits, such as
+    "Q4_1, Q8_0"; empty if nothing is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """InputError where it can't be read as one."""
+        self.path = Path(path)
+        try:
+            open_regular(self.path).close()
+            self._reader = _reader(self.path)
+        except InputError:
+            raise
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+            raise InputError(
+                f"{self.path} is no GGUF file that can be read ({error}): name another, or copy it again"
+            ) from error
+        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        self.shapes = {name: tuple(reversed(one.shape.tolist())) for name, one in self._tensors.items()}
+        kinds = {one.tensor_type.name for one in self._tensors.values()}
+        self.quantization = ", ".join(sorted(kinds - set(_EXACT)))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What the file says under a name; InputError where that is no text."""
+        field = self._reader.fields.get(name)
+        if field is None:
+            return default
+        try:
+            return field.contents()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.path} says {name} in bytes that are no UTF-8: name another file") from error
+
+    def tensor(self, name: str) -> np.ndarray:
+        """A tensor in floating point, quantized or not; InputError for a type that the library can't turn into that."""
+        found = self._tensors[name]
+        kind = found.tensor_type
+        if kind.name == "F64":
+            return np.asarray(found.data)
+        try:
+            floats: np.ndarray = gguf_package().quants.dequantize(found.data, kind)
+        except NotImplementedError as error:
+            raise InputError(
+                f"{self.path} has {name} as {kind.name}, which the package gguf can't read: take a file of another "
+                "quantization, such as Q8_0"
+            ) from error
+        return floats
+
+
+def _reader(path: Path) -> Any:
+    class Reader(gguf_package().GGUFReader):  # type: ignore[misc]
+        """Notices where the file ends: the library takes what is not there for nothing, as often as it is asked."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            found = super()._get(offset, dtype, count, override_order)
+            if len(found) < count:
+                raise ValueError(f"it ends at byte {len(self.data):,}, in the middle of what it says")
+            return found
+
+    return Reader(path)
