@@ -193,6 +193,13 @@ def test_what_shows_a_corpus_or_a_view_loads_no_trainer(module):
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_that_compiles_is_imported_before_something_is_compiled():
+    """torch._dynamo takes seconds more, and most commands never compile."""
+    code = "import sys, byteproxy.training, byteproxy.runs.load\nassert 'torch._dynamo' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_alone_it_teaches(monkeypatch, capsys):
     run = in_process(monkeypatch, capsys)
     assert run() == run("--help") == run("-h")

@@ -16,7 +16,7 @@ from torch import nn
 
 from byteproxy.model import attention
 from byteproxy.model.attention.layout import Layout
-from byteproxy.model.attention.packed import KeyValues, Rows, Step, rotation
+from byteproxy.model.attention.packed import KeyValues, Rows, Step, as_it_is, rotation
 from byteproxy.model.blocks import Block
 from byteproxy.model.embedding import (
     ByteExpansion,
@@ -123,12 +123,14 @@ class Transformer(nn.Module):
         x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams)
         if expansion is not None and self.config.rope_positions == "bytes":
             positions_N = expansion.rope_positions(positions_N)
+        backend = attention.backend(self.backend, symbols_N.device, self.dtype)
+        compiled = len(symbols_N) == self.compiled_for and self.training
         rows = Rows(
             symbols_N,
             *rotation(self.config, positions_N, self.dtype),
             layout,
-            attention.backend(self.backend, symbols_N.device, self.dtype),
-            len(symbols_N) == self.compiled_for and self.training,
+            as_it_is(backend) if compiled else backend,
+            compiled,
         )
         return self._through_layers(x_ND, rows, ngrams)
 

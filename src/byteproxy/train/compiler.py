@@ -14,8 +14,6 @@ from byteproxy.train.flops import matmul_rate
 from byteproxy.train.train_config import DTYPES
 
 TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
-FAILURES: tuple[type[BaseException], ...] = (torch._dynamo.exc.TorchDynamoException,)
-"""What torch.compile raises when it can't."""
 
 
 def device_of(name: str) -> torch.device:
@@ -71,3 +69,8 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether torch.compile raised this, as it can't; its part of torch is imported only where something was raised."""
+    return isinstance(error, torch._dynamo.exc.TorchDynamoException)

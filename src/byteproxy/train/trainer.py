@@ -303,8 +303,8 @@ class Trainer:
         waited = time.perf_counter() - begin
         try:
             return self._rows_passed(rows, plan), waited
-        except compiler.FAILURES as error:
-            if not self.model.compiled_for:
+        except Exception as error:
+            if not self.model.compiled_for or not compiler.is_failure(error):
                 raise
             self.model.compiled_for = 0
             self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"

@@ -10,6 +10,7 @@ to be read: `Rows`, packed documents (training, scoring), or a `Step` of decodin
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,10 @@ def frequencies(config: ModelConfig, device: torch.device | str = "cpu") -> torc
 
 
 class Rows(NamedTuple):
-    """Packed rows, made ready once for all layers. compiled: whether layers run as compiled functions."""
+    """Packed rows, made ready once for all layers.
+
+    compiled: whether layers run as compiled functions, from which the backend is kept out (`as_it_is`).
+    """
 
     symbols_N: torch.Tensor
     cos_N1E: torch.Tensor
@@ -102,12 +106,14 @@ class Rows(NamedTuple):
         """[N, H, E]; key-value heads are repeated for those that share them."""
         if (shared := attention.heads // attention.kv_heads) > 1:
             k_NGE, v_NGE = (x.repeat_interleave(shared, 1) for x in (k_NGE, v_NGE))
-        return _as_it_is(self.backend, q_NHE, k_NGE, v_NGE, self.layout)
+        return self.backend(q_NHE, k_NGE, v_NGE, self.layout)
 
 
-@torch.compiler.disable
-def _as_it_is(backend: Attend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layout: Layout) -> torch.Tensor:
-    return backend(q, k, v, layout)
+@cache
+def as_it_is(backend: Attend) -> Attend:
+    """A backend that compiled layers call without compiling it, as its shapes differ by the step."""
+    apart: Attend = torch.compiler.disable(backend)
+    return apart
 
 
 class KeyValues(NamedTuple):
