@@ -43,6 +43,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "views inspect": ("evaluate.views.viewed.viewed",),
     "mixture preview": ("stream", "mixture.preview.preview"),
     "train": ("train", "train.run_plan.plan_run"),
+    "convert": ("convert", "convert.conversion_plan.plan_conversion"),
     "eval bpb": ("evaluate",),
     "eval transfer": ("evaluate",),
     "study": ("recipes.named.study_named", "study.study.run_study", "study.study_plan.plan_study"),

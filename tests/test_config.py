@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from byteproxy.config import from_toml, to_toml
+from byteproxy.convert.conversion import ConvertRecipe
 from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, PAPER
@@ -16,7 +17,8 @@ RECIPES = [Path(str(path)) for path in (files("byteproxy") / "recipes").iterdir(
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_recipes_are_valid_and_survive_being_written(path, tmp_path):
-    kind = DemoRecipe if path.stem == "demo" else StudyRecipe if path.stem.startswith("study_") else TrainConfig
+    named = {"demo": DemoRecipe, "convert": ConvertRecipe}
+    kind = named[path.stem] if path.stem in named else StudyRecipe if path.stem.startswith("study_") else TrainConfig
     recipe = from_toml(path, kind)
     copy = tmp_path / "copy.toml"
     copy.write_text(to_toml(recipe))

@@ -3,8 +3,8 @@
 What `__all__` names is the Python API, documented in docs/api.md and kept stable. It is imported when it is first asked
 for, so `import byteproxy` costs nothing. The folders, read from top to bottom, are the pipeline; data flows one way and
 so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `neural`, `generate`, `interop`,
-`runs`, `evaluate`, `study`, `report`, `demo`, `training`, `recipes`, `api`, `cli`. The idea is proxy compression (Zheng
-et al., arXiv 2602.04289).
+`runs`, `evaluate`, `study`, `report`, `demo`, `training`, `convert`, `recipes`, `api`, `cli`. The idea is proxy
+compression (Zheng et al., arXiv 2602.04289).
 """
 
 import sys
@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byteproxy.api import evaluate, open_corpus, prepare, stream, train, view
+    from byteproxy.api import convert, evaluate, open_corpus, prepare, stream, train, view
     from byteproxy.runs.load import load
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "load", "open_corpus", "prepare", "stream", "train", "view"]
+__all__ = ["convert", "evaluate", "load", "open_corpus", "prepare", "stream", "train", "view"]
 
 HOMES = {
     "prepare": "byteproxy.api",
@@ -25,11 +25,12 @@ HOMES = {
     "view": "byteproxy.api",
     "stream": "byteproxy.api",
     "train": "byteproxy.api",
+    "convert": "byteproxy.api",
     "load": "byteproxy.runs.load",
     "evaluate": "byteproxy.api",
 }
 """The module of each name of the API, in the order of the pipeline."""
-PACKAGES = ("evaluate", "train")
+PACKAGES = ("convert", "evaluate", "train")
 """Names of the API that are packages as well: these can be called."""
 
 

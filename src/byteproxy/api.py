@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from byteproxy.progress import Stage, quietly
 
 if TYPE_CHECKING:
+    from byteproxy.convert.conversion import ConvertRecipe
     from byteproxy.mixture.batches import Batches
     from byteproxy.mixture.planner import State
     from byteproxy.mixture.schedule import Mixture
@@ -269,6 +270,63 @@ def train(
     else:
         config = recipe if isinstance(recipe, TrainConfig) else run_named(str(recipe))
     return train_run(changed(config, changes or {}), out, resume=resume, stage=stage, tell=say)
+
+
+def convert(
+    model: Folder,
+    out: Folder,
+    sources: Iterable[str] = (),
+    *,
+    minutes: float | None = None,
+    positions: int | None = None,
+    stdlib: bool = True,
+    recipe: "str | Path | ConvertRecipe" = "convert",
+    changes: Mapping[str, Any] | None = None,
+    gguf: bool = False,
+    stage: Stage = quietly,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Let a model of tokens learn to read and write raw bytes, and export it as a stock model of bytes.
+
+    Its tokenizer becomes a view of the text, and a short joint phase shows it half of the passages as tokens and half
+    as bytes. Stopped or killed at any moment, the same call goes on. Costs the training time that is asked for, some
+    minutes of evaluations, memory for four times the weights in float32, and on disk up to six times
+    (`byteproxy convert --plan` says so before).
+
+    Args:
+        model: Folder of a published model with its tokenizer.json, a GGUF file (needs `byteproxy[gguf]`), or
+            "hf:ORG/NAME" (needs `byteproxy[hub]`).
+        out: Folder of the conversion: new, empty, or this very conversion. Afterwards it holds `model/`, the byte
+            model, `run/`, the joint phase, `results.json` and the page `report.html`.
+        sources: Text to learn from beside the standard library, as `prepare` takes it.
+        minutes: Training time, about. None, and no positions: as the recipe says, 10.
+        positions: Length of the training in positions, in place of a time.
+        stdlib: Whether the standard library of this Python is read, too.
+        recipe: "convert", a TOML file with the same fields, or a `ConvertRecipe` (`byteproxy.convert.conversion`).
+        changes: What is to differ from the recipe, nested as there: `{"run": {"optim": {"learning_rate": 1e-4}}}`.
+        gguf: Export `model.gguf` for llama.cpp, too (needs `byteproxy[gguf]`).
+        stage: Shows progress.
+        say: Is told sentences for people.
+
+    Returns:
+        All figures, as `results.json` has them: bits per byte of held-out text, raw and through its own tokenizer,
+        under `["before"]` and `["after"]`; what it cost under `["cost"]`; the byte model's folder in
+        `["export"]["folder"]`.
+
+    Raises:
+        InputError: The model can't be converted, which says why; it doesn't fit into this machine; `out` holds
+            something else, or a conversion that was asked for otherwise, naming the field; or nothing can be written.
+        KeyboardInterrupt: It was stopped; what it did is saved.
+    """
+    from byteproxy.convert.conversion import Conversion, ConvertRecipe, sources_of, with_length
+    from byteproxy.convert.run_conversion import run_conversion
+    from byteproxy.convert.source_model import named
+    from byteproxy.recipes.named import changed, convert_recipe
+
+    known = recipe if isinstance(recipe, ConvertRecipe) else convert_recipe(str(recipe))
+    known = with_length(changed(known, changes or {}), minutes, positions)
+    conversion = Conversion(named(str(model)), sources_of(tuple(sources), stdlib), known)
+    return run_conversion(conversion, Path(out), gguf, stage, say)
 
 
 def evaluate(

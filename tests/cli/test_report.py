@@ -25,5 +25,5 @@ def test_the_page_of_a_corpus(report, tmp_path):
 
 def test_refusals_are_one_line(report, tmp_path):
     assert "nowhere is no folder" in refusal(report("nowhere"))
-    assert "holds no run, study, demo or corpus" in refusal(report(tmp_path))
+    assert "holds no run, study, demo, conversion or corpus" in refusal(report(tmp_path))
     assert report()[0] == 2

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tests.report.test_conversion_page import results as conversion_results
 from tests.report.test_demo_page import results as demo_results
 from tests.study.fabricated import results as study_results
 from tests.study.toys import prepare, recipe
@@ -59,6 +60,15 @@ def test_a_run_a_demo_and_runs_side_by_split(run, tmp_path, monkeypatch):
     built = build_page([demo], tmp_path / "demo.html")
     assert (built.kind, built.path) == ("demo", tmp_path / "demo.html")
     assert "2.311" in built.path.read_text()
+    conversion = tmp_path / "conversion"
+    conversion.mkdir()
+    (conversion / "convert.toml").write_text("")
+    with pytest.raises(InputError, match="is a conversion that is not done yet"):
+        build_page([conversion])
+    (conversion / "results.json").write_text(json.dumps(conversion_results()))
+    built = build_page([conversion])
+    assert (built.kind, built.path) == ("conversion", conversion / "report.html")
+    assert "1.873" in built.path.read_text()
     with pytest.raises(InputError, match="is a demo: several folders on one page have to be runs"):
         build_page([run, demo])
 
@@ -117,7 +127,8 @@ def test_a_study_whose_corpus_is_elsewhere(tmp_path, monkeypatch):
 
 
 def test_what_is_none_of_them_is_refused_in_a_line(run, tmp_path):
-    for path, why in ((tmp_path / "nowhere", "is no folder"), (tmp_path, "holds no run, study, demo or corpus")):
+    nothing = "holds no run, study, demo, conversion or corpus"
+    for path, why in ((tmp_path / "nowhere", "is no folder"), (tmp_path, nothing)):
         with pytest.raises(InputError, match=f"{path.name} {why}"):
             build_page([path])
     (run / "metrics.jsonl").unlink()

@@ -36,6 +36,9 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
   byteproxy train 3m --stop "10 minutes"
                                  train a recipe, each number of it an option; --resume runs/3m goes on with a run, and
                                  with a larger --stop makes it longer
+  byteproxy convert MODEL --out runs/bytes
+                                 a published model learns to read and write raw bytes, in ten minutes or more, and
+                                 keeps its architecture; --plan says before what that takes
   byteproxy eval bpb runs/3m     bits per byte of held-out text, raw and in each view, beside PPMd, xz and zstd; of
                                  several runs their differences (eval transfer: translation and retrieval across views)
   byteproxy study study_small --jobs 2
@@ -95,6 +98,7 @@ COMMANDS: dict[str, Command | Group] = {
     ),
     "mixture": Group("See what a mixture shows.", {"preview": Command("mixture", "preview")}),
     "train": Command("train", "command", reads_itself=True),
+    "convert": Command("convert", "command", goes_on=True, reads_itself=True),
     "eval": Group(
         "Measure runs on held-out text.", {"bpb": Command("eval", "bpb"), "transfer": Command("eval", "transfer")}
     ),

@@ -36,7 +36,7 @@ def registry(only: Mapping[type, Collection[str]] | None = None) -> ConstructorR
     return taught
 
 
-def fields_told(default: Any) -> str:
+def fields_told(default: Any, prog: str) -> str:
     """The names of all fields of a dataclass, nested ones by group, as options; a few lines."""
     plain, groups = [], {}
     for field in dataclasses.fields(default):
@@ -45,7 +45,7 @@ def fields_told(default: Any) -> str:
             groups[field.name] = [one.name for one in dataclasses.fields(value)]
         else:
             plain.append(field.name)
-    lines = ["Fields of a recipe, each of them an option (byteproxy train --help-all explains them all):"]
+    lines = [f"Fields of a recipe, each of them an option ({prog} --help-all explains them all):"]
     for heading, names in [("", plain), *groups.items()]:
         start = f"  --{heading}." if heading else "  --"
         words = ", ".join(name.replace("_", "-") for name in names)

@@ -29,14 +29,14 @@ def plan_table(plan: RunPlan) -> Table:
         ("  FLOPs", f"{plan.flops:.3g}", ""),
         ("  time", timed(plan.seconds), f"at {plan.rate:.3g} FLOPs a second"),
     ]
-    return _table(rows)
+    return two_columns(rows)
 
 
 def run_table(figures: Mapping[str, Any]) -> Table:
     """The figures of a run after it."""
     from byteproxy.evaluate.run_figures import figure_rows
 
-    return _table([*figure_rows(figures)])
+    return two_columns([*figure_rows(figures)])
 
 
 def _times(plan: RunPlan) -> str:
@@ -45,7 +45,8 @@ def _times(plan: RunPlan) -> str:
     return f"{plan.text_bytes / plan.corpus_bytes:.2g} times the corpus's train split"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Table:
+def two_columns(rows: Sequence[Sequence[str]]) -> Table:
+    """A name, a figure and what it means, a line each."""
     table = Table(box=box.SIMPLE, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

@@ -98,7 +98,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
         sys.stdout.write(help_of(reader, _PROG, about, registry()))
         sys.exit(0)
     if len(asked) < len(arguments):
-        sys.stdout.write(help_of(reader, _PROG, about, None, "run") + fields_told(TrainConfig()))
+        sys.stdout.write(help_of(reader, _PROG, about, None, "run") + fields_told(TrainConfig(), _PROG))
         sys.exit(0)
     if not name:
         raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from byteproxy.config import from_toml, toml_of
 from byteproxy.errors import InputError, did_you_mean
@@ -16,12 +16,17 @@ from byteproxy.store.manifest import Manifest
 from byteproxy.store.store import Store
 
 if TYPE_CHECKING:
+    from byteproxy.convert.conversion import ConvertRecipe
     from byteproxy.demo.demo_recipe import DemoRecipe as DemoStudy
     from byteproxy.study.recipe import StudyRecipe
     from byteproxy.train.train_config import TrainConfig
 
+T = TypeVar("T", "TrainConfig", "ConvertRecipe")
+
 STEPS = 1000
 """Steps of a run whose recipe names none, or minutes instead."""
+CONVERT = "convert"
+"""The recipe of conversions, unless a file is named."""
 SECONDS_BETWEEN_EVALUATIONS = 10
 """Seconds of the demo's training between two evaluations, at least."""
 
@@ -63,7 +68,7 @@ def run_recipes() -> dict[str, str]:
     sizes = {
         path: ModelConfig(**content["model"]).matrix_parameters
         for path, content in found.items()
-        if "arms" not in content
+        if not {"arms", "run"} & content.keys()
     }
     runs = sorted(sizes, key=sizes.__getitem__)
     return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in runs}
@@ -84,11 +89,31 @@ def run_named(name: str) -> "TrainConfig":
             f"{name} is a study of several arms and no run: name one of {', '.join(run_recipes())}, or a TOML file "
             "with the fields of a run"
         )
+    if _is_conversion(_content(path, name)):
+        return convert_recipe(name).run
     return read_run_recipe(path)
 
 
-def changed(config: "TrainConfig", changes: Mapping[str, Any]) -> "TrainConfig":
-    """A run with some fields otherwise, nested as in a recipe; InputError naming the one that is wrong."""
+def convert_recipe(name: str = "") -> "ConvertRecipe":
+    """The recipe of a conversion, `convert` unless another is named, or a TOML file; InputError where there is none."""
+    from byteproxy.convert.conversion import ConvertRecipe
+
+    name = name or CONVERT
+    path = _built_in().get(name, Path(name))
+    if not path.is_file():
+        raise InputError(
+            f"there is no recipe {name!r} of a conversion: name {CONVERT}, or a TOML file with the same fields"
+            f"{did_you_mean(name, [CONVERT])}"
+        )
+    if not _is_conversion(_content(path, name)):
+        raise InputError(
+            f"{name} is no recipe of a conversion: name {CONVERT}, or a TOML file with the fields of a run under [run]"
+        )
+    return from_toml(path, ConvertRecipe)
+
+
+def changed(config: T, changes: Mapping[str, Any]) -> T:
+    """A run, or a conversion, with some fields otherwise, nested as in a recipe; InputError naming the wrong one."""
     from byteproxy.config import from_values
     from byteproxy.study.recipe import merged
 
@@ -129,6 +154,10 @@ def _is_study(content: dict[str, Any]) -> bool:
     return "arms" in content and ("flops" in content or "sizes" in content)
 
 
+def _is_conversion(content: dict[str, Any]) -> bool:
+    return "run" in content and "arms" not in content
+
+
 def recipe_of(name: str, arm: str | None = None) -> Recipe:
     """The recipe of that name; InputError where there is none, or where its file is wrong, naming the field.
 
@@ -146,7 +175,7 @@ def recipe_of(name: str, arm: str | None = None) -> Recipe:
         raise InputError(f"recipe {name} has no arms, and so no arm {arm!r}: leave --arm out, or name a study")
     if path is None or name in PRESETS:
         return Recipe(Mixture(name))
-    if "stop" in content or "mixture" in content:
+    if "stop" in content or "mixture" in content or _is_conversion(content):
         return _of_run(path)
     return Recipe(from_toml(path, Mixture))
 

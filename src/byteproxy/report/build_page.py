@@ -8,6 +8,7 @@ from byteproxy.config import from_toml
 from byteproxy.errors import InputError
 from byteproxy.finite import finite
 from byteproxy.parsing import read_json
+from byteproxy.report.conversion_page import conversion_page
 from byteproxy.report.corpus_page import corpus_page
 from byteproxy.report.demo_page import demo_page
 from byteproxy.report.folder_kind import kind_of
@@ -34,7 +35,7 @@ class Built(NamedTuple):
 
 
 def build_page(paths: Sequence[Path], out: Path | None = None) -> Built:
-    """Write the page of a run, a study, a demo or a corpus, or of several runs side by side.
+    """Write the page of a run, a study, a demo, a conversion or a corpus, or of several runs side by side.
 
     out: where; None: report.html in the folder itself, or a place in `PAGES` for a corpus and for several runs.
     Raises InputError where a folder holds none of these, has nothing to show yet, or the page can't be written.
@@ -90,6 +91,16 @@ def _demo(folder: Path) -> tuple[str, Any]:
     return demo_page(results), results
 
 
+def _conversion(folder: Path) -> tuple[str, Any]:
+    if not (folder / RESULTS).is_file():
+        raise InputError(
+            f"{folder} is a conversion that is not done yet: run it to its end, or name {folder / 'run'}, which has "
+            "curves already"
+        )
+    results = _results(folder)
+    return conversion_page(results), results
+
+
 def _results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     try:
@@ -101,4 +112,10 @@ def _results(folder: Path) -> dict[str, Any]:
     return found
 
 
-_PAGES: dict[str, Callable[[Path], tuple[str, Any]]] = {"run": _run, "study": _study, "demo": _demo, "corpus": _corpus}
+_PAGES: dict[str, Callable[[Path], tuple[str, Any]]] = {
+    "run": _run,
+    "study": _study,
+    "demo": _demo,
+    "conversion": _conversion,
+    "corpus": _corpus,
+}

@@ -7,14 +7,14 @@ from byteproxy.store.format import MANIFEST
 from byteproxy.study.study_folder import SETTINGS
 from byteproxy.train.run_config import CONFIG
 
-_DEMO = "demo.toml"
+_DEMO, _CONVERSION = "demo.toml", "convert.toml"
 
 
 def kind_of(folder: Path) -> str:
-    """What a folder holds: "study", "demo", "run" or "corpus"; InputError where it is none of them."""
-    marks = {"study": SETTINGS, "demo": _DEMO, "run": CONFIG, "corpus": MANIFEST}
+    """What a folder holds: "study", "demo", "conversion", "run" or "corpus"; InputError where it is none of them."""
+    marks = {"study": SETTINGS, "demo": _DEMO, "conversion": _CONVERSION, "run": CONFIG, "corpus": MANIFEST}
     found = next((kind for kind, name in marks.items() if (folder / name).is_file()), None)
     if found is None:
-        why = "is no folder" if not folder.is_dir() else "holds no run, study, demo or corpus"
-        raise InputError(f"{folder} {why}: name what `byteproxy train`, `study`, `demo` or `prepare` wrote")
+        why = "is no folder" if not folder.is_dir() else "holds no run, study, demo, conversion or corpus"
+        raise InputError(f"{folder} {why}: name what `byteproxy train`, `study`, `demo`, `convert` or `prepare` wrote")
     return found

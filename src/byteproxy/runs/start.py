@@ -18,6 +18,7 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.interop.published import published
 from byteproxy.mixture.loader import first_view
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.lineage import recorded
 from byteproxy.runs.model_folder import tokenizer_of
@@ -71,8 +72,13 @@ def fitted_to_start(config: TrainConfig, store: Store, path: Path) -> TrainConfi
         raise InputError(f"the logits of the model in {path} are not capped: let model.soft_cap be 0")
     shape = published(path).stock.shape
     others = tuple(name for name in config.views if name != found[0])
-    fitted = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
-    return replace(config, views=(found[0], *others), model=fitted, start=recorded(path))
+    return replace(with_shape(config, shape), views=(found[0], *others), start=recorded(path))
+
+
+def with_shape(config: TrainConfig, shape: ModelConfig) -> TrainConfig:
+    """A run's configuration with all of a stock model's shape; what a stock model has not stays as it is."""
+    model = replace(config.model, **{name: getattr(shape, name) for name in _SHAPE})
+    return replace(config, model=model)
 
 
 @torch.no_grad()

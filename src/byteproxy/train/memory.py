@@ -27,8 +27,16 @@ _PLAN_BYTES = 88
 def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
     """InputError where a run needs more memory than this machine has, or more than its accelerator."""
     vocab = Vocab(tuple(manifest.view(name).alphabet_size for name in config.views))
+    if short := short_of_memory(config, vocab.size):
+        raise InputError(
+            f"the run {short}: lower model.width, model.layers or shape.sequences_per_step, or set micro_sequences"
+        )
+
+
+def short_of_memory(config: TrainConfig, symbols: int) -> str:
+    """Say what a run needs and what there is, where that is too little; else nothing. symbols: of its vocabulary."""
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
-    parameters = min_parameters(config, vocab.size)
+    parameters = min_parameters(config, symbols)
     half = config.dtype == "bfloat16"
     run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half)
     plan = _PLAN_BYTES * config.shape.positions
@@ -41,11 +49,11 @@ def ensure_fits(config: TrainConfig, manifest: Manifest) -> None:
     for needed, there, what in needs:
         if needed > there:
             ranks = f" for {here} processes" if here > 1 and what == "this machine" else ""
-            raise InputError(
-                f"the run needs about {amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} "
-                f"positions in a pass, and {what} has {amount(there)}: lower model.width, model.layers or "
-                "shape.sequences_per_step, or set micro_sequences"
+            return (
+                f"needs about {amount(needed)}{ranks}, of {parameters:,} parameters and {positions:,} positions in a "
+                f"pass, and {what} has {amount(there)}"
             )
+    return ""
 
 
 def ensure_plannable(config: TrainConfig) -> None:

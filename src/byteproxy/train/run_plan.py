@@ -2,12 +2,13 @@
 
 Everything is counted by what training itself counts with: plans of its steps, `step_flops`, and the model built on
 torch's meta device. Of a run of many steps a sample is planned, evenly spaced, as the mixture changes on the way. Where
-there is no corpus yet, one of lengths only stands in for it: passages as long as they may be, and a view whose symbols
-cover `BYTES_PER_SYMBOL` bytes each. Costs a second or two.
+there is no corpus yet, one of lengths only stands in for it: passages as long as they may be, and an `AssumedView`.
+Costs a second or two.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,14 +28,21 @@ from byteproxy.train.memory import ensure_plannable
 from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import model_of, stream_of
 
-BYTES_PER_SYMBOL = 3.0
-ALPHABET = 4096
-"""Symbols of an assumed corpus's view: about that of `--view bpe:4096` on code."""
 MATMUL_UTILIZATION = 0.4
 """Share of the rate of plain matrix products that training is assumed to reach."""
 _EXACT = 64  # steps of a run that are all planned; of longer ones so many are
 _PASSAGES, _IN_DOCUMENT = 4096, 8  # of the assumed corpus
 _LARGEST_PRODUCT = 1024, 2048, 4096  # that the machine is timed with: larger ones take seconds and are no faster
+
+
+class AssumedView(NamedTuple):
+    """The view of a corpus that isn't there yet: by default what `--view bpe:4096` gives on code, about."""
+
+    alphabet: int = 4096
+    bytes_per_symbol: float = 3.0
+
+
+USUAL_VIEW = AssumedView()
 
 
 @dataclass(frozen=True)
@@ -78,21 +86,28 @@ class RunPlan:
     seconds: float
 
 
-def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None) -> RunPlan:
+def plan_run(
+    config: TrainConfig,
+    store: Store | None,
+    rate: float | None = None,
+    view: AssumedView = USUAL_VIEW,
+    utilization: float = MATMUL_UTILIZATION,
+) -> RunPlan:
     """The figures of a run on one process.
 
-    store: the corpus; None where there is none yet, which is then assumed.
-    rate: FLOPs per second that training reaches; None measures this machine's and takes `MATMUL_UTILIZATION` of it.
+    store: the corpus; None where there is none yet, which is then assumed, with this view.
+    rate: FLOPs per second that training reaches; None measures this machine's rate of matrix products
+        and takes `utilization` of it.
     Raises InputError where the configuration and the store don't fit together.
     """
     assumed: list[str] = []
     corpus = store
     if corpus is None:
-        corpus = _Assumed.of(config)
+        corpus = _Assumed.of(config, view)
         config = replace(config, views=tuple(view.name for view in corpus.manifest.views))
         assumed.append(f"a corpus of passages of {config.shape.context_bytes:,} bytes")
         if config.views:
-            assumed.append(f"views of {ALPHABET:,} symbols of {BYTES_PER_SYMBOL:g} bytes each")
+            assumed.append(f"views of {view.alphabet:,} symbols of {view.bytes_per_symbol:.3g} bytes each")
     ensure_plannable(config)
     if config.dtype == "auto":
         config = replace(config, dtype=fastest_dtype(config.device))
@@ -100,8 +115,8 @@ def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None
     machine = None
     if rate is None:
         machine = _matmul_rate(config, pass_positions)
-        rate = MATMUL_UTILIZATION * machine
-        assumed.append(f"{100 * MATMUL_UTILIZATION:.0f} % of the rate of plain matrix products, measured here")
+        rate = utilization * machine
+        assumed.append(f"{100 * utilization:.0f} % of the rate of plain matrix products, measured here")
     counted = _counted(config, corpus, rate)
     with torch.device("meta"):
         model = model_of(counted.config, counted.stream.vocab.size)
@@ -132,7 +147,7 @@ def plan_run(config: TrainConfig, store: Store | None, rate: float | None = None
         flops=flops * count,
         corpus_bytes=None if store is None else store.manifest.splits["train"].bytes,
         matmul_rate=machine,
-        matmul_utilization=None if machine is None else MATMUL_UTILIZATION,
+        matmul_utilization=None if machine is None else utilization,
         rate=rate,
         seconds=flops * count / rate,
     )
@@ -194,10 +209,10 @@ class _Assumed(Store):
     """A corpus of lengths only: plans can be made of it, and no rows."""
 
     @classmethod
-    def of(cls, config: TrainConfig) -> "_Assumed":
+    def of(cls, config: TrainConfig, view: AssumedView) -> "_Assumed":
         """With the views that the configuration names, or with one if its mixture needs one."""
         names = config.views or (("assumed",) if config.mixture.needs_view else ())
-        views = tuple(ViewInfo(name, "", ALPHABET, True, 0, 0, BYTES_PER_SYMBOL, ()) for name in names)
+        views = tuple(ViewInfo(name, "", view.alphabet, True, 0, 0, view.bytes_per_symbol, ()) for name in names)
         sources = {name: SourceInfo(0, 0, "") for name in config.mixture.source_weights or ("assumed",)}
         manifest = Manifest(SplitOptions(), 0, Rules(), "keep", 0, sources, {}, {}, None, (), views)
         return cls(Path("an assumed corpus"), manifest)
@@ -211,8 +226,8 @@ class _Assumed(Store):
         units: bool = False,
     ) -> Table:
         """As many passages of each source, all of them as long as they may be."""
-        symbols = max(1, round(max_bytes / BYTES_PER_SYMBOL))
-        lengths = max_bytes, *[symbols] * len(view_names)
+        symbols = [max(1, round(max_bytes / self.manifest.view(name).bytes_per_symbol)) for name in view_names]
+        lengths = max_bytes, *symbols
         sources = list(self.manifest.sources)
         rows = np.zeros((_PASSAGES * len(sources), VIEWS + 2 * len(view_names)), np.int64)
         rows[:, 0] = np.arange(len(rows)) % _IN_DOCUMENT

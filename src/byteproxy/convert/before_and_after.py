@@ -1,0 +1,119 @@
+"""What a model can do before it learns bytes, and what it writes before and afterwards.
+
+Before: bits per byte of held-out text through its own tokenizer, which is the ceiling of the whole conversion, and raw,
+from the rows that its bytes begin with; and as tokens what follows some prompts. It is measured on the very model that
+training begins with, on the text and in the windows of every evaluation while it trains.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from byteproxy.convert.conversion import Samples
+from byteproxy.convert.source_model import SourceModel
+from byteproxy.errors import InputError
+from byteproxy.evaluate.bpb import view_bpb
+from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.generate.choice import Sampling
+from byteproxy.generate.compressed import ViewWriter
+from byteproxy.generate.score import score
+from byteproxy.generate.utf8 import characters
+from byteproxy.model.network import Transformer
+from byteproxy.progress import Stage
+from byteproxy.runs.load import load
+from byteproxy.runs.start import start_from
+from byteproxy.store.store import Store
+from byteproxy.train.compiler import device_of
+from byteproxy.train.train_config import TrainConfig
+from byteproxy.train.trainer import model_of
+from byteproxy.views.base import View
+from byteproxy.vocab import Vocab
+
+_TOKENS = 1
+"""The representation that the model's tokenizer is: its run's first view."""
+_GUESSING = 1.1
+"""Times what guessing at random would cost, that not even an untrained model of its own tokens needs."""
+_BYTES_PER_TOKEN = 2
+"""Fewer than tokens have on average, so that enough of them are written."""
+
+
+def measured_before(
+    config: TrainConfig, store: Store, source: SourceModel, samples: Samples, stage: Stage
+) -> dict[str, Any]:
+    """Figures of the model that training begins with, and what it writes as tokens.
+
+    config: the run, fitted to its start, with its dtype said.
+    Raises InputError where its tokenizer is another model's, by what its tokens cost.
+    """
+    view = store.view(config.views[0])
+    vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in config.views))
+    with stage("load the model", "models") as progress:
+        model = model_of(config, vocab.size)
+        start_from(model, vocab, source.start)
+        model.to(device_of(config.device)).eval()
+        progress(1, 1)
+    asked, window = config.validation, config.shape.context_bytes
+    texts = held_out_texts(store, "validation", asked.bytes, asked.document_bytes)
+    stride = asked.stride or max(1, window // 2)
+    with stage("score its tokens", "symbols") as progress:
+        tokens = view_bpb(model, vocab, _TOKENS, view, texts, window, stride, progress)
+    symbols = sum(len(view.encode(text).symbols) for text in texts)
+    _ensure_its_own(source, view, tokens.bits.sum() / symbols)
+    with stage("score its raw bytes", "B") as progress:
+        raw = score(model, texts, window, stride, progress=progress)
+    return {
+        "bytes": int(raw.bytes.sum()),
+        "documents": len(texts),
+        "window": window,
+        "stride": stride,
+        "bytes_per_token": int(raw.bytes.sum()) / symbols,
+        "token_bpb": tokens.bpb,
+        "raw_bpb": raw.bpb,
+        "samples": _written_as_tokens(model, view, window, samples, stage),
+    }
+
+
+def _ensure_its_own(source: SourceModel, view: View, bits_per_symbol: float) -> None:
+    guessing = math.log2(view.alphabet_size)
+    if not bits_per_symbol <= _GUESSING * guessing:
+        raise InputError(
+            f"the model in {source.path} needs {bits_per_symbol:.1f} bits for a token of its tokenizer, where guessing "
+            f"takes {guessing:.1f}: the tokenizer is another model's, or the weights are damaged; put its own one there"
+        )
+
+
+def _written_as_tokens(model: Transformer, view: View, context: int, samples: Samples, stage: Stage) -> list[str]:
+    """What follows each prompt, written token by token on the CPU."""
+    writer = ViewWriter(model.to("cpu"), [view], context)
+    most = samples.max_bytes // _BYTES_PER_TOKEN + 1
+    sampling, found = Sampling(samples.temperature), []
+    with stage("write as tokens", "prompts") as progress:
+        for number, prompt in enumerate(_encoded(samples.prompts, context)):
+            segment = writer.write(prompt, view.name, "continue", most, sampling, number)
+            found.append(_shown(segment.text or b"", samples.max_bytes))
+            progress(number + 1, len(samples.prompts))
+    return found
+
+
+def written_as_bytes(folder: Path, samples: Samples, stage: Stage) -> list[str]:
+    """What follows each prompt, written byte by byte by the byte model in a folder, where no tokenizer of tokens is."""
+    loaded = load(folder, device="cpu")
+    prompts = _encoded(samples.prompts, loaded.context)
+    written = [bytearray() for _ in prompts]
+    most = samples.max_bytes * len(prompts)
+    with stage("write as bytes", "B") as progress:
+        for number, piece, _ in loaded.writer.pieces(prompts, samples.max_bytes, Sampling(samples.temperature)):
+            written[number] += piece
+            progress(sum(map(len, written)), most)
+    return [_shown(bytes(text), samples.max_bytes) for text in written]
+
+
+def _encoded(prompts: Sequence[str], context: int) -> list[bytes]:
+    """Prompts as bytes, of those longer than the context the end."""
+    return [prompt.encode()[-context:] for prompt in prompts]
+
+
+def _shown(text: bytes, most: int) -> str:
+    """Text for people, cut at so many bytes."""
+    return "".join(characters([text[:most]]))

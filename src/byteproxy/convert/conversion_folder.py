@@ -1,0 +1,67 @@
+"""A conversion's folder: one conversion at a time works in it, and none goes on with what another one left.
+
+convert.toml    what was asked for                   run/          the joint phase, a run (`byteproxy report DIR/run`)
+source.json     the model that it began with         model/        the byte model, as `byteproxy export` writes it
+tokenizer.json  its tokenizer                        samples.json  what it writes
+corpus/         the text, prepared, and its tokens   results.json  all figures
+length.json     how many steps the run has           report.html   the same for people
+before.json     what the model could do before
+
+Each appears whole or not at all and is found again, so a conversion that was killed goes on where it was.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from byteproxy.config import to_toml, toml_of
+from byteproxy.convert.conversion import Conversion
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.parsing import parse_toml
+from byteproxy.study.study_folder import held
+from byteproxy.train.identity import MAY_CHANGE
+
+SETTINGS, RESULTS, PAGE = "convert.toml", "results.json", "report.html"
+SOURCE, BEFORE, LENGTH, SAMPLES = "source.json", "before.json", "length.json", "samples.json"
+CORPUS, RUN, MODEL = "corpus", "run", "model"
+_RECIPE, _RUN = "recipe.", "run."
+
+
+@contextmanager
+def claimed(out: Path, conversion: Conversion) -> Iterator[None]:
+    """Hold a folder for a conversion, and leave there what was asked for.
+
+    Raises InputError where the folder holds anything else, is in use, or holds a conversion that was asked for with
+    other values of what decides the result, naming the first of them.
+    """
+    with held(out, SETTINGS):
+        path, wanted = out / SETTINGS, to_toml(conversion)
+        if path.exists():
+            _ensure_same(out, _flat(toml_of(path)), _flat(parse_toml(wanted)))
+        write_aside(path, wanted.encode())
+        yield
+
+
+def _ensure_same(out: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for field in {**then, **now}:
+        name = field.removeprefix(_RECIPE)
+        if then.get(field) == now.get(field) or name.removeprefix(_RUN).partition(".")[0] in MAY_CHANGE:
+            continue
+        raise InputError(
+            f"{out} holds another conversion ({name} is {_told(then.get(field))} there and {_told(now.get(field))} "
+            "here): give the same, or another --out"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their names on the way: "recipe.run.stop"."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+def _told(value: Any) -> str:
+    return "absent" if value is None else repr(value)

@@ -1,0 +1,200 @@
+"""A conversion from a model to an exported byte model: take it, prepare text, train, score, write, export, report.
+
+Every stage finds what is already there (`conversion_folder`), so one that was killed goes on where it was. The joint
+phase is a run like any other, which `training` begins and goes on with. Once its first checkpoint is there, the model
+that was converted isn't needed any more.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import byteproxy
+from byteproxy.checksummed import known, read_checksummed, write_checksummed
+from byteproxy.convert.before_and_after import measured_before, written_as_bytes
+from byteproxy.convert.conversion import Conversion, steps_between_evaluations
+from byteproxy.convert.conversion_folder import (
+    BEFORE,
+    CORPUS,
+    LENGTH,
+    MODEL,
+    PAGE,
+    RESULTS,
+    RUN,
+    SAMPLES,
+    SOURCE,
+    claimed,
+)
+from byteproxy.convert.conversion_plan import ensure_room
+from byteproxy.convert.conversion_results import results_of
+from byteproxy.convert.source_model import FoundModel, SourceModel, find, find_again
+from byteproxy.errors import InputError
+from byteproxy.files import write_aside
+from byteproxy.gguf_file import gguf_package
+from byteproxy.interop.card import Origin
+from byteproxy.interop.export_folder import ensure_unaltered
+from byteproxy.interop.gguf import GGUF
+from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.parsing import read_json
+from byteproxy.progress import Stage, quietly
+from byteproxy.report.conversion_page import write_conversion_page
+from byteproxy.runs.load import load
+from byteproxy.runs.start import fitted_to_start
+from byteproxy.store.build import build_corpus
+from byteproxy.store.prepare import Preparation
+from byteproxy.store.store import Store
+from byteproxy.train.budget import resolved
+from byteproxy.train.checkpoint import newest
+from byteproxy.train.run_config import CHECKPOINTS
+from byteproxy.train.train_config import TrainConfig
+from byteproxy.training import train
+
+Tell = Callable[[str], None]
+
+
+def _say_nothing(_: str) -> None: ...
+
+
+def run_conversion(
+    conversion: Conversion, out: Path, gguf: bool = False, stage: Stage = quietly, tell: Tell = _say_nothing
+) -> dict[str, Any]:
+    """Convert a model, or go on with it; gives all figures, as `results.json` has them.
+
+    gguf: export a `model.gguf`, too.
+    Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
+    """
+    if gguf:
+        gguf_package()
+    begun = known(out / SOURCE) is not None
+    found = None if begun else _looked_at(conversion, out, gguf)
+    with claimed(out, conversion):
+        if (finished := _finished(out, gguf)) is not None:
+            tell(f"{out} is finished.")
+            return finished
+        source = _remembered(out, found)
+        if source.quantization:
+            tell(f"The weights of {source.given} are stored as {source.quantization}: what that lost stays lost.")
+        store = _prepared(conversion, out, stage)
+        asked = replace(conversion.recipe.run, corpus=str(out / CORPUS))
+        config = _with_length(conversion, asked, store, source, out, stage)
+        before = _before(conversion, config, store, source, out, stage)
+        tell(f"Training: its curves are in {out / RUN / PAGE}")
+        train(config, out / RUN, resume="if_exists", stage=stage, tell=tell)
+        exported = _exported(source, out, gguf, stage)
+        samples = _samples(conversion, out, stage)
+        results = {
+            "byteproxy": byteproxy.__version__,
+            **results_of(conversion, source, store, out / RUN, before, samples),
+            "export": exported,
+            "report": str(out / PAGE),
+        }
+        write_conversion_page(results, out / PAGE)
+        write_aside(out / RESULTS, json.dumps(results, indent=1).encode())
+    return results
+
+
+def _looked_at(conversion: Conversion, out: Path, gguf: bool) -> FoundModel:
+    """The model of a new conversion, which fits into this machine; nothing of it is loaded."""
+    found = find(conversion.model)
+    ensure_room(conversion.recipe, found.described, conversion.sources, out, gguf)
+    return found
+
+
+def _remembered(out: Path, found: FoundModel | None) -> SourceModel:
+    """The model that the conversion began with, as it is noted in its folder beside a copy of its tokenizer."""
+    noted = read_checksummed(out / SOURCE)
+    if noted is not None:
+        return SourceModel(**noted)
+    assert found is not None, "nobody else writes into the folder"
+    found.described.view.save(out / TOKENIZER)
+    source = found.remembered()
+    write_checksummed(out / SOURCE, source.written())
+    return source
+
+
+def _prepared(conversion: Conversion, out: Path, stage: Stage) -> Store:
+    """The corpus, with the tokenizer as a view of it."""
+    preparation = Preparation(split=conversion.recipe.split)
+    return build_corpus(conversion.sources, [str(out / TOKENIZER)], out / CORPUS, preparation, None, stage).store
+
+
+def _before(
+    conversion: Conversion, config: TrainConfig, store: Store, source: SourceModel, out: Path, stage: Stage
+) -> Mapping[str, Any]:
+    """What the model can do when training begins; config: of the run, with its steps counted."""
+    noted = read_checksummed(out / BEFORE)
+    if noted is None:
+        there = find_again(source)
+        fitted = fitted_to_start(config, store, Path(there.path))
+        begin = time.perf_counter()
+        noted = measured_before(fitted, store, there, conversion.recipe.samples, stage)
+        noted["seconds"] = round(time.perf_counter() - begin, 1)
+        write_checksummed(out / BEFORE, noted)
+    return noted
+
+
+def _with_length(
+    conversion: Conversion, asked: TrainConfig, store: Store, source: SourceModel, out: Path, stage: Stage
+) -> TrainConfig:
+    """The run with its steps counted, the same each time that it is asked for."""
+    noted = read_checksummed(out / LENGTH)
+    if noted is None:
+        there = find_again(source)
+        config = resolved(fitted_to_start(asked, store, Path(there.path)), store, stage)
+        noted = {"stop": config.stop, "dtype": config.dtype, "start": there.path}
+        write_checksummed(out / LENGTH, noted)
+    config = replace(asked, stop=noted["stop"], dtype=noted["dtype"])
+    config = replace(config, validate_every=steps_between_evaluations(conversion.recipe, config.steps))
+    started = newest(out / RUN / CHECKPOINTS) is not None
+    place = noted["start"] if started else find_again(source).path
+    return replace(config, start=replace(config.start, path=place))
+
+
+def _exported(source: SourceModel, out: Path, gguf: bool, stage: Stage) -> dict[str, Any]:
+    """The byte model in its folder: what is there and whole stays, what a stopped conversion left makes room."""
+    folder = out / MODEL
+    if not _is_whole(folder, gguf):
+        shutil.rmtree(folder, ignore_errors=True)
+        with stage("export", "models") as progress:
+            origin = Origin(license=source.license, base_model=source.hub_name)
+            load(out / RUN, device="cpu").export(folder, gguf, origin)
+            progress(1, 1)
+    return {
+        "folder": str(folder),
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+
+
+def _is_whole(folder: Path, gguf: bool) -> bool:
+    """Whether an export is there, with all that is asked for."""
+    if not folder.is_dir() or (gguf and not (folder / GGUF).is_file()):
+        return False
+    try:
+        ensure_unaltered(folder)
+    except InputError:
+        return False
+    return True
+
+
+def _samples(conversion: Conversion, out: Path, stage: Stage) -> list[str]:
+    noted = read_checksummed(out / SAMPLES)
+    if noted is None:
+        noted = {"written": written_as_bytes(out / MODEL, conversion.recipe.samples, stage)}
+        write_checksummed(out / SAMPLES, noted)
+    written: list[str] = noted["written"]
+    return written
+
+
+def _finished(out: Path, gguf: bool) -> dict[str, Any] | None:
+    """The results of a conversion that is done, whose model is there as it was written."""
+    if not (out / RESULTS).is_file() or not (out / PAGE).is_file() or not _is_whole(out / MODEL, gguf):
+        return None
+    try:
+        found = read_json(out / RESULTS)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,71 @@
+"""The page of a conversion: what the model reads now, on the way there, what was kept, and what it cost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from byteproxy.report import line_plots
+from byteproxy.report.lenient import called, entries, mapping, named, points
+from byteproxy.report.line_plots import Level, Line
+from byteproxy.report.page import Picture, render, write_page
+from byteproxy.study.units import number, si
+
+_RAW, _TOKENS = 0, 1
+"""The series' numbers, which decide their colours."""
+_HIDDEN_START = 0.15  # of the curve: raw bytes begin at about 8 bits, which would flatten all that follows
+_PREFIXES = ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands"))
+
+
+def write_conversion_page(results: Mapping[str, Any], path: Path) -> None:
+    """Write the page about `results` (what `byteproxy convert --json` prints) to `path`, whole or not at all.
+
+    Raises InputError if the file can't be written.
+    """
+    write_page(conversion_page(results), path)
+
+
+def conversion_page(results: Mapping[str, Any]) -> str:
+    """The page as HTML."""
+    model, cost = mapping(results.get("model")), mapping(results.get("cost"))
+    name = called(model.get("given")).rstrip("/").rpartition("/")[2] or "a model"
+    corpus = mapping(results.get("corpus"))
+    return render(
+        "convert.html",
+        title=f"{name} reads and writes raw bytes",
+        made_by=called(results.get("byteproxy")),
+        results=results,
+        model=model,
+        before=mapping(results.get("before")),
+        after=mapping(results.get("after")),
+        cost=cost,
+        series=2,
+        curve=_curve(results),
+        samples=entries(results.get("samples")),
+        shape=[(key.replace("_", " "), value) for key, value in mapping(model.get("shape")).items()],
+        sources=[f"{source} ({si(count, 'B')})" for source, count in mapping(corpus.get("sources")).items()],
+        split_rows=[
+            (split, (one.get("projects"), one.get("documents"), si(one.get("bytes"), "B")))
+            for split, one in named(corpus.get("splits")).items()
+        ],
+        files=[
+            (file, (si(count, "B"),)) for file, count in mapping(mapping(results.get("export")).get("files")).items()
+        ],
+        machine=list(mapping(results.get("machine")).items()),
+    )
+
+
+def _curve(results: Mapping[str, Any]) -> Picture:
+    """Bits per byte over the positions trained on, and the ceiling."""
+    curve = results.get("curve")
+    raw, tokens = (points(curve, "positions", key) for key in ("raw_bpb", "token_bpb"))
+    ceiling = number(mapping(results.get("before")).get("token_bpb"))
+    largest = max([*raw[0], *tokens[0], 0.0])
+    unit, word = next(((size, word) for size, word in _PREFIXES if largest >= 2 * size), (1.0, ""))
+    lines = [
+        Line(f"{label} {y[-1]:.2f}", colour, [one / unit for one in x], y)
+        for label, colour, (x, y) in (("raw bytes", _RAW, raw), ("its tokens", _TOKENS, tokens))
+        if x
+    ]
+    levels = [Level(f"ceiling {ceiling:.2f}", ceiling)] if ceiling is not None and lines else []
+    x_label = "positions trained on" + (f" ({word})" if word else "")
+    return line_plots.curves("bits per byte positions", lines, levels, x_label, "bits per byte", _HIDDEN_START)

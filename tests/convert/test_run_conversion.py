@@ -1,0 +1,105 @@
+"""A whole conversion of a tiny model: what it leaves, and that its model is a stock one of bytes."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.convert.tiny import RECIPE, conversion, tiny_llama, write_text
+from tests.toy_corpus import toy_documents
+
+from byteproxy.convert.conversion import Samples, with_length
+from byteproxy.convert.run_conversion import run_conversion
+from byteproxy.errors import InputError
+from byteproxy.mixture.loader import Shape
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.runs.lineage import recorded
+from byteproxy.runs.load import load
+from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.train_config import Validation
+
+
+@pytest.fixture(scope="module")
+def finished(model, text, tmp_path_factory):
+    out = tmp_path_factory.mktemp("conversion") / "out"
+    return out, run_conversion(conversion(model, text), out)
+
+
+def test_figures_are_whole_and_written(finished, model):
+    out, results = finished
+    assert json.loads((out / "results.json").read_text()) == results
+    assert [point["step"] for point in results["curve"]] == [0, 4, 8]
+    assert [point["positions"] for point in results["curve"]] == [0, 4 * 512, 8 * 512]
+    assert results["curve"][0]["raw_bpb"] == results["before"]["raw_bpb"]
+    assert results["curve"][-1]["token_bpb"] == results["after"]["token_bpb"]
+    assert results["raw_over_ceiling"] == results["after"]["raw_bpb"] / results["before"]["token_bpb"]
+    assert results["validation"]["bytes"] == 2000
+    assert results["cost"]["flops"] > 0
+    assert results["model"]["license"] == "mit"
+    assert (results["model"]["weights"], results["model"]["tokenizer"]) == (
+        recorded(model).weights,
+        recorded(model).tokenizer,
+    )
+    assert [one["prompt"] for one in results["samples"]] == list(RECIPE.samples.prompts)
+
+
+def test_the_curve_begins_with_the_model_as_it_was(finished, model):
+    """Its own tokens cost what they did before: half of them, here, is what eight steps may change."""
+    _, results = finished
+    assert results["tokens_kept"] == pytest.approx(1.0, abs=0.5)
+    assert results["after"]["raw_bpb"] < results["before"]["raw_bpb"]
+
+
+def test_the_export_is_a_stock_model_of_bytes(finished):
+    out, results = finished
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out / "model")
+    prompt = tokenizer("def path_name(", return_tensors="pt")
+    generation = transformers.GenerationConfig.from_pretrained(out / "model")
+    written = theirs.generate(**prompt, max_new_tokens=20, generation_config=generation, do_sample=False)
+    ours = load(out / "model").generate("def path_name(", 20)[0].text
+    new = written[0, prompt["input_ids"].shape[1] :].tolist()
+    assert bytes(one - 64 for one in new if one >= 64) == ours
+    assert sorted(results["export"]["files"]) == sorted(path.name for path in (out / "model").iterdir())
+    assert load(out / "model").lineage.start.weights == results["model"]["weights"]
+
+
+def test_a_finished_conversion_is_found(finished, model, text):
+    out, results = finished
+    told = []
+    assert run_conversion(conversion(model, text), out, tell=told.append) == results
+    assert told == [f"{out} is finished."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"recipe": replace(RECIPE, run=replace(RECIPE.run, seed=1))}, r"run\.seed is 0 there and 1 here"),
+        ({"recipe": with_length(RECIPE, None, 9)}, r"run\.stop is '8 steps' there and '9 positions' here"),
+        ({"recipe": replace(RECIPE, samples=Samples())}, r"samples\.prompts"),
+        ({"sources": ("stdlib",)}, "sources is"),
+        ({"model": "/elsewhere"}, "model is"),
+    ],
+)
+def test_what_decides_is_not_changed_on_the_way(finished, model, text, changes, named):
+    out, _ = finished
+    with pytest.raises(InputError, match=f"holds another conversion \\({named}"):
+        run_conversion(replace(conversion(model, text), **changes), out)
+
+
+def test_bytes_come_to_cost_what_its_tokens_did(tmp_path):
+    """Trained on its tokens, a model reads raw bytes as well after a conversion: within 5 %."""
+    model = tiny_llama(tmp_path / "llama", ModelConfig(width=64, layers=2, heads=2, ffn=160), 300, 300)
+    text = write_text(tmp_path / "text", toy_documents(300))
+    run = replace(
+        RECIPE.run,
+        stop="300 steps",
+        shape=Shape(4, 512, 200),
+        optim=OptimConfig(optimizer="adamw", learning_rate=3e-3, weight_decay=0.0),
+        validation=Validation(8000, 500, 100),
+    )
+    results = run_conversion(conversion(model, text, replace(RECIPE, run=run)), tmp_path / "out")
+    assert results["before"]["token_bpb"] < 1
+    assert results["raw_over_ceiling"] < 1.05
+    assert results["tokens_kept"] < 1.05

@@ -1,0 +1,114 @@
+"""Models fetched from a Hub: a server on this machine that answers as the Hub does."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+import pytest
+from tests.waiting import GUARD_SECONDS
+
+from byteproxy.errors import InputError
+from byteproxy.interop import hub
+
+pytest.importorskip("huggingface_hub")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": b"weights",
+    "README.md": b"---\nlicense: mit\n---\n",
+    "modeling_evil.py": b"raise SystemExit",
+    "pytorch_model.bin": b"pickle",
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers about one model, org/tiny."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = urlsplit(self.path).path
+        self.server.asked.append(path)
+        if path == "/api/models/org/tiny/revision/main":
+            siblings = [{"rfilename": name} for name in FILES]
+            return self.say(json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": siblings}).encode())
+        if path == f"/api/models/org/tiny/tree/{COMMIT}":
+            found = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in FILES.items()
+            ]
+            return self.say(json.dumps(found).encode())
+        name = path.removeprefix(f"/org/tiny/resolve/{COMMIT}/")
+        if name in FILES:
+            return self.say(FILES[name], ETag=f'"{hashlib.sha1(FILES[name]).hexdigest()}"', **{"X-Repo-Commit": COMMIT})
+        return self.say(b'{"error": "Repository not found"}', 404, **{"X-Error-Code": "RepoNotFound"})
+
+    def say(self, content, status=200, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), "Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as found:
+        found.asked = []
+        Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+def fetched(server, home, name, **options):
+    """What a process of its own says of a fetch: folder and revision, or why there is none."""
+    code = (
+        "import sys, json\nfrom byteproxy.errors import InputError\nfrom byteproxy.interop.hub import fetch\n"
+        f"try: folder, revision = fetch({name!r}, **{options!r}); print(json.dumps([str(folder), revision]))\n"
+        "except InputError as error: print(json.dumps(str(error)))\n"
+    )
+    address = "http://127.0.0.1:9" if server is None else f"http://127.0.0.1:{server.server_port}"
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=GUARD_SECONDS)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_fetched_once_and_nothing_that_could_run(server, tmp_path):
+    folder, revision = fetched(server, tmp_path, "org/tiny")
+    assert revision == COMMIT
+    found = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    assert found == {name: FILES[name] for name in ("config.json", "tokenizer.json", "model.safetensors", "README.md")}
+    assert fetched(None, tmp_path, "org/tiny", revision=COMMIT) == [folder, revision], "without a network"
+
+
+def test_a_plan_needs_no_weights(server, tmp_path):
+    folder, _ = fetched(server, tmp_path, "org/tiny@main", weights=False)
+    assert sorted(os.listdir(folder)) == ["README.md", "config.json", "tokenizer.json"]
+
+
+def test_what_is_not_there_is_said_in_one_line(server, tmp_path):
+    said = fetched(server, tmp_path, "org/other")
+    assert said.startswith("cannot fetch hf:org/other (")
+    assert "\n" not in said
+    assert fetched(None, tmp_path / "empty", "org/tiny").startswith("cannot fetch hf:org/tiny (")
+    with pytest.raises(InputError, match="names no model on the Hub"):
+        hub.fetch("tiny")
+
+
+def test_without_the_client_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match=r"pip install 'byteproxy\[hub\]'"):
+        hub.fetch("org/tiny")
