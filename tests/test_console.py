@@ -128,6 +128,7 @@ MAY_WRITE = {
     "cli/answer.py": "the bytes of an answer, and text that it escapes",
     "cli/arguments.py": "help, which is ours",
     "cli/main.py": "help, which is ours",
+    "cli/convert.py": "help, which is ours",
     "cli/train.py": "help, which is ours",
     "cli/generate.py": "the newline behind an answer",
     "train/interrupt.py": "a line of our own words, past a buffer that the main thread may be filling",

@@ -21,6 +21,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import layout_of, length_batches
 from byteproxy.model.decoding import Prefixes
@@ -76,7 +77,7 @@ class ModelPredictor:
         try:
             metadata = metadata_of(content)
             known = parse_json(metadata["config"])
-            config = ModelConfig(**{**known, "ngrams": (), "byte_head_ngrams": ()})
+            config = from_values({**known, "ngrams": (), "byte_head_ngrams": ()}, ModelConfig, "its shape")
             weights = safetensors.torch.load(content)
             if config.raw_parameters() > sum(tensor.numel() for tensor in weights.values()):
                 raise ValueError("its shape has more parameters than it holds")

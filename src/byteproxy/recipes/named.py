@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from byteproxy.config import from_toml, toml_of
+from byteproxy.config import from_toml, from_values, toml_of
 from byteproxy.errors import InputError, did_you_mean
 from byteproxy.mixture.loader import Shape, Stream, first_view
 from byteproxy.mixture.schedule import PRESETS, Mixture
@@ -66,7 +66,7 @@ def run_recipes() -> dict[str, str]:
     """The recipes of runs that come with byteproxy, by size, and what each says of itself in its first line."""
     found = {path: _content(path, name) for name, path in _built_in().items()}
     sizes = {
-        path: ModelConfig(**content["model"]).matrix_parameters
+        path: from_values(content["model"], ModelConfig, path).matrix_parameters
         for path, content in found.items()
         if not {"arms", "run"} & content.keys()
     }
@@ -114,7 +114,6 @@ def convert_recipe(name: str = "") -> "ConvertRecipe":
 
 def changed(config: T, changes: Mapping[str, Any]) -> T:
     """A run, or a conversion, with some fields otherwise, nested as in a recipe; InputError naming the wrong one."""
-    from byteproxy.config import from_values
     from byteproxy.study.recipe import merged
 
     return from_values(merged(asdict(config), changes), type(config), "changes")
