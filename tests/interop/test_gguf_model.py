@@ -56,11 +56,9 @@ def test_what_we_write_is_the_model_again(kind, changes, tmp_path):
     assert (found.kind, found.path, found.context, found.tokenizer) == ("gguf", path, 299, None)
     assert_same_logits(theirs, found.model)
     ours, _ = load_llama(tmp_path)
-    # llama.cpp has one name for a Llama and a Mistral, and a file keeps 32 bits of each number.
-    rounded = {"architecture": "auto", "norm_epsilon": pytest.approx(1e-4)}
-    for name in ("width", "heads", "head_dim", "qk_norm", "attention_biases"):
-        assert getattr(found.model.config, name) == getattr(ours.config, name)
-    assert found.model.config.norm_epsilon == rounded["norm_epsilon"]
+    # llama.cpp has one name for a Llama and a Mistral, and of a scaling other numbers, which mean the same.
+    same = {"architecture": "auto", "rope_scaling": found.model.config.rope_scaling}
+    assert found.model.config == replace(ours.config, **same)
     assert found.model.config.rope_scaling.kind == ours.config.rope_scaling.kind
     for name, tensor in ours.state_dict().items():
         assert torch.equal(found.model.state_dict()[name], tensor), name
@@ -162,7 +160,7 @@ def test_smollm2_is_read_as_transformers_reads_it():
     path = smollm2()
     found = load(path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-    assert (found.quantization, found.model.config.width, found.model.config.layers) == ("Q4_1", 576, 30)
+    assert (found.quantization, found.model.config.width, found.model.config.layers) == ("Q4_1, Q8_0", 576, 30)
     assert_same_logits(theirs, found.model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     text = "def read(path):\n    return open(path).read()  # né\n"

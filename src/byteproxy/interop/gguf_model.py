@@ -66,9 +66,9 @@ def gguf_stock(file: GgufFile) -> Stock:
         key_value_heads=said("attention.head_count_kv", heads),
         head_dim=None if head_dim * heads == width else head_dim,
         ffn=said("feed_forward_length"),
-        rope_theta=float(said("rope.freq_base", 10_000.0)),
+        rope_theta=_decimal(said("rope.freq_base", 10_000.0)),
         rope_scaling=scaling,
-        norm_epsilon=float(said("attention.layer_norm_rms_epsilon")),
+        norm_epsilon=_decimal(said("attention.layer_norm_rms_epsilon")),
         qk_norm=_ARCHITECTURES[kind],
         attention_biases=_biases(file),
     )
@@ -144,7 +144,12 @@ def _linear(kind: str, factor: float) -> tuple[RopeScaling, list[str]]:
     """How the rotation is scaled by one factor, and what is asked for beside that."""
     if kind not in ("none", "linear"):
         return RopeScaling(), [f"rope.scaling.type is {kind!r}, not 'linear'"]
-    return RopeScaling("linear", float(factor)) if kind == "linear" and factor else RopeScaling(), []
+    return RopeScaling("linear", _decimal(factor)) if kind == "linear" and factor else RopeScaling(), []
+
+
+def _decimal(number: float) -> float:
+    """The decimal number that one of 32 bits was before: 1e-5, and not 9.999999747378752e-06."""
+    return float(f"{number:.7g}")
 
 
 def rope_factors(shape: ModelConfig) -> np.ndarray:

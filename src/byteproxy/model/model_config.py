@@ -33,13 +33,12 @@ that fits."""
 class RopeScaling:
     """How rotary embeddings are slowed down, so that a model reads further than it was first trained to.
 
-    kind: "none"; "linear", all by a factor (Position Interpolation, arXiv 2306.15595); "llama3", as Llama 3.1 has it:
-        only the slow ones.
+    kind: "none"; "linear", all by one factor (Position Interpolation, arXiv 2306.15595); "llama3", as Llama 3.1 has it,
+        the slow ones only.
     factor: by which they are slowed down.
-    low_frequency_factor, high_frequency_factor: llama3: what turns fewer times than the first over the original
-        positions is slowed down by the factor, what turns more often than the second not at all, and what is between
-        in proportion.
-    original_positions: llama3: those of the first training.
+    low_frequency_factor: with "llama3", what turns fewer times over the original positions is slowed down in full.
+    high_frequency_factor: with "llama3", what turns more often is left as it is; between the two, in proportion.
+    original_positions: with "llama3", those of the first training.
     """
 
     kind: Scaling = "none"
