@@ -55,6 +55,8 @@ SHAPES = {
 }
 VIEW = "bpe-4096"
 ONE = Mixture(phases=(Phase(1.0, "one", 0.9),))
+APART = Mixture(phases=(Phase(1.0, "parallel", 0.5),))
+"""Every passage in both forms, the most that can be distilled."""
 COMPOSED = {"inputs": "mean", "hashed_rows": 0}
 
 
@@ -194,6 +196,8 @@ def _of_the_mixture(dtype: torch.dtype, say: Callable[[str], None]) -> dict:
             "proxy": proxy,
             "byte_outputs": replace(proxy, objective=by_bytes, model=replace(SHAPES["20m"], **COMPOSED)),
             "seven_heads": replace(bytes_only, model=replace(SHAPES["20m"], byte_heads=7)),
+            "apart": replace(proxy, mixture=APART),
+            "distilled": replace(proxy, mixture=APART, objective=Objective(distill=1.0)),
             "muon": replace(bytes_only, optim=OptimConfig("muon")),
         }
         say("steps of the mixture ...")
@@ -212,6 +216,7 @@ def _of_the_mixture(dtype: torch.dtype, say: Callable[[str], None]) -> dict:
             "proxy_step_vs_bytes_step": _ratio(seconds["proxy"], seconds["bytes"]),
             "byte_outputs_step_vs_bytes_step": _ratio(seconds["byte_outputs"], seconds["bytes"]),
             "seven_heads_step_vs_one": _ratio(seconds["seven_heads"], seconds["bytes"]),
+            "distilled_step_vs_undistilled": _ratio(seconds["distilled"], seconds["apart"]),
             "muon_step_vs_adamw": _ratio(seconds["muon"], seconds["bytes"]),
             "masked_step_vs_unmasked": _ratio(seconds["bytes"], seconds["unmasked"]),
             "deterministic_step_vs_default": _ratio(seconds["deterministic"], seconds["bytes"]),

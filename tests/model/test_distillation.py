@@ -151,3 +151,11 @@ def test_the_teacher_gets_no_gradient():
 def test_what_has_no_softmax_of_symbols_read_as_such_is_refused(model, objective):
     with pytest.raises(InputError, match=r"objective\.distill takes what the softmax of symbols says"):
         check_fit(ModelConfig(**model), Objective(**objective, distill=1.0))
+
+
+def test_causal_teachers_read_no_n_grams():
+    with pytest.raises(InputError, match='distill_form is "causal", which reads symbols that the text has not'):
+        check_fit(ModelConfig(ngrams=(2,)), Objective(distill=1.0, distill_form="causal"))
+    check_fit(ModelConfig(ngrams=(2,)), Objective(distill=1.0))
+    with pytest.raises(InputError, match="distill_form is 'other': give one of segmented, causal"):
+        Objective(distill_form="other")

@@ -17,7 +17,7 @@ from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.flops import matmul_rate, plan_logits, training_flops
+from byteproxy.train.flops import distillation_flops, matmul_rate, plan_logits, training_flops
 from byteproxy.train.train_config import DTYPES
 from byteproxy.vocab import Vocab
 
@@ -88,8 +88,13 @@ def test_every_softmax_in_use_is_priced():
     assert logits(spelled, 200, symbols=0.0, symbol_bytes=1.0) == (raw + 200 + 2) * 320
     with pytest.raises(ValueError, match="how many"):
         logits(spelled, symbols=0.0, symbol_bytes=1.0)
-    taught = 201 * 320 + 61 * 1064 // 3  # bytes, symbols and their ends; teachers are no part of the backward pass
-    assert logits({}, distill=1.0) == raw * 320 + compressed * 1064 + taught
+    config, (teachers, students) = ModelConfig(), (61 * 1064, 201 * 320)  # symbols, bytes, and their ends
+    distilled = {form: Objective(distill=1.0, distill_form=form) for form in ("segmented", "causal")}
+    found = {form: distillation_flops(config, one, vocab, plan) for form, one in distilled.items()}
+    assert distillation_flops(config, Objective(), vocab, plan) == 0
+    assert found["segmented"] == 2 * config.width * (3 * students + teachers)
+    again = training_flops(config, np.array([62]), 0) // 3 * 7 // 2
+    assert found["causal"] == 2 * config.width * (3 * students + teachers * 9 // 2) + again
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

@@ -33,7 +33,8 @@ REFUSED = {
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "
     "byte_heads byte_head_ngrams symbol_heads",
     "model.rope_scaling.": "kind factor low_frequency_factor high_frequency_factor original_positions",
-    "objective.": "symbols bag bytes symbol_bytes distill reach head_decay heads_weight heads_weight_end "
+    "objective.": "symbols bag bytes symbol_bytes distill distill_form reach head_decay heads_weight "
+    "heads_weight_end "
     "compressed_weight raw_weight",
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",

@@ -232,6 +232,19 @@ def test_what_is_distilled_does_not_depend_on_micro_batches(store, tmp_path):
     assert found[0]["teacher"] == pytest.approx(found[1]["teacher"], rel=1e-4)
 
 
+def test_causal_teachers_say_what_they_leave_out(store, tmp_path):
+    config = replace(DISTILLING, stop="2 steps", objective=Objective(distill=0.5, distill_form="causal"))
+    Trainer(config, store, tmp_path / "causal").run()
+    Trainer(replace(config, objective=Objective(distill=0.5)), store, tmp_path / "segmented").run()
+    causal, segmented = (
+        read(tmp_path / name / "metrics.jsonl")[0]["losses"]["raw"] for name in ("causal", "segmented")
+    )
+    assert 0 < causal["left_out"] < 1
+    assert "left_out" not in segmented
+    assert causal["teacher"] != segmented["teacher"]
+    assert causal["byte_1"] == segmented["byte_1"]
+
+
 def test_a_mixture_that_never_shows_both_forms_apart_distils_nothing():
     for mixture, wrong in ((CONFIG.mixture, "parallel"), (replace(DISTILLING.mixture, packing="whole"), "fill")):
         with pytest.raises(InputError, match=rf'"{wrong}", or objective.distill'):

@@ -11,8 +11,12 @@ symbols says, its mean is the exact probability of the next byte. Which way a te
 follows, so one teacher alone is no honest prediction, and its own bits (`teacher`) are no code length. Cross-entropy
 with the teacher's probabilities is linear in them, so in expectation training follows the exact marginal.
 
-The teacher's logits are computed anew and give no gradient. Nothing exists for all positions times symbols or times
-bytes: teachers are taken some at a time with their students, and gradients at once, as in `loss`.
+The *causal* form is told bytes only: the masses that several histories give to the next byte, each weighed by the
+history's own probability, are added up (`covers` has which histories, and what they leave out).
+
+The teacher's logits are computed anew and give no gradient. Teachers are taken some at a time with their students, and
+gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal teachers say
+does exist for all students at once: [Q, B], in float32.
 """
 
 from collections.abc import Iterator
@@ -21,15 +25,37 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from byteproxy.model.loss import capped
+from byteproxy.model.loss import Entries, capped, summed_loss
 from byteproxy.model.next_byte import NextByte, conditional
+from byteproxy.views.prefix_tree import ROOT
+from byteproxy.vocab import FIRST_SYMBOL
+
+_STUDENTS = 1024  # whose logits exist at the same time, where teachers were added up for all of them
+
+
+class Contexts(NamedTuple):
+    """What tells students causally, see `covers`: contexts are C on the view's own way, then X branches.
+
+    position, first, own_row: int64 [C]. parent, branch_row: int64 [X]; rows are of the typed softmax of symbols.
+    branch_XD: the branches' hidden states, without gradient. context, student, node: int64 [E], by the context.
+    """
+
+    position: torch.Tensor
+    first: torch.Tensor
+    own_row: torch.Tensor
+    parent: torch.Tensor
+    branch_row: torch.Tensor
+    branch_XD: torch.Tensor
+    context: torch.Tensor
+    student: torch.Tensor
+    node: torch.Tensor
 
 
 class Distilled(NamedTuple):
     """Students and their teachers, in the order of these: int64 [Q], weight float32 [Q].
 
     student, teacher: positions. node: of the bytes of the teacher's symbol that come before the student's byte.
-    row: the byte that follows, or `</raw>`.
+    row: the byte that follows, or `</raw>`. contexts: what tells them causally; None: each one's own teacher does.
     """
 
     student: torch.Tensor
@@ -38,6 +64,7 @@ class Distilled(NamedTuple):
     row: torch.Tensor
     weight: torch.Tensor
     next_byte: NextByte
+    contexts: Contexts | None = None
 
 
 def distilled_loss(
@@ -47,10 +74,10 @@ def distilled_loss(
     entries: Distilled,
     soft_cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted sum of students' cross-entropies with their teachers, in nats; then [2 Q] without gradient.
+    """The weighted sum of students' cross-entropies with their teachers, in nats; then [2 Q or 3 Q] without gradient.
 
-    These are each student's cross-entropy, and what the byte that follows costs its teacher. A student whose teacher
-    has no mass to tell by has none of both.
+    These are each student's cross-entropy; what the byte that follows costs its teacher; and the share of all mass that
+    causal teachers, only these, leave out from there on. A student whose teacher has no mass to tell by has none.
     """
     if len(entries.student) == 0:
         nothing = torch.zeros((), device=hidden_ND.device)
@@ -60,10 +87,12 @@ def distilled_loss(
     return summed, nats_Q
 
 
-def taught(
-    hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, soft_cap: float
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Some students after the other, and their teachers' distributions [C, B]."""
+Taught = Iterator[tuple[slice, torch.Tensor, torch.Tensor]]
+"""Some students after the other, their teachers' distributions [C, B], and what these leave out from there on [C]."""
+
+
+def taught(hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, soft_cap: float) -> Taught:
+    """What students are taught, given how the text is segmented."""
     teacher_P, place_Q = torch.unique_consecutive(entries.teacher, return_inverse=True)
     parts = list(entries.next_byte.chunks(len(teacher_P)))
     bounds = torch.tensor([part.start for part in parts] + [len(teacher_P)], device=place_Q.device)
@@ -73,10 +102,57 @@ def taught(
         prob_RC = capped(logit_RC, soft_cap).softmax(0)
         mass_XC = entries.next_byte.masses(prob_RC)
         place_C = place_Q[first:last] - part.start
-        yield (
-            slice(first, last),
-            conditional(entries.next_byte.joint(prob_RC, mass_XC, place_C, entries.node[first:last])),
-        )
+        joint_CB = entries.next_byte.joint(prob_RC, mass_XC, place_C, entries.node[first:last])
+        yield slice(first, last), conditional(joint_CB), joint_CB.new_zeros(last - first)
+
+
+def taught_causally(
+    hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, contexts: Contexts, soft_cap: float
+) -> Taught:
+    """What students are taught by all histories with at most one symbol off the view's own way, each by its weight."""
+    teachers_XD = torch.cat((hidden_ND[contexts.position], contexts.branch_XD.to(hidden_ND.dtype)))
+    weights_X = _log_weights(teachers_XD, symbol_rows_RD, contexts, soft_cap)
+    own, students, next_byte = len(contexts.position), len(entries.student), entries.next_byte
+    of_pair_E = weights_X[contexts.context]
+    most_Q = of_pair_E.new_full((students,), -torch.inf).scatter_reduce(0, contexts.student, of_pair_E, "amax")
+    weight_E = (of_pair_E - most_Q[contexts.student]).exp().float()
+    taught_QB = hidden_ND.new_zeros(students, FIRST_SYMBOL, dtype=torch.float32)
+    left_Q = taught_QB.new_zeros(students)
+    parts = list(next_byte.chunks(len(teachers_XD)))
+    bounds = torch.tensor([part.start for part in parts] + [len(teachers_XD)], device=weight_E.device)
+    ends = torch.searchsorted(contexts.context, bounds).tolist()
+    for part, first, last in zip(parts, ends, ends[1:], strict=False):
+        prob_RC = capped(F.linear(symbol_rows_RD, teachers_XD[part]).float(), soft_cap).softmax(0)
+        mass_XC = next_byte.masses(prob_RC)
+        context_E, student_E, node_E = (one[first:last] for one in (contexts.context, contexts.student, contexts.node))
+        joint_EB = next_byte.joint(prob_RC, mass_XC, context_E - part.start, node_E)
+        taught_QB.index_add_(0, student_E, joint_EB * weight_E[first:last, None])
+        # A branch that goes on by a whole symbol has two off the way.
+        ended_E = (mass_XC[node_E, context_E - part.start] - joint_EB.sum(-1)).clamp_min_(0)
+        ended_E *= (context_E >= own) & (node_E != ROOT)
+        left_Q.index_add_(0, student_E, ended_E * weight_E[first:last])
+    told_Q = taught_QB.sum(-1)
+    for first in range(0, students, _STUDENTS):
+        here = slice(first, first + _STUDENTS)
+        share_C = left_Q[here] / (left_Q[here] + told_Q[here]).clamp_min(1e-37)
+        yield here, conditional(taught_QB[here]), share_C
+
+
+def _log_weights(
+    teachers_XD: torch.Tensor, symbol_rows_RD: torch.Tensor, contexts: Contexts, soft_cap: float
+) -> torch.Tensor:
+    """The logarithm of each history's probability from the beginning of its passage on: float64 [C + X]."""
+    own, device = len(contexts.position), teachers_XD.device
+    position = torch.cat((torch.arange(own, device=device), contexts.parent))
+    row = torch.cat((contexts.own_row, contexts.branch_row))
+    order = torch.argsort(position, stable=True)
+    nothing = torch.zeros_like(order)
+    entries = Entries(position[order], nothing, row[order], nothing.float())
+    nats = torch.empty(len(order), dtype=torch.float64, device=device)
+    nats[order] = summed_loss(teachers_XD, symbol_rows_RD[None], entries, soft_cap)[1].double()
+    before_C = nats[:own].cumsum(0) - nats[:own]
+    log_C = before_C[contexts.first] - before_C
+    return torch.cat((log_C, log_C[contexts.parent] - nats[own:]))
 
 
 class _Distilled(torch.autograd.Function):
@@ -92,17 +168,22 @@ class _Distilled(torch.autograd.Function):
         soft_cap: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        nats_2Q = torch.zeros(2, len(entries.student), device=hidden_ND.device)
+        kinds = 2 if entries.contexts is None else 3
+        nats_KQ = torch.zeros(kinds, len(entries.student), device=hidden_ND.device)
         dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
         drows_BD = torch.zeros_like(byte_rows_BD, dtype=torch.float32) if wanted else byte_rows_BD
-        for here, taught_CB in taught(hidden_ND, symbol_rows_RD, entries, soft_cap):
+        given = (hidden_ND, symbol_rows_RD, entries)
+        causal = entries.contexts
+        teaching = taught(*given, soft_cap) if causal is None else taught_causally(*given, causal, soft_cap)
+        for here, taught_CB, left_C in teaching:
             at_C, row_C1, weight_C = entries.student[here], entries.row[here, None], entries.weight[here]
             x_CD = hidden_ND[at_C]
             logit_CB = capped(F.linear(x_CD, byte_rows_BD).float(), soft_cap)
             log_prob_CB = logit_CB.log_softmax(-1)
             told_C = taught_CB.sum(-1)  # 1, or 0 where there is no mass to tell by
-            nats_2Q[0, here] = -(taught_CB * log_prob_CB).sum(-1)
-            nats_2Q[1, here] = -taught_CB.gather(1, row_C1)[:, 0].clamp_min(1e-37).log() * told_C
+            nats_KQ[2:, here] = left_C
+            nats_KQ[0, here] = -(taught_CB * log_prob_CB).sum(-1)
+            nats_KQ[1, here] = -taught_CB.gather(1, row_C1)[:, 0].clamp_min(1e-37).log() * told_C
             if not wanted:
                 continue
             dlogit_CB = (log_prob_CB.exp_() * told_C[:, None] - taught_CB) * weight_C[:, None]
@@ -112,9 +193,9 @@ class _Distilled(torch.autograd.Function):
             dhidden_ND[at_C] = dlogit_CB @ byte_rows_BD  # a student is there once
             drows_BD += dlogit_CB.mT @ x_CD
         ctx.save_for_backward(dhidden_ND, drows_BD)
-        nats_Q = nats_2Q.flatten()
+        nats_Q = nats_KQ.flatten()
         ctx.mark_non_differentiable(nats_Q)
-        return nats_2Q[0] @ entries.weight, nats_Q
+        return nats_KQ[0] @ entries.weight, nats_Q
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:

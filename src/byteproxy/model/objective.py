@@ -8,6 +8,7 @@ from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]
+DistillForm = Literal["segmented", "causal"]
 DISTILL_SOFTMAX = (
     "objective.distill takes what the softmax of symbols says, at positions that read symbols: let objective.symbols "
     'be above 0, model.inputs be "symbols" and model.softmax be "typed", or objective.distill 0'
@@ -29,8 +30,10 @@ class Objective:
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
     distill: weight, at raw positions, of what the same model says about the next byte where it reads the passage as
-        symbols (cross-view distillation, which needs a phase of mode "parallel"). The teacher is told where symbols
-        ended so far, gets no gradient, and is right on average.
+        symbols (cross-view distillation, which needs a phase of mode "parallel"). The teacher gets no gradient.
+    distill_form: "segmented": the teacher is told where symbols ended so far, and is right on average; "causal": it
+        weighs all ways in which they may have ended, with at most one symbol off the view's own way. That costs a
+        second reading of these symbols, and one of each that may have stood there.
     raw_weight: weight of everything that raw positions predict (the paper's code: 1).
     compressed_weight: weight of everything that compressed positions predict (the paper's code: 1/3).
     head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
@@ -46,6 +49,7 @@ class Objective:
     bytes: float = ranged(0.0, 0.0, 1e6)
     symbol_bytes: float = ranged(0.0, 0.0, 1e6)
     distill: float = ranged(0.0, 0.0, 1e6)
+    distill_form: DistillForm = "segmented"
     reach: Reach = "text"
     raw_weight: float = ranged(1.0, 0.0, 1e6)
     compressed_weight: float = ranged(1.0, 0.0, 1e6)
@@ -55,8 +59,9 @@ class Objective:
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "objective.")
-        if self.reach not in get_args(Reach):
-            raise InputError(f"objective.reach is {self.reach!r}: give one of {', '.join(get_args(Reach))}")
+        for name, kind in (("reach", Reach), ("distill_form", DistillForm)):
+            if (value := getattr(self, name)) not in get_args(kind):
+                raise InputError(f"objective.{name} is {value!r}: give one of {', '.join(get_args(kind))}")
         if not self.symbols + self.bag + self.bytes + self.symbol_bytes:
             raise InputError(
                 "objective.symbols, objective.bag, objective.bytes and objective.symbol_bytes are all 0: compressed "
@@ -100,5 +105,10 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
         )
     if objective.distill and (not objective.symbols or model.composed or model.softmax == "shared"):
         raise InputError(DISTILL_SOFTMAX)
+    if objective.distill and objective.distill_form == "causal" and (model.ngrams or model.ngram_outputs):
+        raise InputError(
+            'objective.distill_form is "causal", which reads symbols that the text has not, and model.ngrams and '
+            'model.ngram_outputs read what stands before them: leave these out, or take "segmented"'
+        )
     if model.value_embeddings and model.composed:
         raise InputError('model.value_embeddings adds rows of symbols: let model.inputs be "symbols", or leave it out')

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from byteproxy.model.distillation import Distilled
+from byteproxy.model.distillation import Contexts, Distilled
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Entries, local_targets, typed_rows
 from byteproxy.model.model_config import ModelConfig
@@ -38,18 +38,21 @@ class Positions(NamedTuple):
 class BothForms(NamedTuple):
     """Raw positions whose passage is shown as symbols too, in the order of these: int64 [Q], see `mixture.both_forms`.
 
-    next_bytes: of each representation, the first compressed one first.
+    next_bytes: of each representation, the first compressed one first. contexts: of each one's symbols, in their order,
+        where teachers are causal; None: they are not.
     """
 
     raw_Q: torch.Tensor
     symbol_Q: torch.Tensor
     before_Q: torch.Tensor
     next_bytes: Sequence[NextByte]
+    contexts: Sequence[Contexts] | None = None
 
 
 def columns(config: ModelConfig, objective: Objective) -> list[str]:
     """The names of the columns of `Losses`."""
     more = ["distilled", "teacher"] if objective.distill else []
+    more += ["left_out"] if objective.distill and objective.distill_form == "causal" else []
     names = [f"byte_{head}" for head in range(1, config.byte_heads + 1)]
     return [*names, *(f"symbol_{head}" for head in range(1, config.symbol_heads + 1)), "bag", "symbol_bytes", *more]
 
@@ -166,15 +169,17 @@ def distillation(shown: Positions, vocab: Vocab, objective: Objective, size: int
     found = list[Softmax]()
     if shown.both is None:
         return found
-    raw_Q, symbol_Q, before_Q, next_bytes = shown.both
+    raw_Q, symbol_Q, before_Q, next_bytes, causal = shown.both
+    columns = 2 if causal is None else 3
     for representation, next_byte in enumerate(next_bytes, 1):
         here = (shown.representations_N[symbol_Q] == representation).nonzero()[:, 0]
         student, teacher = raw_Q[here], symbol_Q[here]
         token = shown.targets_N[teacher] - vocab.first_id(representation)  # below 0 at the end of a segment
         node = next_byte.node_in(token, before_Q[here])
         weight = torch.full_like(student, objective.raw_weight * objective.distill, dtype=torch.float32)
-        entries = Distilled(student, teacher, node, shown.targets_N[student], weight, next_byte)
-        cell = torch.cat((torch.full_like(student, size - 2), torch.full_like(student, size - 1)))
+        contexts = None if causal is None else causal[representation - 1]
+        entries = Distilled(student, teacher, node, shown.targets_N[student], weight, next_byte, contexts)
+        cell = torch.cat([torch.full_like(student, size - columns + one) for one in range(columns)])
         rows = (range(FIRST_SYMBOL), *typed_rows(representation, vocab))
         found.append(Softmax("lm_head", 0, rows, entries, torch.ones_like(cell, dtype=torch.float32), cell, None))
     return found

@@ -35,7 +35,7 @@ from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Losses
 from byteproxy.model.network import Batch, Transformer
-from byteproxy.model.targets import BothForms, Positions, columns, targets_of
+from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
@@ -50,7 +50,7 @@ from byteproxy.train.optim_config import learning_rate
 from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
-from byteproxy.train.teachers import next_bytes_of
+from byteproxy.train.teachers import both_forms_of, next_bytes_of
 from byteproxy.train.train_config import Start, TrainConfig, ensure_units
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
@@ -326,10 +326,8 @@ class Trainer:
         symbols_N, targets_N, representations_N = (
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
-        both = None
-        if rows.both is not None:
-            raw_Q, symbol_Q, before_Q = (torch.from_numpy(one).to(self.device) for one in rows.both)
-            both = BothForms(raw_Q, symbol_Q, before_Q, self.next_bytes)
+        causal = self.config.objective.distill_form == "causal"
+        both = both_forms_of(rows, self.next_bytes, self.model, self.stream.vocab, causal)
         shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
         progress = step / self.config.steps
         targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)

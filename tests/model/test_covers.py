@@ -1,0 +1,165 @@
+"""Causal teachers: all histories with at most one symbol off the view's own way, against a search through all."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byteproxy.mixture.both_forms import BothForms
+from byteproxy.mixture.loader import Rows
+from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.covers import branch_states, covers_of
+from byteproxy.model.distillation import Distilled, taught_causally
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.network import Transformer
+from byteproxy.model.next_byte import NextByte
+from byteproxy.train.teachers import both_forms_of
+from byteproxy.views.prefix_tree import ROOT, prefix_tree
+from byteproxy.vocab import EOS, FIRST_BYTE, FIRST_SYMBOL, RAW, SPECIALS, Vocab, closing, opening
+
+# Symbols that overlap, that are there twice, without text, and that the longest match never writes.
+STRINGS = [b"a", b"b", b"c", b"ab", b"ba", b"abab", b"", b"aba", b"ab", b"cc", b"bcab"]
+VOCAB = Vocab((3, len(STRINGS)))
+FIRST = VOCAB.first_id(2)
+TREE = prefix_tree(STRINGS)
+
+
+def longest(text):
+    found = []
+    while text:
+        fits = [one for one, string in enumerate(STRINGS) if string and text.startswith(string)]
+        found.append(max(fits, key=lambda one: (len(STRINGS[one]), -one)))
+        text = text[len(STRINGS[found[-1]]) :]
+    return found
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(width=16, layers=2, heads=2, key_value_heads=1, ffn=24), VOCAB.size)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+def rows_of(texts, skipped=0):
+    """Each text as bytes, then as symbols; of the raw ones the first bytes are left out, as where a row begins."""
+    symbols, kinds, lengths, found = [], [], [], []
+    for text in texts:
+        ids, raw = longest(text), len(symbols)
+        symbols += [opening(RAW), *(FIRST_BYTE + byte for byte in text[skipped:]), closing(RAW), EOS]
+        at = len(symbols)
+        symbols += [opening(2), *(FIRST + one for one in ids), closing(2), EOS]
+        kinds += [0] * (at - raw) + [2] * (len(symbols) - at)
+        lengths += [at - raw, len(symbols) - at]
+        pairs = [(at + place, before) for place, one in enumerate(ids) for before in range(len(STRINGS[one]))]
+        pairs.append((at + len(ids), 0))
+        found += [(raw + byte, *pair) for byte, pair in enumerate(pairs[skipped:])]
+    targets = np.array([*symbols[1:], -1])
+    targets[np.cumsum(lengths) - 1] = -1
+    both = BothForms(*np.array(found).T)
+    return Rows(np.array(symbols), targets, np.array(kinds, np.int8), np.array(lengths), None, both)
+
+
+@torch.no_grad()
+def following(model, history):
+    read = torch.tensor([opening(2), *(FIRST + symbol for symbol in history)])
+    hidden = model.hidden(read, layout_of(np.array([len(read)])))[-1]
+    rows = [*range(SPECIALS), *VOCAB.symbol_ids(2)]
+    return (model.lm_head.weight[rows] @ hidden).double().softmax(0).numpy()
+
+
+def told_by_search(model, text, own, history=(), weight=1.0, off=0):
+    """Masses of the next byte and the end after a text, and of what goes on with two symbols off the own way."""
+    prob, found, left = following(model, history), np.zeros(FIRST_SYMBOL), 0.0
+    for symbol, string in enumerate(STRINGS):
+        if len(string) > len(text) and string.startswith(text):
+            found[FIRST_BYTE + string[len(text)]] += weight * prob[SPECIALS + symbol]
+    if not text:
+        found[closing(RAW)] += weight * prob[closing(2)]
+    for symbol, string in enumerate(STRINGS if text else []):
+        if string and text.startswith(string):
+            now = off if off == 0 and own[len(history)] == symbol else off + 1
+            if now > 1:
+                left += weight * prob[SPECIALS + symbol] * (string == text)
+                continue
+            rest, more = text[len(string) :], (*history, symbol)
+            deeper = told_by_search(model, rest, own, more, weight * prob[SPECIALS + symbol], now)
+            found, left = found + deeper[0], left + deeper[1]
+    return found, left
+
+
+def taught(model, rows):
+    hidden = model.hidden(torch.from_numpy(rows.symbols), layout_of(rows.lengths)).detach()
+    trees = [NextByte.typed(prefix_tree([b"x", b"y", b"z"]), 1), NextByte.typed(TREE, 2)]
+    both = both_forms_of(rows, trees, model, VOCAB, True)
+    node = trees[1].node_in(torch.from_numpy(rows.targets)[both.symbol_Q] - FIRST, both.before_Q)
+    weight = torch.ones(len(node))
+    students = Distilled(both.raw_Q, both.symbol_Q, node, both.raw_Q, weight, trees[1], both.contexts[1])
+    ids = [*range(SPECIALS), *VOCAB.symbol_ids(2)]
+    parts = list(taught_causally(hidden, model.lm_head.weight[ids].detach(), students, both.contexts[1], 0.0))
+    return torch.cat([one for _, one, _ in parts]), torch.cat([left for _, _, left in parts])
+
+
+TEXTS = st.text("abc", min_size=1, max_size=7).map(str.encode)
+
+
+@settings(max_examples=25)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=3))
+def test_bytes_are_taught_by_all_histories_with_one_symbol_off_the_way(model, texts):
+    found, left = taught(model, rows_of(texts))
+    at = 0
+    for text in texts:
+        for end in range(len(text) + 1):
+            wanted, dropped = told_by_search(model, text[:end], longest(text))
+            np.testing.assert_allclose(found[at], wanted / wanted.sum(), rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(left[at], dropped / (dropped + wanted.sum()), rtol=1e-3, atol=1e-5)
+            at += 1
+    assert at == len(found)
+
+
+def test_texts_of_two_bytes_are_taught_their_exact_marginals(model):
+    """Nothing is left out there that goes on: two symbols off the way end at the text's own end."""
+    for text in (b"ab", b"ba", b"cc"):
+        found, left = taught(model, rows_of([text]))
+        own = longest(text)
+        for end in range(2):
+            wanted, _ = told_by_search(model, text[:end], own)
+            np.testing.assert_allclose(found[end], wanted / wanted.sum(), rtol=1e-3, atol=1e-6)
+        assert left[:2].tolist() == [0, 0]
+
+
+def test_raw_text_that_begins_inside_a_symbol_is_taught_from_the_next_one_on(model):
+    text = b"ababca"
+    found, _ = taught(model, rows_of([text], skipped=1))
+    assert found.sum(1).tolist() == pytest.approx([0, 0, 0, 1, 1, 1])
+    whole, _ = taught(model, rows_of([text]))
+    assert torch.allclose(found[3], whole[4]) is False  # less is known of how it was segmented
+
+
+def test_branches_are_all_symbols_that_the_text_allows_and_the_view_did_not_write():
+    rows = rows_of([b"abab", b"c"])
+    found = covers_of(TREE, *rows.both, rows.targets, FIRST)
+    assert [STRINGS[symbol] for symbol in found.own_C[found.own_C >= 0]] == [b"abab", b"c"]
+    assert found.first_C.tolist() == [0, 0, 2, 2]
+    assert found.parent_X.tolist() == [0] * 4
+    assert sorted(STRINGS[symbol] for symbol in found.symbol_X) == [b"a", b"ab", b"ab", b"aba"]
+    assert (np.diff(found.context_E) >= 0).all()
+    assert found.student_E[found.context_E == 0].tolist() == [0, 1, 2, 3, 4]
+    assert found.node_E[found.context_E == 0].tolist() == [TREE.find(b"abab"[:end]) for end in range(5)]
+    assert [found.node_E[found.context_E == one].tolist()[0] for one in range(8)] == [ROOT] * 8
+
+
+def test_branches_see_their_own_history_only(model):
+    rows = rows_of([b"ababca", b"cc", b"bcabab"])
+    after, new = np.array([20, 9, 10, 9, 28]), np.array([FIRST, FIRST + 3, FIRST + 1, FIRST + 4, FIRST + 2])
+    states = branch_states(model, torch.from_numpy(rows.symbols), rows.lengths, after, new)
+    ends = np.cumsum(rows.lengths)
+    for one, at, symbol in zip(states, after.tolist(), new.tolist(), strict=True):
+        begin = int((ends - rows.lengths)[np.searchsorted(ends, at, side="right")])
+        read = torch.tensor([*rows.symbols[begin : at + 1].tolist(), symbol])
+        with torch.no_grad():
+            torch.testing.assert_close(
+                one, model.hidden(read, layout_of(np.array([len(read)])))[-1], rtol=1e-4, atol=1e-5
+            )
