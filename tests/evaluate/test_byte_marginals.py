@@ -155,7 +155,20 @@ def test_a_published_model_is_read_with_its_own_ids(model):
             symbols, spans = super().encode(document)
             return Encoded(symbols + 2, spans)
 
-    tokens = TokenModel.of_stock(stock, Numbered(), 0, 1)
+    class Published:
+        path, found, said = "folder", Numbered(), (0, 1)
+
+        def model(self):
+            return stock
+
+        def tokenizer(self):
+            return self.found
+
+        def ends(self):
+            return self.said
+
+    published = Published()
+    tokens = TokenModel.of_published(published)
     assert tokens.id_V[-1] == -1  # the model was cut before the last token
     rows = [opening(1) + 1, *range(FIRST_SYMBOL, VOCAB.size - 1)]
     text = b"ca"
@@ -169,6 +182,12 @@ def test_a_published_model_is_read_with_its_own_ids(model):
     np.testing.assert_allclose(marginal_bits(tokens, [text], 100, beam=EVERYTHING).bits, -np.log2(wanted), rtol=1e-9)
     with pytest.raises(InputError, match=r"b'bcab', and the model has no token"):
         marginal_bits(tokens, [b"bcab"], 100)
+    published.said = (None, None)
+    with pytest.raises(InputError, match="folder names neither bos nor eos"):
+        TokenModel.of_published(published)
+    published.found = None
+    with pytest.raises(InputError, match="folder has no tokenizer of its own"):
+        TokenModel.of_published(published)
 
 
 def test_what_can_not_be_marginalised_is_refused(model):

@@ -29,6 +29,7 @@ CONFIG = TrainConfig(
     shape=Shape(4, 256, 100),
     log_every=1,
 )
+APART = Mixture(phases=(Phase(1.0, "parallel", 0.5),))
 NGRAMS = {"ngrams": (2, 3), "ngram_rows": 512, "ngram_outputs": True}
 KINDS = {
     "bytes": replace(CONFIG, views=(), mixture=BYTES),
@@ -38,6 +39,8 @@ KINDS = {
         CONFIG, model=replace(CONFIG.model, byte_heads=4, symbol_heads=2), objective=Objective(symbols=1.0, bytes=0.5)
     ),
     "bag": replace(CONFIG, model=replace(CONFIG.model, inputs="mean"), objective=Objective(symbols=0.0, bag=1.0)),
+    "distilled": replace(CONFIG, mixture=APART, objective=Objective(distill=1.0)),
+    "causal": replace(CONFIG, mixture=APART, objective=Objective(distill=1.0, distill_form="causal")),
     "spelled": replace(
         CONFIG,
         model=replace(CONFIG.model, inputs="last", rope_positions="bytes", **NGRAMS),

@@ -13,7 +13,8 @@ ranges of the sorted vocabulary (`views.prefix_tree`). There are exponentially m
 each byte, the tokenizer's own never. Reported of each text, in bits:
 
 bits: the marginal, if what was dropped predicts later bytes as well as what was kept: each byte's own cost is that of
-    A_i among what is kept of A_(i-1). Exact where nothing is dropped.
+    A_i among what is kept of A_(i-1). Exact where nothing is dropped. What is dropped usually predicts worse, as it is
+    not how the model saw text; then the truth lies between `bits` and `most`.
 most, least: bounds that hold in any case. With D_i the mass dropped up to byte i, the truth lies between A_i and
     A_i + D_i. What was dropped early may in principle predict all later bytes with certainty, so `least` says little
     of long texts. dropped: what droppings cost all in all, `most` - `bits` of a text that is read in one window.
@@ -36,6 +37,7 @@ import torch.nn.functional as F
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import in_symbols
 from byteproxy.generate.score import Windows, windows_over
+from byteproxy.interop.published import Published
 from byteproxy.model.decoding import Histories
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
@@ -109,6 +111,21 @@ class TokenModel:
         ids = np.arange(view.alphabet_size)
         ids[ids >= rows] = -1  # bytes that the tokenizer's file has no token for
         return cls(model, view, begins, ends, ids, np.arange(rows))
+
+    @classmethod
+    def of_published(cls, model: Published) -> "TokenModel":
+        """A model as somebody published it (`interop.published`), with its own tokenizer.
+
+        InputError where it has none, or names neither bos nor eos, so that it is not known what text begins with.
+        """
+        view, (begins, ends) = model.tokenizer(), model.ends()
+        if view is None:
+            raise InputError(
+                f"{model.path} has no tokenizer of its own: byte marginals are computed of models of tokens"
+            )
+        if begins is None or ends is None:
+            raise InputError(f"{model.path} names neither bos nor eos: add bos_token_id or eos_token_id to its config")
+        return cls.of_stock(model.model(), view, begins, ends)
 
     def encode(self, text: bytes) -> Encoded:
         """A text's tokens; InputError where the model has none for a byte."""

@@ -141,15 +141,16 @@ def taught_causally(
 def _log_weights(
     teachers_XD: torch.Tensor, symbol_rows_RD: torch.Tensor, contexts: Contexts, soft_cap: float
 ) -> torch.Tensor:
-    """The logarithm of each history's probability from the beginning of its passage on: float64 [C + X]."""
+    """The logarithm of each history's probability from the beginning of its passage on: [C + X]."""
     own, device = len(contexts.position), teachers_XD.device
+    exact = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
     position = torch.cat((torch.arange(own, device=device), contexts.parent))
     row = torch.cat((contexts.own_row, contexts.branch_row))
     order = torch.argsort(position, stable=True)
     nothing = torch.zeros_like(order)
     entries = Entries(position[order], nothing, row[order], nothing.float())
-    nats = torch.empty(len(order), dtype=torch.float64, device=device)
-    nats[order] = summed_loss(teachers_XD, symbol_rows_RD[None], entries, soft_cap)[1].double()
+    nats = torch.empty(len(order), dtype=exact, device=device)
+    nats[order] = summed_loss(teachers_XD, symbol_rows_RD[None], entries, soft_cap)[1].to(exact)
     before_C = nats[:own].cumsum(0) - nats[:own]
     log_C = before_C[contexts.first] - before_C
     return torch.cat((log_C, log_C[contexts.parent] - nats[own:]))
