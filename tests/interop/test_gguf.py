@@ -10,6 +10,7 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import SplitOptions
+from byteproxy.errors import InputError
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.interop.gguf import GGUF, write_gguf
 from byteproxy.interop.llama import stock_files
@@ -17,7 +18,7 @@ from byteproxy.interop.tokenizer import SPECIAL_NAMES
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.model_config import ModelConfig, RopeScaling
 from byteproxy.model.network import Transformer
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -110,6 +111,45 @@ def test_llama_cpp_reads_a_text_as_its_bytes_and_gives_it_back(theirs, text):
 def test_llama_cpp_takes_a_special_for_one_only_if_asked(theirs):
     assert theirs.tokenize(b"<raw>a", add_special=False, parse_special=True) == [12, 64 + ord("a")]
     assert theirs.ends() == ENDS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention_biases": "qkv"},
+        {"attention_biases": "all"},
+        {"head_dim": 32},
+        {"head_dim": 32, "qk_norm": True},
+        {"rope_scaling": RopeScaling("linear", 2.5)},
+        {"rope_scaling": RopeScaling("linear", 2.5), "attention_biases": "qkv"},
+        {"rope_scaling": RopeScaling("llama3", 8.0, 1.0, 4.0, 64)},
+    ],
+)
+def test_llama_cpp_has_our_logits_with_each_option(options, tmp_path):
+    torch.manual_seed(0)
+    model = Transformer(replace(LLAMA, **options), 320)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    read = ids("def main(x, y):\n    return 12\n" * 4)
+    ours = logits(model, read)
+    assert np.abs(loaded(file_of(model, tmp_path)).logits(read) - ours).max() / np.abs(ours).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"attention_biases": "qkv", "rope_scaling": RopeScaling("llama3", 8.0)},
+            r"\"llama3\", which llama\.cpp has in a",
+        ),
+        ({"attention_biases": "qkv", "head_dim": 32}, r"model\.head_dim is not model\.width / model\.heads"),
+        ({"attention_biases": "all", "qk_norm": True}, r"model\.attention_biases and model\.qk_norm are both on"),
+    ],
+)
+def test_what_llama_cpp_has_not_is_refused(options, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        file_of(Transformer(replace(LLAMA, **options), 320), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def greedy(model, theirs, text):

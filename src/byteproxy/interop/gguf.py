@@ -83,6 +83,11 @@ def ensure_known(shape: ModelConfig) -> None:
             f'model.rope_scaling.kind is "llama3", which llama.cpp has in a llama and not in a {architecture}: export '
             "without a GGUF file"
         )
+    if architecture == "qwen2" and shape.heads * shape.head_width != shape.width:
+        raise InputError(
+            "model.head_dim is not model.width / model.heads, which llama.cpp's qwen2 has not: export without a GGUF "
+            "file"
+        )
     if architecture == "qwen3" and shape.attention_biases != "none":
         raise InputError(
             "model.attention_biases and model.qk_norm are both on, which llama.cpp's qwen3 has not: export without a "

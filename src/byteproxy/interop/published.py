@@ -139,8 +139,9 @@ class _Gguf:
         return str(self._file.get("general.license", ""))
 
     def model(self) -> Transformer:
+        stock = self.stock
         try:
-            return gguf_model(self._file, self.stock).eval()
+            return gguf_model(self._file, stock).eval()
         except (ValueError, LookupError, TypeError, RuntimeError, OSError) as error:
             raise InputError(f"{self.path} holds no model that can be read: {error}") from error
 
