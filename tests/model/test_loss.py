@@ -45,15 +45,17 @@ def plainly(hidden, rows, found, soft_cap):
     rows=st.integers(2, 40),
     count=st.integers(1, 90),
     chunk=st.sampled_from([1, 4, 16, 64]),
+    logits=st.sampled_from([1, 100, 1000, 1 << 20]),
     soft_cap=st.sampled_from([0.0, 3.0]),
 )
-def test_sums_and_gradients_are_the_plain_ones(seed, positions, heads, rows, count, chunk, soft_cap):
+def test_sums_and_gradients_are_the_plain_ones(seed, positions, heads, rows, count, chunk, logits, soft_cap):
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(positions, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     table = torch.randn(heads, rows, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     found = entries(generator, positions, heads, rows, count)
-    before = loss._SMALLEST, loss._LARGEST
+    before = loss._SMALLEST, loss._LARGEST, loss.LOGITS
     loss._SMALLEST = loss._LARGEST = chunk
+    loss.LOGITS = logits
     try:
         ours, nats = summed_loss(hidden, table, found, soft_cap)
         wanted, each = plainly(hidden, table, found, soft_cap)
@@ -64,7 +66,7 @@ def test_sums_and_gradients_are_the_plain_ones(seed, positions, heads, rows, cou
         for a, b in zip(mine, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     finally:
-        loss._SMALLEST, loss._LARGEST = before
+        loss._SMALLEST, loss._LARGEST, loss.LOGITS = before
 
 
 class Largest(TorchDispatchMode):
@@ -89,6 +91,18 @@ def test_memory_does_not_grow_with_positions_times_symbols():
     with Largest() as largest:
         summed_loss(hidden, table, found)[0].backward()
     assert largest.numbers <= loss.LOGITS < positions * rows / 10
+
+
+def test_a_chunk_of_a_large_table_has_logits_as_large_as_its_gradient_and_no_more():
+    positions, rows, width = 600, 9000, 128
+    assert loss._sizes(rows, width, False) == (2 * width, 64)
+    hidden = torch.randn(positions, width, requires_grad=True)
+    table = torch.randn(1, rows, width, requires_grad=True)
+    every = torch.arange(positions)
+    found = Entries(every, torch.zeros_like(every), every % rows, torch.ones(positions))
+    with Largest() as largest:
+        summed_loss(hidden, table, found)[0].backward()
+    assert loss.LOGITS < largest.numbers <= 2 * width * rows
 
 
 def example(positions=300, seed=0):

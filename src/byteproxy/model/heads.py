@@ -35,11 +35,10 @@ class Heads(nn.Module):
         weight_JVD = self.weight if self.weight.dim() == 3 else self.weight[None]
         if head is not None:
             weight_JVD = weight_JVD[head : head + 1]
-        parts = [weight_JVD[:, one.start : one.stop] for one in rows]
         if isinstance(entries, Distilled):
+            parts = [weight_JVD[:, one.start : one.stop] for one in rows]
             return distilled_loss(hidden_XD, parts[0][0], torch.cat(parts[1:], 1)[0], entries, self.soft_cap)
-        rows_JRD = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        return summed_loss(hidden_XD, rows_JRD, entries, self.soft_cap)
+        return summed_loss(hidden_XD, weight_JVD, entries, self.soft_cap, rows)
 
     def logits(self, hidden_XD: torch.Tensor, ids_R: torch.Tensor) -> torch.Tensor:
         """The one head's logits of these ids, [X, R], float32, or float64 of such hidden states."""

@@ -1,8 +1,13 @@
 """Cross-entropy through linear heads, in chunks: memory grows neither with positions times symbols nor with heads.
 
-N positions, D width, R rows of a softmax, J heads that share their positions, E targets. Logits are made for some
-positions at a time, and each chunk's gradient is taken at once (the idea of fused linear cross-entropy, as in Liger
-Kernel). A target is an entry (position, head, row, weight), so a position may have none, one, or a bag of them. What is
+N positions, D width, V rows of a table, R of them in a softmax, J heads that share their positions, E targets. Logits
+are made for a chunk of positions at a time, and each chunk's gradient is taken at once (the idea of fused linear
+cross-entropy, as in Liger Kernel). A chunk's logits are in the type of the products, and turn into their gradients
+where they stand, a piece that fits into the cache at a time. Each chunk reads the table and adds to its whole gradient,
+so a chunk has about as many positions as make its logits as large as that gradient, and at least what fills the cache.
+Memory is bounded by the larger of the two.
+
+A target is an entry (position, head, row, weight), so a position may have none, one, or a bag of them. What is
 predicted where is decided in `targets`. Losses are summed, not averaged: the caller divides by the global number of
 targets.
 
@@ -10,6 +15,7 @@ Typed softmax: a raw position's softmax has 64 + 256 rows however many symbols t
 pay nothing for them in bits or in time, and generation can drop the symbol rows.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +23,7 @@ import torch.nn.functional as F
 
 from byteproxy.vocab import SPECIALS, Vocab
 
-LOGITS = 1 << 20  # that exist at the same time: about what a core's cache holds
+LOGITS = 1 << 20  # that exist in float32 at the same time: about what a core's cache holds
 _SMALLEST, _LARGEST = 128, 1024  # positions in a chunk
 _CUDA = 32  # times as much of both on CUDA, where a chunk costs some twenty launches, however small it is
 
@@ -32,16 +38,24 @@ class Entries(NamedTuple):
 
 
 def summed_loss(
-    hidden_ND: torch.Tensor, rows_JRD: torch.Tensor, entries: Entries, soft_cap: float = 0.0
+    hidden_ND: torch.Tensor,
+    weight_JVD: torch.Tensor,
+    entries: Entries,
+    soft_cap: float = 0.0,
+    rows: Sequence[range] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The weighted sum of all entries' cross-entropies in nats, float32 scalar; and each entry's own, without gradient.
 
-    rows_JRD: the rows of each head's softmax, float32; products are in hidden_ND's type.
+    Gradients can be taken once.
+
+    weight_JVD: each head's table, float32; products are in hidden_ND's type.
+    rows: which of its rows the softmax has, as ranges one after the other; None: all.
     """
     if len(entries.position) == 0:
         nothing = torch.zeros((), device=hidden_ND.device)
         return nothing, nothing.new_zeros(0)
-    summed, nats_E = _Summed.apply(hidden_ND, rows_JRD.to(hidden_ND.dtype), *entries, soft_cap)
+    rows = (range(weight_JVD.shape[1]),) if rows is None else rows
+    summed, nats_E = _Summed.apply(hidden_ND, weight_JVD, *entries, soft_cap, rows)
     return summed, nats_E
 
 
@@ -76,10 +90,17 @@ def local_targets(targets_N: torch.Tensor, representation: int, vocab: Vocab) ->
     return local_N
 
 
-def _chunk(logits_per_position: int, cuda: bool) -> int:
-    """Positions whose logits exist at the same time: a power of two, so that few shapes occur."""
+def _sizes(logits_per_position: int, width: int, cuda: bool) -> tuple[int, int]:
+    """Positions of a chunk, and of the pieces that it is worked on in: powers of two, so that few shapes occur."""
     logits, largest = (_CUDA * LOGITS, _CUDA * _LARGEST) if cuda else (LOGITS, _LARGEST)
-    return min(largest, max(_SMALLEST, 1 << (logits // logits_per_position).bit_length() - 1))
+    together = logits // logits_per_position
+    chunk = min(largest, max(_SMALLEST, _power_of_two(together), _power_of_two(2 * width)))
+    return chunk, min(chunk, _power_of_two(together))
+
+
+def _power_of_two(most: int) -> int:
+    """The largest up to `most`, at least 1."""
+    return 1 << max(1, most).bit_length() - 1
 
 
 def capped(logit: torch.Tensor, soft_cap: float) -> torch.Tensor:
@@ -94,52 +115,93 @@ class _Summed(torch.autograd.Function):
     def forward(
         ctx: Any,
         hidden_ND: torch.Tensor,
-        rows_JRD: torch.Tensor,
+        weight_JVD: torch.Tensor,
         position_E: torch.Tensor,
         head_E: torch.Tensor,
         row_E: torch.Tensor,
         weight_E: torch.Tensor,
         soft_cap: float,
+        ranges: Sequence[range],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        rows_JRD = _rows(weight_JVD, ranges, hidden_ND.dtype)
         heads, rows, width = rows_JRD.shape
-        rows_XD = rows_JRD.reshape(heads * rows, width)
+        rows_XD = rows_JRD.view(heads * rows, width)
         position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
-        chunk = _chunk(heads * rows, hidden_ND.is_cuda)
-        bounds = torch.arange(0, len(position_P) + chunk, chunk, device=place_E.device)
-        of_chunk = torch.searchsorted(place_E, bounds).tolist()
+        chunk, piece = _sizes(heads * rows, width, hidden_ND.is_cuda)
+        bounds = torch.arange(0, len(position_P) + piece, piece, device=place_E.device)
+        of_piece = torch.searchsorted(place_E, bounds).tolist()
         nats_E = torch.empty(len(position_E), device=hidden_ND.device)
         dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
-        drows_XD = torch.zeros_like(rows_XD, dtype=torch.float32) if wanted else rows_XD
-        for number, first in enumerate(range(0, len(position_P), chunk)):
-            here = slice(of_chunk[number], of_chunk[number + 1])
+        dweight_JVD = torch.zeros_like(weight_JVD, dtype=torch.float32) if wanted else weight_JVD
+        for first in range(0, len(position_P), chunk):
             at_C = position_P[first : first + chunk]
             # A CPU's last chunk is filled up: its kernels are made, and kept, for every shape that they meet.
-            size = len(at_C) if hidden_ND.is_cuda else chunk
+            size = len(at_C) if hidden_ND.is_cuda else -(-len(at_C) // _SMALLEST) * _SMALLEST
             x_CD = hidden_ND[F.pad(at_C, (0, size - len(at_C)))]
-            logit_CJR = F.linear(x_CD, rows_XD).float().view(size, heads, rows)
-            logit_CJR = capped(logit_CJR, soft_cap)
-            sum_CJ = logit_CJR.logsumexp(-1)
-            place_X = (place_E[here] - first) * heads + head_E[here]
-            index_X = place_X * rows + row_E[here]
-            nats_E[here] = sum_CJ.view(-1)[place_X] - logit_CJR.view(-1)[index_X]
+            logit_CJR = F.linear(x_CD, rows_XD).view(size, heads, rows)
+            logit_CJR[len(at_C) :] = 0
+            for begin in range(0, len(at_C), piece):
+                number = (first + begin) // piece
+                here = slice(of_piece[number], of_piece[number + 1])
+                place_X = (place_E[here] - first - begin) * heads + head_E[here]
+                logit_PJR = logit_CJR[begin : min(begin + piece, len(at_C))]
+                nats_E[here], dlogit_PJR = _nats(logit_PJR, place_X, row_E[here], weight_E[here], soft_cap, wanted)
+                if dlogit_PJR is not None:
+                    logit_PJR.copy_(dlogit_PJR)
             if not wanted:
                 continue
-            weight_CJ = torch.zeros_like(sum_CJ).view(-1).index_add_(0, place_X, weight_E[here]).view_as(sum_CJ)
-            bend_CJR = 1 - (logit_CJR / soft_cap).square_() if soft_cap else None
-            dlogit_CJR = logit_CJR.sub_(sum_CJ[..., None]).exp_().mul_(weight_CJ[..., None])
-            dlogit_CJR.view(-1).index_add_(0, index_X, -weight_E[here])
-            if bend_CJR is not None:
-                dlogit_CJR *= bend_CJR
-            dlogit_CX = dlogit_CJR.view(size, -1).to(hidden_ND.dtype)
+            dlogit_CX = logit_CJR.view(size, -1)
             dhidden_ND[at_C] = (dlogit_CX @ rows_XD)[: len(at_C)]
-            drows_XD += dlogit_CX.mT @ x_CD
-        ctx.save_for_backward(dhidden_ND, drows_XD.view_as(rows_JRD))
+            drows_JRD = (dlogit_CX.mT @ x_CD).view_as(rows_JRD)
+            for ours_JRD, own_JRD in _parts(dweight_JVD, ranges, drows_JRD):
+                ours_JRD += own_JRD
+        ctx.save_for_backward(dhidden_ND, dweight_JVD)
         ctx.mark_non_differentiable(nats_E)
         return nats_E @ weight_E, nats_E
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
-        dhidden_ND, drows_JRD = ctx.saved_tensors
+        dhidden_ND, dweight_JVD = ctx.saved_tensors
         scale = gradients[0]
-        return dhidden_ND * scale, (drows_JRD * scale).to(dhidden_ND.dtype), None, None, None, None, None
+        return dhidden_ND.mul_(scale), dweight_JVD.mul_(scale), None, None, None, None, None, None
+
+
+def _nats(
+    logit_PJR: torch.Tensor,
+    place_X: torch.Tensor,
+    row_X: torch.Tensor,
+    weight_X: torch.Tensor,
+    soft_cap: float,
+    wanted: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What some entries cost, each at the softmax `place_X`, and the gradient of their weighted sum if it is wanted."""
+    logit_PJR = capped(logit_PJR.float(), soft_cap)
+    lnp_PJR = logit_PJR.log_softmax(-1)
+    index_X = place_X * lnp_PJR.shape[-1] + row_X
+    nats_X = -lnp_PJR.view(-1)[index_X]
+    if not wanted:
+        return nats_X, None
+    weight_PJ1 = lnp_PJR.new_zeros(lnp_PJR.shape[:2]).view(-1).index_add_(0, place_X, weight_X)
+    dlogit_PJR = lnp_PJR.exp_().mul_(weight_PJ1.view(*lnp_PJR.shape[:2], 1))
+    dlogit_PJR.view(-1).index_add_(0, index_X, -weight_X)
+    if soft_cap:
+        dlogit_PJR *= 1 - (logit_PJR / soft_cap).square_()
+    return nats_X, dlogit_PJR
+
+
+def _rows(weight_JVD: torch.Tensor, ranges: Sequence[range], dtype: torch.dtype) -> torch.Tensor:
+    """Rows of a softmax [J, R, D], in one pass over them."""
+    heads, _, width = weight_JVD.shape
+    rows_JRD = weight_JVD.new_empty(heads, sum(map(len, ranges)), width, dtype=dtype)
+    for theirs_JRD, own_JRD in _parts(weight_JVD, ranges, rows_JRD):
+        own_JRD.copy_(theirs_JRD)
+    return rows_JRD
+
+
+def _parts(
+    table_JVD: torch.Tensor, ranges: Sequence[range], rows_JRD: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Where each range of a softmax's rows stands in its table, and among the rows."""
+    parts = rows_JRD.split([len(one) for one in ranges], 1)
+    return ((table_JVD[:, one.start : one.stop], part) for one, part in zip(ranges, parts, strict=True))
