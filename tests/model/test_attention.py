@@ -16,12 +16,16 @@ IN_PLACE = [[32], [64] * 4, [32, 32, 64], [32, 96, 160], [256]]
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 
 
-def assert_like_the_oracle(attend, lengths, device=CPU, dtype=torch.float64, width=6, gradients=True, tolerance=1e-9):
-    """The oracle gets the same numbers, in float32 at least, and products in full."""
+def assert_like_the_oracle(
+    attend, lengths, device=CPU, dtype=torch.float64, width=6, gradients=True, tolerance=1e-9, heads=(2, 2)
+):
+    """The oracle gets the same numbers, in float32 at least, and products in full. heads: queries', and keys'."""
     layout = layout_of(np.array(lengths), device)
     generator = torch.Generator().manual_seed(sum(lengths))
-    shape = (sum(lengths), 2, width)
-    q, k, v, gradient = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(4))
+    counts = heads[0], heads[1], heads[1], heads[0]
+    q, k, v, gradient = (
+        torch.randn(sum(lengths), count, width, generator=generator, dtype=torch.float64) for count in counts
+    )
     results = []
     for one, at, kind in ((dense.attend, CPU, torch.float64), (attend, device, dtype)):
         # Rounded to what the backend is given, for both.
@@ -37,16 +41,32 @@ def assert_like_the_oracle(attend, lengths, device=CPU, dtype=torch.float64, wid
 
 
 @settings(max_examples=40)
-@given(lengths=LENGTHS, block=st.sampled_from([1, 3, 16, 128]), scores=st.sampled_from([1, 700, 5000, 1 << 20]))
-@example(lengths=[1], block=128, scores=1 << 20)
-@example(lengths=[90] * 7, block=16, scores=5000)
-@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 20)
-@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 15)
-def test_documents(lengths, block, scores):
+@given(
+    lengths=LENGTHS,
+    block=st.sampled_from([1, 3, 16, 128]),
+    scores=st.sampled_from([1, 700, 5000, 1 << 20]),
+    heads=st.sampled_from([(2, 2), (6, 2), (3, 1)]),
+)
+@example(lengths=[1], block=128, scores=1 << 20, heads=(6, 2))
+@example(lengths=[90] * 7, block=16, scores=5000, heads=(6, 2))
+@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 20, heads=(6, 2))
+@example(lengths=[300, 1, 140, 300], block=128, scores=1 << 15, heads=(6, 2))
+def test_documents(lengths, block, scores, heads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "BLOCK", block)
         patch.setattr(documents, "SCORES", scores)
-        assert_like_the_oracle(documents.attend, lengths)
+        assert_like_the_oracle(documents.attend, lengths, heads=heads)
+
+
+@pytest.mark.parametrize("attend", [documents.attend, sdpa.attend])
+def test_heads_that_share_keys_are_heads_of_their_own_with_the_same_keys(attend):
+    layout, generator = layout_of(np.array([40, 7])), torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(47, count, 4, generator=generator) for count in (6, 2, 2))
+    together = attend(q, k, v, layout)
+    for head in range(6):
+        own = slice(head // 3, head // 3 + 1)
+        alone = attend(q[:, head : head + 1], k[:, own], v[:, own], layout)
+        torch.testing.assert_close(together[:, head : head + 1], alone)
 
 
 @pytest.mark.parametrize("lengths", IN_PLACE)

@@ -11,7 +11,7 @@ from byteproxy.model.attention.layout import Layout
 from byteproxy.model.model_config import Backend
 
 Attend: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Layout], torch.Tensor]
-"""(q_NHE, k_NHE, v_NHE, layout) -> [N, H, E]"""
+"""(q_NHE, k_NGE, v_NGE, layout) -> [N, H, E]; H is a multiple of G, and heads that share keys stand side by side."""
 
 
 def backend(name: Backend, device: torch.device, dtype: torch.dtype) -> Attend:

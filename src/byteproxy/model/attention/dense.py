@@ -7,10 +7,12 @@ torch's FLOP counter can see.
 import torch
 
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.sharing import for_each_head
 
 
-def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
+def attend(q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
+    k_NHE, v_NHE = for_each_head(q_NHE, k_NGE, v_NGE)
     n, _, width = q_NHE.shape
     place_N = torch.arange(n, device=q_NHE.device)
     document_N = layout.document_N

@@ -7,29 +7,28 @@ memory grows with positions only. `benchmarks/train.py` holds it against SDPA's 
 bucket goes through SDPA.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.sharing import for_each_head
 
 BLOCK = 128  # queries at once
 SCORES = 1 << 20  # scores at once, all documents and heads together: 2 MB in bfloat16
 
 
-def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
+def attend(q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
     kernel = _blocks if q_NHE.device.type == "cpu" else _sdpa
     sizes = [bucket.documents * bucket.length for bucket in layout.buckets]
-    padded = q_NHE, k_NHE, v_NHE
+    padded = q_NHE, k_NGE, v_NGE
     if not layout.in_place:
         padded = tuple(_Take.apply(x, layout.into_M, layout.back_N) for x in padded)
-    out = []
-    for bucket, q, k, v in zip(layout.buckets, *(x.split(sizes) for x in padded), strict=True):
-        size = bucket.documents, bucket.length
-        attended = kernel(*(x.unflatten(0, size).transpose(1, 2) for x in (q, k, v)))
-        out.append(attended.transpose(1, 2).flatten(0, 1))
+    parts = zip(layout.buckets, *(x.split(sizes) for x in padded), strict=True)
+    out = [kernel(*(x.unflatten(0, bucket) for x in qkv)).flatten(0, 1) for bucket, *qkv in parts]
     out_MHE = out[0] if len(out) == 1 else torch.cat(out)
     return out_MHE if layout.in_place else _Take.apply(out_MHE, layout.back_N, layout.into_M)
 
@@ -54,47 +53,59 @@ def _take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return taken.index_fill_(0, empty, 0) if len(empty) else taken
 
 
-def _sdpa(q_GHTE: torch.Tensor, k_GHTE: torch.Tensor, v_GHTE: torch.Tensor) -> torch.Tensor:
-    return F.scaled_dot_product_attention(q_GHTE, k_GHTE, v_GHTE, is_causal=True)
+def _sdpa(q_DTHE: torch.Tensor, k_DTGE: torch.Tensor, v_DTGE: torch.Tensor) -> torch.Tensor:
+    q_DHTE, k_DHTE, v_DHTE = (x.transpose(1, 2) for x in (q_DTHE, *for_each_head(q_DTHE, k_DTGE, v_DTGE)))
+    return F.scaled_dot_product_attention(q_DHTE, k_DHTE, v_DHTE, is_causal=True).transpose(1, 2)
 
 
-def _blocks(q_GHTE: torch.Tensor, k_GHTE: torch.Tensor, v_GHTE: torch.Tensor) -> torch.Tensor:
-    out_BTE: torch.Tensor = _Blocks.apply(*(x.flatten(0, 1) for x in (q_GHTE, k_GHTE, v_GHTE)))
-    return out_BTE.unflatten(0, q_GHTE.shape[:2])
+def _blocks(q_DTHE: torch.Tensor, k_DTGE: torch.Tensor, v_DTGE: torch.Tensor) -> torch.Tensor:
+    documents, _, heads, _ = k_DTGE.shape
+    q_DTGSE = q_DTHE.unflatten(2, (heads, -1))
+    q_BSTE = q_DTGSE.permute(0, 2, 3, 1, 4).flatten(0, 1).contiguous()
+    k_BTE, v_BTE = (x.transpose(1, 2).flatten(0, 1).contiguous() for x in (k_DTGE, v_DTGE))
+    out_BSTE: torch.Tensor = _Blocks.apply(q_BSTE, k_BTE, v_BTE)
+    return out_BSTE.unflatten(0, (documents, heads)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
 class _Blocks(torch.autograd.Function):
-    """Attention of B documents and heads together, each of T positions."""
+    """Attention of B documents and key-value heads together, each of T positions and S query heads.
+
+    Queries that share keys are rows of one product, X = S C for a block of C positions. What is multiplied more than
+    once is copied first where it does not lie end to end, or each product would copy it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, q_BTE: torch.Tensor, k_BTE: torch.Tensor, v_BTE: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(q_BTE, k_BTE, v_BTE)
-        out_BTE = torch.empty_like(q_BTE)
-        for some, start, stop in _pieces(q_BTE):
-            weight = _weights(q_BTE[some, start:stop], k_BTE[some, :stop])
-            out_BTE[some, start:stop] = weight @ v_BTE[some, :stop]
-        return out_BTE
+    def forward(ctx: Any, q_BSTE: torch.Tensor, k_BTE: torch.Tensor, v_BTE: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(q_BSTE, k_BTE, v_BTE)
+        out_BSTE = torch.empty_like(q_BSTE)
+        for some, start, stop in _pieces(q_BSTE):
+            q_BSCE = q_BSTE[some, :, start:stop]
+            weight = _weights(q_BSCE, k_BTE[some, :stop])
+            out_BSTE[some, :, start:stop] = (weight @ v_BTE[some, :stop]).view_as(q_BSCE)
+        return out_BSTE
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, ...]:
-        q_BTE, k_BTE, v_BTE = ctx.saved_tensors
-        dout_BTE = gradients[0]
-        dq_BTE, dk_BTE, dv_BTE = torch.empty_like(q_BTE), torch.zeros_like(k_BTE), torch.zeros_like(v_BTE)
-        for some, start, stop in _pieces(q_BTE):
-            dout, q, k = dout_BTE[some, start:stop], q_BTE[some, start:stop], k_BTE[some, :stop]
-            weight = _weights(q, k)
+        q_BSTE, k_BTE, v_BTE = ctx.saved_tensors
+        dout_BSTE = gradients[0]
+        dq_BSTE, dk_BTE, dv_BTE = torch.empty_like(q_BSTE), torch.zeros_like(k_BTE), torch.zeros_like(v_BTE)
+        for some, start, stop in _pieces(q_BSTE):
+            dout, q = (x[some, :, start:stop].flatten(1, 2).contiguous() for x in (dout_BSTE, q_BSTE))
+            k = k_BTE[some, :stop].contiguous()
+            weight = _weights(q_BSTE[some, :, start:stop], k)
             dscore = torch._softmax_backward_data(dout @ v_BTE[some, :stop].mT, weight, -1, weight.dtype)
-            dq_BTE[some, start:stop] = dscore @ k
+            dq_BSCE = dq_BSTE[some, :, start:stop]
+            dq_BSCE.copy_((dscore @ k).view_as(dq_BSCE))
             dk_BTE[some, :stop] += dscore.mT @ q
             dv_BTE[some, :stop] += weight.mT @ dout
-        scale = q_BTE.shape[-1] ** -0.5
-        return dq_BTE.mul_(scale), dk_BTE.mul_(scale), dv_BTE
+        scale = q_BSTE.shape[-1] ** -0.5
+        return dq_BSTE.mul_(scale), dk_BTE.mul_(scale), dv_BTE
 
 
-def _pieces(q_BTE: torch.Tensor) -> list[tuple[slice, int, int]]:
-    """Which documents and heads, and from which query to which, are computed at once."""
-    batch, length, _ = q_BTE.shape
-    together = max(1, SCORES // (min(BLOCK, length) * length))
+def _pieces(q_BSTE: torch.Tensor) -> list[tuple[slice, int, int]]:
+    """Which documents and key-value heads, and from which query to which, are computed at once."""
+    batch, shared, length, _ = q_BSTE.shape
+    together = max(1, SCORES // (shared * min(BLOCK, length) * length))
     return [
         (slice(first, first + together), start, min(start + BLOCK, length))
         for first in range(0, batch, together)
@@ -102,9 +113,16 @@ def _pieces(q_BTE: torch.Tensor) -> list[tuple[slice, int, int]]:
     ]
 
 
-def _weights(q_BCE: torch.Tensor, k_BSE: torch.Tensor) -> torch.Tensor:
-    """Softmax weights [B, C, S] of the last C of S positions over all S of them, as far as each may see."""
-    score_BCS = (q_BCE @ k_BSE.mT).mul_(q_BCE.shape[-1] ** -0.5)
-    count = q_BCE.shape[1]
-    score_BCS[:, :, -count:] += score_BCS.new_full((count, count), float("-inf")).triu(1)
-    return score_BCS.softmax(-1)
+def _weights(q_BSCE: torch.Tensor, k_BKE: torch.Tensor) -> torch.Tensor:
+    """Softmax weights [B, X, K] of the last C of K positions over all K of them, as far as each may see."""
+    batch, shared, count, width = q_BSCE.shape
+    score_BXK = q_BSCE.new_empty(batch, shared * count, k_BKE.shape[1])
+    torch.baddbmm(score_BXK, q_BSCE.flatten(1, 2), k_BKE.mT, beta=0, alpha=width**-0.5, out=score_BXK)
+    score_BXK.unflatten(1, (shared, count))[..., -count:] += _future(count, q_BSCE.dtype)
+    return score_BXK.softmax(-1)
+
+
+@cache
+def _future(count: int, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to scores of the last `count` positions among themselves: [C, C], minus infinity for the future."""
+    return torch.full((count, count), float("-inf"), dtype=dtype).triu_(1)

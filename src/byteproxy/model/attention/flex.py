@@ -9,10 +9,12 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.sharing import for_each_head
 
 
-def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
+def attend(q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
+    k_NHE, v_NHE = for_each_head(q_NHE, k_NGE, v_NGE)
     kernel = _compiled() if q_NHE.is_cuda else flex_attention
     q_1HNE, k_1HNE, v_1HNE = (x.transpose(0, 1)[None] for x in (q_NHE, k_NHE, v_NHE))
     out = kernel(q_1HNE, k_1HNE, v_1HNE, block_mask=_mask(layout))

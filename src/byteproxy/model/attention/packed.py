@@ -103,9 +103,7 @@ class Rows(NamedTuple):
     def attend(
         self, attention: PackedAttention, q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor
     ) -> torch.Tensor:
-        """[N, H, E]; key-value heads are repeated for those that share them."""
-        if (shared := attention.heads // attention.kv_heads) > 1:
-            k_NGE, v_NGE = (x.repeat_interleave(shared, 1) for x in (k_NGE, v_NGE))
+        """[N, H, E]."""
         return self.backend(q_NHE, k_NGE, v_NGE, self.layout)
 
 

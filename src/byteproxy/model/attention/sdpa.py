@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.sharing import for_each_head
 
 
-def attend(q_NHE: torch.Tensor, k_NHE: torch.Tensor, v_NHE: torch.Tensor, layout: Layout) -> torch.Tensor:
+def attend(q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
+    k_NHE, v_NHE = for_each_head(q_NHE, k_NGE, v_NGE)
     place_N = torch.arange(len(q_NHE), device=q_NHE.device)
     document_N = layout.document_N
     seen_NN = (document_N[:, None] == document_N) & (place_N[:, None] >= place_N)
