@@ -138,7 +138,7 @@ def test_a_run_is_gone_on_with_and_stays_what_it_is(run):
     assert byteproxy.train(None, folder, {"log_every": 1}, resume="yes")["raw_bpb"] == again["raw_bpb"]
     with pytest.raises(InputError, match="seed"):
         byteproxy.train("1m", folder, changes | {"seed": 1}, resume="if_exists")
-    with pytest.raises(InputError, match="did you mean width"):
+    with pytest.raises(InputError, match=r"did you mean model\.width"):
         byteproxy.train("1m", folder / "other", {"model": {"widht": 16}})
 
 
@@ -167,3 +167,41 @@ def test_a_model_writes_scores_and_is_exported(run, tmp_path):
     found = byteproxy.evaluate([run[0]], "transfer", split="test", passages=3, say=told.append)
     assert found["runs"]["run"]["passages"] == 3
     assert len(told) == len(found["opened"]) == 1, "the test split is opened"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda folder: byteproxy.evaluate(folder, "bits"), "measure is 'bits': give one of bpb, transfer"),
+        (lambda folder: byteproxy.evaluate(folder, split="train"), "split is 'train': give one of validation, test"),
+        (lambda folder: byteproxy.evaluate(folder, max_bytes=0), "max_bytes is 0"),
+        (lambda folder: byteproxy.train(None, folder, resume="maybe"), "resume is 'maybe': give one of no, if_exists"),
+        (
+            lambda folder: byteproxy.train(None, folder, {"device": "gpu"}, resume="yes"),
+            "changes: device is 'gpu': give",
+        ),
+        (lambda folder: byteproxy.load(folder, device="gpu"), "device is 'gpu': give one of auto"),
+        (lambda folder: byteproxy.load(folder, engine="fast").generate("a"), "engine is 'fast': give one of auto"),
+        (lambda folder: byteproxy.load(folder).generate("a", drafts="all"), "drafts is 'all': give one of heads"),
+        (lambda folder: byteproxy.load(folder).generate("a", 1.5), "cannot write 1.5 bytes: give a whole number"),
+        (lambda folder: byteproxy.load(folder).generate("a", stops="ab"), "stops has 'ab': give a list of texts"),
+        (lambda folder: byteproxy.load(folder).generate("a", stops=["ab"]), "stops has 'ab': give a list of texts"),
+        (lambda folder: byteproxy.load(folder).generate([7]), "prompts has 7: give a list of texts"),
+        (lambda folder: byteproxy.load(folder).score([7]), "texts has 7: give a list of texts"),
+    ],
+)
+def test_a_value_that_no_argument_takes_is_refused_by_name(run, call, said):
+    with pytest.raises(InputError) as error:
+        call(run[0])
+    assert str(error.value).startswith(said)
+
+
+def test_one_may_stand_where_several_may(corpus):
+    source, out = f"{corpus.path.parent}/text", corpus.path
+    again = byteproxy.prepare(Path(source), out, views="bpe:300", near_duplicates="keep", workers=1)
+    assert again.manifest.fingerprint == corpus.manifest.fingerprint
+    assert byteproxy.stream(corpus, views="bpe-300", steps=1).stream.views == ("bpe-300",)
+
+
+def test_nothing_costs_no_bits(run):
+    assert np.isnan(byteproxy.load(run[0]).score([]).bpb)

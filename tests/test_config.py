@@ -1,9 +1,10 @@
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from byteproxy.config import from_toml, to_toml
+from byteproxy.config import from_toml, from_values, to_toml
 from byteproxy.convert.conversion import ConvertRecipe
 from byteproxy.demo.demo_recipe import DemoRecipe
 from byteproxy.errors import InputError
@@ -46,7 +47,7 @@ def test_studies_that_come_along_are_fair(path):
         ('minutes = "six"', "minutes"),
         ("[model]\nwidth = 100\nheads = 3", "model.width"),
         ("[model]\nwidht = 100", "widht"),
-        ("[arms.bytes]\nrate_end = 2.0", "rate_end"),
+        ("[arms.bytes]\nrate_end = 2.0", r"there is no field arms\.bytes\.rate_end"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, said):
@@ -60,18 +61,47 @@ def test_what_is_wrong_is_named(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("shape = { rows = 4 }", "sequences_per_step"),
-        ("shape = { length = 64 }", "sequence_length"),
-        ("shape = { passage_bytes = 64 }", "context_bytes"),
+        ("shape = { rows = 4 }", "shape.sequences_per_step"),
+        ("shape = { length = 64 }", "shape.sequence_length"),
+        ("shape = { passage_bytes = 64 }", "shape.context_bytes"),
         ("micro_rows = 2", "micro_sequences"),
-        ('model = { places = "bytes" }', "rope_positions"),
-        ("optim = { most_skips = 3 }", "max_skips"),
-        ('optim = { curve = "wsd" }', "schedule"),
-        ("objective = { spell = 1.0 }", "symbol_bytes"),
+        ('model = { places = "bytes" }', "model.rope_positions"),
+        ("optim = { most_skips = 3 }", "optim.max_skips"),
+        ('optim = { curve = "wsd" }', "optim.schedule"),
+        ("objective = { spell = 1.0 }", "objective.symbol_bytes"),
     ],
 )
 def test_an_earlier_name_is_refused_with_the_one_of_today(tmp_path, text, name):
     path = tmp_path / "run.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=f"did you mean {name}"):
+    with pytest.raises(InputError, match=rf"did you mean {re.escape(name)}\?"):
         from_toml(path, TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (
+            TrainConfig,
+            {"shape": {"rows": 4, "length": 64}},
+            "x: there is no field shape.rows; did you mean shape.sequences_per_step? "
+            "There is no field shape.length; did you mean shape.sequence_length?",
+        ),
+        (TrainConfig, {"shape.rows": 4}, "x: there is no field shape.rows; did you mean shape.sequences_per_step?"),
+        (TrainConfig, {"width": 4}, "x: there is no field width; did you mean model.width?"),
+        (
+            TrainConfig,
+            {"mixture": {"phases": [{"rate": 0.5}, {"shar": 1}]}},
+            "x: there is no field mixture.phases.shar; did you mean mixture.phases.share?",
+        ),
+        (
+            StudyRecipe,
+            {"trials": {"rows": 4}, "arms": {"a": {"qqqq": 1}}},
+            "x: there is no field trials.rows; did you mean trials.sequences_per_step? There is no field arms.a.qqqq",
+        ),
+    ],
+)
+def test_every_unknown_field_is_named_with_its_section(kind, values, said):
+    with pytest.raises(InputError) as error:
+        from_values(values, kind, "x")
+    assert str(error.value) == said

@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 Folder: TypeAlias = str | Path
 
 
+def _several(given: Folder | Iterable[Folder]) -> list[str]:
+    """What was named, where one or several may be."""
+    return [str(one) for one in ([given] if isinstance(given, str | Path) else given)]
+
+
 def prepare(
-    sources: Iterable[str],
+    sources: Folder | Iterable[Folder],
     out: Folder,
     *,
-    views: Iterable[str] = (),
+    views: Folder | Iterable[Folder] = (),
     validation: float = 0.05,
     test: float = 0.10,
     salt: str = "",
-    hold_out: Iterable[str] = (),
+    hold_out: str | Iterable[str] = (),
     min_bytes: int = 1,
     max_bytes: int = 64 << 20,
     invalid: Literal["keep", "drop", "repair"] = "keep",
@@ -47,10 +52,10 @@ def prepare(
     pass over the sources, which the workers share, and meanwhile twice their text on disk.
 
     Args:
-        sources: What to read: "stdlib", "installed", or the path of a file or folder, with options behind a colon, as
-            `byteproxy prepare --help` explains them.
+        sources: What to read, one or several: "stdlib", "installed", or the path of a file or folder, with options
+            behind a colon, as `byteproxy prepare --help` explains them.
         out: Folder of the corpus: new, empty, or the same corpus from before.
-        views: Views to encode the text with, such as "bpe:4096", "gzip", or the file of a trained view.
+        views: Views to encode the text with, one or several, such as "bpe:4096", "gzip", or the file of a trained view.
         validation: Share of the text held out for choosing between settings.
         test: Share of the text held out for what is reported.
         salt: Any text; each text draws a split of its own.
@@ -79,12 +84,12 @@ def prepare(
     from byteproxy.store.prepare import Preparation
 
     preparation = Preparation(
-        split=SplitOptions(validation, test, salt, tuple(hold_out)),
+        split=SplitOptions(validation, test, salt, tuple(_several(hold_out))),
         rules=Rules(min_bytes, max_bytes, invalid),
         near_duplicates=near_duplicates,
         max_faulty=max_faulty,
     )
-    return build_corpus(sources, views, Path(out), preparation, workers, stage).store
+    return build_corpus(_several(sources), _several(views), Path(out), preparation, workers, stage).store
 
 
 def open_corpus(folder: Folder) -> "Store":
@@ -155,10 +160,10 @@ def view(
 
 def stream(
     corpus: "Store | Folder",
-    recipe: "str | Mixture" = "paper",
+    recipe: "Folder | Mixture" = "paper",
     *,
     arm: str | None = None,
-    views: Sequence[str] = (),
+    views: str | Sequence[str] = (),
     steps: int | None = None,
     seed: int | None = None,
     sequences_per_step: int | None = None,
@@ -181,8 +186,8 @@ def stream(
         recipe: What is shown when: a preset ("paper", "coarse_first", "bytes", "symbols"), a recipe that comes with
             byteproxy ("3m"), a TOML file of a run, a study or a mixture, or a `Mixture`.
         arm: Which arm, where the recipe is a study.
-        views: Names of views that the corpus holds, representations 1 and up; empty: the recipe's own, or, where the
-            mixture needs one, the first aligned one.
+        views: Names of views, one or several, that the corpus holds, representations 1 and up; empty: the recipe's
+            own, or, where the mixture needs one, the first aligned one.
         steps: Optimizer steps of the whole run, of which the mixture's phases are shares; None: the recipe's, or 1000.
         seed: Of all draws; None: the recipe's, or 0.
         sequences_per_step: Rows of one optimizer step, over all ranks.
@@ -206,7 +211,7 @@ def stream(
     from byteproxy.recipes.named import Recipe, recipe_of
 
     store = open_corpus(corpus) if isinstance(corpus, str | Path) else corpus
-    asked = recipe_of(recipe, arm) if isinstance(recipe, str) else Recipe(recipe)
+    asked = recipe_of(str(recipe), arm) if isinstance(recipe, str | Path) else Recipe(recipe)
     shape = {
         "sequences_per_step": sequences_per_step,
         "sequence_length": sequence_length,
@@ -219,7 +224,7 @@ def stream(
         seed=asked.seed if seed is None else seed,
     )
     with stage("find passages", "passages") as progress:
-        found = asked.stream(store, tuple(views), progress)
+        found = asked.stream(store, tuple(_several(views)), progress)
     return Batches(found, Part(rank, ranks, micro_sequences), state)
 
 
@@ -367,9 +372,12 @@ def evaluate(
     Raises:
         InputError: A folder holds no run, the corpus is not the run's own, or the runs would read different texts.
     """
+    from byteproxy.ranges import ensure_one_of
     from byteproxy.train.run_config import read_run_config
 
-    folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(one) for one in runs]
+    ensure_one_of("measure", measure, ("bpb", "transfer"))
+    ensure_one_of("split", split, ("validation", "test"))
+    folders = [Path(one) for one in _several(runs)]
     for folder in folders:
         read_run_config(folder)  # what holds no run is refused before torch is imported
     from byteproxy.evaluate.runs import bpb_of_runs, transfer_of_runs

@@ -1,13 +1,15 @@
 """Frozen dataclasses from TOML and back; a wrong key or type is refused with the field's name."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import dacite
 import tomli_w
 
-from byteproxy.errors import InputError, did_you_mean
+from byteproxy.errors import InputError, nearest
 from byteproxy.parsing import read_toml
 
 T = TypeVar("T")
@@ -23,10 +25,10 @@ def from_toml(path: Path, kind: type[T]) -> T:
 
 def from_values(values: dict[str, Any], kind: type[T], path: Path | str) -> T:
     """The dataclass that the content of a TOML file describes; raises as `from_toml`."""
+    if unknown := " ".join(_unknown(values, kind)).removesuffix("."):
+        raise InputError(f"{path}: {unknown[0].lower()}{unknown[1:]}")
     try:
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
-    except dacite.UnexpectedDataError as error:
-        raise InputError(f"{path}: {error}{_meant(error.keys, kind)}") from error
     except (dacite.DaciteError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -40,11 +42,42 @@ def toml_of(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
-def _meant(unknown: set[str], kind: Any) -> str:
-    """The field that an unknown one was probably meant to be, of a dataclass or of those inside it."""
-    kinds = [kind, *(one.type for one in dataclasses.fields(kind) if dataclasses.is_dataclass(one.type))]
-    names = [one.name for known in kinds for one in dataclasses.fields(known)]
-    return next(filter(None, (did_you_mean(one, names) for one in sorted(unknown))), "")
+def _unknown(values: Mapping[str, Any], kind: type) -> Iterator[str]:
+    """A sentence on each value that no field of a dataclass, or of those inside it, takes."""
+    elsewhere = {name.rpartition(".")[2]: name for name in _fields(kind)}
+    for section, name, there in _strangers(values, kind, ""):
+        bare = name.rpartition(".")[2]
+        near = nearest(bare, [one.name for one in dataclasses.fields(there)])
+        meant = f"{section}{near}" if near else elsewhere.get(nearest(bare, elsewhere) or "")
+        yield f"There is no field {section}{name}" + (f"; did you mean {meant}?" if meant else ".")
+
+
+def _strangers(value: Any, hint: Any, at: str) -> Iterator[tuple[str, str, type]]:
+    """The section, the name and the dataclass of each value that has no field there."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = get_type_hints(hint) if isinstance(value, Mapping) else {}
+        for name, one in value.items() if hints else ():
+            if name in hints:
+                yield from _strangers(one, hints[name], f"{at}{name}.")
+            else:
+                yield at, str(name), hint
+    elif get_origin(hint) is dict and isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _strangers(one, get_args(hint)[1], f"{at}{name}.")
+    elif get_origin(hint) is tuple and isinstance(value, list | tuple):
+        for one in value:
+            yield from _strangers(one, get_args(hint)[0], at)
+    elif get_origin(hint) is UnionType:
+        for inner in get_args(hint):
+            yield from _strangers(value, inner, at)
+
+
+def _fields(kind: Any, at: str = "") -> Iterator[str]:
+    """The dotted names of a dataclass's fields, of those inside it too, the outer ones last."""
+    for name, hint in get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint, f"{at}{name}.")
+    yield from (f"{at}{one.name}" for one in dataclasses.fields(kind))
 
 
 def to_toml(config: Any) -> str:

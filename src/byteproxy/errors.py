@@ -32,13 +32,19 @@ RENAMED = {
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Ask whether the nearest known word was meant, or the new name of a renamed one; empty if there is none."""
+    """Ask whether the nearest known word was meant; empty if there is none."""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that another one was probably meant to be, or the new name of a renamed one; None: no word is."""
     from difflib import get_close_matches
 
     names = list(known)
     new = RENAMED.get(_field(word))
     near = [name for name in names if _field(name) == new] or get_close_matches(word.casefold(), names, 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    return near[0] if near else None
 
 
 def _field(name: str) -> str:

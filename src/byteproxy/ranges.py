@@ -1,4 +1,6 @@
-"""Which numbers a field of a configuration takes: said where the field is declared, checked in one place.
+"""Which values a field of a configuration or an argument takes, checked in one place.
+
+The numbers that a field takes are said where it is declared:
 
     rows: int = ranged(2, 1, 1 << 24)
 
@@ -8,7 +10,7 @@ alike. The tests go over all configurations and refuse a numeric field that decl
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from byteproxy.errors import InputError
@@ -77,6 +79,21 @@ def ensure_in_range(config: Any, where: str = "") -> None:
         for name, value in _numbers(f"{where}{field.name}", getattr(config, field.name)):
             if value is not None and not allowed.holds(value):
                 raise InputError(f"{name} is {_shown(value)}: give {allowed}")
+
+
+def ensure_one_of(name: str, value: object, choices: Collection[str]) -> None:
+    """InputError naming what holds a value that is none of its choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{name} is {_shown(value)}: give one of {', '.join(choices)}")
+
+
+def ensure_bytes(name: str, texts: Any) -> None:
+    """InputError naming what should hold several texts, each as bytes, and does not."""
+    wrong = (
+        texts if isinstance(texts, str | bytes) else next((one for one in texts if not isinstance(one, bytes)), None)
+    )
+    if wrong is not None:
+        raise InputError(f"{name} has {wrong!r:.60}: give a list of texts as bytes, such as [b'def ']")
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 
@@ -11,6 +11,7 @@ from byteproxy.evaluate.run_figures import folder_figures
 from byteproxy.evaluate.validation import validate_with
 from byteproxy.lock import Hold
 from byteproxy.progress import Stage, quietly
+from byteproxy.ranges import ensure_one_of
 from byteproxy.report.run_page import keeping_page, write_run_page, write_stopped_page
 from byteproxy.runs.folder import asked_again, ensure_free, remember_asked
 from byteproxy.runs.lineage import remember_lineage
@@ -44,6 +45,7 @@ def train(
     resume: with "yes", `config` is that of the run in `out` (`read_run_config`), with other values of what may change.
     tell: takes sentences for people, on rank 0.
     """
+    ensure_one_of("resume", resume, get_args(Resume))
     out = Path(out)
     device_of(config.device)
     if out.exists() and not out.is_dir():

@@ -256,7 +256,7 @@ def test_files_above_the_limit_are_the_reason_that_is_said(byteproxy, tmp_path):
         (["code", "--out", "c", "--view", "missing/view.json"], "there is no file missing/view.json"),
         (["code", "--out", "c", "--workers", "0"], "workers is 0"),
         (["code", "--out", "c", "--test", "1.5"], "split.test is 1.5"),
-        (["code", "--out", "c", "--max-bytes", "-1"], "must not be below 0"),
+        (["code", "--out", "c", "--max-bytes", "-1"], "max_bytes -1: give 0 or more"),
         (["notes.jsonl:text=contents", "--out", "c", "--workers", "1"], "1 of 33 records are faulty"),
     ],
     ids=" ".join,

@@ -184,7 +184,7 @@ def test_stopped_before_it_began_it_says_so(byteproxy, monkeypatch):
         (["nonesuch"], "there is no recipe 'nonesuch'"),
         (["demo"], "demo is a study"),
         (["--out", "x", "3mm"], "there is no recipe '3mm'"),
-        (["wrong.toml"], 'wrong.toml: can not match "widht"'),
+        (["wrong.toml"], "wrong.toml: there is no field model.widht"),
         (["tiny.toml", "--model.heads", "5"], "model.width 32 does not split into 5 heads"),
         (
             ["tiny.toml", "--model.symbol-heads", "2", "--objective.symbols", "0", "--objective.bag", "1"],

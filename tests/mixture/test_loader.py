@@ -259,6 +259,14 @@ def test_wrong_requests_are_refused(corpus):
     ):
         with pytest.raises(InputError, match=message):
             Stream(store, (bpe.name,), Mixture(source_weights=weights), Shape(), 0, 1)
+    for seed, steps, message in (
+        (0, 0, "steps is 0"),
+        (0, "3", "steps is '3'"),
+        (-1, 1, "seed is -1"),
+        (1.5, 1, "seed"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Stream(store, (bpe.name,), Mixture(), Shape(), seed, steps)
     with pytest.raises(InputError, match=r"mixture\.view_weights are all 0"):
         Stream(store, (bpe.name,), Mixture(view_weights={bpe.name: 0.0}), Shape(), 0, 1)
     with pytest.raises(InputError, match=r"mixture\.packing is whole.*lower shape\.context_bytes"):

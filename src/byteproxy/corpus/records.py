@@ -53,7 +53,7 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.smallest < 0 or self.largest < 0:
-            raise InputError(f"smallest {self.smallest} and largest {self.largest} must not be below 0")
+            raise InputError(f"min_bytes is {self.smallest} and max_bytes {self.largest}: give 0 or more")
         if 0 < self.largest < self.smallest:
             raise InputError(f"largest {self.largest} is below smallest {self.smallest}: no document fits")
         if self.invalid not in ("keep", "drop", "repair"):

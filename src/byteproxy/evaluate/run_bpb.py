@@ -51,7 +51,7 @@ def common_text(runs: Sequence[Run], split: Split, max_bytes: int, document_byte
     Raises InputError where the runs' corpora would give different texts, or none.
     """
     if max_bytes < 1 or document_bytes < 1:
-        raise InputError(f"bytes is {max_bytes} and document_bytes {document_bytes}: give at least 1")
+        raise InputError(f"max_bytes is {max_bytes} and document_bytes {document_bytes}: give at least 1")
     first, *others = runs
     documents = held_out_documents(first.store, split, max_bytes, document_bytes)
     for run in others:

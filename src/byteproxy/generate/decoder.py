@@ -8,7 +8,7 @@ products cost more than reading does, which on one core of a CPU is at some eigh
 little more than a pass of one. Attention reads the keys and values of each document.
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ import torch
 from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.portable import Portable
 from byteproxy.model.network import Transformer
+from byteproxy.ranges import ensure_one_of
 
 Engine = Literal["auto", "torch"]
 """Who makes passes: "auto" is the compiled engine where there is one, on a CPU; "torch" is the model's own modules."""
@@ -87,4 +88,5 @@ class Decoder:
 
 def compiled(model: Transformer, engine: Engine) -> bool:
     """Whether the compiled engine makes a model's passes."""
+    ensure_one_of("engine", engine, get_args(Engine))
     return engine == "auto" and model.device.type == "cpu"

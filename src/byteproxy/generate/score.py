@@ -12,6 +12,7 @@ bytes included, and products nothing. Cost: window / stride forward passes over 
 lies in the windows that score the text after it; texts that share a prompt each read it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.loss import Entries, local_targets, typed_rows
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, silent
+from byteproxy.ranges import ensure_bytes
 from byteproxy.vocab import RAW, Vocab, byte_ids, closing, opening
 
 
@@ -39,8 +41,8 @@ class Scored(NamedTuple):
 
     @property
     def bpb(self) -> float:
-        """Bits per byte over all texts together."""
-        return float(self.bits.sum() / self.bytes.sum())
+        """Bits per byte over all texts together; NaN where they have no bytes."""
+        return float(self.bits.sum() / self.bytes.sum()) if self.bytes.any() else math.nan
 
 
 def score(
@@ -76,6 +78,8 @@ def byte_bits(
 ) -> list[np.ndarray]:
     """The bits of every byte of each text, float64 [bytes], and with `ends` of its end behind them; see `score`."""
     prompts = [b""] * len(texts) if prompts is None else prompts
+    for what, given in (("texts", texts), ("prompts", prompts)):
+        ensure_bytes(what, given)
     if len(prompts) != len(texts):
         raise InputError(f"there are {len(prompts)} prompts for {len(texts)} texts: give one for each, or none at all")
     tail = np.full(int(ends), closing(RAW))

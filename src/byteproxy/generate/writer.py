@@ -17,7 +17,7 @@ Cost: one pass over the weights for each step of all documents together, and N x
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, Pa
 from byteproxy.generate.head_drafts import Heads
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.network import Transformer
+from byteproxy.ranges import ensure_bytes, ensure_one_of
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 MAX_DOCUMENTS_PER_PASS = 16
@@ -161,6 +162,8 @@ class Writer:
         Raises InputError for a negative budget, an empty stop, or one that is no UTF-8 where nothing else is written.
         """
         sampling = Sampling() if sampling is None else sampling
+        ensure_bytes("prompts", prompts)
+        ensure_one_of("drafts", drafts, get_args(Drafts))
         _check(most, stops, sampling)
         self.counts = Counts()
         self.counts.guessed, self.counts.right = dict.fromkeys(self._rates, 0), dict.fromkeys(self._rates, 0)
@@ -328,8 +331,9 @@ def _mask(documents: list[_Document], most: int) -> np.ndarray:
 
 
 def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:
-    if most < 0:
-        raise InputError(f"cannot write {most} bytes: give 0 or more")
+    if not isinstance(most, int) or most < 0:
+        raise InputError(f"cannot write {most} bytes: give a whole number from 0")
+    ensure_bytes("stops", stops)
     for stop in stops:
         if not stop:
             raise InputError("a stop string is empty: give at least one byte, or no stop string")

@@ -26,13 +26,14 @@ from byteproxy.mixture.planner import Plan, Planner, State
 from byteproxy.mixture.row_pieces import AT, CLOSED, ENDED, FROM, OPENING, PASSAGE, REPRESENTATION, ROW, TO
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.progress import Progress, silent
-from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.ranges import Range, ensure_in_range, ranged
 from byteproxy.store.manifest import Manifest
 from byteproxy.store.passage_index import length_column
 from byteproxy.store.store import Store
 from byteproxy.vocab import EOS, PAD, Vocab, closing
 
 NO_TARGET = -1
+_STEPS, _SEEDS = (Range(least, (1 << 63) - 1, whole=True) for least in (1, 0))
 _CLOSING_OF_RAW = closing(0)
 
 
@@ -103,6 +104,9 @@ class Stream:
         both: let rows say which raw positions belong to which symbols, where they show both; of an expanded stream.
         Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
+        for name, number, allowed in (("steps", steps, _STEPS), ("seed", seed, _SEEDS)):
+            if not allowed.holds(number):
+                raise InputError(f"{name} is {number!r}: give {allowed}")
         if mixture.needs_view and not views:
             raise InputError("the mixture shows compressed segments, but no view is named: name one of the store's")
         if twice := next((name for name in views if views.count(name) > 1), None):

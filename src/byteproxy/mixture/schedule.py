@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 from byteproxy.errors import InputError
-from byteproxy.ranges import bounds, ensure_in_range, ranged
+from byteproxy.ranges import bounds, ensure_in_range, ensure_one_of, ranged
 
 Mode = Literal["one", "pairs", "parallel", "switch", "plain"]
 Order = Literal["random", "raw_first", "compressed_first"]
@@ -30,11 +30,6 @@ Curve = Literal["linear", "cosine"]
 Count = Literal["segments", "bytes", "positions"]
 Packing = Literal["fill", "whole"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}: give one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class Phase:
     def __post_init__(self) -> None:
         ensure_in_range(self, "mixture.phases: ")
         for name, kind in (("mode", Mode), ("order", Order), ("curve", Curve)):
-            _one_of(f"mixture.phases: {name}", getattr(self, name), get_args(kind))
+            ensure_one_of(f"mixture.phases: {name}", getattr(self, name), get_args(kind))
 
     def rate_at(self, fraction: float) -> float:
         """The rate after a fraction of the phase, in [0, 1)."""
@@ -108,12 +103,12 @@ class Mixture:
         if self.preset and self.phases:
             raise InputError("mixture has both a preset and phases: give one of them")
         if not self.phases:
-            _one_of("mixture.preset", self.preset or "paper", tuple(PRESETS))
+            ensure_one_of("mixture.preset", self.preset or "paper", tuple(PRESETS))
         elif abs(sum(phase.share for phase in self.phases) - 1) > 1e-6:
             total = sum(phase.share for phase in self.phases)
             raise InputError(f"mixture.phases: the shares sum to {total:g}: let them sum to 1")
-        _one_of("mixture.count", self.count, get_args(Count))
-        _one_of("mixture.packing", self.packing, get_args(Packing))
+        ensure_one_of("mixture.count", self.count, get_args(Count))
+        ensure_one_of("mixture.packing", self.packing, get_args(Packing))
         ensure_in_range(self, "mixture.")
 
     @property

@@ -10,6 +10,7 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.network import Transformer
+from byteproxy.ranges import ensure_one_of
 from byteproxy.train.flops import matmul_rate
 from byteproxy.train.train_config import DTYPES
 
@@ -19,6 +20,7 @@ TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in D
 def device_of(name: str) -> torch.device:
     """The device of that name; "auto" is what is there. InputError if it isn't there."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    ensure_one_of("device", name, ("auto", *there))
     if name == "auto":
         name = next(kind for kind, found in there.items() if found)
     if not there[name]:
