@@ -94,14 +94,16 @@ def test_an_earlier_name_is_refused_with_the_one_of_today(tmp_path, text, name):
             {"mixture": {"phases": [{"rate": 0.5}, {"shar": 1}]}},
             "x: there is no field mixture.phases.shar; did you mean mixture.phases.share?",
         ),
+        (TrainConfig, {"model": {"ngrams": 3}}, "x: model.ngrams is 3: give a list, such as [3]"),
+        (TrainConfig, {"views": "bpe"}, "x: views is 'bpe': give a list, such as ['bpe']"),
         (
             StudyRecipe,
             {"trials": {"rows": 4}, "arms": {"a": {"qqqq": 1}}},
-            "x: there is no field trials.rows; did you mean trials.sequences_per_step? There is no field arms.a.qqqq",
+            "x: there is no field arms.a.qqqq. There is no field trials.rows; did you mean trials.sequences_per_step?",
         ),
     ],
 )
-def test_every_unknown_field_is_named_with_its_section(kind, values, said):
+def test_every_unknown_field_and_what_is_no_list_is_named_with_its_section(kind, values, said):
     with pytest.raises(InputError) as error:
         from_values(values, kind, "x")
     assert str(error.value) == said

@@ -25,8 +25,8 @@ def from_toml(path: Path, kind: type[T]) -> T:
 
 def from_values(values: dict[str, Any], kind: type[T], path: Path | str) -> T:
     """The dataclass that the content of a TOML file describes; raises as `from_toml`."""
-    if unknown := " ".join(_unknown(values, kind)).removesuffix("."):
-        raise InputError(f"{path}: {unknown[0].lower()}{unknown[1:]}")
+    if wrong := " ".join(_misfits(values, kind)).removesuffix("."):
+        raise InputError(f"{path}: {wrong[0].lower()}{wrong[1:]}")
     try:
         return dacite.from_dict(kind, values, dacite.Config(strict=True, cast=[tuple]))
     except (dacite.DaciteError, ValueError) as error:
@@ -42,34 +42,42 @@ def toml_of(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
-def _unknown(values: Mapping[str, Any], kind: type) -> Iterator[str]:
-    """A sentence on each value that no field of a dataclass, or of those inside it, takes."""
+def _misfits(values: Mapping[str, Any], kind: type) -> Iterator[str]:
+    """A sentence on each value that no field of a dataclass, or of those inside it, takes, and on each that is no list.
+
+    dacite names no section, and makes a tuple of anything.
+    """
     elsewhere = {name.rpartition(".")[2]: name for name in _fields(kind)}
-    for section, name, there in _strangers(values, kind, ""):
-        bare = name.rpartition(".")[2]
-        near = nearest(bare, [one.name for one in dataclasses.fields(there)])
-        meant = f"{section}{near}" if near else elsewhere.get(nearest(bare, elsewhere) or "")
-        yield f"There is no field {section}{name}" + (f"; did you mean {meant}?" if meant else ".")
+    for at, value, hint in _nodes(values, kind):
+        if get_origin(hint) is tuple and not isinstance(value, list | tuple):
+            yield f"{at} is {value!r:.60}: give a list, such as [{value!r:.60}]."
+        if not (dataclasses.is_dataclass(hint) and isinstance(value, Mapping)):
+            continue
+        names = [one.name for one in dataclasses.fields(hint)]
+        for name in (str(name) for name in value if name not in names):
+            bare = name.rpartition(".")[2]
+            near = nearest(bare, names)
+            meant = f"{at}.{near}".lstrip(".") if near else elsewhere.get(nearest(bare, elsewhere) or "")
+            yield f"There is no field {at}.{name}".replace(" .", " ") + (f"; did you mean {meant}?" if meant else ".")
 
 
-def _strangers(value: Any, hint: Any, at: str) -> Iterator[tuple[str, str, type]]:
-    """The section, the name and the dataclass of each value that has no field there."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        hints = get_type_hints(hint) if isinstance(value, Mapping) else {}
-        for name, one in value.items() if hints else ():
-            if name in hints:
-                yield from _strangers(one, hints[name], f"{at}{name}.")
-            else:
-                yield at, str(name), hint
+def _nodes(value: Any, hint: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The dotted name, the value and the type of values and of all that is in them."""
+    yield at, value, hint
+    dot = f"{at}." if at else ""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        for name, inner in get_type_hints(hint).items():
+            if name in value:
+                yield from _nodes(value[name], inner, f"{dot}{name}")
     elif get_origin(hint) is dict and isinstance(value, Mapping):
         for name, one in value.items():
-            yield from _strangers(one, get_args(hint)[1], f"{at}{name}.")
+            yield from _nodes(one, get_args(hint)[1], f"{dot}{name}")
     elif get_origin(hint) is tuple and isinstance(value, list | tuple):
         for one in value:
-            yield from _strangers(one, get_args(hint)[0], at)
+            yield from _nodes(one, get_args(hint)[0], at)
     elif get_origin(hint) is UnionType:
-        for inner in get_args(hint):
-            yield from _strangers(value, inner, at)
+        for inner in filter(dataclasses.is_dataclass, get_args(hint)):
+            yield from _nodes(value, inner, at)
 
 
 def _fields(kind: Any, at: str = "") -> Iterator[str]:

@@ -97,3 +97,12 @@ def test_a_failure_leaves_nothing_and_what_a_killed_one_left_goes(tmp_path, monk
     left.mkdir()
     write_folder(tmp_path / "out", FILES)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FILES, "byteproxy.json"])
+
+
+@pytest.mark.parametrize("size", [[], "5", None, True, {}])
+def test_a_list_whose_sizes_are_no_numbers_is_damaged(folder, size):
+    said = json.loads((folder / "byteproxy.json").read_text())
+    said["files"]["config.json"]["size"] = size
+    (folder / "byteproxy.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"byteproxy\.json is damaged"):
+        ensure_unaltered(folder)

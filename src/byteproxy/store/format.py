@@ -49,6 +49,11 @@ class FileInfo:
     size: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Refuse, with a TypeError, what no list of files that we wrote says."""
+        if type(self.size) is not int or not isinstance(self.sha256, str):
+            raise TypeError(f"{self.name!r:.60} has no size and checksum of a file")
+
 
 def shard_name(shard: int) -> str:
     """The file of a shard's documents."""
