@@ -291,6 +291,19 @@ def test_a_save_that_is_stopped_leaves_nothing_partial(wrapped, tmp_path, monkey
     assert names(tmp_path) == ["step-000010"]
 
 
+@pytest.mark.parametrize("name", ["state.json", ".metadata", "__0_0.distcp"])
+def test_a_checkpoint_that_lost_a_file_is_damaged_and_not_passed_over(tmp_path, name):
+    save(tmp_path, 10, 10.0)
+    save(tmp_path, 20, 20.0)
+    (tmp_path / "step-000020" / name).unlink()
+    (tmp_path / "step-000030").mkdir()
+    found = checkpoint.newest(tmp_path)
+    assert found == tmp_path / "step-000020"
+    assert not checkpoint.is_gone(found)
+    with pytest.raises(InputError, match="delete it to go on from the one before"):
+        checkpoint.load(found, *holding(0.0))
+
+
 def test_a_list_of_checksums_names_only_its_own_files(tmp_path):
     save(tmp_path, 10, 10.0)
     path = tmp_path / "step-000010" / "checksums.json"

@@ -144,7 +144,7 @@ def _state(checkpoint: Path) -> dict[str, Any]:
 
 def is_gone(checkpoint: Path) -> bool:
     """Whether a checkpoint that was there is no more, as a trainer removes those that are older than it keeps."""
-    return not (checkpoint / _STATE).exists()
+    return not checkpoint.exists()
 
 
 def said(checkpoint: Path) -> dict[str, Any]:
@@ -217,7 +217,15 @@ def _whole(folder: Path) -> list[tuple[int, Path]]:
     for path in folder.glob("step-*"):
         if match := _WHOLE.fullmatch(path.name):
             found[int(match[1])] = path
-    return sorted((step, path) for step, path in found.items() if (path / _STATE).exists())
+    return sorted((step, path) for step, path in found.items() if _holds_something(path))
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether a folder is one that was written: it appears whole, so one that lacks a file is a damaged checkpoint."""
+    try:
+        return any(path.iterdir())
+    except OSError:
+        return False
 
 
 def _tidy(folder: Path) -> None:

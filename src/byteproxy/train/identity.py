@@ -82,7 +82,8 @@ def ensure_same_run(then: str, now: TrainConfig, done: int, folder: Path) -> Non
     found = differences(then, identity(now))
     if others := [one for one in found if one.field != "stop"]:
         raise InputError(
-            f"{folder} holds a run of another configuration ({others[0]}): choose another folder or delete it"
+            f"{folder} holds a run of another configuration ({others[0]}): leave that as it was, or begin another run "
+            "in a new folder"
         )
     if found:
         _ensure_same_so_far(replace(now, stop=found[0].then), now, done)
