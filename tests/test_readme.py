@@ -127,7 +127,7 @@ def test_the_json_line_holds_what_the_readme_says(ran):
 
 def test_the_python_lines_run(ran, out, capsys):
     (block,) = re.findall(r"```python\n(.*?)```", PAGES[-1].read_text(encoding="utf-8"), re.DOTALL)
-    exec(compile(block.replace("runs/first", str(out.with_name("first"))), "README.md", "exec"), {})
+    exec(compile(block.replace("runs/demo", str(out)), "README.md", "exec"), {})
     assert capsys.readouterr().out.strip()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.report.test_conversion_page import results as conversion_results
@@ -53,6 +54,10 @@ def test_a_run_a_demo_and_runs_side_by_split(run, tmp_path, monkeypatch):
     built = build_page([run, other])
     assert built.path == tmp_path / "pages" / "runs.html"
     assert "2 runs side by side" in built.path.read_text()
+    with pytest.raises(InputError, match="a run is named twice"):
+        build_page([run, run / ".." / run.name])
+    monkeypatch.chdir(run)
+    assert "<h1>Run run</h1>" in build_page([Path()]).path.read_text(), "also where it is named by a dot"
     demo = tmp_path / "demo"
     demo.mkdir()
     (demo / "demo.toml").write_text("")

@@ -45,6 +45,8 @@ def build_page(paths: Sequence[Path], out: Path | None = None) -> Built:
         for path, kind in zip(paths, kinds, strict=True):
             if kind != "run":
                 raise InputError(f"{path} is a {kind}: several folders on one page have to be runs, each of them")
+        if len({path.resolve() for path in paths}) < len(paths):
+            raise InputError("a run is named twice: name each once")
         runs = [read_run(path) for path in paths]
         place = out or PAGES / "runs.html"
         write_page(runs_page(runs), place)
@@ -78,7 +80,9 @@ def _study(folder: Path) -> tuple[str, Any]:
         return study_page(known), known
     name = known.get("study")
     results = finite(
-        study_results(Queue(recipe, Store.open(corpus), folder), name if isinstance(name, str) else folder.name)
+        study_results(
+            Queue(recipe, Store.open(corpus), folder), name if isinstance(name, str) else folder.resolve().name
+        )
     )
     assert isinstance(results, dict), "as it went in"
     return study_page(results), results

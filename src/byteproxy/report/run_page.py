@@ -57,6 +57,11 @@ class Run(NamedTuple):
     state: str
     read_at: float
 
+    @property
+    def name(self) -> str:
+        """The name of its folder, which may have been given as a dot."""
+        return self.folder.resolve().name
+
 
 class AsOf(NamedTuple):
     """When a page was written, for its script and in words. renew: seconds to the next look at its file; None: never.
@@ -139,8 +144,8 @@ def run_page(run: Run) -> str:
     text = run.figures["validation_text"]
     return render(
         "run.html",
-        title=f"run {run.folder.name}",
-        heading=f"Run {run.folder.name}",
+        title=f"run {run.name}",
+        heading=f"Run {run.name}",
         run=run,
         as_of=_as_of([run]),
         rows=[(row.name, (row.value, row.meaning)) for row in figure_rows(run.figures)],
@@ -165,7 +170,7 @@ def run_page(run: Run) -> str:
 def runs_page(runs: Sequence[Run]) -> str:
     """The page of several runs, each a line of every plot; with what their configurations differ in."""
     paths = [str(run.folder) for run in runs]
-    names = paths if len({run.folder.name for run in runs}) < len(runs) else [run.folder.name for run in runs]
+    names = paths if len({run.name for run in runs}) < len(runs) else [run.name for run in runs]
     short = distinct(names)
     text = runs[0].figures["validation_text"]
     if any(run.figures["validation_text"] != text for run in runs):

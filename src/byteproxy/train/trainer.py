@@ -154,7 +154,7 @@ class Trainer:
         """InputError unless a checkpoint's state is of this run."""
         ensure_same_run(saved["config"], self.config, saved["state"]["step"], self.folder)
         if saved["corpus"] != self._identity["corpus"]:
-            raise InputError(f"{self.folder} holds a run of another corpus: choose another folder or delete it")
+            raise InputError(f"{self.folder} holds a run of another corpus: give it its own, or begin another run")
 
     def save(self) -> None:
         """Write `config.toml` and a checkpoint of the steps done so far; InputError if that can't be done."""
