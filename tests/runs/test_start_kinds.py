@@ -45,7 +45,8 @@ def begun(request, tmp_path_factory):
     tokens = max([*content["model"]["vocab"].values(), *(one["id"] for one in content["added_tokens"])]) + 1
     sizes = {"vocab_size": tokens, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
     rope = {"rope_parameters": LLAMA3} if kind == "llama" and request.param != "gguf spm" else {}
-    theirs = stock(kind, **sizes, **rope, head_dim=12, bos_token_id=1, eos_token_id=2)
+    heads = 8 if request.param == "gguf" else 12  # llama.cpp's qwen2 has no others
+    theirs = stock(kind, **sizes, **rope, head_dim=heads, bos_token_id=1, eos_token_id=2)
     theirs.save_pretrained(folder / "model")
     (folder / "model/tokenizer.json").write_text(json.dumps(content))
     path = folder / "model"
