@@ -10,6 +10,8 @@ before.json     what the model could do before
 Each appears whole or not at all and is found again, so a conversion that was killed goes on where it was.
 """
 
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from byteproxy.config import to_toml, toml_of
 from byteproxy.convert.conversion import Conversion
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
+from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.parsing import parse_toml
 from byteproxy.study.study_folder import held
 from byteproxy.train.identity import MAY_CHANGE
@@ -27,6 +30,8 @@ SETTINGS, RESULTS, PAGE = "convert.toml", "results.json", "report.html"
 SOURCE, BEFORE, LENGTH, SAMPLES = "source.json", "before.json", "length.json", "samples.json"
 CORPUS, RUN, MODEL = "corpus", "run", "model"
 _RECIPE, _RUN = "recipe.", "run."
+_FILES = (SETTINGS, SOURCE, TOKENIZER, LENGTH, BEFORE, SAMPLES, RESULTS, PAGE)
+_PARTIAL = re.compile(rf"\.(?:(?:{'|'.join(map(re.escape, _FILES))})\.\d+|{MODEL})\.partial")
 
 
 @contextmanager
@@ -40,8 +45,19 @@ def claimed(out: Path, conversion: Conversion) -> Iterator[None]:
         path, wanted = out / SETTINGS, to_toml(conversion)
         if path.exists():
             _ensure_same(out, _flat(toml_of(path)), _flat(parse_toml(wanted)))
+        _clear_partial(out)
         write_aside(path, wanted.encode())
         yield
+
+
+def _clear_partial(out: Path) -> None:
+    """Remove what a killed conversion was writing; a folder with our settings in it, that is held, is ours."""
+    for path in out.iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _ensure_same(out: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

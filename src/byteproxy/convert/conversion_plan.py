@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from byteproxy.convert.conversion import ConvertRecipe
+from byteproxy.convert.conversion import ConvertRecipe, steps_between_evaluations
 from byteproxy.convert.source_model import Described
 from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
@@ -70,13 +70,14 @@ def plan_conversion(
     stride = seen.stride or max(1, config.shape.context_bytes // 2)
     positions = seen.bytes * config.shape.context_bytes / stride * (1 + 1 / view.bytes_per_symbol)
     evaluation = positions * _FORWARD * run.step_flops / run.step_positions / run.rate
+    evaluations = 1 + -(-run.steps // steps_between_evaluations(recipe, run.steps))
     return ConversionPlan(
         run=run,
         corpus_bytes=corpus_bytes,
         disk_bytes=_disk(config, run.parameters, exported, corpus_bytes, gguf),
         exported_bytes=exported,
         seconds=run.seconds,
-        evaluation_seconds=(recipe.evaluations + 1) * evaluation,
+        evaluation_seconds=evaluations * evaluation,
         short=short_of_memory(replace(config, dtype=run.dtype), FIRST_SYMBOL + view.alphabet),
     )
 
