@@ -1,6 +1,8 @@
 """A whole conversion of a tiny model: what it leaves, and that its model is a stock one of bytes."""
 
 import json
+import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -86,6 +88,28 @@ def test_what_decides_is_not_changed_on_the_way(finished, model, text, changes, 
     out, _ = finished
     with pytest.raises(InputError, match=f"holds another conversion \\({named}"):
         run_conversion(replace(conversion(model, text), **changes), out)
+
+
+def test_sources_may_change_once_the_corpus_is_there(model, tmp_path):
+    """People go on working in the folders that they name."""
+    text, out = write_text(tmp_path / "text", toy_documents()), tmp_path / "out"
+
+    @contextmanager
+    def stage(what, unit):
+        if what == "score its tokens":
+            raise KeyboardInterrupt
+        yield lambda *_: None
+
+    with pytest.raises(KeyboardInterrupt):
+        run_conversion(conversion(model, text), out, stage=stage)
+    shutil.rmtree(text)
+    assert run_conversion(conversion(model, text), out)["curve"][-1]["step"] == 8
+
+
+def test_one_process_converts(model, text, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="a conversion runs on one process"):
+        run_conversion(conversion(model, text), tmp_path / "out")
 
 
 def test_bytes_come_to_cost_what_its_tokens_did(tmp_path):

@@ -53,6 +53,7 @@ def results_of(
             "split_by": ways(manifest.groups),
         },
         "validation": {name: before[name] for name in ("bytes", "documents", "window", "stride")},
+        "compressors": last["validation_text"]["compressors"],
         "before": before_bpb,
         "after": {"raw_bpb": raw, "token_bpb": tokens},
         "raw_over_ceiling": raw / before["token_bpb"],

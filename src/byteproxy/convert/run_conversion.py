@@ -6,6 +6,7 @@ that was converted isn't needed any more.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ from byteproxy.report.conversion_page import write_conversion_page
 from byteproxy.runs.load import load
 from byteproxy.runs.start import fitted_to_start
 from byteproxy.store.build import build_corpus
+from byteproxy.store.format import MANIFEST
 from byteproxy.store.prepare import Preparation
 from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
@@ -52,6 +54,7 @@ from byteproxy.train.checkpoint import newest
 from byteproxy.train.run_config import CHECKPOINTS
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.training import train
+from byteproxy.views.bpe import BpeView
 
 Tell = Callable[[str], None]
 
@@ -67,6 +70,7 @@ def run_conversion(
     gguf: export a `model.gguf`, too.
     Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
     """
+    _ensure_one_process()
     if gguf:
         gguf_package()
     begun = known(out / SOURCE) is not None
@@ -97,6 +101,15 @@ def run_conversion(
     return results
 
 
+def _ensure_one_process() -> None:
+    """InputError where torchrun started several: each of them would convert the model."""
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        raise InputError(
+            "a conversion runs on one process: start it without torchrun, or let several train by "
+            "`torchrun -m byteproxy.cli.main train convert --from MODEL --corpus DIR`"
+        )
+
+
 def _looked_at(conversion: Conversion, out: Path, gguf: bool) -> FoundModel:
     """The model of a new conversion, which fits into this machine; nothing of it is loaded."""
     found = find(conversion.model)
@@ -117,7 +130,12 @@ def _remembered(out: Path, found: FoundModel | None) -> SourceModel:
 
 
 def _prepared(conversion: Conversion, out: Path, stage: Stage) -> Store:
-    """The corpus, with the tokenizer as a view of it."""
+    """The corpus, with the tokenizer as a view of it; once it is there, nobody looks at its sources again."""
+    view = BpeView.load(out / TOKENIZER)
+    if (out / CORPUS / MANIFEST).is_file():
+        store = Store.open(out / CORPUS)
+        if any(one.fingerprint == view.fingerprint for one in store.manifest.views):
+            return store
     preparation = Preparation(split=conversion.recipe.split)
     return build_corpus(conversion.sources, [str(out / TOKENIZER)], out / CORPUS, preparation, None, stage).store
 

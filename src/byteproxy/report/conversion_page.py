@@ -55,7 +55,7 @@ def conversion_page(results: Mapping[str, Any]) -> str:
 
 
 def _curve(results: Mapping[str, Any]) -> Picture:
-    """Bits per byte over the positions trained on, and the ceiling."""
+    """Bits per byte over the positions trained on, the ceiling, and PPMd for scale."""
     curve = results.get("curve")
     raw, tokens = (points(curve, "positions", key) for key in ("raw_bpb", "token_bpb"))
     ceiling = number(mapping(results.get("before")).get("token_bpb"))
@@ -66,6 +66,8 @@ def _curve(results: Mapping[str, Any]) -> Picture:
         for label, colour, (x, y) in (("raw bytes", _RAW, raw), ("its tokens", _TOKENS, tokens))
         if x
     ]
-    levels = [Level(f"ceiling {ceiling:.2f}", ceiling)] if ceiling is not None and lines else []
+    ppmd = number(mapping(results.get("compressors")).get("ppmd"))
+    found = [(name, level) for name, level in (("ceiling", ceiling), ("PPMd", ppmd)) if level is not None]
+    levels = [Level(f"{name} {level:.2f}", level) for name, level in found] if lines else []
     x_label = "positions trained on" + (f" ({word})" if word else "")
     return line_plots.curves("bits per byte positions", lines, levels, x_label, "bits per byte", _HIDDEN_START)
