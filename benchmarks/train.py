@@ -37,11 +37,11 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train import compiler
-from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.compiler import TORCH_DTYPES, fastest_dtype
 from byteproxy.train.flops import matmul_rate, training_flops
 from byteproxy.train.optim import optimizers
 from byteproxy.train.optim_config import OptimConfig
-from byteproxy.train.train_config import DTYPES, TrainConfig
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
@@ -62,7 +62,7 @@ COMPOSED = {"inputs": "mean", "hashed_rows": 0}
 
 def measure(say: Callable[[str], None]) -> dict:
     """Figures of two sizes on this machine."""
-    dtype = DTYPES[fastest_dtype("cpu")]
+    dtype = TORCH_DTYPES[fastest_dtype("cpu")]
     figures: dict = {"dtype": str(dtype).removeprefix("torch."), "torch": torch.__version__}
     for size in SHAPES:
         say(f"{size} beside transformers ...")
@@ -87,7 +87,7 @@ def _against_transformers(size: str, dtype: torch.dtype) -> dict:
     return {
         "positions_s": {side: round(positions / float(np.median(values))) for side, values in seconds.items()},
         "gflops_s": round(flops / step / 1e9, 1),
-        "gemm_share": round(_floor(SHAPES[size], positions, flops, dtype) / step, 3),
+        "gemm_share": round(floor(SHAPES[size], positions, flops, dtype, [(positions, FIRST_SYMBOL)]) / step, 3),
         "vs_transformers": _ratio(seconds["transformers"], ours),
     }
 
@@ -175,7 +175,7 @@ def _status(name: str) -> float:
 
 def _of_the_mixture(dtype: torch.dtype, say: Callable[[str], None]) -> dict:
     """Steps of the 20m model in real rows."""
-    name = next(name for name, known in DTYPES.items() if known == dtype)
+    name = next(name for name, known in TORCH_DTYPES.items() if known == dtype)
     with tempfile.TemporaryDirectory() as folder:
         say("prepare a corpus ...")
         prepare_documents(read_stdlib(), Path(folder), SplitOptions(0.05, 0.1))
@@ -241,19 +241,24 @@ def _ratio(one: np.ndarray, other: np.ndarray) -> dict:
     return {"median": round(float(median), 3), "quartiles": [round(float(low), 3), round(float(high), 3)]}
 
 
-def _floor(shape: ModelConfig, positions: int, flops: int, dtype: torch.dtype) -> float:
-    """Seconds of the matrix products of one step at this machine's rate for each shape."""
+def floor(
+    shape: ModelConfig, positions: int, flops: int, dtype: torch.dtype, softmaxes: list[tuple[int, int]]
+) -> float:
+    """Seconds of the matrix products of one step at this machine's rate for each shape.
+
+    softmaxes: positions and rows of each.
+    """
     width, q, kv = shape.width, shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    products = [(width, q + 2 * kv), (q, width), (width, 2 * shape.ffn), (shape.ffn, width)] * shape.layers
-    products.append((width, FIRST_SYMBOL))
+    layer = [(width, q + 2 * kv), (q, width), (width, 2 * shape.ffn), (shape.ffn, width)]
+    products = [(positions, k, n) for k, n in layer] * shape.layers + [(m, width, rows) for m, rows in softmaxes]
     rates: dict[tuple[int, int, int], float] = {}
     seconds = counted = 0.0
-    for k, n in products:
-        for each in ((positions, k, n), (positions, n, k), (n, positions, k)):
+    for m, k, n in products:
+        for each in ((m, k, n), (m, n, k), (n, m, k)):
             if each not in rates:
                 rates[each] = matmul_rate(dtype, each, 0.05)
-            seconds += 2 * positions * k * n / rates[each]
-            counted += 2 * positions * k * n
+            seconds += 2 * m * k * n / rates[each]
+            counted += 2 * m * k * n
     return seconds * flops / counted
 
 
@@ -261,4 +266,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--memory", nargs=3, required=True)
     side, size, name = parser.parse_args().memory
-    _print_memory(side, size, DTYPES[name])
+    _print_memory(side, size, TORCH_DTYPES[name])
