@@ -283,7 +283,7 @@ def test_value_embeddings_add_the_symbols_row_to_its_values():
 
     def backend(q, k, v, layout):
         seen.append((q, k, v))
-        return v
+        return torch.zeros_like(q)
 
     layout = layout_of(np.array([5]))
     rows = Rows(symbols, *rotation(model.config, torch.arange(5), torch.float32), layout, backend, False)
@@ -291,7 +291,7 @@ def test_value_embeddings_add_the_symbols_row_to_its_values():
     attention.value_table.data.mul_(2)
     attention(x, rows)
     (q, k, v), twice = seen
-    added = (twice[2] - v).view(5, 2, 2, 8)[:, :, 0].flatten(1)  # two heads share each key-value head
+    added = (twice[2] - v).flatten(1)
     torch.testing.assert_close(added, attention.value_table[symbols] / 2, rtol=1e-4, atol=1e-5)
     assert torch.equal(twice[0], q)
     assert torch.equal(twice[1], k)
