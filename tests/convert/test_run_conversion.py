@@ -106,6 +106,25 @@ def test_sources_may_change_once_the_corpus_is_there(model, tmp_path):
     assert run_conversion(conversion(model, text), out)["curve"][-1]["step"] == 8
 
 
+def test_the_model_may_go_once_the_first_checkpoint_is_there(model, text, tmp_path):
+    copy, out = shutil.copytree(model, tmp_path / "copy"), tmp_path / "out"
+
+    @contextmanager
+    def stage(what, unit):
+        def progress(done, total, note=""):
+            if (what, done) == ("train", 3):
+                raise KeyboardInterrupt
+
+        yield progress
+
+    with pytest.raises(KeyboardInterrupt):
+        run_conversion(conversion(copy, text), out, stage=stage)
+    shutil.rmtree(copy)
+    results = run_conversion(conversion(copy, text), out)
+    assert [point["step"] for point in results["curve"]] == [0, 4, 8]
+    assert results["model"]["path"] == str(copy)
+
+
 def test_one_process_converts(model, text, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="a conversion runs on one process"):
