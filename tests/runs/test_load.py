@@ -1,5 +1,6 @@
 """Reading a run while a trainer beside it goes on and removes the checkpoints that it no longer keeps."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import torch
 from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
+from byteproxy.interop.llama import export_llama
+from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.network import Transformer
 from byteproxy.runs import load as load_module
 from byteproxy.runs.lineage import LINEAGE
 from byteproxy.runs.load import MAX_TRIES, load, of_newest
@@ -97,3 +101,15 @@ def test_a_damaged_lineage_is_in_the_way_of_nothing_but_itself(trainer):
     assert loaded.score("text").bpb > 0
     with pytest.raises(InputError, match=r"lineage.json is damaged .*: copy it again"):
         _ = loaded.lineage
+
+
+@pytest.mark.parametrize("there", ["nothing", "folder", "pipe"])
+def test_a_model_of_tokens_without_its_tokenizer_is_none_of_bytes(tmp_path, there):
+    """Its first 320 tokens would be read as bytes, and what it scores would be nonsense."""
+    export_llama(Transformer(ModelConfig(width=16, layers=1, heads=2, ffn=32), 400), 64, tmp_path, rows=None)
+    if there == "folder":
+        (tmp_path / TOKENIZER).mkdir()
+    if there == "pipe":
+        os.mkfifo(tmp_path / TOKENIZER)
+    with pytest.raises(InputError, match=r"holds no tokenizer, and its model has 400 symbols where one of raw"):
+        load(tmp_path)

@@ -83,6 +83,7 @@ def test_a_long_run_is_sampled_over_its_whole_length(store):
         ("300000 bytes", "text_bytes", 300_000),
         ("3e10 flops", "flops", 3e10),
         ("2 minutes", "seconds", 120),
+        ("2minutes", "seconds", 120),
     ],
 )
 def test_a_run_of_any_length_has_steps(store, stop, key, amount):

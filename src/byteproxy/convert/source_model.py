@@ -133,11 +133,12 @@ def described(path: Path) -> Described:
     """What the model in a folder or a GGUF file is; InputError where it can't be converted, saying why."""
     _ensure_model(path)
     model = published(path)
-    stock, view = model.stock, model.tokenizer()
-    if view is None and not model.tokenizer_file.is_file():
+    stock = model.stock
+    if not model.tokenizer_file.is_file():
         raise InputError(
             f"{path} holds no {TOKENIZER}, and a model is converted by what it knows of its tokens: put its own there"
         )
+    view = model.tokenizer()
     if view is None:
         raise InputError(
             f"the model in {path} reads raw bytes already, so there is nothing to convert: use it as it is"

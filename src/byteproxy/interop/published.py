@@ -18,6 +18,7 @@ from byteproxy.interop.weights import weight_files
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.views.bpe import BpeView
+from byteproxy.vocab import FIRST_SYMBOL
 
 _IDS = ("bos_token_id", "eos_token_id")
 
@@ -50,7 +51,7 @@ class Published(Protocol):
         """Its weights, in float32 and eval mode; InputError where they can't be read."""
 
     def tokenizer(self) -> BpeView | None:
-        """Its tokenizer as a view; None: it has none, or reads raw bytes. InputError for one that can't be a view."""
+        """Its tokenizer as a view; None: it reads raw bytes. InputError where it is missing, or can't be a view."""
 
     def ends(self) -> tuple[int | None, int | None]:
         """The ids of bos and eos; where it has one of them only, that is both."""
@@ -102,7 +103,10 @@ class _Folder:
 
     def tokenizer(self) -> BpeView | None:
         path = self.tokenizer_file
-        return None if not path.is_file() or is_byte_tokenizer(path) else BpeView.load(path)
+        if not path.is_file():
+            _ensure_bytes(self)
+            return None
+        return None if is_byte_tokenizer(path) else BpeView.load(path)
 
     def ends(self) -> tuple[int | None, int | None]:
         return _both([self._config.get(name) for name in _IDS], self.stock.rows)
@@ -147,13 +151,25 @@ class _Gguf:
 
     def tokenizer(self) -> BpeView | None:
         tokens = self._file.get("tokenizer.ggml.tokens")
-        return None if not tokens or is_byte_vocabulary(tokens) else BpeView.in_gguf(self._file)
+        if not tokens:
+            _ensure_bytes(self)
+            return None
+        return None if is_byte_vocabulary(tokens) else BpeView.in_gguf(self._file)
 
     def ends(self) -> tuple[int | None, int | None]:
         return _both([self._file.get(f"tokenizer.ggml.{name}") for name in _IDS], self.stock.rows)
 
     def weights(self) -> dict[str, Path]:
         return {"model.gguf": self.path}
+
+
+def _ensure_bytes(model: Published) -> None:
+    """InputError where a model without a tokenizer has other symbols than one of raw bytes."""
+    if model.stock.rows != FIRST_SYMBOL:
+        raise InputError(
+            f"{model.path} holds no tokenizer, and its model has {model.stock.rows:,} symbols where one of raw bytes has "
+            f"{FIRST_SYMBOL}: bring its tokenizer there"
+        )
 
 
 def _both(ends: list[Any], tokens: int) -> tuple[int | None, int | None]:

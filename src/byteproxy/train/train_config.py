@@ -1,5 +1,6 @@
 """The configuration of a training run: everything that decides it, except the text."""
 
+import re
 from dataclasses import dataclass, field
 
 from byteproxy.errors import InputError
@@ -145,12 +146,13 @@ class TrainConfig:
     @property
     def length(self) -> tuple[float, str]:
         """How long the run is, and in which unit."""
-        number, _, unit = self.stop.strip().partition(" ")
+        said = re.fullmatch(r"\s*([\d_.,]+(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)\s*", self.stop)
+        number, unit = said.groups() if said else ("", "")
         try:
             amount = float(number.replace("_", "").replace(",", ""))
         except ValueError:
             amount = 0.0
-        unit = unit.strip().lower()
+        unit = unit.lower()
         unit = unit if unit in UNITS or f"{unit}s" not in UNITS else f"{unit}s"
         if not 0 < amount < float("inf") or unit not in UNITS:
             raise InputError(
