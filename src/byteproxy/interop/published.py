@@ -167,8 +167,8 @@ def _ensure_bytes(model: Published) -> None:
     """InputError where a model without a tokenizer has other symbols than one of raw bytes."""
     if model.stock.rows != FIRST_SYMBOL:
         raise InputError(
-            f"{model.path} holds no tokenizer, and its model has {model.stock.rows:,} symbols where one of raw bytes has "
-            f"{FIRST_SYMBOL}: bring its tokenizer there"
+            f"{model.path} holds no tokenizer, and its model has {model.stock.rows:,} symbols where one of raw bytes "
+            f"has {FIRST_SYMBOL}: bring its tokenizer there"
         )
 
 
