@@ -54,7 +54,7 @@ from byteproxy.model.targets import Positions, targets_of
 from byteproxy.runs.load import load
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.compiler import FAILURES, TORCH_DTYPES
+from byteproxy.train.compiler import TORCH_DTYPES, is_failure
 from byteproxy.train.train_config import TrainConfig, Validation
 from byteproxy.train.trainer import Trainer
 from byteproxy.views.bpe import BpeView
@@ -161,7 +161,9 @@ def _against_transformers(folder: Path, texts: list[bytes], say: Callable[[str],
         }
         try:
             sides["compiled"]()
-        except FAILURES as error:
+        except Exception as error:
+            if not is_failure(error):
+                raise
             say(f"transformers can't be compiled here: {error}")
             del sides["compiled"]
         seconds = _alternate(sides)

@@ -133,7 +133,7 @@ def test_one_process_converts(model, text, tmp_path, monkeypatch):
 
 def test_bytes_come_to_cost_what_its_tokens_did(tmp_path):
     """Trained on its tokens, a model reads raw bytes as well after a conversion: within 5 %."""
-    model = tiny_llama(tmp_path / "llama", ModelConfig(width=64, layers=2, heads=2, ffn=160), 300, 300)
+    model = tiny_llama(tmp_path / "llama", ModelConfig(width=64, layers=2, heads=2, ffn=160), 300, 150)
     text = write_text(tmp_path / "text", toy_documents(300))
     run = replace(
         RECIPE.run,

@@ -316,7 +316,7 @@ def test_a_megabyte_is_read_from_its_end(model):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"most": -1}, "give 0 or more"),
+        ({"most": -1}, "give a whole number from 0"),
         ({"stops": [b""]}, "stop string is empty"),
         ({"stops": [b"\xff"], "sampling": Sampling(utf8=True)}, "no UTF-8"),
     ],

@@ -80,7 +80,7 @@ def slow_both_forms(passages, pieces, rows, length):
     rate=st.sampled_from([0.3, 0.5, 0.8]),
     rows=st.integers(1, 4),
     length=st.integers(8, 500),
-    seed=st.integers(0, 2**63),
+    seed=st.integers(0, 2**63 - 1),
 )
 def test_each_raw_position_belongs_to_the_symbol_that_covers_its_byte(store, mode, rate, rows, length, seed):
     stream, passages = stream_of(store, mode, rate, rows, length, seed), slow_passages(store)
@@ -96,7 +96,7 @@ def test_each_raw_position_belongs_to_the_symbol_that_covers_its_byte(store, mod
 
 
 @settings(max_examples=30)
-@given(mode=st.sampled_from(["parallel", "pairs"]), length=st.integers(50, 500), seed=st.integers(0, 2**63))
+@given(mode=st.sampled_from(["parallel", "pairs"]), length=st.integers(50, 500), seed=st.integers(0, 2**63 - 1))
 def test_all_that_belongs_together_is_in_pieces_that_are_marked(store, mode, length, seed):
     """What FLOPs are priced by knows lengths only."""
     stream = stream_of(store, mode, 0.5, 2, length, seed)
