@@ -20,8 +20,6 @@ from byteproxy.train.run_plan import AssumedView, RunPlan, plan_run
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL
 
-UTILIZATION = 0.15
-"""Of the rate of plain matrix products, that a deep and narrow model of a hundred million parameters reaches today."""
 _CORPUS_SHARE = 4  # times its text, that a corpus takes while it is made: staged, written, symbols and spans
 _SAMPLE = Path(__file__)  # text of the kind that is read, to see how long symbols are
 _WEIGHT, _MOMENTS = 4, 2
@@ -57,13 +55,14 @@ def plan_conversion(
 ) -> ConversionPlan:
     """What a conversion would take.
 
-    rate: FLOPs per second that training reaches; None measures this machine's matrix products and takes `UTILIZATION`.
+    rate: FLOPs per second that training reaches; None measures this machine's matrix products and takes
+        a share, as `plan_run` does.
     Raises InputError where a source can't be read, or recipe and model don't fit together.
     """
     config = run_of(recipe, model)
     sample = _SAMPLE.read_bytes()
     view = AssumedView(model.view.alphabet_size, len(sample) / len(model.view.encode(sample).symbols))
-    run = plan_run(config, None, rate, view, UTILIZATION)
+    run = plan_run(config, None, rate, view)
     corpus_bytes = sum(unit.size for source in read_sources(sources) for unit in source.units())
     exported = _WEIGHT * run.raw_parameters
     seen = recipe.run.validation

@@ -87,17 +87,13 @@ class RunPlan:
 
 
 def plan_run(
-    config: TrainConfig,
-    store: Store | None,
-    rate: float | None = None,
-    view: AssumedView = USUAL_VIEW,
-    utilization: float = MATMUL_UTILIZATION,
+    config: TrainConfig, store: Store | None, rate: float | None = None, view: AssumedView = USUAL_VIEW
 ) -> RunPlan:
     """The figures of a run on one process.
 
     store: the corpus; None where there is none yet, which is then assumed, with this view.
     rate: FLOPs per second that training reaches; None measures this machine's rate of matrix products
-        and takes `utilization` of it.
+        and takes `MATMUL_UTILIZATION` of it.
     Raises InputError where the configuration and the store don't fit together.
     """
     assumed: list[str] = []
@@ -115,8 +111,8 @@ def plan_run(
     machine = None
     if rate is None:
         machine = _matmul_rate(config, pass_positions)
-        rate = utilization * machine
-        assumed.append(f"{100 * utilization:.0f} % of the rate of plain matrix products, measured here")
+        rate = MATMUL_UTILIZATION * machine
+        assumed.append(f"{100 * MATMUL_UTILIZATION:.0f} % of the rate of plain matrix products, measured here")
     counted = _counted(config, corpus, rate)
     with torch.device("meta"):
         model = model_of(counted.config, counted.stream.vocab.size)
@@ -147,7 +143,7 @@ def plan_run(
         flops=flops * count,
         corpus_bytes=None if store is None else store.manifest.splits["train"].bytes,
         matmul_rate=machine,
-        matmul_utilization=None if machine is None else utilization,
+        matmul_utilization=None if machine is None else MATMUL_UTILIZATION,
         rate=rate,
         seconds=flops * count / rate,
     )
