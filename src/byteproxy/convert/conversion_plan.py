@@ -55,8 +55,7 @@ def plan_conversion(
 ) -> ConversionPlan:
     """What a conversion would take.
 
-    rate: FLOPs per second that training reaches; None measures this machine's matrix products and takes
-        a share, as `plan_run` does.
+    rate: FLOPs per second that training reaches; None measures this machine, as `plan_run` does.
     Raises InputError where a source can't be read, or recipe and model don't fit together.
     """
     config = run_of(recipe, model)

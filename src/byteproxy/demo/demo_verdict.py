@@ -1,4 +1,4 @@
-"""State what the figures say, in a sentence or two."""
+"""What the figures say, in a sentence or two."""
 
 from byteproxy.evaluate.paired import paired_difference
 from byteproxy.generate.score import Scored
