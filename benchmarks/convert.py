@@ -24,7 +24,7 @@ from byteproxy.model.targets import Positions, targets_of
 from byteproxy.train import compiler
 from byteproxy.train.compiler import TORCH_DTYPES, fastest_dtype
 from byteproxy.train.flops import training_flops
-from byteproxy.train.optim import optimizers
+from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, SPECIALS, Vocab
 
@@ -85,7 +85,7 @@ def _stepper(lengths: np.ndarray, dtype: torch.dtype) -> Callable[[], None]:
     targets_N[np.cumsum(lengths) - 1] = -1
     shown = Positions(symbols_N, targets_N, representations_N)
     compiler.prepare(model, True, len(symbols_N), torch.device("cpu"))
-    (optimizer,) = optimizers(model, OptimConfig("adamw"))
+    (optimizer,) = Update(model, OptimConfig("adamw")).optimizers
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

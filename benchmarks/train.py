@@ -39,7 +39,7 @@ from byteproxy.store.store import Store
 from byteproxy.train import compiler
 from byteproxy.train.compiler import TORCH_DTYPES, fastest_dtype
 from byteproxy.train.flops import matmul_rate, training_flops
-from byteproxy.train.optim import optimizers
+from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
@@ -101,7 +101,7 @@ def _stepper(side: str, size: str, dtype: torch.dtype) -> Callable[[], None]:
 def _our_step(size: str, symbols: torch.Tensor, dtype: torch.dtype) -> Callable[[], None]:
     model = Transformer(SHAPES[size], FIRST_SYMBOL, dtype)
     compiler.prepare(model, True, symbols.numel(), torch.device("cpu"))
-    (optimizer,) = optimizers(model, OptimConfig("adamw"))
+    (optimizer,) = Update(model, OptimConfig("adamw")).optimizers
     targets = symbols.roll(-1, 1)
     targets[:, -1] = -1
     shown = Positions(symbols.flatten(), targets.flatten(), torch.zeros(symbols.numel(), dtype=torch.int64))

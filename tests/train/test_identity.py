@@ -39,7 +39,8 @@ REFUSED = {
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate schedule warmup_share warmup_steps decay_share final_share "
-    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips",
+    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips "
+    "first_layer_rate last_layer_rate new_rows_rate new_rows_share new_rows_layers",
 }
 """By group, what decides the weights."""
 REFUSED_FIELDS = {f"{group}{name}" for group, names in REFUSED.items() for name in names.split()}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.train.muon import Muon
-from byteproxy.train.optim import optimizers
+from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig, learning_rate
 
 
@@ -74,7 +74,7 @@ def test_every_parameter_is_owned_once_and_matrices_inside_layers_are_decayed(op
     config = OptimConfig(
         optimizer, weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-7, momentum=0.7, decay_all=decay_all
     )
-    made = optimizers(model, config)
+    made = Update(model, config).optimizers
     owned = [p for o in made for group in o.param_groups for p in group["params"]]
     assert sorted(map(id, owned)) == sorted(id(p) for p in model.parameters())
     names = {id(p): name for name, p in model.named_parameters()}
@@ -110,6 +110,11 @@ def test_every_parameter_is_owned_once_and_matrices_inside_layers_are_decayed(op
         ("weight_decay", [-0.1, math.nan, math.inf]),
         ("spike", [-1.0, 0.5, 1.0, math.nan, math.inf]),
         ("max_skips", [-1]),
+        ("first_layer_rate", [-0.1, math.nan, math.inf]),
+        ("last_layer_rate", [-0.1, math.nan, math.inf]),
+        ("new_rows_rate", [-0.1, math.nan, math.inf]),
+        ("new_rows_share", [-0.1, 1.1, math.nan]),
+        ("new_rows_layers", [-1, 3]),
     ],
 )
 def test_wrong_settings_are_refused_by_name_with_a_remedy(field, values):
@@ -127,7 +132,7 @@ def test_the_edges_are_taken():
 def test_muon_multiplies_in_the_models_dtype(dtype, monkeypatch):
     model, seen = Odd(), []
     model.dtype = dtype
-    muon, _ = optimizers(model, OptimConfig("muon"))
+    muon, _ = Update(model, OptimConfig("muon")).optimizers
     monkeypatch.setattr("byteproxy.train.muon.orthogonalised", lambda x: (seen.append(x.dtype), x)[1])
     model.layers[0].linear.weight.grad = torch.ones(6, 4)
     muon.step()

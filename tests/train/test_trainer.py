@@ -23,7 +23,7 @@ from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
-from byteproxy.train.optim import optimizers
+from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig, learning_rate
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
@@ -378,7 +378,7 @@ def test_learning_rate_rises_holds_and_falls():
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_path, optimizer):
     model = Trainer(CONFIG, store, tmp_path).model
-    groups = [group for o in optimizers(model, OptimConfig(optimizer)) for group in o.param_groups]
+    groups = [group for o in Update(model, OptimConfig(optimizer)).optimizers for group in o.param_groups]
     owned = [id(p) for group in groups for p in group["params"]]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
     decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}

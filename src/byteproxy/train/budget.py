@@ -95,8 +95,12 @@ def ensured_steps(count: float, config: TrainConfig) -> int:
 
 
 def training_rate(config: TrainConfig, store: Store) -> float:
-    """FLOPs per second, by the formula, that this machine trains this configuration at: a few steps, thrown away."""
-    config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), tensorboard=False)
+    """FLOPs per second, by the formula, that this machine trains this configuration at: a few steps, thrown away.
+
+    All of the model moves in them, as it does in most of a run's steps.
+    """
+    optim = replace(config.optim, new_rows_share=0.0, new_rows_layers=0)
+    config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), optim=optim, tensorboard=False)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, store, Path(folder))
         for _ in range(_WARM_UP):

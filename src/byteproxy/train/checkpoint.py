@@ -253,14 +253,23 @@ def _moments(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) ->
     Not torch's `get_state_dict`: that makes an optimizer step which has not stepped yet, and what it saves can't be
     read back where some parameter never had a gradient.
     """
-    names: dict[Any, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return {names[p]: state for optimizer in optimizers for p, state in optimizer.state.items()}
+    owned = _owned(model, optimizers)
+    return {name: optimizer.state[p] for optimizer in optimizers for name, p in owned.items() if p in optimizer.state}
+
+
+def _owned(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.nn.Parameter]:
+    """What optimizers may own by name: a model's parameters, and what an optimizer calls by a name of its own."""
+    owned = dict(model.named_parameters())
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            owned |= dict(zip(group.get("param_names", ()), group["params"], strict=False))
+    return owned
 
 
 def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
     """Read the tensors into the model, in place, and into new moments."""
     stored = Reader(checkpoint).read_metadata().state_dict_metadata
-    parameters = dict(model.named_parameters())
+    parameters = _owned(model, optimizers)
     moments: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for key, kind in stored.items():

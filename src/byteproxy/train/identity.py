@@ -5,9 +5,9 @@ refused by its name, a new one too until it is listed.
 
 The length is a case of its own: a run may become longer if all its steps so far were those of a run that had the new
 length from the start. Several settings are relative to the number of steps, so each is computed for both lengths and
-compared, step by step: the learning rate, what the mixture shows, and the weights of heads. With the schedule "wsd" and
-`optim.warmup_steps` the rate is the same until its fall begins; a mixture of one phase at a constant rate shows the
-same for ever.
+compared, step by step: the learning rate, what moves, what the mixture shows, and the weights of heads. With the
+schedule "wsd" and `optim.warmup_steps` the rate is the same until its fall begins; a mixture of one phase at a constant
+rate shows the same for ever.
 """
 
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ def _ensure_same_so_far(then: TrainConfig, now: TrainConfig, done: int) -> None:
 
 _MAY_BECOME_LONGER = (
     'A run can be made longer before its decay if it has optim.schedule "wsd", optim.warmup_steps, a mixture of one '
-    "phase at a constant rate, and no objective.heads_weight_end."
+    "phase at a constant rate, no optim.new_rows_share, and no objective.heads_weight_end."
 )
 
 
@@ -137,6 +137,8 @@ def _steps_apart(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tup
             yield "warm-up", f"the learning rate of step {step + 1}, as its warm-up is a share of all steps"
         else:
             yield "decay", f"its learning rate has been decaying since step {step + 1} of {steps}"
+    if (step < optim.all_move_from(steps)) != (step < optim.all_move_from(now.steps)):
+        yield "new rows", f"what moves in step {step + 1}, as optim.new_rows_share is one of all steps"
     if settings_at(then.mixture, step, steps) != settings_at(now.mixture, step, now.steps):
         yield "mixture", f"what the mixture shows at step {step + 1}, as its phases are shares of all steps"
     if then.model.byte_heads > 1 or then.model.symbol_heads > 1:

@@ -1,34 +1,102 @@
-"""Optimizers: Muon for the matrices inside the layers, AdamW for tables and norms, one learning rate over both.
+"""Optimizers: Muon for the matrices inside the layers, AdamW for tables and norms, one schedule over both.
 
 Updates of Muon are scaled to AdamW's size (Moonlight, arXiv 2502.16982), so both kinds share one learning rate. Norms
-and tables are not decayed unless asked.
+and tables are not decayed unless asked. Parts of a model may have factors of that rate, and some may begin later
+(`parts.py`). A part that doesn't move yet has no gradient, so an optimizer keeps nothing of it: its moments begin, and
+count their steps, where it does.
 """
 
+from itertools import groupby
 from typing import Any
 
 import torch
 
 from byteproxy.model.network import Transformer
 from byteproxy.train.muon import Muon
-from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.optim_config import OptimConfig, learning_rate
+from byteproxy.train.parts import Part, parts_of
 
 
-def optimizers(model: Transformer, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """The optimizers of a model; together they own every parameter once.
+class Update:
+    """How one model moves: its optimizers, which together own every parameter once, and what they do in each step.
 
     Muon takes what has two dimensions inside `model.layers`; AdamW takes tables, heads, norms, biases and whatever else
     there is. AdamW runs fused, one kernel over many tensors instead of a dozen passes over each: that needs all of them
     floating-point, on a CPU or an accelerator that has the kernel, and in place there before this is called.
     """
-    matrices = [parameter for parameter in model.layers.parameters() if parameter.dim() == 2]
-    inside = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in inside]
-    groups = [{"params": rest, "weight_decay": config.weight_decay if config.decay_all else 0.0}]
+
+    def __init__(self, model: Transformer, config: OptimConfig) -> None:
+        self._model, self._config = model, config
+        self._parts = parts_of(model, config)
+        self._frozen = {whole for whole in model.parameters() if not whole.requires_grad}
+        self._begun = True
+        self.optimizers = _optimizers(self._parts, config, model.dtype)
+
+    def prepare(self, step: int, steps: int) -> None:
+        """Set the learning rates of an optimizer step, and let gradients be taken of what moves in it, anew."""
+        since = self._config.all_move_from(steps)
+        self._begun = step >= since
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                rate = learning_rate(self._config, step, steps, since if group["late"] else 0)
+                group["lr"] = rate * group["rate"]
+        if since:
+            moving = {part.whole for part in self._parts if self._begun or not part.late}
+            for whole in self._model.parameters():
+                whole.requires_grad_(whole in moving and whole not in self._frozen)
+        self.forget_gradients()
+
+    def begins(self, step: int, steps: int) -> list[int]:
+        """A step, and the one after it from which on more moves, if there is one."""
+        since = self._config.all_move_from(steps)
+        return [step, since] if step < since < steps else [step]
+
+    def phase(self, number: int) -> int:
+        """Another number than the mixture's for one of its phases where not all moves: other norms are usual there."""
+        return number if self._begun else -1 - number
+
+    def forget_gradients(self) -> None:
+        """Drop the gradients so far."""
+        self._model.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def clip(self) -> torch.Tensor:
+        """Scale the gradient of all that moves to the largest norm allowed, and give the norm that it had."""
+        for part in self._parts:
+            part.take_gradient(self._begun)
+        return torch.nn.utils.clip_grad_norm_([part.moved for part in self._parts], self._config.clip)
+
+    def step(self) -> None:
+        """Move what moves, by the gradients that `clip` left."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
+def _optimizers(parts: list[Part], config: OptimConfig, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+    matrices = _groups([part for part in parts if part.matrix], config.weight_decay)
+    rest = _groups([part for part in parts if not part.matrix], config.weight_decay if config.decay_all else 0.0)
     if config.optimizer == "adamw":
-        groups.insert(0, {"params": matrices, "weight_decay": config.weight_decay})
-        return [_adamw(groups, config)]
-    muon = Muon(matrices, config.learning_rate, config.weight_decay, config.momentum, model.dtype)
-    return [muon, _adamw(groups, config)]
+        return [_adamw([*matrices, *rest], config)]
+    muon = Muon(matrices, config.learning_rate, config.weight_decay, config.momentum, dtype)
+    return [muon, _adamw(rest, config)]
+
+
+def _groups(parts: list[Part], weight_decay: float) -> list[dict[str, Any]]:
+    """Groups of one rate and begin each, with the names of their parameters."""
+
+    def alike(part: Part) -> tuple[float, bool]:
+        return part.rate, part.late
+
+    return [
+        {
+            "params": [(part.name, part.moved) for part in same],
+            "weight_decay": weight_decay,
+            "rate": rate,
+            "late": late,
+        }
+        for (rate, late), same in groupby(sorted(parts, key=alike), alike)
+    ]
 
 
 def _adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.AdamW:

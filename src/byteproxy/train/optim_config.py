@@ -33,6 +33,14 @@ class OptimConfig:
     decay_all: decay norms and tables as well.
     spike: a step is skipped if its gradient's norm is that many times the usual one; 0: only if it is not finite.
     max_skips: skipped steps in a row before the run is stopped.
+    first_layer_rate, last_layer_rate: factors of the learning rate of the first and the last layer; those of the layers
+        between lie on a straight line. What stands before the layers has the first one, what stands behind them the
+        last one.
+    new_rows_rate: factor of the learning rate of the new rows: those of specials and bytes in the tables, and the
+        further byte heads. The rates of layers don't touch them.
+    new_rows_share: share of the steps, the first ones, in which only the new rows move. The rest begins afterwards, by
+        a rise of its own, as if the run began there.
+    new_rows_layers: first layers, and as many last ones, that move from the first step on, like the new rows.
     """
 
     optimizer: str = "muon"
@@ -51,6 +59,11 @@ class OptimConfig:
     decay_all: bool = False
     spike: float = ranged(10.0, 1.0, 1e9, above=True, or_zero=True)
     max_skips: int = ranged(20, 0, (1 << 31) - 1)
+    first_layer_rate: float = ranged(1.0, 0.0, 1e4)
+    last_layer_rate: float = ranged(1.0, 0.0, 1e4)
+    new_rows_rate: float = ranged(1.0, 0.0, 1e4)
+    new_rows_share: float = ranged(0.0, 0.0, 1.0)
+    new_rows_layers: int = ranged(0, 0, 4096)
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", get_args(Schedule))):
@@ -62,19 +75,37 @@ class OptimConfig:
                 f"optim.warmup_share {self.warmup_share} and optim.decay_share {self.decay_share} sum to more than 1: "
                 "shorten one of them"
             )
+        if self.new_rows_layers and not self.new_rows_share:
+            raise InputError(
+                f"optim.new_rows_layers is {self.new_rows_layers}, and optim.new_rows_share 0, so all layers move from "
+                "the first step on: give it a share, or leave the layers out"
+            )
+
+    @property
+    def parts_rows(self) -> bool:
+        """Whether the rows of specials and bytes of a table move otherwise than its others."""
+        return bool(self.new_rows_share) or {self.first_layer_rate, self.last_layer_rate, self.new_rows_rate} != {1.0}
+
+    def depth_rate(self, depth: float) -> float:
+        """The factor of the learning rate at a depth: 0 that of the first layer, 1 that of the last."""
+        return self.first_layer_rate + (self.last_layer_rate - self.first_layer_rate) * depth
+
+    def all_move_from(self, steps: int) -> int:
+        """The step, from 0, from which on more than the new rows moves, in a run of `steps`."""
+        return math.ceil(self.new_rows_share * steps)
 
     def warmup(self, steps: int) -> float:
         """Steps over which the learning rate rises, in a run of `steps`."""
         return self.warmup_share * steps if self.warmup_steps is None else float(self.warmup_steps)
 
 
-def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """The learning rate of optimizer step `step` (from 0) in a run of `steps`.
+def learning_rate(config: OptimConfig, step: int, steps: int, since: int = 0) -> float:
+    """The learning rate of optimizer step `step` (from 0) in a run of `steps`, of what moves since step `since`.
 
     The first step's is above 0, and the fall would end with the step after the last, so that none is taken at 0.
     """
     warmup = config.warmup(steps)
-    rise = min(1.0, (step + 1) / max(1.0, warmup))
+    rise = min(1.0, (step - since + 1) / max(1.0, warmup))
     if config.schedule == "wsd":
         left = min(1.0, (steps - step) / max(1.0, config.decay_share * steps))
     else:

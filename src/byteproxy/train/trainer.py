@@ -45,8 +45,7 @@ from byteproxy.train.guard import Guard
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.interrupt import Interrupt
 from byteproxy.train.memory import ensure_fits, peak_megabytes
-from byteproxy.train.optim import optimizers
-from byteproxy.train.optim_config import learning_rate
+from byteproxy.train.optim import Update
 from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
@@ -124,7 +123,7 @@ class Trainer:
         self._spans = part.micro_batches(config.shape.sequences_per_step)
         torch.manual_seed(config.seed)
         self.model = model_of(config, self.stream.vocab.size).to(self.device)
-        self.optimizers = optimizers(self.model, config.optim)
+        self.update = Update(self.model, config.optim)
         self.state, self.counters = State(), Counters()
         self.averages = Averages(["raw", *config.views], columns(config.model, config.objective))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
@@ -144,7 +143,7 @@ class Trainer:
         self._log = RunLog(folder)
 
     def _load_state(self, found: Path) -> None:
-        saved = checkpoint.load(found, self.model, self.optimizers, self._ensure_mine)
+        saved = checkpoint.load(found, self.model, self.update.optimizers, self._ensure_mine)
         self.state = State(**{**saved["state"], "drawn": tuple(saved["state"]["drawn"])})
         self.counters = Counters(**saved["counters"])
         self.averages.load_state_dict(saved["averages"])
@@ -172,7 +171,7 @@ class Trainer:
             },
         }
         where = self.folder / CHECKPOINTS
-        checkpoint.save(where, self.state.step, self.model, self.optimizers, state, self.config.keep)
+        checkpoint.save(where, self.state.step, self.model, self.update.optimizers, state, self.config.keep)
         self._is_saved = True
 
     def run(
@@ -245,13 +244,16 @@ class Trainer:
             if first < last:  # a rank may have no row
                 self.stream.rows(plan, first, last)
             return
+        begins = self.update.begins(self.state.step, self.config.steps)
         with stage("compile the model", "passes") as progress, warnings.catch_warnings():
             # Torch tells of what it was tracing when it was stopped, at length and like a crash.
             warnings.filterwarnings("ignore", message="Error detected in")
-            progress(0, 1)
-            self._pass(plan, first, last)
-            self._forget_gradients()
-            progress(1, 1)
+            for done, step in enumerate(begins):
+                progress(done, len(begins))
+                self.update.prepare(step, self.config.steps)
+                self._pass(plan, first, last)
+            self.update.forget_gradients()
+            progress(len(begins), len(begins))
 
     def _say_why_not_compiled(self) -> None:
         if self.why_not_compiled and self.world.rank == 0:
@@ -263,10 +265,7 @@ class Trainer:
         plan, following = self.stream.plan(self.state)
         loading = time.perf_counter() - begin
         flops = step_flops(self.config.model, self.config.objective, self.stream, plan)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.config.optim, plan.step, self.config.steps)
-        self._forget_gradients()
+        self.update.prepare(plan.step, self.config.steps)
         sums = np.zeros((2, *self.averages.nats.shape))
         total = 0.0
         for first, last in self._spans:
@@ -279,12 +278,11 @@ class Trainer:
         parallel.sum_gradients(self.model.parameters())
         summed = parallel.sum_over(np.append(sums.ravel(), total))
         (nats, counts), total = summed[:-1].reshape(sums.shape), float(summed[-1])
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
+        norm = self.update.clip()
         loss = total / max(1, int(plan.targets.sum()))
         reason = self._judged(plan, float(norm), loss, nats, counts)
         if reason is None:
-            for optimizer in self.optimizers:
-                optimizer.step()
+            self.update.step()
         self.counters.add(plan, self.stream.text_bytes(plan), flops)
         self.counters.loading_seconds += loading
         seconds = time.perf_counter() - begin
@@ -309,7 +307,7 @@ class Trainer:
             self.model.compiled_for = 0
             self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"
             self._say_why_not_compiled()
-            self._forget_gradients()  # of the pass that failed, the first one of all
+            self.update.forget_gradients()  # of the pass that failed, the first one of all
             return self._rows_passed(rows, plan), waited
 
     def _rows_passed(self, rows: Rows, plan: Plan) -> Losses:
@@ -335,7 +333,8 @@ class Trainer:
         return found
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
-        reason = self.guard.judge(plan.step, norm, loss, plan.settings.number)
+        phase = self.update.phase(plan.settings.number)
+        reason = self.guard.judge(plan.step, norm, loss, phase)
         if reason is not None and self.world.rank == 0:
             norms = {
                 name: float(parameter.grad.norm())
@@ -381,10 +380,6 @@ class Trainer:
 
     def _so_far(self) -> dict[str, Any]:
         return {**self.counters.so_far(), "memory_mb": peak_megabytes(self.device)}
-
-    def _forget_gradients(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
 
     def _micro_positions(self) -> int:
         """Positions of a full micro-batch."""
