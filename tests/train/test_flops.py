@@ -11,13 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from byteproxy.mixture.planner import Planner, State
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.loss import typed_rows
+from byteproxy.model.lora import adapt
+from byteproxy.model.lora_config import MATRICES, LoraConfig
+from byteproxy.model.loss import Entries, typed_rows
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.model.objective import Objective
 from byteproxy.train import compiler
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.flops import distillation_flops, matmul_rate, plan_logits, training_flops
+from byteproxy.train.flops import distillation_flops, lora_savings, matmul_rate, plan_logits, training_flops
 from byteproxy.train.train_config import DTYPES
 from byteproxy.vocab import Vocab
 
@@ -48,6 +50,28 @@ def test_formula_agrees_with_the_counter(config):
     # The dense product makes every position attend to all of them, masked or not.
     heads = config.heads * config.head_width
     formula += 3 * 4 * heads * config.layers * (positions * (positions - 1) // 2)
+    assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("matrices", [MATRICES, ("q_proj", "down_proj")])
+def test_with_lora_it_agrees_with_the_counter_too(matrices):
+    config, lora = ModelConfig(width=64, layers=3, heads=4, ffn=160), LoraConfig(4, 1.0, matrices)
+    vocab, raw = Vocab((1000,)), 128
+    model = Transformer(config, vocab.size, backend="dense")
+    adapt(model, lora)
+    symbols, layout = torch.arange(2 * raw) % vocab.size, layout_of(np.array([2 * raw]))
+    with FlopCounterMode(display=False) as counter:
+        hidden, loss = model.hidden(symbols, layout), torch.zeros(())
+        for representation, part in enumerate(hidden.split(raw)):
+            nothing = torch.zeros(raw, dtype=torch.int64)
+            entries = Entries(torch.arange(raw), nothing, nothing, torch.ones(raw))
+            loss = loss + model.lm_head(part, entries, typed_rows(representation, vocab))[0]
+        loss.backward()
+    plan = SimpleNamespace(lengths=np.array([2 * raw]), targets=np.array([raw, raw]))
+    formula = training_flops(config, plan.lengths, raw * (320 + 1064))
+    formula -= lora_savings(config, Objective(), vocab, plan, lora)
+    # The dense product makes every position attend to all of them; specials' rows have a gradient at each position.
+    formula += 3 * 4 * 64 * 3 * (2 * raw * (2 * raw - 1) // 2)
     assert formula == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

@@ -36,6 +36,7 @@ REFUSED = {
     "objective.": "symbols bag bytes symbol_bytes distill distill_form reach head_decay heads_weight "
     "heads_weight_end "
     "compressed_weight raw_weight",
+    "lora.": "rank alpha matrices",
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate schedule warmup_share warmup_steps decay_share final_share "

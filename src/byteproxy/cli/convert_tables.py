@@ -20,6 +20,7 @@ def plan_table(plan: ConversionPlan) -> Table:
                 sized(run.parameters),
                 f"{run.parameters:,} while training, {sized(run.raw_parameters)} of them exported",
             ),
+            ("  trained", sized(run.trained_parameters), "with gradients and moments"),
             ("memory", sized(run.memory_bytes, "B"), f"about, {run.pass_positions:,} positions a pass, {run.dtype}"),
             (
                 "disk",

@@ -18,6 +18,7 @@ def plan_table(plan: RunPlan) -> Table:
         ("parameters", f"{sized(plan.parameters)}", f"{plan.parameters:,}"),
         ("  in matrices", sized(plan.matrix_parameters), "what every position passes through"),
         ("  of the raw-byte part", sized(plan.raw_parameters), f"{sized(softmax)} go with the compressor"),
+        ("  trained", sized(plan.trained_parameters), "with gradients and moments"),
         ("memory", sized(plan.memory_bytes, "B"), f"about, {plan.pass_positions:,} positions a pass, {plan.dtype}"),
         ("a step: positions", f"{plan.step_positions:,.0f}", f"{100 * plan.compressed_share:.0f} % of them compressed"),
         ("  text", sized(plan.step_text_bytes, "B"), about),

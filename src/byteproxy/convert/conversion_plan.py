@@ -106,7 +106,8 @@ def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str],
 
 def _disk(config: TrainConfig, parameters: int, exported: int, corpus_bytes: int, gguf: bool) -> int:
     """Bytes: checkpoints that are kept, and the one being written; the export, whose files are written aside."""
-    checkpoint = _WEIGHT * (1 + _MOMENTS) * parameters
+    trained = config.lora.trained_parameters(config.model, parameters)
+    checkpoint = _WEIGHT * (parameters + _MOMENTS * trained)
     return _CORPUS_SHARE * corpus_bytes + (config.keep + 1) * checkpoint + (1 + gguf) * exported + _SPARE
 
 

@@ -51,11 +51,16 @@ class InputEmbedding(nn.Embedding):
         scaled = config.inputs == "positions"
         self.place_scales = nn.Parameter(torch.ones(MAX_BYTE_PLACES - 1, config.width)) if scaled else None
         self.hashed = nn.Parameter(torch.zeros(rows, config.width)) if rows else None
+        self.new_rows: nn.Parameter | None = None  # of specials and bytes, where they alone learn (`lora.py`)
 
     def forward(self, input: torch.Tensor, expansion: ByteExpansion | None = None) -> torch.Tensor:
         """What positions of these ids read, float32 [N, D]; without an expansion each is the special or byte it is."""
         if expansion is None or self.inputs == "symbols":
-            return F.embedding(input, self.weight)
+            x_ND = F.embedding(input, self.weight)
+            if self.new_rows is None:
+                return x_ND
+            new_ND = F.embedding(input.clamp_max(len(self.new_rows) - 1), self.new_rows)
+            return torch.where((input < len(self.new_rows))[:, None], new_ND, x_ND)
         if self.inputs == "last":
             return F.embedding(expansion.ids_M[expansion.ends_N - 1], self.weight)
         return composed(self.weight, expansion, self.place_scales, self.hashed)

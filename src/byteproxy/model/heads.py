@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from byteproxy.model.distillation import Distilled, distilled_loss
-from byteproxy.model.loss import Entries, capped, summed_loss
+from byteproxy.model.loss import Entries, capped, rows_of, summed_loss
 from byteproxy.model.model_config import MAX_BYTE_PLACES
 
 Rows = Sequence[range]
@@ -23,6 +23,7 @@ class Heads(nn.Module):
     def __init__(self, weight: torch.Tensor, soft_cap: float) -> None:
         super().__init__()
         self.weight, self.soft_cap = nn.Parameter(weight), soft_cap
+        self.new_rows: nn.Parameter | None = None  # of specials and bytes, where they alone learn (`lora.py`)
 
     def forward(
         self, hidden_XD: torch.Tensor, entries: Entries | Distilled, rows: Rows, head: int | None = None
@@ -35,14 +36,19 @@ class Heads(nn.Module):
         weight_JVD = self.weight if self.weight.dim() == 3 else self.weight[None]
         if head is not None:
             weight_JVD = weight_JVD[head : head + 1]
+        new_JKD = None if self.new_rows is None else self.new_rows[None]
         if isinstance(entries, Distilled):
-            parts = [weight_JVD[:, one.start : one.stop] for one in rows]
+            parts = [rows_of(weight_JVD, new_JKD, one) for one in rows]
             return distilled_loss(hidden_XD, parts[0][0], torch.cat(parts[1:], 1)[0], entries, self.soft_cap)
-        return summed_loss(hidden_XD, weight_JVD, entries, self.soft_cap, rows)
+        return summed_loss(hidden_XD, weight_JVD, entries, self.soft_cap, rows, new_JKD)
 
     def logits(self, hidden_XD: torch.Tensor, ids_R: torch.Tensor) -> torch.Tensor:
         """The one head's logits of these ids, [X, R], float32, or float64 of such hidden states."""
-        logit_XR = F.linear(hidden_XD, self.weight[ids_R].to(hidden_XD.dtype))
+        weight_RD = self.weight[ids_R]
+        if self.new_rows is not None:
+            new_RD = self.new_rows[ids_R.clamp_max(len(self.new_rows) - 1)]
+            weight_RD = torch.where((ids_R < len(self.new_rows))[:, None], new_RD, weight_RD)
+        logit_XR = F.linear(hidden_XD, weight_RD.to(hidden_XD.dtype))
         return capped(logit_XR if logit_XR.dtype == torch.float64 else logit_XR.float(), self.soft_cap)
 
 

@@ -43,6 +43,7 @@ def summed_loss(
     entries: Entries,
     soft_cap: float = 0.0,
     rows: Sequence[range] | None = None,
+    new_JKD: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The weighted sum of all entries' cross-entropies in nats, float32 scalar; and each entry's own, without gradient.
 
@@ -50,12 +51,15 @@ def summed_loss(
 
     weight_JVD: each head's table, float32; products are in hidden_ND's type.
     rows: which of its rows the softmax has, as ranges one after the other; None: all.
+    new_JKD: stands for the table's first rows, and alone has a gradient; None: all of the table has one.
     """
     if len(entries.position) == 0:
         nothing = torch.zeros((), device=hidden_ND.device)
         return nothing, nothing.new_zeros(0)
     rows = (range(weight_JVD.shape[1]),) if rows is None else rows
-    summed, nats_E = _Summed.apply(hidden_ND, weight_JVD, *entries, soft_cap, rows)
+    if new_JKD is not None:
+        rows = [part for one in rows for part in _divided(one, new_JKD.shape[1]) if part]
+    summed, nats_E = _Summed.apply(hidden_ND, weight_JVD, *entries, soft_cap, rows, new_JKD)
     return summed, nats_E
 
 
@@ -122,9 +126,14 @@ class _Summed(torch.autograd.Function):
         weight_E: torch.Tensor,
         soft_cap: float,
         ranges: Sequence[range],
+        new_JKD: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        rows_JRD = _rows(weight_JVD, ranges, hidden_ND.dtype)
+        rows_JRD = _rows(weight_JVD, ranges, hidden_ND.dtype, new_JKD)
+        ctx.own_table = new_JKD is None
+        learning_JVD = weight_JVD if new_JKD is None else new_JKD
+        learned = [one for one in ranges if one.stop <= learning_JVD.shape[1]]  # they stand first
+        learned_rows = sum(map(len, learned))
         heads, rows, width = rows_JRD.shape
         rows_XD = rows_JRD.view(heads * rows, width)
         position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
@@ -133,7 +142,7 @@ class _Summed(torch.autograd.Function):
         of_piece = torch.searchsorted(place_E, bounds).tolist()
         nats_E = torch.empty(len(position_E), device=hidden_ND.device)
         dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
-        dweight_JVD = torch.zeros_like(weight_JVD, dtype=torch.float32) if wanted else weight_JVD
+        dweight_JVD = torch.zeros_like(learning_JVD, dtype=torch.float32) if wanted else learning_JVD
         for first in range(0, len(position_P), chunk):
             at_C = position_P[first : first + chunk]
             # A CPU's last chunk is filled up: its kernels are made, and kept, for every shape that they meet.
@@ -153,8 +162,10 @@ class _Summed(torch.autograd.Function):
                 continue
             dlogit_CX = logit_CJR.view(size, -1)
             dhidden_ND[at_C] = (dlogit_CX @ rows_XD)[: len(at_C)]
-            drows_JRD = (dlogit_CX.mT @ x_CD).view_as(rows_JRD)
-            for ours_JRD, own_JRD in _parts(dweight_JVD, ranges, drows_JRD):
+            if learned_rows < rows:
+                dlogit_CX = dlogit_CX.view(size, heads, rows)[:, :, :learned_rows].flatten(1)
+            drows_JRD = (dlogit_CX.mT @ x_CD).view(heads, learned_rows, width)
+            for ours_JRD, own_JRD in _parts(dweight_JVD, learned, drows_JRD):
                 ours_JRD += own_JRD
         ctx.save_for_backward(dhidden_ND, dweight_JVD)
         ctx.mark_non_differentiable(nats_E)
@@ -164,7 +175,8 @@ class _Summed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor | None, ...]:
         dhidden_ND, dweight_JVD = ctx.saved_tensors
         scale = gradients[0]
-        return dhidden_ND.mul_(scale), dweight_JVD.mul_(scale), None, None, None, None, None, None
+        of_table, of_new = (dweight_JVD.mul_(scale), None) if ctx.own_table else (None, dweight_JVD.mul_(scale))
+        return dhidden_ND.mul_(scale), of_table, None, None, None, None, None, None, of_new
 
 
 def _nats(
@@ -190,12 +202,25 @@ def _nats(
     return nats_X, dlogit_PJR
 
 
-def _rows(weight_JVD: torch.Tensor, ranges: Sequence[range], dtype: torch.dtype) -> torch.Tensor:
+def rows_of(weight_JVD: torch.Tensor, new_JKD: torch.Tensor | None, ids: range) -> torch.Tensor:
+    """Rows of a table [J, len(ids), D], of the one that stands for its first rows if they are there."""
+    table_JVD = weight_JVD if new_JKD is None or ids.stop > new_JKD.shape[1] else new_JKD
+    return table_JVD[:, ids.start : ids.stop]
+
+
+def _divided(ids: range, at: int) -> tuple[range, range]:
+    """Those below an id, and the others."""
+    return range(min(ids.start, at), min(ids.stop, at)), range(max(ids.start, at), max(ids.stop, at))
+
+
+def _rows(
+    weight_JVD: torch.Tensor, ranges: Sequence[range], dtype: torch.dtype, new_JKD: torch.Tensor | None
+) -> torch.Tensor:
     """Rows of a softmax [J, R, D], in one pass over them."""
     heads, _, width = weight_JVD.shape
     rows_JRD = weight_JVD.new_empty(heads, sum(map(len, ranges)), width, dtype=dtype)
-    for theirs_JRD, own_JRD in _parts(weight_JVD, ranges, rows_JRD):
-        own_JRD.copy_(theirs_JRD)
+    for one, own_JRD in zip(ranges, rows_JRD.split([len(one) for one in ranges], 1), strict=True):
+        own_JRD.copy_(rows_of(weight_JVD, new_JKD, one))
     return rows_JRD
 
 

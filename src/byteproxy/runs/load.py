@@ -19,6 +19,7 @@ from byteproxy.gguf_file import is_gguf
 from byteproxy.interop.card import NOBODY_SAID, Origin
 from byteproxy.interop.export_folder import CHECKSUMS
 from byteproxy.interop.published import published
+from byteproxy.model.lora import merge
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, announce, silent
 from byteproxy.runs.lineage import LINEAGE, Lineage, published_license, read_lineage
@@ -220,6 +221,7 @@ def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> L
     symbols = max(checkpoint.rows(found, name) for name in ("embed_tokens.weight", "lm_head.weight"))
     model = model_of(replace(config, dtype=dtype or config.dtype, attention="auto"), symbols)
     saved = checkpoint.load(found, model, [])
+    merge(model)
     known = Lineage(corpus=config.corpus, fingerprint=saved["corpus"], views=config.views, start=config.start)
 
     def lineage() -> Lineage:

@@ -18,6 +18,7 @@ import torch
 from byteproxy.errors import InputError
 from byteproxy.interop.published import published
 from byteproxy.mixture.loader import first_view
+from byteproxy.model.lora import take_new_rows
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.lineage import recorded
@@ -41,6 +42,11 @@ def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> Tr
     """
     if config.start.path:
         config = fitted_to_start(config, store, Path(config.start.path))
+    elif config.lora.rank:
+        raise InputError(
+            f"lora.rank is {config.lora.rank}, and the run begins with no model whose weights could stay: name one "
+            "with --from PATH, or let lora.rank be 0"
+        )
     for name in config.views:
         store.manifest.view(name)
     if config.views or not config.mixture.needs_view:
@@ -128,3 +134,4 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         table_VD[[FIRST_BYTE + byte for byte in single]] = theirs_VD[[*single.values()]]
         table_VD[symbols.start : symbols.stop] = mean_of_bytes_D
         table_VD[symbols.start : symbols.start + known] = theirs_VD[:known]
+    take_new_rows(model)

@@ -238,7 +238,8 @@ class Queue:
         if found is None:
             count = steps_for_flops(job.key.flops, config, self.store)
             stream = stream_of(replace(config, stop=steps(count)), self.store)
-            found = [count, sum(step_flops(config.model, config.objective, stream, plan) for plan in stream.plans())]
+            of = config.model, config.objective, stream
+            found = [count, sum(step_flops(*of, plan, config.lora) for plan in stream.plans())]
             self._notes.put(digest, found)
         check_budget(f"arm {job.key.arm} at size {job.key.size}", job.key.flops, found[1])
         return found[0], found[1]

@@ -56,7 +56,7 @@ def steps_for_flops(budget: float, config: TrainConfig, store: Store, fewest: in
     """The number of steps whose planned FLOPs come nearest to a budget, and at least `fewest`."""
 
     def of(stream: Stream, plan: Plan) -> int:
-        return step_flops(config.model, config.objective, stream, plan)
+        return step_flops(config.model, config.objective, stream, plan, config.lora)
 
     return _steps_for(budget, config, store, of, fewest)
 

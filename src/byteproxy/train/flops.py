@@ -19,9 +19,10 @@ from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
 from byteproxy.mixture.row_pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.model.attention.packed import PackedAttention
+from byteproxy.model.lora_config import ALL_TRAINED, LoraConfig
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
-from byteproxy.vocab import FIRST_SYMBOL, RAW, Vocab
+from byteproxy.vocab import FIRST_SYMBOL, RAW, SPECIALS, Vocab
 
 BRANCHES = 2.5
 """A symbol's, for a price: 2.1 with 4,096 symbols and 2.6 with 22,000, of Python text."""
@@ -37,11 +38,14 @@ def training_flops(config: ModelConfig, lengths: np.ndarray, logits: int) -> int
     return 3 * (config.layers * (PackedAttention.flops(config, lengths) + ffn) + 2 * config.width * logits)
 
 
-def step_flops(config: ModelConfig, objective: Objective, stream: Stream, plan: Plan) -> int:
+def step_flops(
+    config: ModelConfig, objective: Objective, stream: Stream, plan: Plan, lora: LoraConfig = ALL_TRAINED
+) -> int:
     """FLOPs of training on one planned step of a stream; its text is counted only where that is needed."""
     compressed = int(stream.text_bytes(plan)[1:].sum()) if objective.symbol_bytes else None
     logits = plan_logits(config, objective, stream.vocab, plan, compressed)
-    return training_flops(config, plan.lengths, logits) + distillation_flops(config, objective, stream.vocab, plan)
+    whole = training_flops(config, plan.lengths, logits) + distillation_flops(config, objective, stream.vocab, plan)
+    return whole - lora_savings(config, objective, stream.vocab, plan, lora)
 
 
 def plan_logits(
@@ -77,6 +81,23 @@ def plan_logits(
         if objective.bytes:
             total += bytes_ahead
     return total
+
+
+def lora_savings(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan, lora: LoraConfig) -> int:
+    """FLOPs that one planned step saves by LoRA: one of three products of what stays as it is, less those of factors.
+
+    It saves none where there are no factors. What stays are the layers' matrices and the softmax's rows of tokens.
+    """
+    if not lora.rank:
+        return 0
+    positions, staying = int(plan.lengths.sum()), 0
+    for representation, count in enumerate(plan.targets.tolist()):
+        if config.softmax == "shared":
+            staying += int(count) * (vocab.size - FIRST_SYMBOL)
+        elif representation != RAW and objective.symbols:
+            staying += int(count) * (vocab.softmax_rows(representation) - SPECIALS)
+    saved = positions * config.matrix_parameters + config.width * staying
+    return 2 * (saved - 3 * positions * lora.factor_parameters(config))
 
 
 def distillation_flops(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
@@ -127,15 +148,16 @@ def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool) -> int:
+def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool, trained: int) -> int:
     """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what backward keeps.
 
-    positions: of one micro-batch. Kept for each and layer: the residual stream three times, queries, keys, values and
-    what attention gave, and three times the ffn's width; in two bytes each where `half`.
+    trained: of the parameters, those with a gradient and moments. positions: of one micro-batch. Kept for each and
+    layer: the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's
+    width; in two bytes each where `half`.
     """
     item = 2 if half else 4
     matrices = config.matrix_parameters if optimizer == "muon" else 0
-    states = 4 * (2 * parameters + 2 * (parameters - matrices) + matrices)
+    states = 4 * (parameters + 3 * trained - matrices)
     cast = item * config.matrix_parameters if half else 0
     kept = config.layers * (3 * config.width + 4 * config.heads * config.head_width + 3 * config.ffn) * item
     return states + cast + positions * kept

@@ -38,7 +38,8 @@ def short_of_memory(config: TrainConfig, symbols: int) -> str:
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
     parameters = min_parameters(config, symbols)
     half = config.dtype == "bfloat16"
-    run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half)
+    trained = config.lora.trained_parameters(config.model, parameters)
+    run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half, trained)
     plan = _PLAN_BYTES * config.shape.positions
     device = device_of(config.device)
     on_host = plan if device.type == "cuda" else run + plan
@@ -72,7 +73,8 @@ def min_parameters(config: TrainConfig, rows: int) -> int:
     model, more = config.model, rows - FIRST_SYMBOL
     tables = (0 if model.composed else more) + (more if config.objective.symbols else 0)
     heads = (model.byte_heads - 1) * FIRST_SYMBOL + len(model.byte_head_ngrams) * model.ngram_rows
-    return model.raw_parameters() + (tables + model.hashed_rows + heads) * model.width
+    factors = config.lora.factor_parameters(model)
+    return model.raw_parameters() + (tables + model.hashed_rows + heads) * model.width + factors
 
 
 def machine_bytes() -> int:

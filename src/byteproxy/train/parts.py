@@ -16,7 +16,7 @@ from byteproxy.vocab import FIRST_SYMBOL
 
 _TABLES = ("embed_tokens.weight", "lm_head.weight", "symbol_heads.weight")
 """Parameters whose last but one dimension is the symbols'."""
-_NEW = ("byte_heads.", "head_ngram_bias.")
+_NEW = ("byte_heads.", "head_ngram_bias.", "embed_tokens.new_rows", "lm_head.new_rows")
 _BEFORE = ("embed_tokens.", "ngrams.")
 
 

@@ -51,7 +51,7 @@ class RunPlan:
 
     assumed: what was assumed, in words for people; empty if nothing was.
     parameters: of the whole model. matrix_parameters: of those, what every position passes through. raw_parameters:
-        what is left when the compressor is thrown away.
+        what is left when the compressor is thrown away. trained_parameters: of all, with gradients and moments.
     memory_bytes: at the peak, about. pass_positions: of one pass over a micro-batch, which that counts with.
     step_positions, step_text_bytes, step_flops: means over the planned steps; all steps if `exact`.
     compressed_share: of the positions of these steps.
@@ -66,6 +66,7 @@ class RunPlan:
     parameters: int
     matrix_parameters: int
     raw_parameters: int
+    trained_parameters: int
     memory_bytes: int
     pass_positions: int
     steps: int
@@ -117,6 +118,7 @@ def plan_run(
     with torch.device("meta"):
         model = model_of(counted.config, counted.stream.vocab.size)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     count, planned = counted.config.steps, len(counted.plans)
     half = config.dtype == "bfloat16"
     flops = counted.flops / planned
@@ -128,7 +130,8 @@ def plan_run(
         parameters=parameters,
         matrix_parameters=config.model.matrix_parameters,
         raw_parameters=config.model.raw_parameters(),
-        memory_bytes=memory_bytes(config.model, parameters, pass_positions, config.optim.optimizer, half),
+        trained_parameters=trained,
+        memory_bytes=memory_bytes(config.model, parameters, pass_positions, config.optim.optimizer, half, trained),
         pass_positions=pass_positions,
         steps=count,
         planned_steps=planned,
@@ -160,7 +163,7 @@ class _Counted:
     @property
     def flops(self) -> int:
         of = self.config.model, self.config.objective, self.stream
-        return sum(step_flops(*of, plan) for plan in self.plans)
+        return sum(step_flops(*of, plan, self.config.lora) for plan in self.plans)
 
     @property
     def text_bytes(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
+from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import Backend, ModelConfig
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.ranges import ensure_in_range, ranged
@@ -62,6 +63,7 @@ class TrainConfig:
     corpus: folder of the prepared corpus.
     seed: of the weights and the mixture.
     start: a model to begin with.
+    lora: train a few weights beside those of that model, which stay as they are.
     views: names of the compressed views in the store, where the mixture shows any.
     dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
         Weights and optimizer states are float32.
@@ -97,6 +99,7 @@ class TrainConfig:
     shape: Shape = field(default_factory=Shape)
     optim: OptimConfig = field(default_factory=OptimConfig)
     start: Start = field(default_factory=Start)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     validation: Validation = field(default_factory=Validation)
     micro_sequences: int = ranged(0, 0, 1 << 24)
     log_every: int = ranged(10, 1, 1 << 40)
@@ -126,6 +129,13 @@ class TrainConfig:
                 f"({self.shape.context_bytes}), which is the longest context"
             )
         check_fit(self.model, self.objective)
+        if self.lora.rank and self.optim.optimizer != "adamw":
+            raise InputError(
+                f"lora.rank is {self.lora.rank}, and optim.optimizer {self.optim.optimizer!r}, which is for whole "
+                'matrices: let it be "adamw", or lora.rank 0'
+            )
+        if self.lora.rank and self.model.composed:
+            raise InputError('lora.rank is for a model that reads tokens: let model.inputs be "symbols"')
         phases = [phase for phase in self.mixture.schedule if phase.share > 0]
         if self.objective.distill and not any(phase.mode == "parallel" for phase in phases):
             raise InputError(

@@ -33,6 +33,7 @@ from byteproxy.mixture.planner import Plan, State
 from byteproxy.model import attention
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.lora import adapt
 from byteproxy.model.loss import Losses
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.targets import Positions, columns, targets_of
@@ -79,13 +80,16 @@ def model_of(config: TrainConfig, symbols: int) -> Transformer:
 
     symbols: of the vocabulary.
     """
-    return Transformer(
+    model = Transformer(
         config.model,
         FIRST_SYMBOL if config.model.composed else symbols,
         compiler.TORCH_DTYPES[config.dtype],
         output_vocab=symbols if config.objective.symbols else FIRST_SYMBOL,
         backend=config.attention,
     )
+    if config.lora.rank:
+        adapt(model, config.lora)
+    return model
 
 
 class Trainer:
@@ -264,7 +268,7 @@ class Trainer:
         begin = time.perf_counter()
         plan, following = self.stream.plan(self.state)
         loading = time.perf_counter() - begin
-        flops = step_flops(self.config.model, self.config.objective, self.stream, plan)
+        flops = step_flops(self.config.model, self.config.objective, self.stream, plan, self.config.lora)
         self.update.prepare(plan.step, self.config.steps)
         sums = np.zeros((2, *self.averages.nats.shape))
         total = 0.0
