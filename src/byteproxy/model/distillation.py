@@ -15,8 +15,8 @@ The *causal* form is told bytes only: the masses that several histories give to 
 history's own probability, are added up (`covers` has which histories, and what they leave out).
 
 The teacher's logits are computed anew and give no gradient. Teachers are taken some at a time with their students, and
-gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal teachers say
-does exist for all students at once: [Q, B], in float32.
+gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal contexts say
+does exist for all pairs of one and a student at once: [E, B], in float32, some 6 kB a raw position.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from byteproxy.model.loss import Entries, capped, summed_loss
+from byteproxy.model.loss import capped
 from byteproxy.model.next_byte import NextByte, conditional
 from byteproxy.views.prefix_tree import ROOT
 from byteproxy.vocab import FIRST_SYMBOL
@@ -111,26 +111,33 @@ def taught_causally(
 ) -> Taught:
     """What students are taught by all histories with at most one symbol off the view's own way, each by its weight."""
     teachers_XD = torch.cat((hidden_ND[contexts.position], contexts.branch_XD.to(hidden_ND.dtype)))
-    weights_X = _log_weights(teachers_XD, symbol_rows_RD, contexts, soft_cap)
     own, students, next_byte = len(contexts.position), len(entries.student), entries.next_byte
-    of_pair_E = weights_X[contexts.context]
-    most_Q = of_pair_E.new_full((students,), -torch.inf).scatter_reduce(0, contexts.student, of_pair_E, "amax")
-    weight_E = (of_pair_E - most_Q[contexts.student]).exp().float()
-    taught_QB = hidden_ND.new_zeros(students, FIRST_SYMBOL, dtype=torch.float32)
-    left_Q = taught_QB.new_zeros(students)
+    exact = torch.float32 if hidden_ND.device.type == "mps" else torch.float64  # mps has no float64
     parts = list(next_byte.chunks(len(teachers_XD)))
-    bounds = torch.tensor([part.start for part in parts] + [len(teachers_XD)], device=weight_E.device)
+    bounds = torch.tensor([part.start for part in parts] + [len(teachers_XD)], device=hidden_ND.device)
     ends = torch.searchsorted(contexts.context, bounds).tolist()
-    for part, first, last in zip(parts, ends, ends[1:], strict=False):
-        prob_RC = capped(F.linear(symbol_rows_RD, teachers_XD[part]).float(), soft_cap).softmax(0)
+    joint_EB = hidden_ND.new_zeros(len(contexts.context), FIRST_SYMBOL, dtype=torch.float32)
+    ended_E = joint_EB.new_zeros(len(joint_EB))
+    # What each symbol costs that leads on from a context: the one that the view wrote, then those of branches.
+    parent = torch.cat((torch.arange(own, device=bounds.device), contexts.parent))
+    row = torch.cat((contexts.own_row, contexts.branch_row))
+    order = torch.argsort(parent, stable=True)
+    steps = torch.searchsorted(parent[order], bounds).tolist()
+    nats_X = torch.zeros(len(order), dtype=exact, device=bounds.device)
+    for part, first, last, begin, end in zip(parts, ends, ends[1:], steps, steps[1:], strict=False):
+        log_prob_RC = capped(F.linear(symbol_rows_RD, teachers_XD[part]).float(), soft_cap).log_softmax(0)
+        here_X = order[begin:end]
+        nats_X[here_X] = -log_prob_RC[row[here_X], parent[here_X] - part.start].to(exact)
+        prob_RC = log_prob_RC.exp_()
         mass_XC = next_byte.masses(prob_RC)
-        context_E, student_E, node_E = (one[first:last] for one in (contexts.context, contexts.student, contexts.node))
-        joint_EB = next_byte.joint(prob_RC, mass_XC, context_E - part.start, node_E)
-        taught_QB.index_add_(0, student_E, joint_EB * weight_E[first:last, None])
-        # A branch that goes on by a whole symbol has two off the way.
-        ended_E = (mass_XC[node_E, context_E - part.start] - joint_EB.sum(-1)).clamp_min_(0)
-        ended_E *= (context_E >= own) & (node_E != ROOT)
-        left_Q.index_add_(0, student_E, ended_E * weight_E[first:last])
+        place_E, node_E = contexts.context[first:last] - part.start, contexts.node[first:last]
+        joint_EB[first:last] = next_byte.joint(prob_RC, mass_XC, place_E, node_E)
+        ended_E[first:last] = mass_XC[node_E, place_E]
+    # A branch that goes on by a whole symbol has two off the way.
+    ended_E = (ended_E - joint_EB.sum(-1)).clamp_min_(0) * ((contexts.context >= own) & (contexts.node != ROOT))
+    weight_E = _weights(nats_X, contexts, students)
+    taught_QB = joint_EB.new_zeros(students, FIRST_SYMBOL).index_add_(0, contexts.student, joint_EB * weight_E[:, None])
+    left_Q = taught_QB.new_zeros(students).index_add_(0, contexts.student, ended_E * weight_E)
     told_Q = taught_QB.sum(-1)
     for first in range(0, students, _STUDENTS):
         here = slice(first, first + _STUDENTS)
@@ -138,22 +145,18 @@ def taught_causally(
         yield here, conditional(taught_QB[here]), share_C
 
 
-def _log_weights(
-    teachers_XD: torch.Tensor, symbol_rows_RD: torch.Tensor, contexts: Contexts, soft_cap: float
-) -> torch.Tensor:
-    """The logarithm of each history's probability from the beginning of its passage on: [C + X]."""
-    own, device = len(contexts.position), teachers_XD.device
-    exact = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-    position = torch.cat((torch.arange(own, device=device), contexts.parent))
-    row = torch.cat((contexts.own_row, contexts.branch_row))
-    order = torch.argsort(position, stable=True)
-    nothing = torch.zeros_like(order)
-    entries = Entries(position[order], nothing, row[order], nothing.float())
-    nats = torch.empty(len(order), dtype=exact, device=device)
-    nats[order] = summed_loss(teachers_XD, symbol_rows_RD[None], entries, soft_cap)[1].to(exact)
-    before_C = nats[:own].cumsum(0) - nats[:own]
+def _weights(nats_X: torch.Tensor, contexts: Contexts, students: int) -> torch.Tensor:
+    """Each pair's share of the probability that histories have from their passage's beginning on: float32 [E].
+
+    nats_X: what the symbol after each context costs that the view wrote, then what branches' symbols cost. Shares are
+    of a student's most probable history, so that none of them is too small to count.
+    """
+    own = len(contexts.position)
+    before_C = nats_X[:own].cumsum(0) - nats_X[:own]
     log_C = before_C[contexts.first] - before_C
-    return torch.cat((log_C, log_C[contexts.parent] - nats[own:]))
+    log_E = torch.cat((log_C, log_C[contexts.parent] - nats_X[own:]))[contexts.context]
+    most_Q = log_E.new_full((students,), -torch.inf).scatter_reduce(0, contexts.student, log_E, "amax")
+    return (log_E - most_Q[contexts.student]).exp().float()
 
 
 class _Distilled(torch.autograd.Function):

@@ -39,7 +39,9 @@ class Heads(nn.Module):
         new_JKD = None if self.new_rows is None else self.new_rows[None]
         if isinstance(entries, Distilled):
             parts = [rows_of(weight_JVD, new_JKD, one) for one in rows]
-            return distilled_loss(hidden_XD, parts[0][0], torch.cat(parts[1:], 1)[0], entries, self.soft_cap)
+            teacher = [part[0].detach().to(hidden_XD.dtype) for part in parts[1:]]  # cast before they are put together
+            symbol_rows_RD = teacher[0] if len(teacher) == 1 else torch.cat(teacher)
+            return distilled_loss(hidden_XD, parts[0][0], symbol_rows_RD, entries, self.soft_cap)
         return summed_loss(hidden_XD, weight_JVD, entries, self.soft_cap, rows, new_JKD)
 
     def logits(self, hidden_XD: torch.Tensor, ids_R: torch.Tensor) -> torch.Tensor:
