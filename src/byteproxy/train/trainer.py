@@ -40,6 +40,7 @@ from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
+from byteproxy.train.allocator import keep_freed_memory
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matmul_rate, step_flops
 from byteproxy.train.guard import Guard
@@ -201,6 +202,8 @@ class Trainer:
         parallel.on_rank_zero(lambda: write_run_config(self.folder, self.config))
         if self.config.start.path and not self._is_saved:
             self.save()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         rate = self._matmul_rate() * self.world.ranks
         with (
             self._log.opened(hold, self.state.step, self.config.tensorboard),
