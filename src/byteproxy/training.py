@@ -19,10 +19,11 @@ from byteproxy.runs.start import fitted, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
 from byteproxy.train.budget import resolved
+from byteproxy.train.checkpoint import tidy
 from byteproxy.train.compiler import device_of
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.parallel import held
-from byteproxy.train.run_config import CONFIG, read_run_config, write_run_config
+from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config, write_run_config
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 
@@ -70,6 +71,7 @@ def _trained(
     """Train, in a folder that is held; gives what the run's configuration came to."""
     folder = hold.folder
     known = parallel.on_rank_zero(lambda: _known_run(folder, asked, resume))
+    parallel.on_rank_zero(lambda: tidy(folder / CHECKPOINTS))
     if known is None:
         config = resolved(fitted(asked, store, tell), store, stage)
     else:
@@ -118,4 +120,4 @@ def _remember(trainer: Trainer, store: Store, asked: TrainConfig | None, goes_on
         write_run_config(trainer.folder, trainer.config)
     if asked is not None:
         remember_asked(trainer.folder, asked)
-    remember_lineage(trainer.folder, trainer.config, store)
+    remember_lineage(trainer.folder, trainer.config, store, goes_on)

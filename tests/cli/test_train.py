@@ -17,6 +17,7 @@ from byteproxy.cli.overrides import explanations
 from byteproxy.config import from_toml
 from byteproxy.mixture.schedule import Phase
 from byteproxy.recipes.named import recipe_of, run_named, run_recipes
+from byteproxy.runs.lineage import read_lineage
 from byteproxy.store.store import Store
 from byteproxy.train.metrics import read
 from byteproxy.train.run_config import read_run_config
@@ -157,8 +158,10 @@ def test_stopped_with_ctrl_c_it_goes_on_to_the_same_end(byteproxy, whole, folder
         "byteproxy: stopped after step 7, which is saved; go on with: byteproxy train --resume 'runs/stopped one'"
     )
     assert "the run was not finished" in (folder / "runs/stopped one/report.html").read_text()
+    (folder / "runs/stopped one/lineage.json").unlink()
     resumed = last_object(byteproxy("train", "--resume", "runs/stopped one", "--json", "--keep", "3"))
     assert timeless(resumed) == timeless(whole)
+    assert read_lineage(folder / "runs/stopped one").command == "", "it was another that began the run"
     assert read_run_config(folder / "runs/stopped one").keep == 3
     of = [
         [line["loss"] for line in read(folder / "runs" / name / "metrics.jsonl") if "loss" in line]

@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 from tests.toy_corpus import toy_store
+from tests.train.resealed import reseal
 
 from byteproxy.errors import InputError
 from byteproxy.evaluate.validation import validate_with
@@ -247,7 +248,7 @@ def test_a_run_of_a_version_with_fewer_options_is_read(trained, tmp_path):
     older = "\n".join(line for line in lines if not line.startswith(("soft_cap", "tensorboard")))
     assert len(older) < len(state["config"]) - 20
     (checkpoint / "state.json").write_text(json.dumps({**state, "config": older}))
-    (checkpoint / "checksums.json").unlink()
+    reseal(checkpoint)
     assert load(tmp_path / "run").run.config == load(trained.folder).run.config
 
 

@@ -38,6 +38,15 @@ def test_it_says_command_corpus_and_start(store, tmp_path, monkeypatch):
     assert known.without_places().start == Start("llama", "ab", "cd")
 
 
+def test_a_run_that_lost_it_was_begun_by_nobody_knows_what(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["byteproxy", "train", "--resume", "run"])
+    config = TrainConfig(corpus=str(store.path), views=("bpe-300",))
+    remember_lineage(tmp_path, config, store, begun=True)
+    known = read_lineage(tmp_path)
+    assert (known.byteproxy, known.command) == ("", "")
+    assert (known.corpus, known.views) == (str(store.path), ("bpe-300",))
+
+
 def test_of_a_folder_that_says_nothing_the_card_may_know_the_license(tmp_path):
     assert read_lineage(tmp_path) == Lineage()
     (tmp_path / "README.md").write_text('---\nlanguage: en\nlicense: "mit"\n---\nlicense: none\n')

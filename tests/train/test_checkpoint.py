@@ -13,6 +13,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from tests.train.killed_saves import CALLS, SAVES, holding, loaded, save
 from tests.train.ranks import on_ranks
+from tests.train.resealed import reseal
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.logger import _dcp_logger
 from torch.distributed.checkpoint.state_dict import get_state_dict
@@ -86,6 +87,7 @@ def test_what_torchs_own_state_dicts_saved_can_be_read(tmp_path):
     weights, moments = get_state_dict(model, optimizers)
     dcp.save({"model": weights, "optimizers": moments}, checkpoint_id=tmp_path / "step-000003", no_dist=True)
     (tmp_path / "step-000003" / "state.json").write_text('{"format": 1, "number": 3.0}')
+    reseal(tmp_path / "step-000003")
     assert loaded(tmp_path) == (3, 3.0)
 
 
@@ -302,6 +304,26 @@ def test_a_checkpoint_that_lost_a_file_is_damaged_and_not_passed_over(tmp_path, 
     assert not checkpoint.is_gone(found)
     with pytest.raises(InputError, match="delete it to go on from the one before"):
         checkpoint.load(found, *holding(0.0))
+
+
+@pytest.mark.parametrize("name", ["state.json", ".metadata", "__0_0.distcp"])
+def test_without_its_checksum_no_file_is_read(tmp_path, name):
+    save(tmp_path, 10, 10.0)
+    path = tmp_path / "step-000010" / "checksums.json"
+    listed = json.loads(path.read_text())
+    others = [one for one in listed if one["name"] != name]
+    assert len(others) == len(listed) - 1
+    path.write_text(json.dumps(others))
+    with pytest.raises(InputError, match=f"does not list {name}"):
+        checkpoint.load(path.parent, *holding(0.0))
+    path.unlink()
+    for read in (checkpoint.said, lambda folder: checkpoint.rows(folder, "0.weight"), load_anew):
+        with pytest.raises(InputError, match=r"its checksums\.json is missing\): delete it to go on"):
+            read(path.parent)
+
+
+def load_anew(folder):
+    return checkpoint.load(folder, *holding(0.0))
 
 
 def test_a_list_of_checksums_names_only_its_own_files(tmp_path):

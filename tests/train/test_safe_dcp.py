@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from tests.train.resealed import reseal
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from byteproxy.errors import InputError
@@ -27,12 +28,16 @@ class Bad:
 def saved(tmp_path):
     model = torch.nn.Linear(3, 5)
     checkpoint.save(tmp_path, 1, model, [], {"told": 1})
-    (tmp_path / "step-000001" / "checksums.json").unlink()  # whoever alters a file can alter its checksum, too
     return tmp_path / "step-000001", model
 
 
 def rewritten(folder, metadata):
-    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    filled(folder, pickle.dumps(metadata))
+
+
+def filled(folder, content):
+    (folder / ".metadata").write_bytes(content)
+    reseal(folder)
 
 
 def test_it_reads_what_torchs_own_reader_reads(saved):
@@ -105,7 +110,7 @@ def nested(depth):
 )
 def test_a_list_that_would_build_without_end_is_refused_at_once(content, why, saved):
     folder, model = saved
-    (folder / ".metadata").write_bytes(content)
+    filled(folder, content)
     for read in (lambda: checkpoint.load(folder, model, []), lambda: checkpoint.rows(folder, "weight")):
         with pytest.raises(InputError, match=why):
             read()
@@ -139,7 +144,7 @@ def test_a_list_may_name_only_what_is_there(saved, tmp_path):
 
 
 def test_any_flipped_bit_of_a_list_is_refused_or_changes_nothing(saved):
-    """Without checksums: whatever comes of it is one error, soon."""
+    """Whatever comes of it is one error, soon."""
     folder, model = saved
     good = (folder / ".metadata").read_bytes()
     wanted = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -147,14 +152,14 @@ def test_any_flipped_bit_of_a_list_is_refused_or_changes_nothing(saved):
     for place in range(0, len(good), 3):
         content = bytearray(good)
         content[place] ^= 1 << place % 8
-        (folder / ".metadata").write_bytes(content)
+        filled(folder, content)
         try:
             checkpoint.load(folder, model, [])
         except InputError as error:
             refused.append(str(error))
     assert len(refused) > len(good) // 6
     assert not any("\n" in said for said in refused)
-    (folder / ".metadata").write_bytes(good)
+    filled(folder, good)
     checkpoint.load(folder, model, [])
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.toy_corpus import toy_documents, toy_store
+from tests.train.resealed import reseal
 
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
@@ -277,7 +278,7 @@ def test_another_configuration_or_corpus_is_not_mixed_in(store, tmp_path):
         Trainer(replace(CONFIG, seed=5), store, tmp_path)
     state = tmp_path / "checkpoints" / "step-000001" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "corpus": "0" * 64}))
-    state.with_name("checksums.json").unlink()  # or that would be refused first
+    reseal(state.parent)
     with pytest.raises(InputError, match="another corpus"):
         Trainer(CONFIG, store, tmp_path)
 

@@ -61,14 +61,17 @@ class Lineage:
         return (json.dumps(with_checksum({"format": FORMAT, **asdict(self)}), indent=2) + "\n").encode()
 
 
-def remember_lineage(folder: Path, config: TrainConfig, store: Store) -> None:
-    """Write where a run comes from into its folder, unless that is there; InputError where it can't be written."""
+def remember_lineage(folder: Path, config: TrainConfig, store: Store, begun: bool = False) -> None:
+    """Write where a run comes from into its folder, unless that is there; InputError where it can't be written.
+
+    begun: the run was begun before, by a command and a version that nobody knows any more where the file is lost.
+    """
     if (folder / LINEAGE).exists():
         return
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     known = Lineage(
-        byteproxy.__version__,
-        command,
+        "" if begun else byteproxy.__version__,
+        "" if begun else command,
         config.corpus,
         store.manifest.fingerprint_for(config.views),
         {name: source.bytes for name, source in store.manifest.sources.items()},

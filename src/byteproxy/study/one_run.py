@@ -47,7 +47,7 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     """
     _begin(job, store)
     trainer = Trainer(job.config, store, job.folder)
-    remember_lineage(job.folder, job.config, store)
+    remember_lineage(job.folder, job.config, store, begun=trainer.state.step > 0)
     with stage(f"train {job.key.name}", "steps") as progress:
         diverged = _train(job, trainer, store, until, progress)
     if diverged:

@@ -15,7 +15,8 @@ A kill at any moment costs what was done since the last save and no more. In the
     .step-000100.before    whole too, being replaced by one of the same step; read only while step-000100 is absent
     .step-000100.gone      being removed: never read
 
-and the next save removes what lies about. Only a rename makes or ends a whole checkpoint.
+and the next save removes what lies about, as does a run that is gone on with. Only a rename makes or ends a whole
+checkpoint.
 """
 
 import errno
@@ -48,6 +49,7 @@ from byteproxy.train.safe_dcp import METADATA, Reader
 FORMAT = 1
 _STATE = "state.json"
 _CHECKSUMS = "checksums.json"
+_TENSORS = "*.distcp"
 _WHOLE = re.compile(r"step-(\d+)")
 _BEFORE = re.compile(r"\.(step-(\d+))\.before")
 
@@ -181,7 +183,7 @@ def _unreadable(checkpoint: Path, error: BaseException | None) -> InputError:
 
 def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _tidy(folder)
+    tidy(folder)
     aside, whole, before = (folder / place for place in (f".{name}.new", name, f".{name}.before"))
     with _alone():
         dcp.save(tensors, checkpoint_id=aside, no_dist=True)
@@ -198,14 +200,19 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
 
 
 def _ensure_unaltered(checkpoint: Path, only: str | None = None) -> None:
-    """InputError where a file isn't what was written; checkpoints of versions before have no list to compare with.
+    """InputError or ValueError where a file isn't what was written, or nothing says what that was.
 
     only: the name of the one file to look at; None: all.
     """
     path = checkpoint / _CHECKSUMS
-    if path.exists():
-        listed = [FileInfo(**said) for said in read_json(path)]
-        verify(checkpoint, [file for file in listed if only in (None, file.name)], silent, "copy it again", path)
+    if not path.exists():
+        _state(checkpoint)  # which may be of a format that had no list
+        raise ValueError(f"its {_CHECKSUMS} is missing")
+    listed = [FileInfo(**said) for said in read_json(path)]
+    verify(checkpoint, [file for file in listed if only in (None, file.name)], silent, "copy it again", path)
+    needed = {_STATE, METADATA, *(file.name for file in checkpoint.glob(_TENSORS) if file.is_file())}
+    if unlisted := sorted(needed - {file.name for file in listed}):
+        raise ValueError(f"its {_CHECKSUMS} does not list {unlisted[0]}")
 
 
 def _whole(folder: Path) -> list[tuple[int, Path]]:
@@ -228,8 +235,8 @@ def _holds_something(path: Path) -> bool:
         return False
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what a killed process left, and put back what it had put out of the way."""
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left, and put back what it had put out of the way; for whoever holds the run."""
     for path in folder.glob(".step-*.before"):
         match = _BEFORE.fullmatch(path.name)
         if match and not (folder / match[1]).exists():
