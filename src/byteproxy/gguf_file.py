@@ -1,10 +1,11 @@
 """GGUF files, as the `gguf` library of llama.cpp reads them: what they say by name, and tensors in floating point.
 
 A file may come from anywhere: one that ends too early, or says numbers that no file has room for, is refused instead of
-being walked for ever. Opening costs some 10 microseconds for each string in it (a vocabulary, its merges); tensors are
-mapped.
+being walked for ever. Opening costs some microseconds for each string in it (a vocabulary, its merges), a second for
+a usual one; the files opened last stay open, as a model is looked at more than once. Tensors are mapped.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,27 +62,25 @@ class GgufFile:
         self.path = Path(path)
         try:
             open_regular(self.path).close()
-            self._reader = _reader(self.path)
+            reader = _reader(self.path)
         except InputError:
             raise
         except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
             raise InputError(
                 f"{self.path} is no GGUF file that can be read ({error}): name another, or copy it again"
             ) from error
-        self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
+        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
+        self._said = {name: _contents(field) for name, field in reader.fields.items()}
         self.shapes = {name: tuple(reversed(one.shape.tolist())) for name, one in self._tensors.items()}
         kinds = {one.tensor_type.name for one in self._tensors.values()}
         self.quantization = ", ".join(sorted(kinds - set(_EXACT)))
 
     def get(self, name: str, default: Any = None) -> Any:
         """What the file says under a name; InputError where that is no text."""
-        field = self._reader.fields.get(name)
-        if field is None:
-            return default
-        try:
-            return field.contents()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.path} says {name} in bytes that are no UTF-8: name another file") from error
+        found = self._said.get(name, default)
+        if isinstance(found, UnicodeDecodeError):
+            raise InputError(f"{self.path} says {name} in bytes that are no UTF-8: name another file") from found
+        return found
 
     def tensor(self, name: str) -> np.ndarray:
         """A tensor in floating point, quantized or not; InputError for a type that the library can't turn into that."""
@@ -99,11 +98,35 @@ class GgufFile:
         return floats
 
 
+def opened(path: Path) -> GgufFile:
+    """A GGUF file, read again only if it changed since; InputError where it can't be read."""
+    try:
+        at = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}): name another file") from error
+    return _opened(path, (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, _: tuple[int, ...]) -> GgufFile:
+    return GgufFile(path)
+
+
+def _contents(field: Any) -> Any:
+    """What a field says, or the error of one that nobody may ask for."""
+    try:
+        return field.contents()
+    except UnicodeDecodeError as error:
+        return error
+
+
 def _reader(path: Path) -> Any:
     class Reader(gguf_package().GGUFReader):  # type: ignore[misc]
         """Notices where the file ends: the library takes what is not there for nothing, as often as it is asked."""
 
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            if isinstance(self.data, np.memmap):
+                self.data = self.data.view(np.ndarray)  # whose slices, of which there are millions, cost a third
             found = super()._get(offset, dtype, count, override_order)
             if len(found) < count:
                 raise ValueError(f"it ends at byte {len(self.data):,}, in the middle of what it says")

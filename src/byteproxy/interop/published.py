@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from byteproxy.errors import InputError
-from byteproxy.gguf_file import GgufFile, gguf_in
+from byteproxy.gguf_file import GgufFile, gguf_in, opened
 from byteproxy.interop.export_folder import CONFIG
 from byteproxy.interop.gguf_model import gguf_model, gguf_stock
 from byteproxy.interop.llama import load_llama
@@ -123,7 +123,7 @@ class _Gguf:
 
     @cached_property
     def _file(self) -> GgufFile:
-        return GgufFile(self.path)
+        return opened(self.path)
 
     @cached_property
     def stock(self) -> Stock:

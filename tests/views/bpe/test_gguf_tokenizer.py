@@ -15,7 +15,7 @@ from tests.views.bpe.test_sentencepiece import TEXTS as SPACED_TEXTS
 from tokenizers import Tokenizer
 
 from byteproxy.errors import InputError
-from byteproxy.gguf_file import GgufFile
+from byteproxy.gguf_file import GgufFile, opened
 from byteproxy.views.bpe import BpeView
 from byteproxy.views.registry import load
 
@@ -165,6 +165,17 @@ def test_scores_are_merges(text: str, scored: tuple[BpeView, dict[str, int], lis
     view, vocabulary, scores = scored
     wanted = by_scores((SPACE + text).replace(" ", SPACE), vocabulary, scores) if text else []
     assert view.encode(text.encode()).symbols.tolist() == wanted
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    path = written(tmp_path / "m.gguf", FAMILIES["gpt2"](), "gpt-2")
+    first, view = opened(path), BpeView.load(path)
+    assert opened(path) is first
+    assert BpeView.load(path) is view
+    assert first.get("tokenizer.ggml.pre") == "gpt-2"
+    written(path, FAMILIES["qwen2"](), "qwen2")
+    assert opened(path).get("tokenizer.ggml.pre") == "qwen2"
+    assert BpeView.load(path).fingerprint != view.fingerprint
 
 
 def test_a_file_is_named_as_a_view(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ words 2 GB.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,7 +41,7 @@ import numpy as np
 
 from byteproxy.errors import InputError
 from byteproxy.files import head, write_aside
-from byteproxy.gguf_file import GgufFile, is_gguf
+from byteproxy.gguf_file import GgufFile, is_gguf, opened
 from byteproxy.progress import Progress, silent
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.views.base import Encoded
@@ -163,12 +163,13 @@ class BpeView:
 
         Added tokens that aren't special, such as runs of blanks, are symbols where a text spells them. Special ones,
         such as `<|endoftext|>`, are reserved and never symbols of the view: a text that spells one is text.
+        Costs a second where there are 50,000 symbols; the view loaded last is given again for the same tokenizer.
         Raises InputError where its symbols aren't the text's own bytes.
         """
         if is_gguf(path):
-            return cls.in_gguf(GgufFile(path))
+            return cls.in_gguf(opened(path))
         try:
-            return cls(Path(path).read_text(encoding="utf-8"))
+            return _made(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read the tokenizer {path}: {error.strerror}") from error
         except ValueError as error:
@@ -181,7 +182,7 @@ class BpeView:
     def in_gguf(cls, file: GgufFile) -> "BpeView":
         """The view in a GGUF file that is open; InputError as `load`, and for a pre-tokenizer of unknown name."""
         try:
-            return cls(tokenizer_json_of(file))
+            return _made(tokenizer_json_of(file))
         except ValueError as error:
             raise InputError(f"the tokenizer in {file.path} can't be a view: {error}") from error
 
@@ -279,6 +280,12 @@ class BpeView:
         ValueError for a symbol outside of the alphabet or that never occurs.
         """
         return self._table.joined(symbols)
+
+
+@lru_cache(maxsize=1)
+def _made(tokenizer_json: str) -> BpeView:
+    """The view of a tokenizer, which a conversion asks for at each of its stages."""
+    return BpeView(tokenizer_json)
 
 
 def _side_by_side(parts: list[Encoded], dtype: type[np.generic]) -> Encoded:
