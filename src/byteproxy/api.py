@@ -300,7 +300,7 @@ def convert(
 
     Args:
         model: Folder of a published model with its tokenizer.json, a GGUF file (needs `byteproxy[gguf]`), or
-            "hf:ORG/NAME" (needs `byteproxy[hub]`).
+            "hf:ORG/NAME" or "hf:ORG/NAME/FILE.gguf" (needs `byteproxy[hub]`).
         out: Folder of the conversion: new, empty, or this very conversion. Afterwards it holds `model/`, the byte
             model, `run/`, the joint phase, `results.json` and the page `report.html`.
         sources: Text to learn from beside the standard library, as `prepare` takes it.

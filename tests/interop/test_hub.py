@@ -16,7 +16,7 @@ from tests.waiting import GUARD_SECONDS
 from byteproxy.errors import InputError
 from byteproxy.interop import hub
 
-pytest.importorskip("huggingface_hub")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"model_type": "llama"}',
@@ -28,8 +28,17 @@ FILES = {
 }
 
 
+GGUF = {"tiny-Q4_1.gguf": b"GGUF4", "small/tiny-Q8_0.gguf": b"GGUF8", "README.md": FILES["README.md"]}
+REPOSITORIES = {
+    "org/tiny": FILES,
+    "org/several": GGUF,
+    "org/one": {name: content for name, content in GGUF.items() if "small" not in name},
+    "org/none": {"README.md": b"nothing"},
+}
+
+
 class Hub(BaseHTTPRequestHandler):
-    """Answers about one model, org/tiny."""
+    """Answers about a few models."""
 
     def do_HEAD(self):
         self.do_GET()
@@ -37,18 +46,20 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self):
         path = urlsplit(self.path).path
         self.server.asked.append(path)
-        if path == "/api/models/org/tiny/revision/main":
-            siblings = [{"rfilename": name} for name in FILES]
-            return self.say(json.dumps({"id": "org/tiny", "sha": COMMIT, "siblings": siblings}).encode())
-        if path == f"/api/models/org/tiny/tree/{COMMIT}":
+        name = "/".join(path.removeprefix("/api/models").split("/")[1:3])
+        files = REPOSITORIES.get(name, {})
+        if files and path == f"/api/models/{name}/revision/main":
+            siblings = [{"rfilename": file} for file in files]
+            return self.say(json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
+        if files and path == f"/api/models/{name}/tree/{COMMIT}":
             found = [
-                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                for name, content in FILES.items()
+                {"type": "file", "path": file, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for file, content in files.items()
             ]
             return self.say(json.dumps(found).encode())
-        name = path.removeprefix(f"/org/tiny/resolve/{COMMIT}/")
-        if name in FILES:
-            return self.say(FILES[name], ETag=f'"{hashlib.sha1(FILES[name]).hexdigest()}"', **{"X-Repo-Commit": COMMIT})
+        content = files.get(path.removeprefix(f"/{name}/resolve/{COMMIT}/"))
+        if content is not None:
+            return self.say(content, ETag=f'"{hashlib.sha1(content).hexdigest()}"', **{"X-Repo-Commit": COMMIT})
         return self.say(b'{"error": "Repository not found"}', 404, **{"X-Error-Code": "RepoNotFound"})
 
     def say(self, content, status=200, **headers):
@@ -99,13 +110,54 @@ def test_a_plan_needs_no_weights(server, tmp_path):
     assert sorted(os.listdir(folder)) == ["README.md", "config.json", "tokenizer.json"]
 
 
+def test_the_only_gguf_file_is_taken(server, tmp_path):
+    for weights in (True, False):
+        path, revision = fetched(server, tmp_path, "org/one", weights=weights)
+        assert (Path(path).name, Path(path).read_bytes(), revision) == ("tiny-Q4_1.gguf", b"GGUF4", COMMIT)
+    assert fetched(None, tmp_path, "org/one", revision=COMMIT) == [path, revision], "without a network"
+
+
+def test_of_several_gguf_files_one_is_named(server, tmp_path):
+    said = fetched(server, tmp_path, "org/several")
+    files = "small/tiny-Q8_0.gguf, tiny-Q4_1.gguf"
+    way = f"name one of its GGUF files ({files}), such as hf:org/several/small/tiny-Q8_0.gguf"
+    assert said == f"hf:org/several has no config.json: {way}"
+    path, _ = fetched(server, tmp_path, "org/several/small/tiny-Q8_0.gguf@main")
+    assert Path(path).read_bytes() == b"GGUF8"
+    assert (Path(path).parents[1] / "README.md").is_file()
+    assert not (Path(path).parents[1] / "tiny-Q4_1.gguf").exists()
+    assert fetched(server, tmp_path, "org/several/other.gguf") == f"hf:org/several holds no other.gguf: {way}"
+    assert "holds no GGUF file either" in fetched(server, tmp_path, "org/none")
+
+
+@pytest.mark.parametrize("error", [TypeError("a fault of the client"), AssertionError()])
+def test_what_no_user_can_mend_is_no_users_error(monkeypatch, error):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", raising(error))
+    with pytest.raises(type(error)):
+        hub.fetch("org/tiny")
+
+
+def test_a_full_disk_is(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", raising(OSError(28, "No space left on device")))
+    with pytest.raises(InputError, match=r"cannot fetch hf:org/tiny \(.*No space left"):
+        hub.fetch("org/tiny")
+
+
+def raising(error):
+    def raises(*_, **__):
+        raise error
+
+    return raises
+
+
 def test_what_is_not_there_is_said_in_one_line(server, tmp_path):
     said = fetched(server, tmp_path, "org/other")
     assert said.startswith("cannot fetch hf:org/other (")
     assert "\n" not in said
     assert fetched(None, tmp_path / "empty", "org/tiny").startswith("cannot fetch hf:org/tiny (")
-    with pytest.raises(InputError, match="names no model on the Hub"):
-        hub.fetch("tiny")
+    for name in ("tiny", "org/tiny/model.safetensors", "org/tiny@", "a/b/../../c", ""):
+        with pytest.raises(InputError, match="names no model on the Hub"):
+            hub.fetch(name)
 
 
 def test_without_the_client_it_says_what_to_install(monkeypatch):

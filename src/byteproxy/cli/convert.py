@@ -114,7 +114,8 @@ def _reader(recipe: "ConvertRecipe") -> Callable[..., dict[str, Any]]:
         """Read.
 
         Args:
-            model: Folder of a published model with its tokenizer.json, a GGUF file, or hf:ORG/NAME.
+            model: Folder of a published model with its tokenizer.json, a GGUF file, hf:ORG/NAME, or
+                hf:ORG/NAME/FILE.gguf.
             out: Folder of the conversion: new, empty, or this very conversion, which then goes on.
             sources: Text to learn from beside the standard library, as `byteproxy prepare` takes it.
             minutes: Training time, about; evaluations and preparation come on top. Without it and without positions

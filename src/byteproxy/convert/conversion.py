@@ -64,7 +64,8 @@ class ConvertRecipe:
 class Conversion:
     """A conversion as it is asked for.
 
-    model: a folder, a GGUF file, or "hf:ORG/NAME". sources: of text, as `byteproxy prepare` takes them.
+    model: a folder, a GGUF file, or the name of one on the Hub ("hf:ORG/NAME"). sources: of text, as `byteproxy
+    prepare` takes them.
     """
 
     model: str

@@ -1,8 +1,8 @@
 """The model that a conversion begins with: found, looked at before any of its weights are loaded, and remembered.
 
-It is a folder with `config.json`, weights as safetensors and `tokenizer.json`; a GGUF file; or `hf:ORG/NAME`, which is
-fetched into the Hub's own cache first. Looking at it costs a read of its config and its tokenizer, and remembering it a
-pass over its weights, for their hash.
+It is a folder with `config.json`, weights as safetensors and `tokenizer.json`; a GGUF file; or `hf:ORG/NAME` and
+`hf:ORG/NAME/FILE.gguf`, which are fetched into the Hub's own cache first. Looking at it costs a read of its config and
+its tokenizer, and remembering it a pass over its weights, for their hash.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ from byteproxy.interop.export_folder import CHECKSUMS
 from byteproxy.interop.published import published
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.model_config import ModelConfig
-from byteproxy.runs.lineage import published_license, recorded
+from byteproxy.runs.lineage import license_of, published_license, recorded
 from byteproxy.runs.model_folder import kind_of_model
 from byteproxy.train.train_config import Start
 from byteproxy.views.bpe import BpeView
@@ -49,8 +49,8 @@ class SourceModel:
 
     @property
     def hub_name(self) -> str:
-        """Its name on the Hub, if that is where it came from."""
-        return self.given.removeprefix(HUB) if self.given.startswith(HUB) else ""
+        """Its name on the Hub, ORG/NAME, if that is where it came from."""
+        return hub.hub_name(self.given.removeprefix(HUB)).repository if self.given.startswith(HUB) else ""
 
     def written(self) -> dict[str, Any]:
         """What `source.json` says."""
@@ -87,6 +87,8 @@ class FoundModel:
         """The same with its hashes; InputError where a file of it can't be read."""
         start = recorded(self.path)
         license, quantization = published_license(self.path), self.described.quantization
+        if self.revision and not license:
+            license = license_of(self.path.parent)  # the card beside a GGUF file
         hashes = start.weights, start.tokenizer
         return SourceModel(self.given, str(self.path), self.revision, *hashes, license, quantization)
 
@@ -105,7 +107,7 @@ def find(model: str, weights: bool = True) -> FoundModel:
     """
     if model.startswith(HUB):
         fetched = hub.fetch(model.removeprefix(HUB), weights=weights)
-        return FoundModel(model, fetched.folder, fetched.revision)
+        return FoundModel(model, fetched.path, fetched.revision)
     path = Path(model)
     if not path.exists():
         raise InputError(
@@ -118,7 +120,7 @@ def find_again(known: SourceModel) -> SourceModel:
     """The model that a conversion began with, where it is now; InputError where it isn't there, or is another now."""
     path = Path(known.path)
     if not path.exists() and known.hub_name:
-        path = hub.fetch(known.hub_name, known.revision).folder
+        path = hub.fetch(known.given.removeprefix(HUB), known.revision).path
     if not path.exists():
         raise InputError(f"{path}, the model that the conversion began with, is not there: bring it back")
     if recorded(path) != replace(known.start, path=str(path)):
