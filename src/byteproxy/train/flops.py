@@ -146,18 +146,3 @@ def _timed(x: torch.Tensor, weight: torch.Tensor) -> float:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
     return time.perf_counter() - start
-
-
-def memory_bytes(config: ModelConfig, parameters: int, positions: int, optimizer: str, half: bool, trained: int) -> int:
-    """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what backward keeps.
-
-    trained: of the parameters, those with a gradient and moments. positions: of one micro-batch. Kept for each and
-    layer: the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's
-    width; in two bytes each where `half`.
-    """
-    item = 2 if half else 4
-    matrices = config.matrix_parameters if optimizer == "muon" else 0
-    states = 4 * (parameters + 3 * trained - matrices)
-    cast = item * config.matrix_parameters if half else 0
-    kept = config.layers * (3 * config.width + 4 * config.heads * config.head_width + 3 * config.ffn) * item
-    return states + cast + positions * kept

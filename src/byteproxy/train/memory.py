@@ -1,7 +1,8 @@
 """Whether a run fits into this machine's memory, before any of it is allocated.
 
-Counted from below: the weights, their gradients and moments, what backward keeps of a pass, and a step's plan. What is
-more than the machine has would end in a crash, or in hours of swapping, so it is refused with what it would need.
+Counted are the process itself, the weights, their gradients and moments, what backward keeps of a pass, the loss's
+logits, and a step's plan. What is more than the machine has would end in a crash, or in hours of swapping, so it is
+refused with what it would need.
 """
 
 import os
@@ -15,11 +16,14 @@ from byteproxy.errors import InputError
 from byteproxy.store.manifest import Manifest
 from byteproxy.train import parallel
 from byteproxy.train.compiler import device_of
-from byteproxy.train.flops import memory_bytes
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import FIRST_SYMBOL, Vocab
 
 _UNITS = (1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")
+PROCESS_BYTES = 800 << 20
+"""Of a process before it has a model: torch, its kernels, the corpus's tables, a tokenizer's."""
+_CHUNK = 1024
+"""Positions whose logits exist at once, at most (`model/loss.py`)."""
 _PLAN_BYTES = 88
 """Bytes of a step's plan for each position: its pieces and lengths."""
 
@@ -37,10 +41,8 @@ def short_of_memory(config: TrainConfig, symbols: int) -> str:
     """Say what a run needs and what there is, where that is too little; else nothing. symbols: of its vocabulary."""
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
     parameters = min_parameters(config, symbols)
-    half = config.dtype == "bfloat16"
-    trained = config.lora.trained_parameters(config.model, parameters)
-    run = memory_bytes(config.model, parameters, positions, config.optim.optimizer, half, trained)
-    plan = _PLAN_BYTES * config.shape.positions
+    run = step_bytes(config, parameters, symbols)
+    plan = PROCESS_BYTES + _PLAN_BYTES * config.shape.positions
     device = device_of(config.device)
     on_host = plan if device.type == "cuda" else run + plan
     here = _ranks_here()
@@ -55,6 +57,35 @@ def short_of_memory(config: TrainConfig, symbols: int) -> str:
                 f"pass, and {what} has {amount(there)}"
             )
     return ""
+
+
+def peak_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
+    """Bytes that a run needs at its peak, about: of its process, or of its accelerator where it has one.
+
+    symbols: of its vocabulary.
+    """
+    on_host = device_of(config.device).type != "cuda"
+    return step_bytes(config, parameters, symbols) + (PROCESS_BYTES if on_host else 0)
+
+
+def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
+    """Bytes that a training step needs at its peak, about: weights, gradients, moments, and what is kept for backward.
+
+    Gradients and moments have the parameters that are trained. Kept for each position of a micro-batch and each layer:
+    the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's width; in
+    two bytes each where products are bfloat16. So is a copy of the matrices then. The loss has the logits of a chunk,
+    and a copy of the table that they come from.
+    """
+    model, half = config.model, config.dtype == "bfloat16"
+    positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
+    item = 2 if half else 4
+    matrices = model.matrix_parameters if config.optim.optimizer == "muon" else 0
+    trained = config.lora.trained_parameters(model, parameters)
+    states = 4 * (parameters + 3 * trained - matrices)
+    cast = item * model.matrix_parameters if half else 0
+    kept = model.layers * (3 * model.width + 4 * model.heads * model.head_width + 3 * model.ffn) * item
+    rows = symbols if config.objective.symbols else FIRST_SYMBOL
+    return states + cast + positions * kept + rows * item * (min(positions, _CHUNK) + model.width)
 
 
 def ensure_plannable(config: TrainConfig) -> None:

@@ -23,8 +23,8 @@ from byteproxy.store.passage_index import BYTES, VIEWS, SourcePassages, Summary,
 from byteproxy.store.store import Store
 from byteproxy.train.budget import ensured_steps, sampled_plans
 from byteproxy.train.compiler import TORCH_DTYPES, device_of, fastest_dtype
-from byteproxy.train.flops import matmul_rate, memory_bytes, step_flops
-from byteproxy.train.memory import ensure_plannable
+from byteproxy.train.flops import matmul_rate, step_flops
+from byteproxy.train.memory import ensure_plannable, peak_bytes
 from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import model_of, stream_of
 
@@ -52,7 +52,8 @@ class RunPlan:
     assumed: what was assumed, in words for people; empty if nothing was.
     parameters: of the whole model. matrix_parameters: of those, what every position passes through. raw_parameters:
         what is left when the compressor is thrown away. trained_parameters: of all, with gradients and moments.
-    memory_bytes: at the peak, about. pass_positions: of one pass over a micro-batch, which that counts with.
+    memory_bytes: at the peak, about, of the process or its accelerator. pass_positions: of one pass over a micro-batch,
+        which that counts with.
     step_positions, step_text_bytes, step_flops: means over the planned steps; all steps if `exact`.
     compressed_share: of the positions of these steps.
     corpus_bytes: of its train split; None if it is assumed.
@@ -120,7 +121,6 @@ def plan_run(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     count, planned = counted.config.steps, len(counted.plans)
-    half = config.dtype == "bfloat16"
     flops = counted.flops / planned
     text_bytes = counted.text_bytes / planned
     return RunPlan(
@@ -131,7 +131,7 @@ def plan_run(
         matrix_parameters=config.model.matrix_parameters,
         raw_parameters=config.model.raw_parameters(),
         trained_parameters=trained,
-        memory_bytes=memory_bytes(config.model, parameters, pass_positions, config.optim.optimizer, half, trained),
+        memory_bytes=peak_bytes(config, parameters, counted.stream.vocab.size),
         pass_positions=pass_positions,
         steps=count,
         planned_steps=planned,

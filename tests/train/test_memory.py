@@ -1,0 +1,85 @@
+"""What a run is said to need is what it takes."""
+
+import json
+import os
+import resource
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.toy_corpus import toy_store
+
+from byteproxy.mixture.loader import Shape
+from byteproxy.model.model_config import ModelConfig
+from byteproxy.train.memory import PROCESS_BYTES, min_parameters, peak_bytes, step_bytes
+from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.train_config import TrainConfig
+from byteproxy.train.trainer import Trainer
+
+CONFIG = TrainConfig(
+    stop="2 steps",
+    compile=False,
+    dtype="float32",
+    device="cpu",
+    views=("bpe-300",),
+    model=ModelConfig(width=1024, layers=2, heads=8, ffn=2048),
+    shape=Shape(1, 256, 100),
+    optim=OptimConfig(optimizer="adamw"),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def grown_by(work, first):
+    """The bytes by which a forked process grows at its peak, and what its work gives; first: what it imports and so on."""
+    hears, tells = os.pipe()
+    if not (child := os.fork()):
+        try:
+            torch.set_num_threads(1)
+            first()
+            before = resident_bytes()
+            found = work()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+            os.write(tells, json.dumps([peak - before, found]).encode())
+        finally:
+            os._exit(0)
+    os.close(tells)
+    with os.fdopen(hears) as heard:
+        said = heard.read()
+    os.waitpid(child, 0)
+    return json.loads(said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_steps_take_what_was_said(store, tmp_path):
+    def work(config=CONFIG):
+        trainer = Trainer(config, store, tmp_path)
+        trainer.step()
+        trainer.step()
+        return sum(parameter.numel() for parameter in trainer.model.parameters())
+
+    small = replace(CONFIG, model=ModelConfig(width=32, layers=1, heads=2, ffn=64))
+    grown, parameters = grown_by(work, lambda: work(small))
+    symbols = 320 + store.manifest.view("bpe-300").alphabet_size
+    assert min_parameters(CONFIG, symbols) == parameters
+    assert step_bytes(CONFIG, parameters, symbols) == pytest.approx(grown, rel=0.15)
+
+
+def test_the_process_counts_and_so_do_the_logits():
+    symbols = 320 + 49173
+    smollm2 = ModelConfig(width=576, layers=30, heads=9, key_value_heads=3, ffn=1536)
+    run = replace(CONFIG, dtype="bfloat16", model=smollm2, shape=Shape(1, 1024, 512))
+    parameters = min_parameters(run, symbols)
+    assert peak_bytes(run, parameters, symbols) == PROCESS_BYTES + step_bytes(run, parameters, symbols)
+    without = step_bytes(run, parameters, 0)
+    assert step_bytes(run, parameters, symbols) - without == 2 * symbols * (1024 + 576)
+    assert peak_bytes(run, parameters, symbols) == pytest.approx(4.47e9, rel=0.15)  # as a conversion was seen to take
