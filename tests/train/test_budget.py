@@ -10,6 +10,7 @@ from byteproxy.mixture.schedule import BYTES, PAPER
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.train import budget
 from byteproxy.train.budget import resolved, steps_for_flops
+from byteproxy.train.counters import Counters
 from byteproxy.train.flops import step_flops
 from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import stream_of
@@ -65,6 +66,24 @@ def test_minutes_become_what_this_machine_does_in_them(store, monkeypatch):
     found = resolved(replace(CONFIG, stop="0.5 minutes"), store)
     assert abs(found.steps - 60) <= 1
     assert found.stop == f"{found.steps} steps"
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(3.0, 1 + 2), (0.01, 3 + 8)])
+def test_of_long_steps_few_are_measured(store, monkeypatch, seconds, steps):
+    taken = []
+
+    class Clocked:
+        def __init__(self, *_):
+            self.counters = Counters()
+
+        def step(self):
+            taken.append(1)
+            self.counters.flops += 6
+            self.counters.seconds += seconds
+
+    monkeypatch.setattr(budget, "Trainer", Clocked)
+    assert budget.training_rate(CONFIG, store) == pytest.approx(6 / seconds)
+    assert len(taken) == steps
 
 
 def test_a_rate_is_measured_and_leaves_nothing(store, tmp_path, monkeypatch):

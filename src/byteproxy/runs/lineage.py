@@ -9,8 +9,10 @@ import json
 import re
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import byteproxy
@@ -27,6 +29,7 @@ from byteproxy.train.train_config import Start, TrainConfig
 LINEAGE = "lineage.json"
 FORMAT = 2
 _MAX_CARD = 1 << 24
+_FRESH_NS = 2_000_000_000
 _LICENSE = re.compile(r"\A---\r?\n(?:.*\n)*?license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 
 
@@ -136,6 +139,23 @@ def _checksum(files: Mapping[str, Path]) -> str:
     """SHA-256 of files, their names and contents in order."""
     found = hashlib.sha256()
     for name, path in files.items():
-        with path.open("rb") as file:
-            found.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        found.update(f"{name} {_digest(path)}\n".encode())
     return found.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, hashed again only if it changed since; one written a moment ago may change unseen."""
+    at = path.stat()
+    if time.time_ns() - at.st_mtime_ns < _FRESH_NS:
+        return _hashed(path)
+    return _known_digest(path, (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns))
+
+
+@lru_cache(maxsize=256)
+def _known_digest(path: Path, _: tuple[int, ...]) -> str:
+    return _hashed(path)
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ of more than `EXACT_STEPS`, which would take long to plan, near it, by a sample 
 Minutes become FLOPs by a few steps that are thrown away: the run then takes about as long, and stays reproducible.
 """
 
+import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -27,6 +28,9 @@ EXACT_STEPS = 20_000
 _SAMPLED_STEPS = 2_000
 _MAX_TRIES = 20  # each comes nearer, unless the schedule makes the count jump back and forth
 _WARM_UP, _MEASURED = 3, 8
+"""Steps that are thrown away and steps that are measured, at most."""
+_WARM_UP_SECONDS, _MEASURED_SECONDS = 1.0, 6.0
+"""After so long no further one begins: large models take seconds for each, which differ little."""
 
 
 def resolved(config: TrainConfig, store: Store, stage: Stage = quietly) -> TrainConfig:
@@ -103,9 +107,18 @@ def training_rate(config: TrainConfig, store: Store) -> float:
     config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), optim=optim, tensorboard=False)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(config, store, Path(folder))
-        for _ in range(_WARM_UP):
-            trainer.step()
-        before = replace(trainer.counters)
-        for _ in range(_MEASURED):
-            trainer.step()
-        return (trainer.counters.flops - before.flops) / (trainer.counters.seconds - before.seconds)
+        _step(trainer, _WARM_UP, _WARM_UP_SECONDS)
+        flops, seconds = _step(trainer, _MEASURED, _MEASURED_SECONDS)
+    del trainer
+    gc.collect()  # its weights and moments are in cycles, and the run's own come next
+    return flops / seconds
+
+
+def _step(trainer: Trainer, most: int, seconds: float) -> tuple[float, float]:
+    """Take a step or more, none after so many seconds; gives their FLOPs, and the seconds that they took."""
+    before = replace(trainer.counters)
+    for _ in range(most):
+        trainer.step()
+        if trainer.counters.seconds - before.seconds >= seconds:
+            break
+    return trainer.counters.flops - before.flops, trainer.counters.seconds - before.seconds
