@@ -5,14 +5,16 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 from tests.cli.commands import in_process, refusal
-from tests.convert.tiny import conversion, tiny_llama
+from tests.convert.tiny import RECIPE, conversion, tiny_llama
 
 from byteproxy.config import to_toml
 from byteproxy.convert import conversion_plan
 from byteproxy.convert.run_conversion import run_conversion
+from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.interop.tokenizer import byte_tokenizer
 from byteproxy.train import memory
@@ -76,8 +78,21 @@ def test_a_tokenizer_of_another_model_as_large(tmp_path, text):
         symbol: numbers[(number * 7 + 11) % len(numbers)] for symbol, number in vocabulary.items()
     }
     (folder / "tokenizer.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
     with pytest.raises(InputError, match="the tokenizer is another model's"):
-        run_conversion(conversion(folder, text), tmp_path / "out")
+        run_conversion(conversion(folder, text), out)
+    assert not (out / "corpus").exists(), "it is seen before anything is prepared"
+    assert not (out / "source.json").exists(), "another model may be named"
+
+
+def test_what_llama_cpp_lacks_if_it_is_asked_for(convert, copy, tmp_path):
+    pytest.importorskip("gguf")
+    slowed = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    slowed["original_max_position_embeddings"] = 8192
+    changed(copy, model_type="qwen2", architectures=["Qwen2ForCausalLM"], rope_scaling=slowed)
+    for more in ([], ["--plan", "--rate", "1e9"]):
+        assert "which llama.cpp has in a llama and not in a qwen2" in refusal(convert(copy, "--gguf", *more))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_reads_bytes_already(convert, copy, tmp_path):
@@ -133,6 +148,22 @@ def test_sources_without_text(convert, model, tmp_path):
     (tmp_path / "none").mkdir()
     said = refusal(convert(model, sources=(tmp_path / "none",)))
     assert "none" in said
+
+
+def test_sources_without_text_may_be_mended(model, text, tmp_path):
+    """As long as there is no corpus, what decides it may be asked for otherwise."""
+    empty, out = tmp_path / "empty.jsonl", tmp_path / "out"
+    empty.write_text('{"text": ""}\n')
+    asked = conversion(model, empty)
+    with pytest.raises(InputError, match="there are no documents to prepare"):
+        run_conversion(asked, out)
+    nothing_held_out = replace(RECIPE, split=SplitOptions(0.0, 0.0))
+    with pytest.raises(InputError, match="validation"):
+        run_conversion(conversion(model, text, nothing_held_out), tmp_path / "none")
+    results = run_conversion(conversion(model, text), out)
+    assert results["validation"]["documents"] > 0
+    with pytest.raises(InputError, match="holds another conversion \\(sources is"):
+        run_conversion(asked, out)
 
 
 def test_a_folder_of_something_else(convert, model, tmp_path):

@@ -40,7 +40,7 @@ def resident_bytes():
 
 
 def grown_by(work, first):
-    """The bytes by which a forked process grows at its peak, and what its work gives; first: what it imports and so on."""
+    """The bytes by which a forked process grows at its peak, and what its work gives; first: imports and such."""
     hears, tells = os.pipe()
     if not (child := os.fork()):
         try:

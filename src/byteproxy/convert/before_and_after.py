@@ -2,16 +2,20 @@
 
 Before: bits per byte of held-out text through its own tokenizer, which is the ceiling of the whole conversion, and raw,
 from the rows that its bytes begin with; and as tokens what follows some prompts. It is measured on the very model that
-training begins with, on the text and in the windows of every evaluation while it trains.
+training begins with, on the text and in the windows of every evaluation while it trains. Whether its tokenizer is its
+own is seen before any of that, in some text of the sources.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from byteproxy.convert.conversion import Samples
 from byteproxy.convert.source_model import SourceModel
+from byteproxy.corpus.records import Rules
+from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.evaluate.held_out import held_out_texts
@@ -24,8 +28,8 @@ from byteproxy.progress import Stage
 from byteproxy.runs.load import load
 from byteproxy.runs.start import start_from
 from byteproxy.store.store import Store
-from byteproxy.train.compiler import device_of
-from byteproxy.train.train_config import TrainConfig
+from byteproxy.train.compiler import TORCH_DTYPES, device_of
+from byteproxy.train.train_config import Start, TrainConfig
 from byteproxy.train.trainer import model_of
 from byteproxy.views.base import View
 from byteproxy.vocab import Vocab
@@ -36,30 +40,65 @@ _GUESSING = 1.1
 """Times what guessing at random would cost, that not even an untrained model of its own tokens needs."""
 _BYTES_PER_TOKEN = 2
 """Fewer than tokens have on average, so that enough of them are written."""
+_TRIED_SOURCES, _TRIED_BYTES = 4, 800
+
+
+def start_model(config: TrainConfig, view: View, start: Start, stage: Stage) -> Transformer:
+    """The model that training begins with, with float32 weights; its tokenizer is its only view."""
+    vocab = Vocab((view.alphabet_size,))
+    with stage("load the model", "models") as progress:
+        model = model_of(replace(config, dtype="float32"), vocab.size)
+        start_from(model, vocab, start)
+        progress(1, 1)
+    return model.to(device_of(config.device)).eval()
+
+
+def ensure_its_own(model: Transformer, view: View, source: SourceModel, named: Sequence[str], stage: Stage) -> None:
+    """InputError where a model's tokenizer is another's: where some text of the sources costs more than guessing.
+
+    Costs a forward pass over some text of a few sources, and their first records read.
+    """
+    texts = _beginnings(named)
+    symbols = sum(len(view.encode(text).symbols) for text in texts)
+    if not symbols:
+        return  # that there is no text is for the preparation to say
+    vocab = Vocab((view.alphabet_size,))
+    with stage("try its tokenizer", "symbols") as progress:
+        found = view_bpb(model, vocab, _TOKENS, view, texts, _TRIED_BYTES, _TRIED_BYTES, progress)
+    guessing, needed = math.log2(view.alphabet_size), found.bits.sum() / symbols
+    if not needed <= _GUESSING * guessing:
+        raise InputError(
+            f"the model in {source.path} needs {needed:.1f} bits for a token of its tokenizer, where guessing takes "
+            f"{guessing:.1f}: the tokenizer is another model's, or the weights are damaged; put its own one there"
+        )
+
+
+def _beginnings(named: Sequence[str]) -> list[bytes]:
+    """How the first document of each source begins, of a few sources."""
+    found = []
+    for source in read_sources(named)[-_TRIED_SOURCES:]:
+        records = (record for unit in source.units() for record in unit.read(Rules()))
+        document = next((record.document for record in records if record.document is not None), None)
+        found += [] if document is None else [document.text[:_TRIED_BYTES]]
+    return found
 
 
 def measured_before(
-    config: TrainConfig, store: Store, source: SourceModel, samples: Samples, stage: Stage
+    config: TrainConfig, store: Store, model: Transformer, samples: Samples, stage: Stage
 ) -> dict[str, Any]:
     """Figures of the model that training begins with, and what it writes as tokens.
 
-    config: the run, fitted to its start, with its dtype said.
-    Raises InputError where its tokenizer is another model's, by what its tokens cost.
+    config: the run, fitted to its start, with its dtype said. model: as `start_model` gives it.
     """
     view = store.view(config.views[0])
-    vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in config.views))
-    with stage("load the model", "models") as progress:
-        model = model_of(config, vocab.size)
-        start_from(model, vocab, source.start)
-        model.to(device_of(config.device)).eval()
-        progress(1, 1)
+    vocab = Vocab((view.alphabet_size,))
+    model.dtype = TORCH_DTYPES[config.dtype]
     asked, window = config.validation, config.shape.context_bytes
     texts = held_out_texts(store, "validation", asked.bytes, asked.document_bytes)
     stride = asked.stride or max(1, window // 2)
     with stage("score its tokens", "symbols") as progress:
         tokens = view_bpb(model, vocab, _TOKENS, view, texts, window, stride, progress)
     symbols = sum(len(view.encode(text).symbols) for text in texts)
-    _ensure_its_own(source, view, tokens.bits.sum() / symbols)
     with stage("score its raw bytes", "B") as progress:
         raw = score(model, texts, window, stride, progress=progress)
     return {
@@ -72,15 +111,6 @@ def measured_before(
         "raw_bpb": raw.bpb,
         "samples": _written_as_tokens(model, view, window, samples, stage),
     }
-
-
-def _ensure_its_own(source: SourceModel, view: View, bits_per_symbol: float) -> None:
-    guessing = math.log2(view.alphabet_size)
-    if not bits_per_symbol <= _GUESSING * guessing:
-        raise InputError(
-            f"the model in {source.path} needs {bits_per_symbol:.1f} bits for a token of its tokenizer, where guessing "
-            f"takes {guessing:.1f}: the tokenizer is another model's, or the weights are damaged; put its own one there"
-        )
 
 
 def _written_as_tokens(model: Transformer, view: View, context: int, samples: Samples, stage: Stage) -> list[str]:

@@ -4,10 +4,11 @@ convert.toml    what was asked for                   run/          the joint pha
 source.json     the model that it began with         model/        the byte model, as `byteproxy export` writes it
 tokenizer.json  its tokenizer                        samples.json  what it writes
 corpus/         the text, prepared, and its tokens   results.json  all figures
-length.json     how many steps the run has           report.html   the same for people
-before.json     what the model could do before
+before.json     what the model could do before       report.html   the same for people
+length.json     how many steps the run has
 
-Each appears whole or not at all and is found again, so a conversion that was killed goes on where it was.
+Each appears whole or not at all and is found again, so a conversion that was killed goes on where it was. What was
+asked for may change until something is there that it decided: the sources until there is a corpus, for example.
 """
 
 import re
@@ -23,13 +24,14 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.parsing import parse_toml
+from byteproxy.store.format import MANIFEST
 from byteproxy.study.study_folder import held
 from byteproxy.train.identity import MAY_CHANGE
 
 SETTINGS, RESULTS, PAGE = "convert.toml", "results.json", "report.html"
 SOURCE, BEFORE, LENGTH, SAMPLES = "source.json", "before.json", "length.json", "samples.json"
 CORPUS, RUN, MODEL = "corpus", "run", "model"
-_RECIPE, _RUN = "recipe.", "run."
+_RECIPE, _RUN, _SPLIT = "recipe.", "run.", "recipe.split."
 _FILES = (SETTINGS, SOURCE, TOKENIZER, LENGTH, BEFORE, SAMPLES, RESULTS, PAGE)
 _PARTIAL = re.compile(rf"\.(?:(?:{'|'.join(map(re.escape, _FILES))})\.\d+|{MODEL})\.partial")
 
@@ -39,7 +41,7 @@ def claimed(out: Path, conversion: Conversion) -> Iterator[None]:
     """Hold a folder for a conversion, and leave there what was asked for.
 
     Raises InputError where the folder holds anything else, is in use, or holds a conversion that was asked for with
-    other values of what decides the result, naming the first of them.
+    other values of what decided something that is there, naming the first of them.
     """
     with held(out, SETTINGS):
         path, wanted = out / SETTINGS, to_toml(conversion)
@@ -65,10 +67,21 @@ def _ensure_same(out: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> 
         name = field.removeprefix(_RECIPE)
         if then.get(field) == now.get(field) or name.removeprefix(_RUN).partition(".")[0] in MAY_CHANGE:
             continue
+        if not _decided(out, field):
+            continue
         raise InputError(
             f"{out} holds another conversion ({name} is {_told(then.get(field))} there and {_told(now.get(field))} "
             "here): give the same, or another --out"
         )
+
+
+def _decided(out: Path, field: str) -> bool:
+    """Whether something is there that a field decided."""
+    if field == "model":
+        return (out / SOURCE).is_file()
+    if field == "sources" or field.startswith(_SPLIT):
+        return (out / CORPUS / MANIFEST).is_file()
+    return (out / BEFORE).is_file()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from byteproxy.convert.source_model import Described
 from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized
+from byteproxy.interop.gguf import ensure_known
 from byteproxy.runs.start import with_shape
 from byteproxy.train.memory import min_parameters, short_of_memory
 from byteproxy.train.run_plan import AssumedView, RunPlan, plan_run
@@ -56,8 +57,10 @@ def plan_conversion(
     """What a conversion would take.
 
     rate: FLOPs per second that training reaches; None measures this machine, as `plan_run` does.
-    Raises InputError where a source can't be read, or recipe and model don't fit together.
+    Raises InputError where a source can't be read, recipe and model don't fit together, or llama.cpp lacks what the
+    model has and it is to be exported for it.
     """
+    _ensure_exportable(model, gguf)
     config = run_of(recipe, model)
     sample = _SAMPLE.read_bytes()
     view = AssumedView(model.view.alphabet_size, len(sample) / len(model.view.encode(sample).symbols))
@@ -83,8 +86,9 @@ def plan_conversion(
 def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str], out: Path, gguf: bool) -> None:
     """InputError where a conversion needs more memory than this machine has, or more disk than is free at its folder.
 
-    What the folder holds already counts as free.
+    What the folder holds already counts as free. InputError, too, for what `plan_conversion` refuses.
     """
+    _ensure_exportable(model, gguf)
     config, symbols = run_of(recipe, model), FIRST_SYMBOL + model.view.alphabet_size
     if short := short_of_memory(config, symbols):
         raise InputError(
@@ -102,6 +106,15 @@ def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str],
             f"{out} has {sized(there, 'B')} free, and the conversion needs about {sized(needed, 'B')} for its corpus, "
             "checkpoints and the exported model: free some, or give another --out"
         )
+
+
+def _ensure_exportable(model: Described, gguf: bool) -> None:
+    """InputError where a byte model of this shape is to be exported for llama.cpp, which lacks something of it."""
+    if gguf:
+        try:
+            ensure_known(model.shape)
+        except InputError as error:
+            raise InputError(f"{model.path} can't be converted for llama.cpp: {error}") from error
 
 
 def _disk(config: TrainConfig, parameters: int, exported: int, corpus_bytes: int, gguf: bool) -> int:

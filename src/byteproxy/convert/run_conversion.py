@@ -5,6 +5,7 @@ phase is a run like any other, which `training` begins and goes on with. Once it
 that was converted isn't needed any more.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Any
 
 import byteproxy
 from byteproxy.checksummed import known, read_checksummed, write_checksummed
-from byteproxy.convert.before_and_after import measured_before, written_as_bytes
+from byteproxy.convert.before_and_after import ensure_its_own, measured_before, start_model, written_as_bytes
 from byteproxy.convert.conversion import Conversion, steps_between_evaluations
 from byteproxy.convert.conversion_folder import (
     BEFORE,
@@ -30,7 +31,7 @@ from byteproxy.convert.conversion_folder import (
     SOURCE,
     claimed,
 )
-from byteproxy.convert.conversion_plan import ensure_room
+from byteproxy.convert.conversion_plan import ensure_room, run_of
 from byteproxy.convert.conversion_results import results_of
 from byteproxy.convert.source_model import FoundModel, SourceModel, find, find_again
 from byteproxy.errors import InputError
@@ -40,6 +41,7 @@ from byteproxy.interop.card import Origin
 from byteproxy.interop.export_folder import ensure_unaltered
 from byteproxy.interop.gguf import GGUF
 from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.progress import Stage, quietly
 from byteproxy.report.conversion_page import write_conversion_page
@@ -51,6 +53,7 @@ from byteproxy.store.prepare import Preparation
 from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
 from byteproxy.train.checkpoint import newest
+from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.run_config import CHECKPOINTS
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.training import train
@@ -79,15 +82,18 @@ def run_conversion(
         if (finished := _finished(out, gguf)) is not None:
             tell(f"{out} is finished.")
             return finished
-        source = _remembered(out, found)
+        source, model = _remembered(conversion, out, found, stage)
         if source.quantization:
             tell(f"The weights of {source.given} are stored as {source.quantization}: what that lost stays lost.")
         store = _prepared(conversion, out, stage)
         asked = replace(conversion.recipe.run, corpus=str(out / CORPUS))
-        config = _with_length(conversion, asked, store, source, out, stage)
-        before = _before(conversion, config, store, source, out, stage)
+        before = _before(conversion, asked, store, source, model, out, stage)
+        del model
+        gc.collect()  # before memory is taken for training
+        config = _with_length(conversion, asked, store, source, before, out, stage)
         tell(f"Training: its curves are in {out / RUN / PAGE}")
         train(config, out / RUN, resume="if_exists", stage=stage, tell=tell)
+        gc.collect()  # what was trained with is in cycles, and an export takes memory, too
         exported = _exported(source, out, gguf, stage)
         samples = _samples(conversion, out, stage)
         results = {
@@ -117,16 +123,23 @@ def _looked_at(conversion: Conversion, out: Path, gguf: bool) -> FoundModel:
     return found
 
 
-def _remembered(out: Path, found: FoundModel | None) -> SourceModel:
-    """The model that the conversion began with, as it is noted in its folder beside a copy of its tokenizer."""
+def _remembered(
+    conversion: Conversion, out: Path, found: FoundModel | None, stage: Stage
+) -> tuple[SourceModel, Transformer | None]:
+    """The model that the conversion began with, as it is noted in its folder beside a copy of its tokenizer.
+
+    A new one is loaded, to see that its tokenizer is its own, and given as training begins with it.
+    """
     noted = read_checksummed(out / SOURCE)
     if noted is not None:
-        return SourceModel(**noted)
+        return SourceModel(**noted), None
     assert found is not None, "nobody else writes into the folder"
-    found.described.view.save(out / TOKENIZER)
-    source = found.remembered()
+    source, view = found.remembered(), found.described.view
+    model = start_model(run_of(conversion.recipe, found.described), view, source.start, stage)
+    ensure_its_own(model, view, source, conversion.sources, stage)
+    view.save(out / TOKENIZER)
     write_checksummed(out / SOURCE, source.written())
-    return source
+    return source, model
 
 
 def _prepared(conversion: Conversion, out: Path, stage: Stage) -> Store:
@@ -141,31 +154,50 @@ def _prepared(conversion: Conversion, out: Path, stage: Stage) -> Store:
 
 
 def _before(
-    conversion: Conversion, config: TrainConfig, store: Store, source: SourceModel, out: Path, stage: Stage
+    conversion: Conversion,
+    asked: TrainConfig,
+    store: Store,
+    source: SourceModel,
+    model: Transformer | None,
+    out: Path,
+    stage: Stage,
 ) -> Mapping[str, Any]:
-    """What the model can do when training begins; config: of the run, with its steps counted."""
+    """What the model can do when training begins, and the type that its products are made in.
+
+    model: as training begins with it; None: it is loaded where it is needed.
+    """
     noted = read_checksummed(out / BEFORE)
     if noted is None:
         there = find_again(source)
-        fitted = fitted_to_start(config, store, Path(there.path))
+        config = fitted_to_start(asked, store, Path(there.path))
+        config = replace(config, dtype=fastest_dtype(config.device) if config.dtype == "auto" else config.dtype)
         begin = time.perf_counter()
-        noted = measured_before(fitted, store, there, conversion.recipe.samples, stage)
-        noted["seconds"] = round(time.perf_counter() - begin, 1)
+        if model is None:
+            model = start_model(config, store.view(config.views[0]), there.start, stage)
+        noted = measured_before(config, store, model, conversion.recipe.samples, stage)
+        noted |= {"dtype": config.dtype, "seconds": round(time.perf_counter() - begin, 1)}
         write_checksummed(out / BEFORE, noted)
     return noted
 
 
 def _with_length(
-    conversion: Conversion, asked: TrainConfig, store: Store, source: SourceModel, out: Path, stage: Stage
+    conversion: Conversion,
+    asked: TrainConfig,
+    store: Store,
+    source: SourceModel,
+    before: Mapping[str, Any],
+    out: Path,
+    stage: Stage,
 ) -> TrainConfig:
     """The run with its steps counted, the same each time that it is asked for."""
+    asked = replace(asked, dtype=before["dtype"])
     noted = read_checksummed(out / LENGTH)
     if noted is None:
         there = find_again(source)
         config = resolved(fitted_to_start(asked, store, Path(there.path)), store, stage)
-        noted = {"stop": config.stop, "dtype": config.dtype, "start": there.path}
+        noted = {"stop": config.stop, "start": there.path}
         write_checksummed(out / LENGTH, noted)
-    config = replace(asked, stop=noted["stop"], dtype=noted["dtype"])
+    config = replace(asked, stop=noted["stop"])
     config = replace(config, validate_every=steps_between_evaluations(conversion.recipe, config.steps))
     started = newest(out / RUN / CHECKPOINTS) is not None
     place = noted["start"] if started else find_again(source).path
