@@ -124,6 +124,8 @@ def _reader(path: Path) -> Any:
     class Reader(gguf_package().GGUFReader):  # type: ignore[misc]
         """Notices where the file ends: the library takes what is not there for nothing, as often as it is asked."""
 
+        data: np.ndarray
+
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
             if isinstance(self.data, np.memmap):
                 self.data = self.data.view(np.ndarray)  # whose slices, of which there are millions, cost a third

@@ -136,8 +136,10 @@ def _snapshot(hub: ModuleType, repository: str, revision: str | None, patterns: 
 def _mendable(repository: str) -> Iterator[None]:
     """InputError for what a user can mend: a wrong name, no right to read, no network, no disk."""
     known = import_module("huggingface_hub.errors")
-    kinds = (OSError, known.HTTPError, known.HFValidationError, known.EntryNotFoundError)
-    kinds += (known.RevisionResolutionError, known.XetDownloadError, known.CorruptedCacheException)
+    kinds: tuple[type[Exception], ...] = (
+        *(OSError, known.HTTPError, known.HFValidationError, known.EntryNotFoundError),
+        *(known.RevisionResolutionError, known.XetDownloadError, known.CorruptedCacheException),
+    )
     try:
         yield
     except kinds as error:
