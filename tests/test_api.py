@@ -191,12 +191,37 @@ def test_a_model_writes_scores_and_is_exported(run, tmp_path):
         (lambda folder: byteproxy.load(folder).generate("a", stops=["ab"]), "stops has 'ab': give a list of texts"),
         (lambda folder: byteproxy.load(folder).generate([7]), "prompts has 7: give a list of texts"),
         (lambda folder: byteproxy.load(folder).score([7]), "texts has 7: give a list of texts"),
+        (lambda folder: byteproxy.load(folder).score(7), "texts is 7: give text or bytes, or several of them"),
+        (lambda folder: byteproxy.load(folder).generate(b"a", 1, stops=3), "stops has 3: give a list of texts"),
+        (lambda folder: byteproxy.prepare("text", folder, salt=3), "salt is 3: give text"),
+        (lambda folder: byteproxy.prepare("text", folder, workers="2"), "workers is '2': give a whole number"),
+        (lambda folder: byteproxy.prepare("text", folder, workers=True), "workers is True: give a whole number"),
+        (
+            lambda folder: byteproxy.prepare(["text", 3], folder),
+            "sources is ['text', 3]: give text or a path or several",
+        ),
+        (lambda folder: byteproxy.prepare("text", folder, invalid=3), "invalid is 3: give one of keep, drop, repair"),
+        (lambda folder: byteproxy.prepare("text", folder, validation="a"), "validation is 'a': give a number"),
+        (lambda folder: byteproxy.convert("m", folder, minutes="x"), "minutes is 'x': give a number"),
+        (lambda folder: byteproxy.convert("m", folder, 3), "sources is 3: give text or a path or several, each text"),
+        (lambda folder: byteproxy.convert("m", folder, changes=[]), "changes is []: give a dictionary"),
+        (lambda folder: byteproxy.convert(3, folder), "model is 3: give text or a path"),
+        (lambda folder: byteproxy.convert("m", folder, stdlib="no"), "stdlib is 'no': give True or False"),
+        (lambda folder: byteproxy.train(None, folder, say="loud"), "say is 'loud': give a function"),
     ],
 )
 def test_a_value_that_no_argument_takes_is_refused_by_name(run, call, said):
     with pytest.raises(InputError) as error:
         call(run[0])
     assert str(error.value).startswith(said)
+
+
+def test_numbers_of_numpy_and_any_bytes_are_taken(run):
+    model = byteproxy.load(run[0])
+    wanted = model.score([b"def main(", b"x"], stride=np.int64(20)).bits.tolist()
+    assert model.score([bytearray(b"def main("), memoryview(b"x")]).bits.tolist() == pytest.approx(wanted)
+    assert len(model.generate(bytearray(b"def "), max_bytes=3)) == 1
+    byteproxy.evaluate(run[0], max_bytes=np.int64(300), document_bytes=100)
 
 
 def test_one_may_stand_where_several_may(corpus):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from byteproxy.progress import Stage, quietly
+from byteproxy.ranges import checked
 
 if TYPE_CHECKING:
     from byteproxy.convert.conversion import ConvertRecipe
@@ -29,6 +30,7 @@ def _several(given: Folder | Iterable[Folder]) -> list[str]:
     return [str(one) for one in ([given] if isinstance(given, str | Path) else given)]
 
 
+@checked
 def prepare(
     sources: Folder | Iterable[Folder],
     out: Folder,
@@ -92,6 +94,7 @@ def prepare(
     return build_corpus(_several(sources), _several(views), Path(out), preparation, workers, stage).store
 
 
+@checked
 def open_corpus(folder: Folder) -> "Store":
     """Open a prepared corpus.
 
@@ -113,6 +116,7 @@ def open_corpus(folder: Folder) -> "Store":
     return Store.open(Path(folder))
 
 
+@checked
 def view(
     spec: str,
     corpus: "Store | Folder | None" = None,
@@ -158,6 +162,7 @@ def view(
     return trained_for(store, spec, stage).view
 
 
+@checked
 def stream(
     corpus: "Store | Folder",
     recipe: "Folder | Mixture" = "paper",
@@ -228,6 +233,7 @@ def stream(
     return Batches(found, Part(rank, ranks, micro_sequences), state)
 
 
+@checked
 def train(
     recipe: "str | Path | TrainConfig | None",
     out: Folder,
@@ -277,10 +283,11 @@ def train(
     return train_run(changed(config, changes or {}), out, resume=resume, stage=stage, tell=say)
 
 
+@checked
 def convert(
     model: Folder,
     out: Folder,
-    sources: Iterable[str] = (),
+    sources: Folder | Iterable[Folder] = (),
     *,
     minutes: float | None = None,
     positions: int | None = None,
@@ -303,7 +310,7 @@ def convert(
             "hf:ORG/NAME" or "hf:ORG/NAME/FILE.gguf" (needs `byteproxy[hub]`).
         out: Folder of the conversion: new, empty, or this very conversion. Afterwards it holds `model/`, the byte
             model, `run/`, the joint phase, `results.json` and the page `report.html`.
-        sources: Text to learn from beside the standard library, as `prepare` takes it.
+        sources: Text to learn from beside the standard library, one source or several, as `prepare` takes them.
         minutes: Training time, about. None, and no positions: as the recipe says, 10.
         positions: Length of the training in positions, in place of a time.
         stdlib: Whether the standard library of this Python is read, too.
@@ -330,10 +337,11 @@ def convert(
 
     known = recipe if isinstance(recipe, ConvertRecipe) else convert_recipe(str(recipe))
     known = with_length(changed(known, changes or {}), minutes, positions)
-    conversion = Conversion(named(str(model)), sources_of(tuple(sources), stdlib), known)
+    conversion = Conversion(named(str(model)), sources_of(tuple(_several(sources)), stdlib), known)
     return run_conversion(conversion, Path(out), gguf, stage, say)
 
 
+@checked
 def evaluate(
     runs: "Folder | Sequence[Folder]",
     measure: Literal["bpb", "transfer"] = "bpb",

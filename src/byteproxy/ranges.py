@@ -9,13 +9,20 @@ alike. The tests go over all configurations and refuse a numeric field that decl
 """
 
 import dataclasses
+import functools
+import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+import numbers
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from byteproxy.errors import InputError
 
 _KEY = "range"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +96,75 @@ def ensure_one_of(name: str, value: object, choices: Collection[str]) -> None:
 
 def ensure_bytes(name: str, texts: Any) -> None:
     """InputError naming what should hold several texts, each as bytes, and does not."""
-    wrong = (
-        texts if isinstance(texts, str | bytes) else next((one for one in texts if not isinstance(one, bytes)), None)
-    )
-    if wrong is not None:
+    several = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | bytearray | memoryview)
+    wrong = next((one for one in texts if not isinstance(one, bytes)), None) if several else texts
+    if wrong is not None or not several:
         raise InputError(f"{name} has {wrong!r:.60}: give a list of texts as bytes, such as [b'def ']")
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """The same function, which refuses an argument of another type than its annotation names, by an InputError.
+
+    Annotations that are quoted are not looked at: they name what isn't imported yet.
+    """
+    signature = inspect.signature(function)
+    hints = {name: one.annotation for name, one in signature.parameters.items() if not isinstance(one.annotation, str)}
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in hints and not _fits(value, hints[name]):
+                if get_origin(hints[name]) is Literal:
+                    ensure_one_of(name, value, get_args(hints[name]))
+                raise InputError(f"{name} is {value!r:.60}: give {_wanted(hints[name])}")
+        return function(*args, **kwargs)
+
+    return called
+
+
+_KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "text"),
+    Path: (Path, "a path"),
+    NoneType: (NoneType, "None"),
+}
+"""What a value of a type is an instance of, and what that is called. numpy's numbers are numbers, too."""
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the type that a hint names; of hints that name none that can be told, whatever it is."""
+    origin = get_origin(hint)
+    if origin in (UnionType, Union):
+        return any(_fits(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if hint in _KINDS:
+        number = hint in (int, float) and isinstance(value, bool)
+        return isinstance(value, _KINDS[hint][0]) and not number
+    if not isinstance(origin, type):
+        return not isinstance(hint, type) or isinstance(value, hint)
+    if not isinstance(value, origin) or (origin in _SEVERAL and isinstance(value, str | bytes)):
+        return False
+    inside = value if origin in _SEVERAL and isinstance(value, list | tuple | set | frozenset) else ()
+    return all(_fits(one, get_args(hint)[0]) for one in inside)
+
+
+_SEVERAL = (Iterable, Sequence)
+
+
+def _wanted(hint: Any) -> str:
+    """What a hint asks for, in words."""
+    if get_origin(hint) in (UnionType, Union):
+        return " or ".join(dict.fromkeys(_wanted(one) for one in get_args(hint) if one is not NoneType))
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    if get_origin(hint) in _SEVERAL:
+        return f"several, each {_wanted(get_args(hint)[0])}"
+    if hint in _KINDS:
+        return _KINDS[hint][1]
+    return {Mapping: "a dictionary", Callable: "a function"}.get(get_origin(hint), str(getattr(hint, "__name__", hint)))
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, Any]]:

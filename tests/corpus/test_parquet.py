@@ -146,12 +146,12 @@ def test_tables_without_what_is_wanted_are_refused(
 ) -> None:
     path = tmp_path / "t.bin"
     writer(pa.table({"body": ["x"], "n": [1], "f": [0.5]}), path, 1)
-    with pytest.raises(InputError, match=rf"{path} has no column text or content, but body, n, f.*text="):
+    with pytest.raises(InputError, match=rf"{path} has no column text or content: .* text=NAME; there are body, n, f"):
         unit_of(kind, path).check()
-    with pytest.raises(InputError, match=r"column n of .* is int64, not text.*body, n, f"):
+    with pytest.raises(InputError, match=r"column n of .* holds int64, not text: .* there are body, n, f"):
         unit_of(kind, path, Fields(text=("n",))).check()
     for part in ("id", "project", "language"):
-        with pytest.raises(InputError, match=f"column f of .* is double, neither strings nor whole numbers.*{part}="):
+        with pytest.raises(InputError, match=f"column f of .* holds double, neither strings nor whole .*{part}=NAME"):
             unit_of(kind, path, replace(Fields(text=("body",)), **{part: ("f",)})).check()
     (record,) = unit_of(kind, path).read(Rules(), 5)
     assert (record.place, record.reason) == (6, UNREADABLE)

@@ -44,7 +44,7 @@ def test_fields_of_structs_and_columns_with_dots(
     assert named == [("7", b"d", "x"), ("8", b"e", "8"), ("9", b"f", "9")]
     assert documents(text=("meta.bad",)) == [("f:1", b"\xff", "f:1"), ("f:2", b"\xfe", "f:2"), WRONG_TYPE]
     assert documents(text=("meta.deep.name",)) == [("f:1", b"x", "f:1"), WRONG_TYPE, WRONG_TYPE]
-    with pytest.raises(InputError, match=r"column meta\.deep of .* is struct<.*>, not text.*meta\.deep\.name"):
+    with pytest.raises(InputError, match=r"column meta\.deep of .* holds struct<.*>, not text.*meta\.deep\.name"):
         documents(text=("meta.deep",))
     with pytest.raises(InputError, match=r"no column meta\.txet, but .*; did you mean text=meta\.text\?"):
         documents(text=("meta.txet",))

@@ -98,7 +98,6 @@ def test_a_folder_with_one_file_is_that_model(tmp_path):
         ({"llama__expert_count": 8}, "mixture of 8 experts"),
         ({"llama__rope__scaling__type": "yarn"}, "rope.scaling.type is 'yarn'"),
         ({"llama__rope__dimension_count": 8}, "rope.dimension_count is 8, not 16"),
-        ({"llama__attention__sliding_window": 20}, "sliding_window is 20, less than the context"),
         ({"llama__feed_forward_length": 95}, r"ffn_down|mlp\.down_proj\.weight is \[64, 96\], not \[64, 95\]"),
         ({"llama__block_count": 3}, r"layers\.2\.\S+ is missing"),
         ({"llama__embedding_length": 128}, "not .*128"),
@@ -114,6 +113,11 @@ def test_what_we_have_not_is_refused_by_name(fields, said, tmp_path):
     with pytest.raises(InputError, match=said) as raised:
         load(other)
     assert "\n" not in str(raised.value)
+
+
+def test_a_sliding_window_is_its_context(tmp_path):
+    _, path = written("llama", tmp_path)
+    assert load(copied(path, tmp_path / "other.gguf", llama__attention__sliding_window=20)).context == 19
 
 
 def test_a_file_that_ends_too_early_is_refused(tmp_path):

@@ -54,8 +54,8 @@ def stock(kind, **changes):
     return model
 
 
-def assert_same_logits(theirs, ours):
-    symbols = torch.randint(len(ours.lm_head.weight), (100,))
+def assert_same_logits(theirs, ours, positions=100):
+    symbols = torch.randint(len(ours.lm_head.weight), (positions,))
     with torch.no_grad():
         wanted = theirs(symbols[None]).logits[0]
         found = ours.hidden(symbols, layout_of(np.array([len(symbols)]))) @ ours.lm_head.weight.T
@@ -96,6 +96,17 @@ def test_there_and_back(kind, changes, tmp_path):
         assert torch.equal(again.state_dict()[name], tensor), name
     assert_same_logits(again, load_llama(tmp_path / "ours")[0])
     assert load_llama(tmp_path / "ours")[0].config == ours.config
+
+
+def test_a_mistral_with_a_window_is_one_of_that_context(tmp_path):
+    """Within its window it sees all that stands before; at the symbol behind it, no longer."""
+    theirs = stock("mistral", sliding_window=40, attn_implementation="eager")
+    theirs.save_pretrained(tmp_path)
+    ours, context = load_llama(tmp_path)
+    assert context == 39
+    assert_same_logits(theirs, ours, 40)
+    with pytest.raises(AssertionError):
+        assert_same_logits(theirs, ours, 41)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,14 +162,13 @@ def test_what_is_absent_is_what_the_class_takes_for_it(kind, saved, tmp_path):
     config = {name: value for name, value in {**SIZES, **sizes}.items() if name not in names}
     if kind == "qwen3":  # 32 key-value heads are its default, whatever the heads
         config["num_key_value_heads"] = 2
-    if kind == "mistral":  # a window of 4,096 is its default, shorter than its context
-        config["sliding_window"] = None
     theirs = KINDS[kind][1](KINDS[kind][0](**config)).eval()
     theirs.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": kind}))
     ours, context = load_llama(tmp_path)
     assert ours.config.norm_epsilon == defaults.rms_norm_eps
-    assert context == defaults.max_position_embeddings - 1
+    window = defaults.sliding_window if kind == "mistral" else None
+    assert context == (window or defaults.max_position_embeddings) - 1
     assert_same_logits(theirs, ours)
 
 
@@ -198,7 +208,6 @@ def test_weights_of_16_bits_become_float32(dtype, tmp_path):
         ("llama", {"rope_scaling": {"type": "linear"}}, "'linear' and lacks factor"),
         ("llama", {"rope_scaling": {"type": "llama3", "factor": 8.0}}, "lacks low_freq_factor, high_freq_factor"),
         ("llama", {"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, "low_frequency_factor 4.0 is not below"),
-        ("mistral", {"sliding_window": 299}, r"sliding_window is 299, less than max_position_embeddings \(300\)"),
         ("mistral", {"model_type": "mixtral", "num_local_experts": 8}, "model_type is 'mixtral', a mixture of experts"),
         ("qwen2", {"model_type": "qwen2_moe", "num_experts": 8}, "model_type is 'qwen2_moe', a mixture of experts"),
         ("qwen2", {"use_sliding_window": True}, "use_sliding_window is True"),

@@ -68,7 +68,11 @@ def test_a_run_a_demo_and_runs_side_by_split(run, tmp_path, monkeypatch):
     conversion = tmp_path / "conversion"
     conversion.mkdir()
     (conversion / "convert.toml").write_text("")
-    with pytest.raises(InputError, match="is a conversion that is not done yet"):
+    with pytest.raises(InputError, match=r"is a conversion that is not done yet: run it to its end$"):
+        build_page([conversion])
+    (conversion / "run").mkdir()
+    (conversion / "run/config.toml").write_text("")
+    with pytest.raises(InputError, match=rf"or name its run, {conversion / 'run'}, for the curves so far"):
         build_page([conversion])
     (conversion / "results.json").write_text(json.dumps(conversion_results()))
     built = build_page([conversion])

@@ -144,7 +144,7 @@ def test_it_is_loaded_as_the_run_is(trained, exported):
 def test_what_is_of_no_format_is_refused_with_the_way_out(trained, tmp_path):
     written = (trained.folder / "config.toml").read_text()
     (tmp_path / "config.toml").write_text(written.partition("\n")[2])
-    with pytest.raises(InputError, match=r"has no format.* by `byteproxy train .*config\.toml --out DIR`"):
+    with pytest.raises(InputError, match=r"names no format.* by `byteproxy train .*config\.toml --out DIR`"):
         load(tmp_path)
     (tmp_path / "config.toml").write_text(written.replace("format = 1", "format = 2"))
     with pytest.raises(InputError, match="is of format 2"):

@@ -21,12 +21,13 @@ def columns_of(schema: pa.Schema, fields: Fields, path: str) -> Fields:
     text = next((name for name in fields.text if kinds[name] is not None), None)
     if text is None:
         raise InputError(
-            f"{path} has no column {' or '.join(fields.text)}, but {shown(all_names)}: name the one that holds the "
-            f"text by text={did_you_mean('text', fields.text, all_names)}"
+            f"{path} has no column {' or '.join(fields.text)}: name the one that holds the text by text=NAME; there "
+            f"are {shown(all_names)}{did_you_mean('text', fields.text, all_names)}"
         )
     if not (_is_text(kinds[text]) or pa.types.is_null(kinds[text])):
         raise InputError(
-            f"column {text} of {path} is {kinds[text]}, not text; name another by text=: there are {shown(all_names)}"
+            f"column {text} of {path} holds {kinds[text]}, not text: name another by text=NAME; there are "
+            f"{shown(all_names)}"
         )
     fitting = {}
     for part in ("id", "project", "language"):
@@ -35,8 +36,8 @@ def columns_of(schema: pa.Schema, fields: Fields, path: str) -> Fields:
         fitting[part] = tuple(name for name in found if _can_name(kinds[name]))
         if found and not fitting[part] and fields.on_purpose(part):
             raise InputError(
-                f"column {found[0]} of {path} is {kinds[found[0]]}, neither strings nor whole numbers; name another by "
-                f"{part}=: there are {shown(all_names)}"
+                f"column {found[0]} of {path} holds {kinds[found[0]]}, neither strings nor whole numbers: name another "
+                f"by {part}=NAME; there are {shown(all_names)}"
             )
     return Fields((text,), **fitting)
 

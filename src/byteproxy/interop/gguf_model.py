@@ -53,9 +53,8 @@ def gguf_stock(file: GgufFile) -> Stock:
         for name, wanted in (("attention.value_length", head_dim), ("rope.dimension_count", head_dim))
         if said(name, wanted) != wanted
     ]
-    window = said("attention.sliding_window", 0)
-    if window and window < said("context_length"):
-        unfit.append(f"{kind}.attention.sliding_window is {window}, less than the context")
+    context = said("context_length")
+    positions = min(context, said("attention.sliding_window", 0) or context)  # within a window all is seen
     scaling, wrong = _linear(said("rope.scaling.type", "none"), said("rope.scaling.factor", 0.0))
     if unfit := unfit + wrong:
         raise InputError(f"it asks for what byteproxy's model has not: {'; '.join(unfit)}")
@@ -75,7 +74,7 @@ def gguf_stock(file: GgufFile) -> Stock:
     if ROPE_FACTORS in file.shapes:
         shape = with_factors(shape, file.tensor(ROPE_FACTORS))
     table = file.shapes.get("token_embd.weight", (0,))
-    return Stock(shape, int(table[0]), said("context_length"), "output.weight" not in file.shapes)
+    return Stock(shape, int(table[0]), positions, "output.weight" not in file.shapes)
 
 
 def gguf_model(file: GgufFile, stock: Stock) -> Transformer:

@@ -47,7 +47,11 @@ _LLAMA3 = {"low_freq_factor": "low_frequency_factor", "high_freq_factor": "high_
 
 
 class Stock(NamedTuple):
-    """rows: of both tables. positions: at most in one document. tied: the tables are one, stored once."""
+    """What a published model is.
+
+    rows: of both tables. positions: at most in one document; of a Mistral that looks back over a window, that window,
+    as it looks at everything in texts that are no longer. tied: the tables are one, stored once.
+    """
 
     shape: ModelConfig
     rows: int
@@ -83,8 +87,8 @@ def stock_config(config: dict[str, Any]) -> Stock:
     if sliding := sorted(set(known.get("layer_types") or ()) - {"full_attention"}):
         unfit.append(f"layer_types has {', '.join(sliding)}, not full_attention only")
     window, positions = known.get("sliding_window"), known["max_position_embeddings"]
-    if kind == "mistral" and window is not None and window < positions:
-        unfit.append(f"sliding_window is {window}, less than max_position_embeddings ({positions})")
+    if kind == "mistral" and window is not None:
+        positions = min(positions, window)
     theta, scaling, wrong = _rope(known)
     if unfit := unfit + wrong:
         raise InputError(f"its {CONFIG} asks for what byteproxy's model has not: {'; '.join(unfit)}")

@@ -21,6 +21,7 @@ from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.results import study_results
 from byteproxy.study.study_folder import REPORT, RESULTS, SETTINGS
+from byteproxy.train.run_config import CONFIG
 
 PAGES = Path("runs/pages")
 """Where the pages of corpora and of several runs are written, unless a place is named: no folder is theirs alone."""
@@ -97,10 +98,9 @@ def _demo(folder: Path) -> tuple[str, Any]:
 
 def _conversion(folder: Path) -> tuple[str, Any]:
     if not (folder / RESULTS).is_file():
-        raise InputError(
-            f"{folder} is a conversion that is not done yet: run it to its end, or name {folder / 'run'}, which has "
-            "curves already"
-        )
+        run = folder / "run"
+        sooner = f", or name its run, {run}, for the curves so far" if (run / CONFIG).is_file() else ""
+        raise InputError(f"{folder} is a conversion that is not done yet: run it to its end{sooner}")
     results = _results(folder)
     return conversion_page(results), results
 

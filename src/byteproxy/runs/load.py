@@ -4,7 +4,7 @@ A run's folder is enough: the number of its symbols is read from its checkpoint,
 more.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from byteproxy.interop.published import published
 from byteproxy.model.lora import merge
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, announce, silent
+from byteproxy.ranges import ensure_bytes
 from byteproxy.runs.lineage import LINEAGE, Lineage, published_license, read_lineage
 from byteproxy.runs.model_folder import kind_of_model
 from byteproxy.train import checkpoint
@@ -33,6 +34,7 @@ from byteproxy.train.trainer import model_of
 from byteproxy.views.bpe import BpeView
 
 MAX_TRIES = 8
+_BYTES = bytes | bytearray | memoryview
 
 T = TypeVar("T")
 
@@ -107,7 +109,7 @@ class LoadedModel:
             InputError: The model is one of tokens, or the arguments don't fit together.
         """
         sampling = Sampling() if sampling is None else sampling
-        return self.writer.write(_as_bytes(prompts), max_bytes, sampling, stops=stops, drafts=drafts)
+        return self.writer.write(_as_bytes("prompts", prompts), max_bytes, sampling, stops=stops, drafts=drafts)
 
     def score(
         self,
@@ -133,8 +135,8 @@ class LoadedModel:
             InputError: The model is one of tokens, or the arguments don't fit together.
         """
         self._ensure_bytes()
-        known = None if prompts is None else _as_bytes(prompts)
-        return score(self.model, _as_bytes(texts), self.context, stride, known, ends, progress)
+        known = None if prompts is None else _as_bytes("prompts", prompts)
+        return score(self.model, _as_bytes("texts", texts), self.context, stride, known, ends, progress)
 
     def export(self, out: str | Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
         """Write a run as a stock model of raw bytes; see `runs.export.export_run`.
@@ -261,6 +263,13 @@ def _with_license(path: Path) -> Lineage:
     return Lineage(license=published_license(path))
 
 
-def _as_bytes(texts: str | bytes | Sequence[str | bytes]) -> list[bytes]:
-    several = [texts] if isinstance(texts, str | bytes) else texts
-    return [one.encode() if isinstance(one, str) else one for one in several]
+def _as_bytes(name: str, texts: Any) -> list[bytes]:
+    """One text or several, each as bytes; InputError naming what holds anything else."""
+    if not isinstance(texts, str | _BYTES | Iterable):
+        raise InputError(f"{name} is {texts!r:.60}: give text or bytes, or several of them")
+    several = [texts] if isinstance(texts, str | _BYTES) else texts
+    found = [
+        one.encode() if isinstance(one, str) else bytes(one) if isinstance(one, _BYTES) else one for one in several
+    ]
+    ensure_bytes(name, found)
+    return found

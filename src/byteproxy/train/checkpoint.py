@@ -140,7 +140,7 @@ def _state(checkpoint: Path) -> dict[str, Any]:
     state = dict(read_json(checkpoint / _STATE))
     found = state.pop("format", None)
     if found != FORMAT:
-        raise _OtherFormatError("of no format, as before there were formats" if found is None else f"of format {found}")
+        raise _OtherFormatError("of an early version, without a format" if found is None else f"of format {found}")
     return state
 
 

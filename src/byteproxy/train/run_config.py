@@ -20,10 +20,10 @@ def read_run_config(folder: Path) -> TrainConfig:
     values = toml_of(path)
     found = values.pop("format", None)
     if found != FORMAT:
-        said = "has no format, as before there were formats" if found is None else f"is of format {found!r}"
+        said = "names no format, so an early version wrote it" if found is None else f"is of format {found!r}"
         raise InputError(
-            f"{path} {said}, and this version reads format {FORMAT}: go on with the byteproxy that wrote it, or begin "
-            f"the run anew by `byteproxy train {shlex.quote(str(path))} --out DIR`"
+            f"{path} {said}; this version reads format {FORMAT}: go on with the byteproxy that wrote it, or begin the "
+            f"run anew by `byteproxy train {shlex.quote(str(path))} --out DIR`"
         )
     return from_values(values, TrainConfig, path)
 
