@@ -82,9 +82,10 @@ def test_two_ranks_go_on_where_one_stopped(store, alone, tmp_path):
     np.testing.assert_allclose(losses(tmp_path)[-29:], alone[21:], rtol=0, atol=1e-4)
 
 
-def test_a_rank_without_a_row_takes_part(store, tmp_path):
+@pytest.mark.parametrize("optim", [{}, {"new_rows_share": 0.5, "new_rows_rate": 2.0, "last_layer_rate": 0.5}])
+def test_a_rank_without_a_row_takes_part(store, tmp_path, optim):
     """One row for two ranks: rank 0 has none, and writes what comes out."""
-    config = replace(CONFIG, stop="4 steps", shape=Shape(1, 256, 100))
+    config = replace(CONFIG, stop="4 steps", shape=Shape(1, 256, 100), optim=replace(CONFIG.optim, **optim))
     on_ranks(2, trained, config, store.path, tmp_path / "two")
     trained(config, store.path, tmp_path / "one")
     assert len(losses(tmp_path / "two")) == 4
