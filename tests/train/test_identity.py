@@ -34,14 +34,15 @@ REFUSED = {
     "byte_heads byte_head_ngrams symbol_heads",
     "model.rope_scaling.": "kind factor low_frequency_factor high_frequency_factor original_positions",
     "objective.": "symbols bag bytes symbol_bytes distill distill_form reach head_decay heads_weight "
-    "heads_weight_end "
+    "heads_weight_end heads_detached "
     "compressed_weight raw_weight",
     "lora.": "rank alpha matrices",
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate schedule warmup_share warmup_steps decay_share final_share "
     "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips "
-    "first_layer_rate last_layer_rate new_rows_rate new_rows_share new_rows_layers",
+    "first_layer_rate last_layer_rate new_rows_rate new_rows_share new_rows_layers "
+    "heads_rate",
 }
 """By group, what decides the weights."""
 REFUSED_FIELDS = {f"{group}{name}" for group, names in REFUSED.items() for name in names.split()}

@@ -199,3 +199,26 @@ def test_without_sentinels_the_shared_softmax_trains(store, tmp_path):
     config = replace(CONFIG, mixture=plain, model=replace(MODEL, softmax="shared"))
     trained(config, store.path, tmp_path)
     assert losses(tmp_path)[-5:].mean() < 0.8 * losses(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("all_else", "heads"),
+    [
+        ({}, {"symbol_heads": 2}),
+        ({}, {"byte_head_ngrams": (2, 3), "ngram_rows": 64}),
+        ({"ngrams": (2,), "ngram_rows": 64, "ngram_outputs": True}, {"byte_head_ngrams": (2,)}),
+    ],
+)
+def test_detached_heads_leave_all_else_as_it_would_be_without_them(store, tmp_path, all_else, heads):
+    """To the last bit, though gradients are clipped and further heads have learned."""
+    plain = replace(CONFIG, stop="6 steps", model=replace(MODEL, **all_else), optim=OptimConfig("adamw", clip=0.1))
+    with_heads = replace(
+        plain, model=replace(plain.model, byte_heads=3, **heads), objective=Objective(heads_detached=True)
+    )
+    trainers = [Trainer(one, store, tmp_path / str(number)) for number, one in enumerate((plain, with_heads))]
+    for trainer in trainers:
+        trainer.run()
+    wanted, found = (trainer.model.state_dict() for trainer in trainers)
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor), name
+    assert all(found[name].any() for name in found.keys() - wanted.keys())

@@ -104,6 +104,11 @@ class Transformer(nn.Module):
         """Where the weights are."""
         return self.norm.weight.device
 
+    def further_heads(self) -> list[nn.Parameter]:
+        """Parameters of the heads beyond the first, and of what only these read."""
+        modules = (self.byte_heads, self.head_ngram_bias, self.symbol_heads)
+        return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
     def compile_for(self, positions: int) -> None:
         """Compile the blocks for training passes over that many positions; other passes run as they are."""
         self.compiled_for = positions
@@ -187,8 +192,8 @@ class Transformer(nn.Module):
         exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
         nats, counts = (torch.zeros(targets.size, dtype=torch.float64, device=exact) for _ in range(2))
         further: tuple[torch.Tensor, torch.Tensor] | None = None
-        for name, head, rows, entries, share_E, cell_E, queries in targets.softmaxes:
-            hidden_XD = hidden_ND
+        for name, head, rows, entries, share_E, cell_E, queries, detached in targets.softmaxes:
+            hidden_XD = hidden_ND.detach() if detached else hidden_ND
             if queries is not None:
                 assert expansion is not None, "bytes further on are known by what positions are expanded to"
                 assert positions_N is not None, "n-grams need to know where documents begin"
@@ -196,7 +201,8 @@ class Transformer(nn.Module):
                     hidden_XD = torch.cat((hidden_ND, self._expanded(hidden_ND, queries, positions_N, expansion)))
                 else:
                     further = self._further(hidden_ND, positions_N, expansion) if further is None else further
-                    hidden_XD = further[0][queries.position_Q] + further[1][queries.before_Q]
+                    own_ND = further[0].detach() if detached else further[0]
+                    hidden_XD = own_ND[queries.position_Q] + further[1][queries.before_Q]
             summed, nats_E = getattr(self, name)(hidden_XD, entries, rows, head)
             total = total + summed
             nats.view(-1).index_add_(0, cell_E.to(exact), (nats_E * share_E).to(exact).double())

@@ -39,6 +39,8 @@ class Objective:
     head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
     heads_weight: weight of all heads beyond the first, at the run's first step.
     heads_weight_end: their weight at its last step, reached in a straight line; None: `heads_weight` throughout.
+    heads_detached: heads beyond the first, and the tables that only they read, learn from hidden states and don't
+        change them: all else is trained as if they were not there, to the last bit.
 
     No head predicts past the segment that it stands in; its closing sentinel and eos are inside. Only the first one,
     the next symbol's, also names the sentinel that opens the next segment of its document.
@@ -56,6 +58,7 @@ class Objective:
     head_decay: float = ranged(0.75, 0.0, 1e6)
     heads_weight: float = ranged(1.0, 0.0, 1e6)
     heads_weight_end: float | None = ranged(None, 0.0, 1e6)
+    heads_detached: bool = False
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "objective.")

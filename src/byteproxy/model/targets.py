@@ -87,6 +87,7 @@ class Softmax(NamedTuple):
     rows: of the softmax; of a teacher's softmax of symbols, too, where entries are distilled.
     share_E: how much of a target each entry is. cell_E: its representation times the number of columns plus its column.
     queries: entries' positions count these in place of positions; those of expanded symbols stand behind positions.
+    detached: whether its loss changes no hidden state.
     """
 
     heads: Literal["lm_head", "byte_heads", "symbol_heads"]
@@ -96,6 +97,7 @@ class Softmax(NamedTuple):
     share_E: torch.Tensor
     cell_E: torch.Tensor
     queries: Queries | None
+    detached: bool = False
 
 
 class Targets(NamedTuple):
@@ -123,7 +125,8 @@ def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: O
         order = torch.argsort(targets.position, stable=True)
         position, number, row, weight, share, column = (one[order] for one in targets)
         cell = representation_X[position] * size[1] + column
-        found.append(Softmax(heads, head, rows, Entries(position, number, row, weight), share, cell, queries))
+        detached = objective.heads_detached and heads != "lm_head"
+        found.append(Softmax(heads, head, rows, Entries(position, number, row, weight), share, cell, queries, detached))
 
     of_bytes, representation_N = (range(FIRST_SYMBOL),), shown.representations_N
     first, further = byte_targets(config, shown, objective, progress)

@@ -25,9 +25,11 @@ class Update:
     floating-point, on a CPU or an accelerator that has the kernel, and in place there before this is called.
     """
 
-    def __init__(self, model: Transformer, config: OptimConfig) -> None:
+    def __init__(self, model: Transformer, config: OptimConfig, heads_detached: bool = False) -> None:
+        """heads_detached: heads beyond the first change nothing else, so their gradient isn't judged with the others."""
         self._model, self._config = model, config
         self._parts = parts_of(model, config)
+        self._apart = {id(one) for one in model.further_heads()} if heads_detached else set[int]()
         self._frozen = {whole for whole in model.parameters() if not whole.requires_grad}
         self._begun = True
         self.optimizers = _optimizers(self._parts, config, model.dtype)
@@ -62,10 +64,19 @@ class Update:
             optimizer.zero_grad(set_to_none=True)
 
     def clip(self) -> torch.Tensor:
-        """Scale the gradient of all that moves to the largest norm allowed, and give the norm that it had."""
+        """Scale the gradient of all that moves to the largest norm allowed, and give the norm that it had.
+
+        Detached heads are scaled by themselves, and their norm is given only where it is not finite.
+        """
         for part in self._parts:
             part.take_gradient(self._begun)
-        return torch.nn.utils.clip_grad_norm_([part.moved for part in self._parts], self._config.clip)
+        norm, of_heads = (
+            torch.nn.utils.clip_grad_norm_(
+                [part.moved for part in self._parts if (id(part.whole) in self._apart) == apart], self._config.clip
+            )
+            for apart in (False, True)
+        )
+        return norm if of_heads.isfinite() else of_heads
 
     def step(self) -> None:
         """Move what moves, by the gradients that `clip` left."""

@@ -41,6 +41,8 @@ class OptimConfig:
     new_rows_share: share of the steps, the first ones, in which only the new rows move. The rest begins afterwards, by
         a rise of its own, as if the run began there.
     new_rows_layers: first layers, and as many last ones, that move from the first step on, like the new rows.
+    heads_rate: factor of the learning rate of heads beyond the first, and of the tables that only they read, besides
+        that of new rows.
     """
 
     optimizer: str = "muon"
@@ -64,6 +66,7 @@ class OptimConfig:
     new_rows_rate: float = ranged(1.0, 0.0, 1e4)
     new_rows_share: float = ranged(0.0, 0.0, 1.0)
     new_rows_layers: int = ranged(0, 0, 4096)
+    heads_rate: float = ranged(1.0, 0.0, 1e4)
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", get_args(Schedule))):

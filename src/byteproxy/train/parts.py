@@ -16,6 +16,8 @@ from byteproxy.vocab import FIRST_SYMBOL
 
 _TABLES = ("embed_tokens.weight", "lm_head.weight", "symbol_heads.weight")
 """Parameters whose last but one dimension is the symbols'."""
+_HEADS = ("byte_heads.", "head_ngram_bias.", "symbol_heads.")
+"""Heads beyond the first, and what only they read."""
 _NEW = ("byte_heads.", "head_ngram_bias.", "embed_tokens.new_rows", "lm_head.new_rows")
 _BEFORE = ("embed_tokens.", "ngrams.")
 
@@ -47,7 +49,11 @@ class Part(NamedTuple):
 def parts_of(model: nn.Module, config: OptimConfig) -> list[Part]:
     """All parts of a model, in the order of its parameters; without options of its own each parameter is one."""
     layers = sum(1 for _ in model.get_submodule("layers").children())
-    return [part for name, whole in model.named_parameters() for part in _parts(name, whole, layers, config)]
+    return [
+        part._replace(rate=part.rate * config.heads_rate) if name.startswith(_HEADS) else part
+        for name, whole in model.named_parameters()
+        for part in _parts(name, whole, layers, config)
+    ]
 
 
 def _parts(name: str, whole: nn.Parameter, layers: int, config: OptimConfig) -> Iterator[Part]:

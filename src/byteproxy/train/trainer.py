@@ -128,7 +128,7 @@ class Trainer:
         self._spans = part.micro_batches(config.shape.sequences_per_step)
         torch.manual_seed(config.seed)
         self.model = model_of(config, self.stream.vocab.size).to(self.device)
-        self.update = Update(self.model, config.optim)
+        self.update = Update(self.model, config.optim, config.objective.heads_detached)
         self.state, self.counters = State(), Counters()
         self.averages = Averages(["raw", *config.views], columns(config.model, config.objective))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
