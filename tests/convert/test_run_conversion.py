@@ -42,6 +42,11 @@ def test_figures_are_whole_and_written(finished, model):
         recorded(model).weights,
         recorded(model).tokenizer,
     )
+    speed = results["speed"]
+    for side in ("tokens", "plain", "heads"):
+        assert speed[side]["bytes"] > 0
+        assert speed[side]["bytes_per_second"] > 0
+    assert speed["plain"]["bytes_per_pass"] == 1
     assert [one["prompt"] for one in results["samples"]] == list(RECIPE.samples.prompts)
 
 
@@ -63,6 +68,7 @@ def test_the_export_is_a_stock_model_of_bytes(finished):
     ours = load(out / "model").generate("def path_name(", 20)[0].text
     new = written[0, prompt["input_ids"].shape[1] :].tolist()
     assert bytes(one - 64 for one in new if one >= 64) == ours
+    assert "byte_heads.safetensors" in results["export"]["files"]
     assert sorted(results["export"]["files"]) == sorted(path.name for path in (out / "model").iterdir())
     assert load(out / "model").lineage.start.weights == results["model"]["weights"]
 
@@ -132,13 +138,14 @@ def test_one_process_converts(model, text, tmp_path, monkeypatch):
 
 
 def test_bytes_come_to_cost_what_its_tokens_did(tmp_path):
-    """Trained on its tokens, a model reads raw bytes as well after a conversion: within 5 %."""
+    """Trained on its tokens, a model reads raw bytes as well after a conversion: within 5 %. Heads guess them."""
     model = tiny_llama(tmp_path / "llama", ModelConfig(width=64, layers=2, heads=2, ffn=160), 300, 150)
     text = write_text(tmp_path / "text", toy_documents(300))
     run = replace(
         RECIPE.run,
         stop="300 steps",
         shape=Shape(4, 512, 200),
+        model=ModelConfig(byte_heads=5),
         optim=OptimConfig(optimizer="adamw", learning_rate=3e-3, weight_decay=0.0),
         validation=Validation(8000, 500, 100),
     )
@@ -146,3 +153,10 @@ def test_bytes_come_to_cost_what_its_tokens_did(tmp_path):
     assert results["before"]["token_bpb"] < 1
     assert results["raw_over_ceiling"] < 1.05
     assert results["tokens_kept"] < 1.05
+    assert results["speed"]["heads"]["bytes_per_pass"] > 1.2
+    exported = load(tmp_path / "out/model")
+    written = {
+        drafts: exported.generate(["def path_name(", "class "], 60, drafts=drafts) for drafts in ("none", "heads")
+    }
+    assert written["heads"] == written["none"]
+    assert exported.writer.counts.right["heads"] > 20

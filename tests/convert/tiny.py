@@ -14,6 +14,7 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
+from byteproxy.model.objective import Objective
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
@@ -28,6 +29,8 @@ RECIPE = ConvertRecipe(
     run=TrainConfig(
         stop="8 steps",
         compile=False,
+        model=ModelConfig(byte_heads=3),
+        objective=Objective(heads_detached=True),
         mixture=Mixture(phases=(Phase(rate=0.5),)),
         shape=Shape(2, 256, 100),
         optim=OptimConfig(optimizer="adamw", learning_rate=1e-3),

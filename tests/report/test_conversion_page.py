@@ -67,6 +67,17 @@ def results() -> dict[str, Any]:
             for at in range(7)
         ],
         "samples": [{"prompt": "def read_lines(", "before": "path):", "after": "path)<i>:"}],
+        "speed": {
+            "dtype": "float32",
+            "threads": 2,
+            "temperature": 0.6,
+            "prompts": 4,
+            "tokens": {"bytes": 200, "bytes_per_second": 51.23, "bytes_per_pass": 3.27, "over_tokens": 1.0},
+            "plain": {"bytes": 190, "bytes_per_second": 24.12, "bytes_per_pass": 1.0, "over_tokens": 0.47},
+            "heads": {"bytes": 190, "bytes_per_second": 48.34, "bytes_per_pass": 2.19, "over_tokens": 0.94},
+            "guessed": 150,
+            "right": 103,
+        },
         "export": {"folder": "runs/bytes/model", "files": {"config.json": 700, "model.safetensors": 425_000_000}},
         "report": "runs/bytes/report.html",
     }
@@ -76,7 +87,8 @@ def test_every_figure_is_on_it() -> None:
     html = conversion_page(results())
     page = Page(html)
     assert keeps_to_itself(html)
-    for said in ("8.171", "1.346", "1.873", "1.371", "1.392", "Some<b>Llama", "49,173", "path)<i>:", "stdlib", "Q4_1"):
+    bits, speeds = ("8.171", "1.346", "1.873", "1.371", "1.392"), ("48.3", "0.47", "2.19")
+    for said in (*bits, *speeds, "Some<b>Llama", "49,173", "path)<i>:", "stdlib", "Q4_1"):
         assert said in page.text, said
     assert page.count("svg") == 1
     assert "ceiling 1.35" in page.text

@@ -63,6 +63,8 @@ def told(name, shape, config):
     if name.split(".")[0] in ("embed_tokens", "lm_head", "symbol_heads", "byte_heads"):
         late[..., :FIRST_SYMBOL, :] = False
         rate[..., :FIRST_SYMBOL, :] = config.new_rows_rate
+    if name.split(".")[0] in ("byte_heads", "symbol_heads"):
+        rate *= config.heads_rate
     return rate, late
 
 
@@ -71,12 +73,13 @@ def told(name, shape, config):
     st.sampled_from([1.0, 0.0, 3.0]),
     st.sampled_from([1.0, 0.25]),
     st.sampled_from([1.0, 4.0]),
+    st.sampled_from([1.0, 5.0]),
     st.sampled_from([0.0, 0.3, 0.5, 1.0]),
     st.integers(0, 2),
     st.booleans(),
     st.integers(0, 99),
 )
-def test_each_number_moves_as_adamw_moves_it_alone(first, last, new, share, layers, decay_all, seed):
+def test_each_number_moves_as_adamw_moves_it_alone(first, last, new, heads, share, layers, decay_all, seed):
     """AdamW in float64, for each number by itself and with its own count of steps; clipped together."""
     config = OptimConfig(
         "adamw",
@@ -90,6 +93,7 @@ def test_each_number_moves_as_adamw_moves_it_alone(first, last, new, share, laye
         new_rows_rate=new,
         new_rows_share=share,
         new_rows_layers=layers if share else 0,
+        heads_rate=heads,
     )
     torch.manual_seed(seed)
     model, steps = Transformer(SMALL, FIRST_SYMBOL + 5), 6

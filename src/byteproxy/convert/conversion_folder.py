@@ -5,7 +5,7 @@ source.json     the model that it began with         model/        the byte mode
 tokenizer.json  its tokenizer                        samples.json  what it writes
 corpus/         the text, prepared, and its tokens   results.json  all figures
 before.json     what the model could do before       report.html   the same for people
-length.json     how many steps the run has
+length.json     how many steps the run has           speed.json    how fast it writes
 
 Each appears whole or not at all and is found again, so a conversion that was killed goes on where it was. What was
 asked for may change until something is there that it decided: the sources until there is a corpus, for example.
@@ -29,10 +29,11 @@ from byteproxy.study.study_folder import held
 from byteproxy.train.identity import MAY_CHANGE
 
 SETTINGS, RESULTS, PAGE = "convert.toml", "results.json", "report.html"
-SOURCE, BEFORE, LENGTH, SAMPLES = "source.json", "before.json", "length.json", "samples.json"
+SOURCE, BEFORE, LENGTH = "source.json", "before.json", "length.json"
+SAMPLES, SPEED = "samples.json", "speed.json"
 CORPUS, RUN, MODEL = "corpus", "run", "model"
 _RECIPE, _RUN, _SPLIT = "recipe.", "run.", "recipe.split."
-_FILES = (SETTINGS, SOURCE, TOKENIZER, LENGTH, BEFORE, SAMPLES, RESULTS, PAGE)
+_FILES = (SETTINGS, SOURCE, TOKENIZER, LENGTH, BEFORE, SAMPLES, SPEED, RESULTS, PAGE)
 _PARTIAL = re.compile(rf"\.(?:(?:{'|'.join(map(re.escape, _FILES))})\.\d+|{MODEL})\.partial")
 
 

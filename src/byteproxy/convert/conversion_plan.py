@@ -33,8 +33,9 @@ class ConversionPlan:
     """Figures of a conversion.
 
     run: of the joint phase. corpus_bytes: of text that the sources hold, about. disk_bytes: that the folder takes at
-    its largest. exported_bytes: of those, the byte model's weights. seconds: of training; evaluation_seconds: of all
-    evaluations beside it. short: what this machine's memory lacks, in words; empty if nothing.
+    its largest. exported_bytes: of those, the byte model's weights and its heads. seconds: of training;
+    evaluation_seconds: of all evaluations beside it. short: what this machine's memory lacks, in words; empty if
+    nothing.
     """
 
     run: RunPlan
@@ -66,7 +67,7 @@ def plan_conversion(
     view = AssumedView(model.view.alphabet_size, len(sample) / len(model.view.encode(sample).symbols))
     run = plan_run(config, None, rate, view)
     corpus_bytes = sum(unit.size for source in read_sources(sources) for unit in source.units())
-    exported = _WEIGHT * run.raw_parameters
+    exported = _WEIGHT * (run.raw_parameters + config.model.byte_head_parameters)
     seen = recipe.run.validation
     stride = seen.stride or max(1, config.shape.context_bytes // 2)
     positions = seen.bytes * config.shape.context_bytes / stride * (1 + 1 / view.bytes_per_symbol)
@@ -97,7 +98,7 @@ def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str],
         )
     parameters = min_parameters(config, symbols)
     corpus_bytes = sum(unit.size for source in read_sources(sources) for unit in source.units())
-    exported = _WEIGHT * config.model.raw_parameters()
+    exported = _WEIGHT * (config.model.raw_parameters() + config.model.byte_head_parameters)
     needed = _disk(config, parameters, exported, corpus_bytes, gguf)
     place = next(path for path in (out, *out.absolute().parents) if path.is_dir())
     there = shutil.disk_usage(place).free + _size_of(out)

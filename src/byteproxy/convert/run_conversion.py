@@ -29,12 +29,15 @@ from byteproxy.convert.conversion_folder import (
     RUN,
     SAMPLES,
     SOURCE,
+    SPEED,
     claimed,
 )
 from byteproxy.convert.conversion_plan import ensure_room, run_of
 from byteproxy.convert.conversion_results import results_of
 from byteproxy.convert.source_model import FoundModel, SourceModel, find, find_again
+from byteproxy.convert.writing_speed import measured_speed
 from byteproxy.errors import InputError
+from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.files import write_aside
 from byteproxy.gguf_file import gguf_package
 from byteproxy.interop.card import Origin
@@ -96,9 +99,11 @@ def run_conversion(
         gc.collect()  # what was trained with is in cycles, and an export takes memory, too
         exported = _exported(source, out, gguf, stage)
         samples = _samples(conversion, out, stage)
+        speed = _speed(store, config, out, stage)
         results = {
             "byteproxy": byteproxy.__version__,
             **results_of(conversion, source, store, out / RUN, before, samples),
+            "speed": speed,
             "export": exported,
             "report": str(out / PAGE),
         }
@@ -237,6 +242,17 @@ def _samples(conversion: Conversion, out: Path, stage: Stage) -> list[str]:
         write_checksummed(out / SAMPLES, noted)
     written: list[str] = noted["written"]
     return written
+
+
+def _speed(store: Store, config: TrainConfig, out: Path, stage: Stage) -> dict[str, Any]:
+    """How fast it writes, measured once; config: of the run."""
+    noted = read_checksummed(out / SPEED)
+    if noted is None:
+        asked = config.validation
+        texts = held_out_texts(store, "validation", asked.bytes, asked.document_bytes)
+        noted = measured_speed(out / RUN, out / MODEL, BpeView.load(out / TOKENIZER), texts, stage)
+        write_checksummed(out / SPEED, noted)
+    return noted
 
 
 def _finished(out: Path, gguf: bool) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ for, a fuzzy one which strings each may stand for. Costs a pass of the decoder a
 are packed once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -68,6 +69,7 @@ class ViewWriter:
             raise InputError("this model predicts no symbols: give a run with objective.symbols above 0")
         self._model, self._views, self.context, self._engine = model, views, context, engine
         self._rows: dict[int, Matrix] = {}
+        self._decoder: Decoder | None = None
 
     def write(
         self, prompt: bytes, view: str, task: Task, most: int, sampling: Sampling | None = None, number: int = 0
@@ -78,14 +80,20 @@ class ViewWriter:
         number: of the prompt, which with the seed decides the noise.
         Raises InputError for a view that the model doesn't have, a prompt that doesn't fit, and a negative budget.
         """
+        symbols = np.array(list(self.stream(prompt, view, task, most, sampling, number)), np.int64)
+        ended = "model" if len(symbols) < min(most, self.context) else "budget"
+        return _segment(next(one for one in self._views if one.name == view), symbols, ended)
+
+    def stream(
+        self, prompt: bytes, view: str, task: Task, most: int, sampling: Sampling | None = None, number: int = 0
+    ) -> Iterator[int]:
+        """The same symbol by symbol; those that were not written when it stops the model ended."""
         sampling = Sampling() if sampling is None else sampling
         if sampling.utf8:
             raise InputError("utf8 is for raw bytes, and symbols are written here: leave it out")
         if most < 0:
             raise InputError(f"cannot write {most} symbols: give 0 or more")
-        read = self._read(prompt, view, task)
-        ended, symbols = self._write(read, min(most, self.context), sampling, number)
-        return _segment(self._views[read.representation - 1], symbols, ended)
+        yield from self._written(self._read(prompt, view, task), min(most, self.context), sampling, number)
 
     def _read(self, prompt: bytes, view: str, task: Task) -> _Reading:
         names = [one.name for one in self._views]
@@ -102,24 +110,32 @@ class ViewWriter:
         return _Reading(np.array(ids, np.int64), representation)
 
     @torch.inference_mode()
-    def _write(self, read: _Reading, most: int, sampling: Sampling, number: int) -> tuple[str, np.ndarray]:
+    def _written(self, read: _Reading, most: int, sampling: Sampling, number: int) -> Iterator[int]:
         choices = [closing(read.representation), EOS, *self.vocab.symbol_ids(read.representation)]
         if read.representation not in self._rows:
             rows = self._model.lm_head.weight[choices].to(self._model.dtype)
             self._rows[read.representation] = Matrix(rows, compiled(self._model, self._engine))
         logits = self._rows[read.representation]
         noise, cap = Noise(sampling.seed, number, len(choices)), self._model.config.soft_cap
-        decoder = Decoder(self._model, 1, len(read.ids) + most, self._engine)
-        fresh, written = read.ids, list[int]()
-        while len(written) < most:
+        decoder, fresh = self._opened(len(read.ids) + most), read.ids
+        for place in range(most):
             logit_1C = logits(decoder.read_one(0, fresh)[-1:]).float().cpu().numpy()
-            drawn_1C = noise.at(len(written), 1) if sampling.temperature else None
+            drawn_1C = noise.at(place, 1) if sampling.temperature else None
             (best,), _ = chosen(logit_1C, sampling, drawn_1C, soft_cap=cap)
             if best < 2:
-                return "model", np.array(written, np.int64)
+                break
             fresh = np.array([choices[best]])
-            written.append(best - 2)
-        return "budget", np.array(written, np.int64)
+            yield best - 2
+        self._decoder = decoder
+
+    def _opened(self, positions: int) -> Decoder:
+        """A decoder that has read nothing and has so much room; the memory and packed weights of an earlier one."""
+        # Taken while it is used: two streams that are read in turns have two.
+        decoder, self._decoder = self._decoder, None
+        if decoder is None or decoder.positions < positions:
+            return Decoder(self._model, 1, positions, self._engine)
+        decoder.take_back(0, 0)
+        return decoder
 
 
 def _segment(view: View, symbols: np.ndarray, ended: str) -> Segment:

@@ -206,6 +206,11 @@ class ModelConfig:
         }
         return tuple(name for name, value in used.items() if value)
 
+    @property
+    def byte_head_parameters(self) -> int:
+        """Parameters of the further byte heads, and of the tables that only they read."""
+        return ((self.byte_heads - 1) * FIRST_SYMBOL + len(self.byte_head_ngrams) * self.ngram_rows) * self.width
+
     def raw_parameters(self) -> int:
         """Parameters that reading and writing raw bytes takes: what is left when the compressor is thrown away."""
         ngrams = (1 + self.ngram_outputs) * len(self.ngrams) * self.ngram_rows

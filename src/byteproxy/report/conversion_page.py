@@ -8,7 +8,7 @@ from byteproxy.report import line_plots
 from byteproxy.report.lenient import called, entries, mapping, named, points
 from byteproxy.report.line_plots import Level, Line
 from byteproxy.report.page import Picture, render, write_page
-from byteproxy.study.units import number, si
+from byteproxy.study.units import fixed, number, si
 
 _RAW, _TOKENS = 0, 1
 """The series' numbers, which decide their colours."""
@@ -41,6 +41,8 @@ def conversion_page(results: Mapping[str, Any]) -> str:
         series=2,
         curve=_curve(results),
         samples=entries(results.get("samples")),
+        speed=mapping(results.get("speed")),
+        speed_rows=_speed_rows(mapping(results.get("speed"))),
         shape=[(key.replace("_", " "), value) for key, value in mapping(model.get("shape")).items()],
         sources=[f"{source} ({si(count, 'B')})" for source, count in mapping(corpus.get("sources")).items()],
         split_rows=[
@@ -52,6 +54,14 @@ def conversion_page(results: Mapping[str, Any]) -> str:
         ],
         machine=list(mapping(results.get("machine")).items()),
     )
+
+
+def _speed_rows(speed: Mapping[str, Any]) -> list[tuple[str, tuple[object, ...]]]:
+    """What each side writes a second, over tokens and in a pass; nothing of a side that was not measured."""
+    sides = {"its tokens": "tokens", "bytes, one by one": "plain", "bytes, guessed by its heads": "heads"}
+    found = [(name, mapping(speed.get(side))) for name, side in sides.items()]
+    keys = (("bytes_per_second", 1), ("over_tokens", 2), ("bytes_per_pass", 2))
+    return [(name, tuple(fixed(one.get(key), digits) for key, digits in keys)) for name, one in found if one]
 
 
 def _curve(results: Mapping[str, Any]) -> Picture:

@@ -103,9 +103,8 @@ def min_parameters(config: TrainConfig, rows: int) -> int:
     """Parameters of a model over `rows` symbols, options that add a few left out."""
     model, more = config.model, rows - FIRST_SYMBOL
     tables = (0 if model.composed else more) + (more if config.objective.symbols else 0)
-    heads = (model.byte_heads - 1) * FIRST_SYMBOL + len(model.byte_head_ngrams) * model.ngram_rows
-    factors = config.lora.factor_parameters(model)
-    return model.raw_parameters() + (tables + model.hashed_rows + heads) * model.width + factors
+    more_rows = (tables + model.hashed_rows) * model.width
+    return model.raw_parameters() + more_rows + model.byte_head_parameters + config.lora.factor_parameters(model)
 
 
 def machine_bytes() -> int:

@@ -26,7 +26,7 @@ class Update:
     """
 
     def __init__(self, model: Transformer, config: OptimConfig, heads_detached: bool = False) -> None:
-        """heads_detached: heads beyond the first change nothing else, so their gradient isn't judged with the others."""
+        """heads_detached: heads beyond the first change nothing else, so their gradient doesn't count with others."""
         self._model, self._config = model, config
         self._parts = parts_of(model, config)
         self._apart = {id(one) for one in model.further_heads()} if heads_detached else set[int]()
