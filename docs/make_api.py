@@ -26,7 +26,7 @@ GIVEN: dict[type, tuple[str, ...]] = {
     Batches: ("vocab_size",),
     Batch: ("positions",),
     BatchDataset: (),
-    LoadedModel: ("generate", "score", "export", "writer"),
+    LoadedModel: ("generate", "chat_prompt", "score", "export", "writer"),
     Sampling: (),
     Generation: (),
     Scored: ("bpb",),

@@ -15,6 +15,7 @@ from byteproxy.ranges import ensure_one_of
 from byteproxy.report.run_page import keeping_page, write_run_page, write_stopped_page
 from byteproxy.runs.folder import asked_again, ensure_free, remember_asked
 from byteproxy.runs.lineage import remember_lineage
+from byteproxy.runs.run_chat import remember_chat
 from byteproxy.runs.start import fitted, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
@@ -121,3 +122,4 @@ def _remember(trainer: Trainer, store: Store, asked: TrainConfig | None, goes_on
     if asked is not None:
         remember_asked(trainer.folder, asked)
     remember_lineage(trainer.folder, trainer.config, store, goes_on)
+    remember_chat(trainer.folder, trainer.config)

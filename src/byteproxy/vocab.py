@@ -35,6 +35,14 @@ def closing(representation: int) -> int:
     return opening(representation) + 1
 
 
+def free_specials(representations: int) -> list[int]:
+    """The ids of specials that mean nothing yet, in a model of so many representations (raw among them).
+
+    Those below the sentinels come first.
+    """
+    return [*range(EOS + 1, FIRST_SENTINEL), *range(opening(representations), SPECIALS)]
+
+
 def byte_ids(text: bytes) -> np.ndarray:
     """The ids of raw bytes: int64 [len(text)]."""
     return np.frombuffer(text, dtype=np.uint8).astype(np.int64) + FIRST_BYTE

@@ -11,7 +11,7 @@ from byteproxy.parsing import parse_toml
 from byteproxy.train.identity import MAY_CHANGE, differences, ensure_same_run, identity, taking
 from byteproxy.train.train_config import Start, TrainConfig, Validation
 
-CONFIG = TrainConfig(start=Start("llama", "ab", "cd"))
+CONFIG = TrainConfig(start=Start("llama", "ab", "cd", "ef"))
 CHANGED = {
     "corpus": "elsewhere",
     "device": "cuda",
@@ -27,7 +27,7 @@ CHANGED = {
 }
 REFUSED = {
     "": "seed views dtype compile deterministic",
-    "start.": "weights tokenizer",
+    "start.": "weights tokenizer chat",
     "model.": "width layers heads key_value_heads head_dim ffn rope_theta norm_epsilon qk_norm attention_biases "
     "architecture soft_cap value_embeddings "
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from byteproxy.generate.choice import Sampling
     from byteproxy.generate.decoder import Engine
     from byteproxy.generate.writer import Writer
+    from byteproxy.runs.load import LoadedModel
 
 
 _JSON = """Print one JSON object on one line instead of streaming the answer: bytes_base64 holds the bytes of the
@@ -37,6 +38,8 @@ def generate(
     engine: Literal["auto", "torch"] = "auto",
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     interactive: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    chat: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    system: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None,
     view: Annotated[str | None, tyro.conf.arg(metavar="VIEW")] = None,
     task: Literal["translate", "continue"] = "translate",
     json: Annotated[bool, tyro.conf.arg(name="json", help=_JSON), tyro.conf.FlagCreatePairsOff] = False,
@@ -67,6 +70,9 @@ def generate(
             rounding.
         raw: Write the exact bytes to a terminal too.
         interactive: Write on after each line that is typed, with bytes a second and bytes a pass; Ctrl-D ends it.
+        chat: The prompt, or with --interactive each line, is a message that the model answers, by the chat template
+            that it kept of the model it began with.
+        system: With --chat: what the model is told before all messages; without, what its template says by itself.
         view: Write symbols of this view of a run, such as codebook-4096, in place of raw bytes. Its corpus has to be
             there; --max-bytes counts symbols then.
         task: With --view: translate the prompt into the view, or continue it there, to compare with the raw answer.
@@ -82,6 +88,10 @@ def generate(
         raise InputError("--raw writes bytes and --json an object, which holds them as bytes_base64: give one of them")
     kind_of_model(folder)  # what leads nowhere is refused before torch is imported
     _tell_of_backslashes(stop)
+    if system is not None and not chat:
+        raise InputError("--system is said in a chat: give --chat too")
+    if chat and view is not None:
+        raise InputError("--view writes symbols, and --chat a message: give one of them")
     sampling = Sampling(temperature, top_p, min_p, seed, utf8)
     if view is not None and (interactive or stop):
         raise InputError("--view writes symbols, for which there is no --interactive and no --stop: leave them out")
@@ -94,17 +104,23 @@ def generate(
     how: dict[str, Any] = {"stops": [os.fsencode(one) for one in stop], "drafts": drafts}
     from byteproxy.runs.load import load
 
-    writer = load(folder, dtype, device, engine).writer
+    loaded = load(folder, dtype, device, engine)
+    writer = loaded.writer
+    said = [] if system is None else [_message("system", os.fsencode(system))]
     if interactive:
-        _session(writer, text, max_bytes, sampling, how)
+        if chat:
+            _conversation(loaded, [*said, *([_message("user", text)] if text else [])], max_bytes, sampling, how)
+        else:
+            _session(writer, text, max_bytes, sampling, how)
         return
+    asked = loaded.chat_prompt([*said, _message("user", text)]) if chat else text
     begin = time.perf_counter()
     if not json:
-        deliver(writer.stream(text, max_bytes, sampling, **how), raw)
+        deliver(writer.stream(asked, max_bytes, sampling, **how), raw)
         return
     from byteproxy.generate.utf8 import characters
 
-    (written,) = writer.write([text], max_bytes, sampling, **how)
+    (written,) = writer.write([asked], max_bytes, sampling, **how)
     seconds = time.perf_counter() - begin
     counts = writer.counts
     figures = {
@@ -180,3 +196,32 @@ def _session(writer: "Writer", text: bytes, max_bytes: int, sampling: "Sampling"
         rate = len(written) / seconds
         sys.stdout.write("\n")
         terminal.say(f"[{len(written)} bytes, {rate:,.0f} bytes/s, {writer.counts.bytes_per_pass:.2f} bytes a pass]")
+
+
+def _message(role: str, text: bytes) -> dict[str, str]:
+    return {"role": role, "content": text.decode("utf-8", "surrogateescape")}
+
+
+def _conversation(
+    loaded: "LoadedModel", messages: list[dict[str, str]], max_bytes: int, sampling: "Sampling", how: dict[str, Any]
+) -> None:
+    """Each line is a message, which the model answers with all that was said before it in mind."""
+    terminal = console(False)
+    terminal.say("Type a message and the model answers; Ctrl-D ends.")
+    if messages and messages[-1]["role"] == "user":
+        messages.append(_answered(loaded, messages, max_bytes, sampling, how))
+    for line in sys.stdin:
+        said = line.rstrip("\r\n").encode(sys.stdin.encoding or "utf-8", "surrogateescape")
+        if said.strip():
+            messages.append(_message("user", said))
+            messages.append(_answered(loaded, messages, max_bytes, sampling, how))
+
+
+def _answered(
+    loaded: "LoadedModel", messages: list[dict[str, str]], max_bytes: int, sampling: "Sampling", how: dict[str, Any]
+) -> dict[str, str]:
+    from byteproxy.cli.answer import show
+
+    written = show(loaded.writer.stream(loaded.chat_prompt(messages), max_bytes, sampling, **how))
+    sys.stdout.write("\n")
+    return _message("assistant", written)

@@ -29,9 +29,9 @@ HUB = "hf:"
 class SourceModel:
     """Which model a conversion begins with.
 
-    given: as it was named. path: where it is. revision: of the Hub, empty for others. weights, tokenizer: SHA-256, as a
-    run records its start. license: that its file or model card names. quantization: types of its weights of less than
-    16 bits, whose precision is lost; empty if there are none.
+    given: as it was named. path: where it is. revision: of the Hub, empty for others. weights, tokenizer, chat:
+    SHA-256, as a run records its start. license: that its file or model card names. quantization: types of its weights
+    of less than 16 bits, whose precision is lost; empty if there are none.
     """
 
     given: str
@@ -39,13 +39,14 @@ class SourceModel:
     revision: str
     weights: str
     tokenizer: str
+    chat: str
     license: str
     quantization: str
 
     @property
     def start(self) -> Start:
         """The same as the start of a run."""
-        return Start(self.path, self.weights, self.tokenizer)
+        return Start(self.path, self.weights, self.tokenizer, self.chat)
 
     @property
     def hub_name(self) -> str:
@@ -89,7 +90,7 @@ class FoundModel:
         license, quantization = published_license(self.path), self.described.quantization
         if self.revision and not license:
             license = license_of(self.path.parent)  # the card beside a GGUF file
-        hashes = start.weights, start.tokenizer
+        hashes = start.weights, start.tokenizer, start.chat
         return SourceModel(self.given, str(self.path), self.revision, *hashes, license, quantization)
 
 

@@ -1,9 +1,9 @@
 """Which byte comes next: from logits to a choice, with noise that is a function of where it falls.
 
-M places, C choices: the two ways to end, then the 256 bytes. A draw is the largest of log p over
-temperature plus Gumbel noise (the Gumbel-max trick). The noise of a choice is a hash of (seed, document, place in what
-is written, choice), so a seed gives the same bytes however many are decided in one pass, and whichever other documents
-are written beside. At temperature 0 there is none, and the largest logit wins.
+M places, C choices: the two ways to end, the 256 bytes, then further ways to end, of a chat. A draw is the largest of
+log p over temperature plus Gumbel noise (the Gumbel-max trick). The noise of a choice is a hash of (seed, document,
+place in what is written, choice), so a seed gives the same bytes however many are decided in one pass, and whichever
+other documents are written beside. At temperature 0 there is none, and the largest logit wins.
 """
 
 from dataclasses import dataclass
@@ -152,9 +152,10 @@ def _cut(score_C, top_p, min_p):  # type: ignore[no-untyped-def]
 
 
 @cache
-def utf8_masks() -> np.ndarray:
-    """Masks for `chosen`, float32 [state, left, C]: texts end between characters only."""
+def utf8_masks(more_ends: int = 0) -> np.ndarray:
+    """Masks for `chosen`, float32 [state, left, C], with so many further ends: texts end between characters only."""
     known = allowed()
-    ends = np.zeros((*known.shape[:2], len(ENDS)), bool)
+    ends = np.zeros((*known.shape[:2], len(ENDS) + more_ends), bool)
     ends[0] = True
-    return np.where(np.concatenate([ends, known], -1), 0, -np.inf).astype(np.float32)
+    allowed_choices = np.concatenate([ends[..., : len(ENDS)], known, ends[..., len(ENDS) :]], -1)
+    return np.where(allowed_choices, 0, -np.inf).astype(np.float32)

@@ -1,7 +1,7 @@
 """Guesses by the model's further byte heads: what each says from one state, one after the other.
 
-B documents, J heads, L ids at the end of each text, D width, M = B x J places, C choices: the ways to end, then the
-bytes; K lengths of n-grams, of R rows each; P, I and W: `product`.
+B documents, J heads, L ids at the end of each text, D width, M = B x J places, C choices: as in `choice`; K lengths of
+n-grams, of R rows each; P, I and W: `product`.
 
 Heads without n-grams look at the state alone. Those with them (`model.byte_head_ngrams`) also read the n-gram that ends
 just before their byte, guesses of the heads before them included, as they are trained to. A guess then
@@ -100,7 +100,7 @@ class Heads:
             if self._soft_cap:
                 logit_BC = self._soft_cap * torch.tanh(logit_BC / self._soft_cap)
             if noise_MC is not None:
-                noise_BC = torch.from_numpy(noise_MC[head::count, len(ENDS) :]).to(logit_BC.device)
+                noise_BC = torch.from_numpy(noise_MC[head::count, len(ENDS) : len(ENDS) + BYTES]).to(logit_BC.device)
                 logit_BC = logit_BC / sampling.temperature + noise_BC
             best_B2, byte_B2 = logit_BC.topk(2, -1)
             found.append(byte_B2[:, 0])

@@ -7,8 +7,12 @@ Guesses that agree were right, and as many bytes are written at once; the first 
 own choice. What is written is what a pass for every byte would write, up to rounding: where the two best choices are
 under 1e-4 apart, either may win, and such places are counted.
 
+A model of chats ends at further symbols, too. The answer in a chat ends at these alone: `</raw>` and eos end passages
+in training, which stop wherever text was cut.
+
 Limits. Of a prompt of `context` bytes or more only the end is read, half a context. When the context is full while
-writing, the last half of it is read again as a new window, which opens with the sentinel as every window does. Both
+writing, the last half of it is read again as a new window, which opens with the sentinel as every window but a chat's
+first does. Both
 happen at the same byte with guesses and without. A prompt may be any bytes, and end inside a character.
 
 Cost: one pass over the weights for each step of all documents together, and N x (positions so far) in attention.
@@ -28,10 +32,11 @@ from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder, Engine, compiled
 from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, PassTimes, copied, kinds_of, worth
 from byteproxy.generate.head_drafts import Heads
+from byteproxy.generate.prompt import ChatPrompt
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.network import Transformer
 from byteproxy.ranges import ensure_bytes, ensure_one_of
-from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
+from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 MAX_DOCUMENTS_PER_PASS = 16
 _CHUNK = 512  # positions of a prompt that are read at once
@@ -71,8 +76,10 @@ class Counts:
 @dataclass
 class _Document:
     number: int
-    text: bytearray
+    prompt_N: np.ndarray  # ids, the one that opens it among them
+    text: bytearray  # the prompt's bytes, and what is written
     begin: int  # of what is written
+    chat: bool  # the answer ends as those of a chat do
     noise: Noise
     state: int  # of UTF-8
     unread: int = 0  # the id that the next pass reads first
@@ -90,8 +97,12 @@ class _Document:
 class Writer:
     """A model that writes; weights are packed once. `counts` tells of the last call."""
 
-    def __init__(self, model: Transformer, context: int, engine: Engine = "auto") -> None:
+    def __init__(
+        self, model: Transformer, context: int, engine: Engine = "auto", chat_ends: Sequence[int] = ()
+    ) -> None:
         """context: bytes that the model was trained to see at once, at least 2. engine: see `decoder`.
+
+        chat_ends: specials that end an answer in a chat, and text too.
 
         Raises InputError for less, or a model without a row for each special and byte.
         """
@@ -105,7 +116,8 @@ class Writer:
         self.context, self.counts = context, Counts()
         self._model, self._engine, self._soft_cap = model, engine, model.config.soft_cap
         self._heads = Heads(model, compiled(model, engine))
-        choices = torch.tensor(CHOICES, device=model.device)
+        self._chat_ends = len(chat_ends)
+        choices = torch.tensor((*CHOICES, *chat_ends), device=model.device)
         self._logits = Matrix(model.lm_head.weight.detach()[choices].to(model.dtype), compiled(model, engine))
         self._times = PassTimes()
         self._guessing = 0.0  # seconds of the last guesses, a part of what the next pass costs
@@ -116,7 +128,7 @@ class Writer:
 
     def write(
         self,
-        prompts: Sequence[bytes],
+        prompts: Sequence[bytes | ChatPrompt],
         most: int,
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
@@ -132,7 +144,7 @@ class Writer:
 
     def stream(
         self,
-        prompt: bytes,
+        prompt: bytes | ChatPrompt,
         most: int,
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
@@ -146,7 +158,7 @@ class Writer:
     @torch.inference_mode()
     def pieces(
         self,
-        prompts: Sequence[bytes],
+        prompts: Sequence[bytes | ChatPrompt],
         most: int,
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
@@ -162,14 +174,15 @@ class Writer:
         Raises InputError for a negative budget, an empty stop, or one that is no UTF-8 where nothing else is written.
         """
         sampling = Sampling() if sampling is None else sampling
-        ensure_bytes("prompts", prompts)
+        chats = any(isinstance(one, ChatPrompt) for one in prompts)
+        ensure_bytes("prompts", [_bytes_of(one) for one in prompts] if chats else prompts)
         ensure_one_of("drafts", drafts, get_args(Drafts))
         _check(most, stops, sampling)
         self.counts = Counts()
         self.counts.guessed, self.counts.right = dict.fromkeys(self._rates, 0), dict.fromkeys(self._rates, 0)
         for first in range(0, len(prompts), MAX_DOCUMENTS_PER_PASS):
             documents = [
-                _Document(number, bytearray(prompt), len(prompt), Noise(sampling.seed, number), state_after(prompt))
+                self._begun(number, prompt, sampling)
                 for number, prompt in enumerate(prompts[first : first + MAX_DOCUMENTS_PER_PASS], first)
             ]
             if most == 0:
@@ -193,6 +206,14 @@ class Writer:
                     self._guess(_rows(hidden_BD, kept), decoder.filled, documents, drafts, sampling)
             self._decoder = decoder
 
+    def _begun(self, number: int, prompt: bytes | ChatPrompt, sampling: Sampling) -> _Document:
+        text, chat = _bytes_of(prompt), isinstance(prompt, ChatPrompt)
+        prompt_N = prompt.ids if isinstance(prompt, ChatPrompt) else _window(byte_ids(text))
+        noise = Noise(sampling.seed, number, len(CHOICES) + self._chat_ends)
+        return _Document(
+            number, prompt_N, bytearray(text), len(text), chat and bool(self._chat_ends), noise, state_after(text)
+        )
+
     def _opened(self, documents: list[_Document]) -> Decoder:
         """A decoder that has read all prompts but for their last bytes; the memory of the call before is used again."""
         # Taken while it is used: two streams that are read in turns have two.
@@ -205,11 +226,11 @@ class Writer:
         return decoder
 
     def _open_window(self, decoder: Decoder, index: int, document: _Document) -> None:
-        """Read the sentinel and the end of the text, all but the last id."""
+        """Read the sentinel and the end of the text, or all of a chat that is new and fits, but for the last id."""
         decoder.take_back(index, 0)
-        text = document.text
-        kept = bytes(text[-(self.context // 2) :]) if len(text) >= self.context else bytes(text)
-        ids_N = np.concatenate([[opening(RAW)], byte_ids(kept)])
+        ids_N = np.concatenate([document.prompt_N, byte_ids(bytes(document.text[document.begin :]))])
+        if len(ids_N) > self.context:
+            ids_N = _window(ids_N[-(self.context // 2) :])
         document.unread = int(ids_N[-1])
         for begin in range(0, len(ids_N) - 1, _CHUNK):
             decoder.read_one(index, ids_N[begin : min(begin + _CHUNK, len(ids_N) - 1)])
@@ -227,7 +248,7 @@ class Writer:
         logit_MC = self._logits(hidden_MD).cpu().numpy()
         counts = [1 + len(one.guesses) for one in documents]
         noise_MC = _noise(documents, counts) if sampling.temperature else None
-        mask_MC = _mask(documents, most) if sampling.utf8 else None
+        mask_MC = self._mask(documents, most, counts, sampling.utf8)
         choices, close = chosen(logit_MC, sampling, noise_MC, mask_MC, self._soft_cap)
         last, at = [], 0
         for index, document in enumerate(documents):
@@ -244,9 +265,19 @@ class Writer:
             self._times.saw(len(documents), len(logit_MC) - len(documents), seconds)
         return _rows(hidden_MD, last)
 
+    def _mask(self, documents: list[_Document], most: int, counts: list[int], utf8: bool) -> np.ndarray | None:
+        """What may come at every place of a pass, float32 [M, C]; None: anything."""
+        if not utf8 and not any(document.chat for document in documents):
+            return None
+        shape = sum(counts), len(CHOICES) + self._chat_ends
+        mask_MC = _utf8_mask(documents, most, self._chat_ends) if utf8 else np.zeros(shape, np.float32)
+        in_chat_M = np.repeat([document.chat for document in documents], counts)
+        mask_MC[in_chat_M, : len(ENDS)] = -np.inf
+        return mask_MC
+
     def _take(self, document: _Document, choices: list[int]) -> None:
         """Write choices down, of which only the last may be an end."""
-        ended = choices[-1] < len(ENDS)
+        ended = not len(ENDS) <= choices[-1] < len(ENDS) + BYTES
         if ended:
             choices.pop()
             document.ended = "model"
@@ -317,7 +348,16 @@ def _noise(documents: list[_Document], counts: list[int]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _mask(documents: list[_Document], most: int) -> np.ndarray:
+def _bytes_of(prompt: bytes | ChatPrompt) -> bytes:
+    return prompt.text if isinstance(prompt, ChatPrompt) else prompt
+
+
+def _window(ids_N: np.ndarray) -> np.ndarray:
+    """Ids behind the sentinel that opens raw text."""
+    return np.concatenate([[opening(RAW)], ids_N])
+
+
+def _utf8_mask(documents: list[_Document], most: int, chat_ends: int) -> np.ndarray:
     """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [M, C]."""
     states, left = [], []
     for document in documents:
@@ -327,7 +367,7 @@ def _mask(documents: list[_Document], most: int) -> np.ndarray:
             left.append(min(4, max(1, most - document.written - place)))
             state = int(FOLLOWING[state, guess - FIRST_BYTE])
             state = BETWEEN if state == REFUSED else state  # a wrong guess: nobody asks what comes after it
-    return utf8_masks()[states, left]
+    return utf8_masks(chat_ends)[states, left]
 
 
 def _check(most: int, stops: Sequence[bytes], sampling: Sampling) -> None:

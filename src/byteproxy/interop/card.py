@@ -29,7 +29,7 @@ print(tokenizer.decode(model.generate(**prompt, max_new_tokens=100)[0], skip_spe
 ```
 
 Each byte is a token, id = byte + 64. A text opens with one `<raw>` (id 12, the bos, which the tokenizer adds) and ends
-with `</raw>` (13) or `<eos>` (2). It was trained to see {context_bytes:,} bytes of text at once.{heads}
+with `</raw>` (13) or `<eos>` (2). It was trained to see {context_bytes:,} bytes of text at once.{heads}{chat}
 
 | figure | |
 | --- | ---: |
@@ -94,6 +94,9 @@ def card(
     heads = ""
     if figures["byte_head_parameters"]:
         heads = " The heads in `byte_heads.safetensors` predict further bytes; only byteproxy reads them."
+    chat = ""
+    if figures["chat_specials"] is not None:
+        chat = " It keeps the chat template of the model that it began with: `tokenizer.apply_chat_template`."
     compressed = any(count for view, count in figures["text_bytes"].items() if view != "raw")
     return _CARD.format(
         metadata=_metadata(origin, ["byte-level", *(["proxy-compression"] if compressed else [])]),
@@ -103,6 +106,7 @@ def card(
         version=__version__,
         context_bytes=figures["context_bytes"],
         heads=heads,
+        chat=chat,
         rows="\n".join(f"| {what} | {value} |" for what, value in rows.items() if value),
         config=to_toml(replace(config, corpus="")).strip(),
     )

@@ -7,7 +7,9 @@ Llama 3.1 is a tensor of factors, which llama.cpp knows in a `llama` only.
 The tokenizer is a `gpt2` one without merges, id = byte + 64. Specials are control tokens, which llama.cpp looks for in
 a text only if it is asked to (`parse_special`). The pre-tokenizer is called `qwen2`: without merges it makes no
 difference to ids, and under that name decoding doesn't drop blanks before punctuation. A special's logit can't be
-barred in the file, so a sampler may draw one; the two that end a text are marked as ends.
+barred in the file, so a sampler may draw one; the two that end a text are marked as ends. With a chat format its eos is
+the file's, `</raw>` its eot and `<eos>` its eom. llama.cpp knows further ends of chats by their names only, such as
+`<|eot_id|>`.
 """
 
 import json
@@ -21,10 +23,12 @@ from safetensors.numpy import load
 
 from byteproxy.errors import InputError
 from byteproxy.gguf_file import gguf_package
+from byteproxy.interop.chat import Chat
 from byteproxy.interop.export_folder import CONFIG, WEIGHTS
 from byteproxy.interop.gguf_model import ROPE_FACTORS, gguf_names, neighbouring, rope_factors, turned_heads
+from byteproxy.interop.source_chat import CHAT_ENDS
 from byteproxy.interop.stock import Stock, stock_config
-from byteproxy.interop.tokenizer import SPECIAL_NAMES
+from byteproxy.interop.tokenizer import names_of
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.views.bpe import byte_characters
 from byteproxy.vocab import BYTES, EOS, PAD, RAW, SPECIALS, closing, opening
@@ -35,10 +39,11 @@ if TYPE_CHECKING:
 GGUF = "model.gguf"
 
 
-def write_gguf(path: Path, stock: Mapping[str, bytes], name: str) -> None:
+def write_gguf(path: Path, stock: Mapping[str, bytes], name: str, chat: Chat | None = None) -> None:
     """Write a new GGUF file, float32, in place: whoever calls sees to it that it appears whole.
 
     stock: what `llama.stock_files` gave, with the 320 rows of specials and bytes. name: what tools call the model.
+    chat: of a model that is talked to.
     Costs the weights' memory once more. Raises InputError for what llama.cpp has not, see `ensure_known`.
     """
     found = stock_config(json.loads(stock[CONFIG]))
@@ -49,7 +54,7 @@ def write_gguf(path: Path, stock: Mapping[str, bytes], name: str) -> None:
         writer.add_name(name)
         writer.add_file_type(gguf_package().LlamaFileType.ALL_F32)
         _add_shape(writer, found)
-        _add_tokenizer(writer)
+        _add_tokenizer(writer, chat)
         for key, tensor in _tensors(load(stock[WEIGHTS]), architecture, found.shape).items():
             writer.add_tensor(key, tensor)
         writer.write_header_to_file()
@@ -133,17 +138,26 @@ def _add_shape(writer: "GGUFWriter", stock: Stock) -> None:
         writer.add_rope_scaling_factor(shape.rope_scaling.factor)
 
 
-def _add_tokenizer(writer: "GGUFWriter") -> None:
+def _add_tokenizer(writer: "GGUFWriter", chat: Chat | None) -> None:
     gguf = gguf_package()
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list([*SPECIAL_NAMES, *byte_characters()])
+    writer.add_token_list([*names_of(chat.sentinels if chat else {}), *byte_characters()])
     writer.add_token_types([gguf.TokenType.CONTROL] * SPECIALS + [gguf.TokenType.NORMAL] * BYTES)
     writer.add_key_value(gguf.Keys.Tokenizer.MERGES, [], gguf.GGUFValueType.ARRAY)
     writer.add_bos_token_id(opening(RAW))
-    writer.add_eos_token_id(closing(RAW))
-    writer.add_eot_token_id(EOS)  # a second end
+    if chat and chat.ends:
+        eos = chat.sentinels.get(chat.eos, chat.ends[0])
+        writer.add_eos_token_id(eos)
+        writer.add_eot_token_id(closing(RAW))
+        writer.add_eom_token_id(EOS)
+        writer.add_array(CHAT_ENDS, chat.ends)
+    else:
+        writer.add_eos_token_id(closing(RAW))
+        writer.add_eot_token_id(EOS)  # a second end
     writer.add_pad_token_id(PAD)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
     writer.add_add_space_prefix(False)
+    if chat:
+        writer.add_chat_template([{"name": one, "template": template} for one, template in chat.templates.items()])

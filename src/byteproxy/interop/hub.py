@@ -1,9 +1,9 @@
 """Models of the Hugging Face Hub, fetched into the Hub's own cache by its own client.
 
-Only what a model needs is fetched: its config, its weights as safetensors, its tokenizer and its card; or one GGUF file
-and the card. Nothing that could run code is. A fetch that was stopped goes on, and one that is done needs no network
-for the same revision. `HF_ENDPOINT` names another server, `HF_HOME` another place, `HF_TOKEN` who asks, as for every
-tool of the Hub.
+Only what a model needs is fetched: its config, its weights as safetensors, its tokenizer with its chat templates, and
+its card; or one GGUF file and the card. Nothing that could run code outside of a sandbox is. A fetch that was stopped
+goes on, and one that is done needs no network for the same revision. `HF_ENDPOINT` names another server, `HF_HOME`
+another place, `HF_TOKEN` who asks, as for every tool of the Hub.
 """
 
 import re
@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from byteproxy.errors import InputError
 from byteproxy.interop.export_folder import CARD, CONFIG, SHARDS, WEIGHTS
-from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.interop.source_chat import GENERATION, TEMPLATE, TEMPLATES
+from byteproxy.interop.tokenizer import TOKENIZER, TOKENIZER_CONFIG
 from byteproxy.progress import announce
 
-_SMALL = (CONFIG, TOKENIZER, CARD)
+_SMALL = (CONFIG, TOKENIZER, CARD, TOKENIZER_CONFIG, GENERATION, TEMPLATE, f"{TEMPLATES}/*.jinja")
 _WEIGHTS = (WEIGHTS, SHARDS, "model-*-of-*.safetensors")
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.gguf))?(?:@(.+))?")
 

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from byteproxy.errors import InputError
 from byteproxy.gguf_file import GgufFile, gguf_in, opened
+from byteproxy.interop.chat import Chat
 from byteproxy.interop.export_folder import CONFIG
 from byteproxy.interop.gguf_model import gguf_model, gguf_stock
 from byteproxy.interop.llama import load_llama
+from byteproxy.interop.source_chat import SourceChat, folder_byte_chat, folder_chat, gguf_byte_chat, gguf_chat
 from byteproxy.interop.stock import MAX_CONFIG, Stock, stock_config
 from byteproxy.interop.tokenizer import TOKENIZER, is_byte_tokenizer, is_byte_vocabulary
 from byteproxy.interop.weights import weight_files
@@ -55,6 +57,12 @@ class Published(Protocol):
 
     def ends(self) -> tuple[int | None, int | None]:
         """The ids of bos and eos; where it has one of them only, that is both."""
+
+    def source_chat(self) -> SourceChat | None:
+        """How a model of tokens is talked to; None: it has no chat template. InputError where that can't be read."""
+
+    def byte_chat(self) -> Chat | None:
+        """The same of a model of raw bytes."""
 
     def weights(self) -> dict[str, Path]:
         """The files that decide its logits, by name."""
@@ -111,6 +119,12 @@ class _Folder:
     def ends(self) -> tuple[int | None, int | None]:
         return _both([self._config.get(name) for name in _IDS], self.stock.rows)
 
+    def source_chat(self) -> SourceChat | None:
+        return folder_chat(self.path)
+
+    def byte_chat(self) -> Chat | None:
+        return folder_byte_chat(self.path)
+
     def weights(self) -> dict[str, Path]:
         return {name: self.path / name for name in (CONFIG, *weight_files(self.path))}
 
@@ -158,6 +172,12 @@ class _Gguf:
 
     def ends(self) -> tuple[int | None, int | None]:
         return _both([self._file.get(f"tokenizer.ggml.{name}") for name in _IDS], self.stock.rows)
+
+    def source_chat(self) -> SourceChat | None:
+        return gguf_chat(self._file)
+
+    def byte_chat(self) -> Chat | None:
+        return gguf_byte_chat(self._file)
 
     def weights(self) -> dict[str, Path]:
         return {"model.gguf": self.path}

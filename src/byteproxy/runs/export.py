@@ -5,6 +5,7 @@ times over (the model, its tensors, the file to be written), with GGUF four time
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from byteproxy.interop.card import NOBODY_SAID, Origin, card
 from byteproxy.interop.export_folder import CARD, Content, write_folder
 from byteproxy.interop.gguf import GGUF, ensure_known, write_gguf
 from byteproxy.interop.llama import byte_heads_file, stock_files
+from byteproxy.interop.source_chat import GENERATION
 from byteproxy.interop.stock import CLASSES
 from byteproxy.interop.tokenizer import tokenizer_files
 from byteproxy.runs.lineage import LINEAGE
@@ -24,8 +26,6 @@ from byteproxy.runs.load import LoadedModel, RunState
 from byteproxy.train.metrics import read as read_metrics
 from byteproxy.train.run_config import METRICS
 from byteproxy.vocab import EOS, PAD, RAW, SPECIALS, closing, opening
-
-GENERATION = "generation_config.json"
 
 
 def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origin = NOBODY_SAID) -> dict[str, Any]:
@@ -43,13 +43,13 @@ def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origi
         ensure_known(loaded.model.config)
     heads = byte_heads_file(loaded.model)
     stock = stock_files(loaded.model, loaded.context)
-    files: dict[str, Content] = {**stock, **heads, **tokenizer_files(loaded.context)}
+    files: dict[str, Content] = {**stock, **heads, **tokenizer_files(loaded.context, loaded.chat)}
     figures = _figures(loaded, loaded.run)
     name = out.resolve().name.encode("utf-8", "replace").decode()
     lineage = replace(loaded.lineage.without_places(), license=origin.license)
-    files |= {GENERATION: _generation(), LINEAGE: lineage.written()}
+    files |= {GENERATION: _generation(loaded.chat.ends if loaded.chat else ()), LINEAGE: lineage.written()}
     if gguf:
-        files[GGUF] = partial(write_gguf, stock=stock, name=name)
+        files[GGUF] = partial(write_gguf, stock=stock, name=name, chat=loaded.chat)
     files[CARD] = card(name, figures, loaded.run.config, origin, lineage.sources).encode("utf-8", "replace")
     return {**figures, "out": str(out), "files": dict(sorted(write_folder(out, files).items()))}
 
@@ -69,6 +69,7 @@ def _figures(loaded: LoadedModel, run: RunState) -> dict[str, Any]:
         "byte_head_parameters": heads,
         "parameters_of_the_run": parameters,
         "parameters_that_disappeared": parameters - stock - heads,
+        "chat_specials": None if loaded.chat is None else dict(loaded.chat.sentinels),
         "step": step,
         "steps": run.config.steps,
         "flops": counters["flops"],
@@ -78,9 +79,9 @@ def _figures(loaded: LoadedModel, run: RunState) -> dict[str, Any]:
     }
 
 
-def _generation() -> bytes:
-    """How to write with the model: the text ends at `</raw>` or eos, and no other special is ever written."""
-    ends = [EOS, closing(RAW)]
+def _generation(chat_ends: Sequence[int]) -> bytes:
+    """How to write: text ends at `</raw>`, eos or where a chat's answer does, and no other special is ever written."""
+    ends = [EOS, closing(RAW), *chat_ends]
     others = [number for number in range(SPECIALS) if number not in ends]
     content = {"bos_token_id": opening(RAW), "eos_token_id": ends, "pad_token_id": PAD, "suppress_tokens": others}
     return (json.dumps(content, indent=2) + "\n").encode()

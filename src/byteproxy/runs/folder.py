@@ -14,13 +14,15 @@ from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.lock import LOCK
 from byteproxy.runs.lineage import LINEAGE
+from byteproxy.runs.run_chat import CHAT
 from byteproxy.train.identity import Difference, differences, request, taking
 from byteproxy.train.run_config import CONFIG, read_run_config
 from byteproxy.train.train_config import TrainConfig
 
 ASKED = "asked.toml"
-_NAMES = "|".join(map(re.escape, (ASKED, LINEAGE, CONFIG)))
-_OURS = re.compile(rf"{re.escape(LOCK)}|{re.escape(ASKED)}|{re.escape(LINEAGE)}|\.({_NAMES})\.\d+\.partial")
+_BEFORE = (ASKED, LINEAGE, CHAT)
+_PARTIAL = rf"\.(?:{'|'.join(map(re.escape, (*_BEFORE, CONFIG)))})\.\d+\.partial"
+_OURS = re.compile(rf"{'|'.join(map(re.escape, (LOCK, *_BEFORE)))}|{_PARTIAL}")
 """What a run that was killed before it began may leave."""
 
 

@@ -113,7 +113,10 @@ def recorded(path: Path) -> Start:
     model = published(path)
     try:
         tokenizer = {model.tokenizer_file.name if path.is_dir() else "tokenizer": model.tokenizer_file}
-        return Start(str(path), _checksum(model.weights()), _checksum(tokenizer))
+        chat = model.source_chat()
+        return Start(
+            str(path), _checksum(model.weights()), _checksum(tokenizer), "" if chat is None else chat.fingerprint
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} holds no model that can be read ({error}): give a folder with config.json, weights as safetensors "

@@ -4,7 +4,7 @@ A run's folder is enough: the number of its symbols is read from its checkpoint,
 more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from byteproxy.errors import InputError
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.decoder import Engine
+from byteproxy.generate.prompt import ChatPrompt
 from byteproxy.generate.score import Scored, score
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.gguf_file import is_gguf
 from byteproxy.interop.card import NOBODY_SAID, Origin
+from byteproxy.interop.chat import DEFAULT, Chat
 from byteproxy.interop.export_folder import CHECKSUMS
 from byteproxy.interop.published import published
 from byteproxy.model.lora import merge
@@ -25,6 +27,7 @@ from byteproxy.progress import Progress, announce, silent
 from byteproxy.ranges import ensure_bytes
 from byteproxy.runs.lineage import LINEAGE, Lineage, published_license, read_lineage
 from byteproxy.runs.model_folder import kind_of_model
+from byteproxy.runs.run_chat import chat_of_run
 from byteproxy.train import checkpoint
 from byteproxy.train.compiler import TORCH_DTYPES, device_of
 from byteproxy.train.identity import differences, identity
@@ -62,6 +65,7 @@ class LoadedModel:
     read_lineage: gives `lineage`. engine: computes what it generates, see `decoder`.
     run: configuration and checkpoint of a run; None for other models.
     quantization: types of less than 16 bits in which its weights were stored, such as "Q4_1"; what that lost is lost.
+    chat: how a model of raw bytes is talked to; None: it has no chat template.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class LoadedModel:
     run: RunState | None = None
     engine: Engine = "auto"
     quantization: str = ""
+    chat: Chat | None = None
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -83,11 +88,11 @@ class LoadedModel:
     def writer(self) -> Writer:
         """What generates; it packs the weights once. InputError for a model of tokens."""
         self._ensure_bytes()
-        return Writer(self.model, self.context, self.engine)
+        return Writer(self.model, self.context, self.engine, self.chat.ends if self.chat else ())
 
     def generate(
         self,
-        prompts: str | bytes | Sequence[str | bytes],
+        prompts: str | bytes | ChatPrompt | Sequence[str | bytes | ChatPrompt],
         max_bytes: int = 300,
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
@@ -96,7 +101,7 @@ class LoadedModel:
         """Continue prompts as raw bytes; see `generate.writer.Writer.write`.
 
         Args:
-            prompts: One, or several. Text is taken as UTF-8.
+            prompts: One, or several. Text is taken as UTF-8; a chat is what `chat_prompt` gives.
             max_bytes: Bytes to write after each, at most.
             sampling: How bytes are chosen; None: the defaults of `Sampling`.
             stops: Bytes that end what is written, and are left out of it.
@@ -109,7 +114,31 @@ class LoadedModel:
             InputError: The model is one of tokens, or the arguments don't fit together.
         """
         sampling = Sampling() if sampling is None else sampling
-        return self.writer.write(_as_bytes("prompts", prompts), max_bytes, sampling, stops=stops, drafts=drafts)
+        return self.writer.write(_prompts(prompts), max_bytes, sampling, stops=stops, drafts=drafts)
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, Any]], template: str = DEFAULT) -> ChatPrompt:
+        """A chat as the model reads it, by its own template, up to where it answers.
+
+        What a message says is text: a special token's name in it ends no turn.
+
+        Args:
+            messages: Each with "role" ("system", "user" or "assistant") and "content".
+            template: Which one, where the model has several.
+
+        Returns:
+            A prompt for `generate`.
+
+        Raises:
+            InputError: The model has no such template, or it refuses the messages.
+        """
+        from byteproxy.interop.chat_prompt import chat_prompt
+
+        if self.chat is None:
+            raise InputError(
+                f"the model in {self.path} has no chat template, so nothing says how it is talked to: give it text to "
+                "continue"
+            )
+        return chat_prompt(self.chat, messages, template)
 
     def score(
         self,
@@ -229,7 +258,8 @@ def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> L
     def lineage() -> Lineage:
         return read_lineage(folder) if (folder / LINEAGE).exists() else known
 
-    return LoadedModel(folder, "run", model, config.shape.context_bytes, None, lineage, RunState(config, saved))
+    state, chat = RunState(config, saved), chat_of_run(folder, config)
+    return LoadedModel(folder, "run", model, config.shape.context_bytes, None, lineage, state, chat=chat)
 
 
 def _ensure_agreement(folder: Path, config: TrainConfig, saved: dict[str, Any]) -> None:
@@ -251,16 +281,27 @@ def _published(path: Path, dtype: str) -> LoadedModel:
     model = found.model()
     model.dtype = TORCH_DTYPES[dtype]
     context, tokenizer = found.stock.positions - 1, found.tokenizer()
+    chat = found.byte_chat() if tokenizer is None else None
     if is_gguf(found.path):
         license = partial(_with_license, found.path)
-        return LoadedModel(found.path, "gguf", model, context, tokenizer, license, quantization=found.quantization)
+        return LoadedModel(
+            found.path, "gguf", model, context, tokenizer, license, quantization=found.quantization, chat=chat
+        )
     kind: Literal["export", "transformers"] = "export" if (path / CHECKSUMS).is_file() else "transformers"
-    return LoadedModel(path, kind, model, context, tokenizer, partial(read_lineage, path))
+    return LoadedModel(path, kind, model, context, tokenizer, partial(read_lineage, path), chat=chat)
 
 
 def _with_license(path: Path) -> Lineage:
     """All that a GGUF file says of its model's past."""
     return Lineage(license=published_license(path))
+
+
+def _prompts(given: Any) -> list[bytes | ChatPrompt]:
+    """Prompts as bytes, and chats as they are; InputError for anything else."""
+    several = [given] if isinstance(given, ChatPrompt) else given
+    if not isinstance(several, list | tuple) or not any(isinstance(one, ChatPrompt) for one in several):
+        return [*_as_bytes("prompts", several)]
+    return [one if isinstance(one, ChatPrompt) else _as_bytes("prompts", [one])[0] for one in several]
 
 
 def _as_bytes(name: str, texts: Any) -> list[bytes]:

@@ -3,10 +3,10 @@
 The tokenizer, a BPE, is a view of the corpus. The model's tables become the rows of that view's symbols, so
 compressed text costs it what it did before; its layers are taken as they are. Bytes get rows of their own, which begin
 as those of the tokens of one byte. A byte that the tokenizer has no token for begins, as a byte and as a symbol, as the
-mean of those that have one. Opening sentinels begin as the model's bos, closing ones and eos as its eos, all
-other specials as the mean of all tokens, which changes the distribution least (Hewitt, "Initializing New Word
-Embeddings for Pretrained Language Models", 2021). Tables that a stock model has not (further heads, n-grams) begin as
-in any run, at zero.
+mean of those that have one. Opening sentinels begin as the model's bos, closing ones and eos as its eos, those of a
+chat as the special tokens that they stand for (`interop.source_chat`). All other specials begin as the mean of all
+tokens, which changes the distribution least (Hewitt, "Initializing New Word Embeddings for Pretrained Language Models",
+2021). Tables that a stock model has not (further heads, n-grams) begin as in any run, at zero.
 """
 
 from collections.abc import Callable
@@ -116,6 +116,8 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         )
     single = {byte: symbol for byte, symbol in enumerate(view.byte_symbols) if symbol not in own}
     bos, eos = begun_with.ends()
+    chat = begun_with.source_chat()
+    own_specials = {} if chat is None else chat.sentinel_tokens(vocab.representations, tokens)
     tensors = model.state_dict()
     for name, tensor in stock.state_dict().items():
         if name not in ("embed_tokens.weight", "lm_head.weight", "byte_heads.weight", "head_ngram_bias.weight"):
@@ -130,6 +132,7 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         table_VD[:SPECIALS] = mean_D
         table_VD[[opening(number) for number in range(vocab.representations)]] = first_D
         table_VD[[EOS, *(closing(number) for number in range(vocab.representations))]] = last_D
+        table_VD[[*own_specials]] = theirs_VD[[*own_specials.values()]]
         table_VD[FIRST_BYTE : FIRST_BYTE + 256] = mean_of_bytes_D
         table_VD[[FIRST_BYTE + byte for byte in single]] = theirs_VD[[*single.values()]]
         table_VD[symbols.start : symbols.stop] = mean_of_bytes_D

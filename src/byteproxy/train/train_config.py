@@ -43,14 +43,16 @@ class Start:
     path: its folder or GGUF file; empty: none.
     weights: SHA-256 of its weights with their config.json, filled in when the run begins: it continues with no other.
     tokenizer: SHA-256 of its tokenizer, filled in likewise.
+    chat: SHA-256 of its chat format, filled in likewise; empty if it has none.
     """
 
     path: str = ""
     weights: str = ""
     tokenizer: str = ""
+    chat: str = ""
 
     def __post_init__(self) -> None:
-        if not self.path and (self.weights or self.tokenizer):
+        if not self.path and (self.weights or self.tokenizer or self.chat):
             raise InputError("start has checksums and no path: name the folder of the model, or leave start out")
 
 
