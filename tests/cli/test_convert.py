@@ -10,7 +10,7 @@ from tests.toy_corpus import toy_documents
 import byteproxy
 from byteproxy.recipes.named import convert_recipe, run_named, run_recipes
 
-SHORT = ("--positions", "4096", "--evaluations", "1", "--run.validation.bytes", "1000", "--run.no-compile")
+SHORT = ("--positions", "2056", "--evaluations", "1", "--run.validation.bytes", "1000", "--run.no-compile")
 CHANGES = {"evaluations": 1, "run": {"compile": False, "validation": {"bytes": 1000}}}
 
 
@@ -60,13 +60,13 @@ def test_a_conversion_from_the_command_line_and_from_python(command, made, tmp_p
     results = last_object(
         command("convert", model, text, "--no-stdlib", "--out", tmp_path / "one", *SHORT, "--gguf", "--json")
     )
-    assert results["cost"]["positions"] == 4096
+    assert results["cost"]["positions"] == 2056
     assert results["cost"]["steps"] == 4
     assert (tmp_path / "one/model/model.gguf").is_file()
     page = (tmp_path / "one/report.html").read_text()
     assert keeps_to_itself(page)
     assert "ceiling" in page
-    again = byteproxy.convert(model, tmp_path / "two", [str(text)], stdlib=False, positions=4096, changes=CHANGES)
+    again = byteproxy.convert(model, tmp_path / "two", [str(text)], stdlib=False, positions=2056, changes=CHANGES)
     assert again["curve"][-1]["raw_bpb"] == results["curve"][-1]["raw_bpb"]
     assert json.loads((tmp_path / "two/results.json").read_text()) == again
     assert command("report", tmp_path / "one")[0] == 0
