@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tests.fuzz import server
 from tests.fuzz.outcome import LOST, Outcome, judged
-from tests.fuzz.world import COMMANDS, SMALL, World
+from tests.fuzz.world import COMMANDS, CONVERT, SMALL, World
 
 SECONDS = 6.0
 """How long a command may work until it gets Ctrl-C: many of these are sound, and train for hours."""
-THINGS = ("text", "lines.jsonl", "corpus", "run", "export", "bpe.json", "codebook.view")
+THINGS = ("text", "lines.jsonl", "corpus", "run", "export", "start", "bpe.json", "codebook.view")
 NUMBERS = [
     "0",
     "1",
@@ -110,6 +110,7 @@ SUBJECTS = {
     ("views", "compare"): ["raw", "bpe:300", "codebook.view", "bpe.json"],
     ("mixture", "preview"): ["corpus", "run", "nowhere"],
     ("train",): ["1m", "3m", "run/config.toml", "nothing", "study_short"],
+    ("convert",): ["start", "run", "export", "corpus", "text", "nowhere", "hf:", "hf:tiny"],
     ("eval", "bpb"): ["run", "export", "nowhere"],
     ("eval", "transfer"): ["run", "export", "nowhere"],
     ("generate",): ["run", "export", "nowhere", "corpus"],
@@ -118,6 +119,7 @@ SUBJECTS = {
 }
 USUAL = {
     ("train",): [*SMALL, "--corpus", "corpus", "--stop", "2 steps", "--out", "new"],
+    ("convert",): [*CONVERT[2:], "--out", "new"],
     ("prepare",): ["--out", "new", "--workers", "1"],
     ("views", "train"): ["--corpus", "corpus", "--out", "new.view"],
     ("views", "compare"): ["--corpus", "corpus", "--out", "new.html"],
@@ -129,7 +131,7 @@ USUAL = {
     ("eval", "bpb"): ["--max-bytes", "300"],
     ("eval", "transfer"): ["--passages", "2"],
 }
-OFTEN = {("demo",): 1, ("study",): 2, ("views", "compare"): 4}
+OFTEN = {("demo",): 1, ("convert",): 4, ("study",): 2, ("views", "compare"): 4}
 UNTOUCHED = ("text", "lines.jsonl")
 
 

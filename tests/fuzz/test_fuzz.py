@@ -276,7 +276,7 @@ def test_command_lines_use_each_command_and_its_options(tiny: World) -> None:
 
 def test_command_lines_that_spoil_a_source_are_found(monkeypatch, tmp_path: Path) -> None:
     sound = tmp_path / "world"
-    for name in ("text", "corpus", "run", "export"):
+    for name in ("text", "corpus", "run", "export", "start"):
         (sound / name).mkdir(parents=True)
     for name in ("text/a.py", "lines.jsonl", "bpe.json", "codebook.view"):
         (sound / name).write_text("sound")

@@ -23,6 +23,12 @@ SMALL = [
     *("--checkpoint-seconds=0", "--keep=20", "--log-every=1", "--validate-every=2", "--deterministic"),
 ]
 TRAIN = ("train", "1m", *SMALL, "--corpus", "corpus", "--stop", "4 steps")
+CONVERT = (
+    *("convert", "start", "text", "--no-stdlib", "--positions", "512", "--evaluations=1", "--samples.max-bytes=4"),
+    *("--split.validation=0.2", "--split.test=0.1", "--run.no-compile", "--run.dtype=float32", "--run.log-every=1"),
+    *("--run.shape.sequence-length=256", "--run.shape.context-bytes=64", "--run.validation.bytes=400"),
+    "--run.validation.stride=32",
+)
 PREPARE = ("prepare", "text", "lines.jsonl", "--view", "bpe:300", "--view", "codebook:bits=10", "--workers", "1")
 STUDY = """
 about = "two arms, one seed, next to no compute"
@@ -69,6 +75,7 @@ COMMANDS = (
     ("views", "compare"),
     ("mixture", "preview"),
     ("train",),
+    ("convert",),
     ("eval", "bpb"),
     ("eval", "transfer"),
     ("generate",),
