@@ -195,5 +195,5 @@ def test_a_recipe_without_tokens(convert, model, tmp_path):
     from byteproxy.recipes.named import convert_recipe
 
     path = tmp_path / "bytes.toml"
-    path.write_text(to_toml(convert_recipe()).replace("rate = 0.5", "rate = 0.0"))
+    path.write_text(to_toml(convert_recipe()).replace("rate = 0.2", "rate = 0.0"))
     assert "run.mixture shows no compressed text" in refusal(convert(model, "--recipe", path))

@@ -55,7 +55,7 @@ def result_table(results: Mapping[str, Any]) -> Table:
             ("extra FLOPs", f"{cost['flops']:.3g}", ""),
             ("training time", timed(cost["seconds"]), f"{timed(cost['wall_seconds'])} with evaluations"),
             ("memory", sized((cost["memory_mb"] or 0) * 2**20, "B"), "at the peak"),
-            *_speed_rows(results["speed"]),
+            *_speed_rows(results.get("speed") or {}),
         ]
     )
 
@@ -65,7 +65,7 @@ def _speed_rows(speed: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     sides = {"writes tokens": "tokens", "writes bytes": "plain", "  with heads": "heads"}
     rows = []
     for name, side in sides.items():
-        found = speed[side]
+        found = speed.get(side)
         if found is not None:
             note = "" if side == "tokens" else f", {found['over_tokens'] or 0:.2f} times as fast"
             said = f"{found['bytes_per_pass']:.2f} bytes a pass{note}"
