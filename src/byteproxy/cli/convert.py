@@ -34,9 +34,9 @@ _ABOUT = """Let a model that exists learn to read and write raw bytes, and keep 
 
 MODEL is a published model with its tokenizer, a Llama, Mistral, Qwen2 or Qwen3: a folder with config.json, safetensors
 and tokenizer.json, or a GGUF file. Its tokenizer becomes a view of the text. In a short joint phase the model is shown
-half of the passages as its own tokens and half as raw bytes, so that it reads bytes by what it knows from tokens; then
-the tokenizer is thrown away. Before, meanwhile and afterwards both are measured on held-out text: what raw bytes cost,
-and what its own tokens cost, which is the ceiling.
+some passages as its own tokens and most as raw bytes, so that it reads bytes by what it knows from tokens; then the
+tokenizer is thrown away. Before, meanwhile and afterwards both are measured on held-out text: what raw bytes cost, and
+what its own tokens cost, which is the ceiling.
 
 Ctrl-C or kill -9 at any moment: the same command goes on. DIR/run is a run like any other (byteproxy report DIR/run).
 The numbers of the joint phase are those of the recipe `convert`; --help-all has all of them as options."""
