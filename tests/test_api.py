@@ -192,6 +192,10 @@ def test_a_model_writes_scores_and_is_exported(run, tmp_path):
         (lambda folder: byteproxy.load(folder).generate([7]), "prompts has 7: give a list of texts"),
         (lambda folder: byteproxy.load(folder).score([7]), "texts has 7: give a list of texts"),
         (lambda folder: byteproxy.load(folder).score(7), "texts is 7: give text or bytes, or several of them"),
+        (
+            lambda folder: byteproxy.load(folder).generate(["a", "b\ud83d"]),
+            "prompts has 'b\\ud83d', in which character 2 is half a surrogate pair: give text",
+        ),
         (lambda folder: byteproxy.load(folder).generate(b"a", 1, stops=3), "stops has 3: give a list of texts"),
         (lambda folder: byteproxy.prepare("text", folder, salt=3), "salt is 3: give text"),
         (lambda folder: byteproxy.prepare("text", folder, workers="2"), "workers is '2': give a whole number"),

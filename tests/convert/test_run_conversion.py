@@ -12,13 +12,16 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.convert.conversion import Samples, with_length
 from byteproxy.convert.run_conversion import run_conversion
+from byteproxy.convert.writing_speed import measured_speed
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.model_config import ModelConfig
+from byteproxy.progress import quietly
 from byteproxy.runs.lineage import recorded
 from byteproxy.runs.load import load
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import Validation
+from byteproxy.views.bpe import BpeView
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,17 @@ def test_figures_are_whole_and_written(finished, model):
         assert speed[side]["bytes_per_second"] > 0
     assert speed["plain"]["bytes_per_pass"] == 1
     assert [one["prompt"] for one in results["samples"]] == list(RECIPE.samples.prompts)
+
+
+def test_speed_is_measured_wherever_the_command_is_given(finished, tmp_path):
+    """A run notes its corpus by the path that the conversion was first given, which may start from another folder."""
+    out, _ = finished
+    shutil.copytree(out / "run", tmp_path / "run")
+    config = tmp_path / "run/config.toml"
+    config.write_text(config.read_text().replace(str(out / "corpus"), "out/corpus"))
+    view = BpeView.load(out / "tokenizer.json")
+    found = measured_speed(tmp_path / "run", out / "model", view, [b"def path_name("], quietly)
+    assert found["tokens"]["bytes"] > 0
 
 
 def test_the_curve_begins_with_the_model_as_it_was(finished, model):

@@ -1,6 +1,7 @@
 """Chats of a model of bytes against the model of tokens that they come from, as transformers writes them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from byteproxy.interop.chat import Chat
 from byteproxy.interop.chat_prompt import chat_prompt
 from byteproxy.interop.source_chat import SourceChat, folder_byte_chat, folder_chat
 from byteproxy.interop.tokenizer import is_byte_tokenizer, tokenizer_files
+from byteproxy.runs import run_chat
+from byteproxy.train.train_config import Start, TrainConfig
 
 AutoTokenizer = pytest.importorskip("transformers").AutoTokenizer
 
@@ -182,6 +185,7 @@ def test_without_a_template_there_is_no_chat(tmp_path):
         ("a" * (1 << 20) + "a", "has 1,048,577 characters"),
         ("\ud800", "no Unicode"),
         ([{"name": "a\n", "template": "a"}], "is no text"),
+        ([{"name": ["a"], "template": "a"}], "is no text"),
     ],
 )
 def test_a_template_that_is_none_is_refused(template, said, tmp_path):
@@ -244,6 +248,40 @@ def test_a_template_that_never_ends_is_stopped(monkeypatch):
 def test_what_is_no_list_of_messages_is_refused(messages, chat):
     with pytest.raises(InputError, match="messages are"):
         chat_prompt(chat, messages)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("a\ud83d", "half a surrogate pair, '.ud83d'"), (b"a", "can't be said in JSON .*bytes")]
+)
+def test_what_no_message_can_say_is_refused(content, said, chat, here, monkeypatch):
+    if isinstance(content, bytes):
+        monkeypatch.setattr(prompts, "rendered", chat_render.rendered)
+    with pytest.raises(InputError, match=said):
+        chat_prompt(chat, [{"role": "user", "content": content}])
+
+
+def test_an_eos_that_is_no_special_of_bytes_is_not_taken(chat, tmp_path):
+    folder = written(chat, tmp_path)
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(said | {"eos_token": "<other>"}))
+    found = folder_byte_chat(folder)
+    assert found.eos == "<eos>"
+
+
+def test_a_run_that_lost_its_chat_takes_no_other(tmp_path, monkeypatch):
+    sources = [SourceChat({"default": "{{ messages }}" * count}, {}, (), "") for count in (1, 2)]
+    config = TrainConfig(start=Start("model", "ab", "cd", sources[0].fingerprint))
+    there = SimpleNamespace(source_chat=lambda: None)
+    monkeypatch.setattr(run_chat, "published", lambda _: there)
+    for other in (sources[1], None):
+        there.source_chat = lambda other=other: other
+        with pytest.raises(InputError, match=r"chat\.json is missing, and model has another chat template"):
+            run_chat.remember_chat(tmp_path, config)
+        with pytest.raises(InputError, match=r"chat\.json.* is missing"):
+            run_chat.chat_of_run(tmp_path, config)
+    there.source_chat = lambda: sources[0]
+    run_chat.remember_chat(tmp_path, config)
+    assert run_chat.chat_of_run(tmp_path, config) == sources[0].chat(1)
 
 
 def test_marks_of_trainers_are_taken_for_nothing():

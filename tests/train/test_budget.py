@@ -82,8 +82,11 @@ def test_of_long_steps_few_are_measured(store, monkeypatch, seconds, steps):
             self.counters.seconds += seconds
 
     monkeypatch.setattr(budget, "Trainer", Clocked)
+    kept = []
+    monkeypatch.setattr(budget, "keep_freed_memory", lambda: kept.append(len(taken)))
     assert budget.training_rate(CONFIG, store) == pytest.approx(6 / seconds)
     assert len(taken) == steps
+    assert kept == [0], "steps are measured as the run takes them"
 
 
 def test_a_rate_is_measured_and_leaves_nothing(store, tmp_path, monkeypatch):

@@ -89,12 +89,14 @@ def test_loaded_it_is_merged(store, whole, tmp_path):
 
 
 def test_a_plan_counts_what_is_trained_and_less_memory(store, whole):
-    _, _, trainer = whole
+    folder, _, trainer = whole
     plan, full = (plan_run(config, store, 1e9) for config in (CONFIG, replace(CONFIG, lora=LoraConfig())))
     trained = sum(one.numel() for one in trainer.model.parameters() if one.requires_grad)
     assert (plan.trained_parameters, full.trained_parameters) == (trained, full.parameters)
+    said = checkpoint.said(checkpoint.newest(folder / "checkpoints"))
+    assert plan.parameters == said["about"]["parameters"] == full.parameters, "factors are merged, and gone"
     gone = full.parameters - trained
-    added = plan.parameters - full.parameters
+    added = sum(one.numel() for one in trainer.model.parameters()) - full.parameters
     assert full.memory_bytes - plan.memory_bytes == 4 * (3 * gone - added)
     assert plan.flops == pytest.approx(trainer.counters.flops, rel=1e-12)
     assert plan.flops < full.flops

@@ -72,15 +72,16 @@ def plan_conversion(
     stride = seen.stride or max(1, config.shape.context_bytes // 2)
     positions = seen.bytes * config.shape.context_bytes / stride * (1 + 1 / view.bytes_per_symbol)
     evaluation = positions * _FORWARD * run.step_flops / run.step_positions / run.rate
+    symbols = FIRST_SYMBOL + view.alphabet
     evaluations = 1 + -(-run.steps // steps_between_evaluations(recipe, run.steps))
     return ConversionPlan(
         run=run,
         corpus_bytes=corpus_bytes,
-        disk_bytes=_disk(config, run.parameters, exported, corpus_bytes, gguf),
+        disk_bytes=_disk(config, min_parameters(config, symbols), exported, corpus_bytes, gguf),
         exported_bytes=exported,
         seconds=run.seconds,
         evaluation_seconds=evaluations * evaluation,
-        short=short_of_memory(replace(config, dtype=run.dtype), FIRST_SYMBOL + view.alphabet),
+        short=short_of_memory(replace(config, dtype=run.dtype), symbols),
     )
 
 

@@ -24,7 +24,6 @@ from byteproxy.generate.drafts import Drafts
 from byteproxy.generate.writer import Writer
 from byteproxy.progress import Stage
 from byteproxy.runs.load import load
-from byteproxy.runs.with_corpus import view_writer
 from byteproxy.views.bpe import BpeView
 
 TEMPERATURE = 0.6
@@ -65,7 +64,8 @@ def measured_speed(run: Path, model: Path, view: BpeView, texts: Sequence[bytes]
     run, model: folders of the conversion's run and of its export. view: the tokenizer. texts: held-out ones.
     """
     with stage("load both models", "models") as progress:
-        tokens = view_writer(run)
+        trained = load(run, "float32", "cpu")
+        tokens = ViewWriter(trained.model, [view], trained.context)
         progress(1, 2)
         loaded = load(model, device="cpu")
         writer = loaded.writer

@@ -12,8 +12,8 @@ in training, which stop wherever text was cut.
 
 Limits. Of a prompt of `context` bytes or more only the end is read, half a context. When the context is full while
 writing, the last half of it is read again as a new window, which opens with the sentinel as every window but a chat's
-first does. Both
-happen at the same byte with guesses and without. A prompt may be any bytes, and end inside a character.
+first does. Both happen at the same byte with guesses and without. A prompt may be any bytes, and end inside a
+character.
 
 Cost: one pass over the weights for each step of all documents together, and N x (positions so far) in attention.
 """

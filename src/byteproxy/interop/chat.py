@@ -46,14 +46,13 @@ def templates_of(said: Any, where: Path) -> dict[str, str]:
     if said is None or said == "":
         return {}
     if isinstance(said, str):
-        found = {DEFAULT: said}
-    elif isinstance(said, list) and all(isinstance(one, dict) for one in said) and len(said) <= _MAX_TEMPLATES:
-        found = {one.get("name"): one.get("template") for one in said}
-    else:
-        raise InputError(f"the chat template in {where} is no text: mend it, or take it out if no chat is wanted")
-    for name, template in found.items():
-        _ensure_template(name, template, where)
-    return found
+        _ensure_template(DEFAULT, said, where)
+        return {DEFAULT: said}
+    if isinstance(said, list) and all(isinstance(one, dict) for one in said) and len(said) <= _MAX_TEMPLATES:
+        for one in said:
+            _ensure_template(one.get("name"), one.get("template"), where)
+        return {one["name"]: one["template"] for one in said}
+    raise InputError(f"the chat template in {where} is no text: mend it, or take it out if no chat is wanted")
 
 
 def _ensure_template(name: object, template: object, where: Path) -> None:

@@ -37,11 +37,20 @@ def chat_prompt(
     more = {"bos_token": RAW_NAME, "eos_token": chat.eos, "pad_token": PAD_NAME, "add_generation_prompt": answer}
     apart = [_apart(dict(message), either, mark) for message in messages]
     text = rendered(chat.template(template), apart, more)
+    try:
+        return ChatPrompt(_ids(text, either, parsed, mark))
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the chat has half a surrogate pair, {error.object[error.start]!r}: give text that UTF-8 can say"
+        ) from error
+
+
+def _ids(text: str, either: re.Pattern[str], parsed: Mapping[str, int], mark: str) -> np.ndarray:
     ids, at = [], 0
     for found in either.finditer(text):
         ids += [_bytes(text[at : found.start()], mark), np.array([parsed[found[0]]])]
         at = found.end()
-    return ChatPrompt(np.concatenate([*ids, _bytes(text[at:], mark)]))
+    return np.concatenate([*ids, _bytes(text[at:], mark)])
 
 
 def ensure_messages(messages: object) -> None:

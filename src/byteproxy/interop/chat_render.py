@@ -27,9 +27,13 @@ _MAX_REASON = 300
 def rendered(template: str, messages: Sequence[Mapping[str, Any]], more: Mapping[str, Any]) -> str:
     """What a template makes of messages, and `more` variables of its own such as `bos_token`.
 
-    Raises InputError, saying why, where it refuses them, is broken, or takes more than 10 seconds or 1 GB.
+    Raises InputError, saying why, where it refuses them, is broken, or takes more than 10 seconds or 1 GB; and for
+    messages that JSON can't say.
     """
-    request = json.dumps({"template": template, "messages": list(messages), "more": dict(more)}).encode()
+    try:
+        request = json.dumps({"template": template, "messages": list(messages), "more": dict(more)}).encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"messages can't be said in JSON ({error}): give text, not bytes or objects") from error
     command = [sys.executable, "-P", "-m", __name__]
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=SECONDS)

@@ -126,8 +126,7 @@ def folder_byte_chat(folder: Path) -> Chat | None:
         return None
     vocabulary = _object(folder / TOKENIZER, MAX_TOKENIZER).get("model", {}).get("vocab", {})
     names = {number: name for name, number in vocabulary.items() if number < SPECIALS}
-    eos = _token(said.get("eos_token")) or SPECIAL_NAMES[EOS]
-    return _byte_chat(templates, names, _ids(_object(folder / GENERATION)), eos)
+    return _byte_chat(templates, names, _ids(_object(folder / GENERATION)), _token(said.get("eos_token")))
 
 
 def gguf_byte_chat(file: GgufFile) -> Chat | None:
@@ -136,9 +135,9 @@ def gguf_byte_chat(file: GgufFile) -> Chat | None:
     if not templates:
         return None
     names = dict(enumerate(file.get("tokenizer.ggml.tokens")[:SPECIALS]))
-    eos = file.get("tokenizer.ggml.eos_token_id", EOS)
-    ends = file.get(CHAT_ENDS) or []
-    return _byte_chat(templates, names, ends, names.get(eos, SPECIAL_NAMES[EOS]))
+    eos, ends = file.get("tokenizer.ggml.eos_token_id"), file.get(CHAT_ENDS)
+    known = names.get(eos, "") if isinstance(eos, int) else ""
+    return _byte_chat(templates, names, ends if isinstance(ends, list) else [], known)
 
 
 CHAT_ENDS = "byteproxy.chat_ends"
@@ -147,6 +146,7 @@ CHAT_ENDS = "byteproxy.chat_ends"
 
 def _byte_chat(templates: Mapping[str, str], names: Mapping[int, str], ends: list[int], eos: str) -> Chat:
     sentinels = {name: number for number, name in names.items() if name != SPECIAL_NAMES[number]}
+    eos = eos if eos in names.values() else SPECIAL_NAMES[EOS]
     return Chat(templates, sentinels, tuple(one for one in ends if one in sentinels.values()), eos)
 
 

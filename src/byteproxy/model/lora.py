@@ -61,6 +61,12 @@ def adapt(model: Transformer, config: LoraConfig) -> None:
         table.new_rows = nn.Parameter(table.weight.detach()[:FIRST_SYMBOL].clone())
 
 
+def plain_parameters(model: Transformer) -> int:
+    """The number of parameters of the plain model that `merge` makes of one with factors; of another, of itself."""
+    added = (".lora_down", ".lora_up", ".new_rows")
+    return sum(parameter.numel() for name, parameter in model.named_parameters() if not name.endswith(added))
+
+
 @torch.no_grad()
 def take_new_rows(model: Transformer) -> None:
     """Let rows of specials and bytes that are tables of their own begin as they stand in the whole tables."""

@@ -44,8 +44,7 @@ class LoraConfig:
         """Of the parameters of a model those that are trained, options that add a few left out."""
         if not self.rank:
             return parameters
-        heads = (model.byte_heads - 1) * FIRST_SYMBOL + len(model.byte_head_ngrams) * model.ngram_rows
-        return self.factor_parameters(model) + (2 * FIRST_SYMBOL + heads) * model.width
+        return self.factor_parameters(model) + 2 * FIRST_SYMBOL * model.width + model.byte_head_parameters
 
 
 ALL_TRAINED = LoraConfig()

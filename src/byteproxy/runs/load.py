@@ -309,8 +309,14 @@ def _as_bytes(name: str, texts: Any) -> list[bytes]:
     if not isinstance(texts, str | _BYTES | Iterable):
         raise InputError(f"{name} is {texts!r:.60}: give text or bytes, or several of them")
     several = [texts] if isinstance(texts, str | _BYTES) else texts
-    found = [
-        one.encode() if isinstance(one, str) else bytes(one) if isinstance(one, _BYTES) else one for one in several
-    ]
+    try:
+        found = [
+            one.encode() if isinstance(one, str) else bytes(one) if isinstance(one, _BYTES) else one for one in several
+        ]
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name} has {error.object!r:.60}, in which character {error.start + 1} is half a surrogate pair: give "
+            "text that UTF-8 can say, or bytes"
+        ) from error
     ensure_bytes(name, found)
     return found

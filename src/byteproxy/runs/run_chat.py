@@ -17,11 +17,18 @@ CHAT = "chat.json"
 
 
 def remember_chat(folder: Path, config: TrainConfig) -> None:
-    """Write the chat format of a run's start into its folder, if it has one and it isn't there."""
+    """Write the chat format of a run's start into its folder, if it has one and it isn't there.
+
+    Raises InputError where that is lost, and its start is not there any more or is another now.
+    """
     if not config.start.chat or (folder / CHAT).exists():
         return
     source = published(Path(config.start.path)).source_chat()
-    assert source is not None, "it was recorded"
+    if source is None or source.fingerprint != config.start.chat:
+        raise InputError(
+            f"{folder / CHAT} is missing, and {config.start.path} has another chat template now than the run began "
+            "with: copy the file, or bring back the model"
+        )
     chat = source.chat(1 + len(config.views))
     write_checksummed(folder / CHAT, {"start": config.start.chat, **asdict(chat)})
 

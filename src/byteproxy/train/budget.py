@@ -18,7 +18,8 @@ from byteproxy.mixture.planner import Plan, State
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
-from byteproxy.train.compiler import fastest_dtype
+from byteproxy.train.allocator import keep_freed_memory
+from byteproxy.train.compiler import device_of, fastest_dtype
 from byteproxy.train.flops import step_flops
 from byteproxy.train.memory import ensure_fits
 from byteproxy.train.train_config import MAX_STEPS, Start, TrainConfig, steps
@@ -101,8 +102,10 @@ def ensured_steps(count: float, config: TrainConfig) -> int:
 def training_rate(config: TrainConfig, store: Store) -> float:
     """FLOPs per second, by the formula, that this machine trains this configuration at: a few steps, thrown away.
 
-    All of the model moves in them, as it does in most of a run's steps.
+    All of the model moves in them, as it does in most of a run's steps, and freed memory is kept, as in the run.
     """
+    if device_of(config.device).type == "cpu":
+        keep_freed_memory()
     optim = replace(config.optim, new_rows_share=0.0, new_rows_layers=0)
     config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), optim=optim, tensorboard=False)
     with tempfile.TemporaryDirectory() as folder:

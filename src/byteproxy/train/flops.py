@@ -5,7 +5,8 @@ width x rows of each softmax it uses): the products forward, and twice that agai
 the optimizer are left out, and so is work that an attention backend does beyond the keys attended (padding, masked
 pairs, weights computed again): the formula prices the method, wall time is reported beside it. Agrees to 1 % with
 torch's FlopCounterMode on plain matrix products. Of the heads beyond the first, a position near its segment's end is
-priced in full, though the last of them have no target there.
+priced in full, though the last of them have no target there. So are steps in which only new rows move
+(`optim.new_rows_share`), which need no weight gradients of what waits: of three products of a matrix they make two.
 """
 
 import time

@@ -17,6 +17,7 @@ from byteproxy.corpus.records import Rules
 from byteproxy.corpus.split import Split, SplitOptions
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
+from byteproxy.model.lora import plain_parameters
 from byteproxy.progress import Progress, silent
 from byteproxy.store.manifest import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.passage_index import BYTES, VIEWS, SourcePassages, Summary, Table
@@ -50,8 +51,9 @@ class RunPlan:
     """Figures of a run. Of all FLOPs, those of the formula in `flops`.
 
     assumed: what was assumed, in words for people; empty if nothing was.
-    parameters: of the whole model. matrix_parameters: of those, what every position passes through. raw_parameters:
-        what is left when the compressor is thrown away. trained_parameters: of all, with gradients and moments.
+    parameters: of the whole model, without factors of LoRA beside it. matrix_parameters: of those, what every position
+        passes through. raw_parameters: what is left when the compressor is thrown away. trained_parameters: those with
+        gradients and moments, such factors among them.
     memory_bytes: at the peak, about, of the process or its accelerator. pass_positions: of one pass over a micro-batch,
         which that counts with.
     step_positions, step_text_bytes, step_flops: means over the planned steps; all steps if `exact`.
@@ -118,7 +120,7 @@ def plan_run(
     counted = _counted(config, corpus, rate)
     with torch.device("meta"):
         model = model_of(counted.config, counted.stream.vocab.size)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    held = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     count, planned = counted.config.steps, len(counted.plans)
     flops = counted.flops / planned
@@ -127,11 +129,11 @@ def plan_run(
         assumed=tuple(assumed),
         views=config.views,
         dtype=config.dtype,
-        parameters=parameters,
+        parameters=plain_parameters(model),
         matrix_parameters=config.model.matrix_parameters,
         raw_parameters=config.model.raw_parameters(),
         trained_parameters=trained,
-        memory_bytes=peak_bytes(config, parameters, counted.stream.vocab.size),
+        memory_bytes=peak_bytes(config, held, counted.stream.vocab.size),
         pass_positions=pass_positions,
         steps=count,
         planned_steps=planned,

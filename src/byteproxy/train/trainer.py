@@ -33,7 +33,7 @@ from byteproxy.mixture.planner import Plan, State
 from byteproxy.model import attention
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
-from byteproxy.model.lora import adapt
+from byteproxy.model.lora import adapt, plain_parameters
 from byteproxy.model.loss import Losses
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.targets import Positions, columns, targets_of
@@ -170,7 +170,7 @@ class Trainer:
             "averages": self.averages.state_dict(),
             "guard": self.guard.state_dict(),
             "about": {
-                "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+                "parameters": plain_parameters(self.model),
                 "processes": parallel.world().ranks,
                 "device": str(self.device),
             },
