@@ -131,6 +131,7 @@ MAY_WRITE = {
     "cli/convert.py": "help, which is ours",
     "cli/train.py": "help, which is ours",
     "cli/generate.py": "the newline behind an answer",
+    "interop/chat_render.py": "an object of JSON, which is ASCII, to the process that asked for it",
     "train/interrupt.py": "a line of our own words, past a buffer that the main thread may be filling",
     "train/metrics.py": "the log, which is a file",
 }

@@ -37,7 +37,7 @@ def test_a_field_that_no_record_has_is_refused_with_those_that_there_are(tmp_pat
     for option in ("project=repo_name", "project=repo_nmae|repo_name", "project=metadata.repo", "project=gone|"):
         assert len(source(f"{path}:{option}").units()) == 1
     for option in ("project=metadata", "id=score"):
-        with pytest.raises(InputError, match=r"(column )?(metadata|score) .*is .*neither strings? nor whole numbers?"):
+        with pytest.raises(InputError, match=r"(metadata|score) .*(is|holds) .*neither strings? nor whole numbers?"):
             source(f"{path}:{option}").units()
 
 
