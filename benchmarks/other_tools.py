@@ -167,17 +167,18 @@ def _lm_eval(ours: LoadedModel, folder: Path) -> dict[str, float]:
 
 
 def _under_its_rule(ours: LoadedModel, texts: list[str]) -> float:
-    """One `<raw>` before a text; windows of a position more than the context, each reading on from the byte before."""
-    bits = 0.0
+    """One `<raw>` before a text; windows of a position more than the context, of the last one only its unscored end."""
+    bits, longest = 0.0, ours.context + 1
     for text in texts:
         ids = torch.tensor(_ids(text))
-        for begin in range(0, len(ids) - 1, ours.context + 1):
-            window = ids[begin : begin + ours.context + 2]
+        for scored in range(0, len(ids) - 1, longest):
+            end = min(len(ids) - 1, scored + longest)
+            begin = max(0, end - longest)
             with torch.no_grad():
-                hidden = ours.model.hidden(window[:-1], layout_of(np.array([len(window) - 1])))
-                logits = hidden @ ours.model.lm_head.weight.T
-            bits += torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum").item() / math.log(2)
-    return bits / sum(len(text.encode()) for text in texts)
+                hidden = ours.model.hidden(ids[begin:end], layout_of(np.array([end - begin])))
+                logits = (hidden @ ours.model.lm_head.weight.T)[scored - begin :]
+            bits += torch.nn.functional.cross_entropy(logits, ids[scored + 1 : end + 1], reduction="sum").item()
+    return bits / math.log(2) / sum(len(text.encode()) for text in texts)
 
 
 if __name__ == "__main__":
