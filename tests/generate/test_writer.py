@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from byteproxy.coins import hashed
 from byteproxy.errors import InputError
+from byteproxy.generate import writer as writing
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.writer import Generation, Writer
 from byteproxy.model.attention.layout import layout_of
@@ -311,6 +312,14 @@ def test_a_megabyte_is_read_from_its_end(model):
     assert Writer(model, CONTEXT).write([b"\x00\xff" * 500_000 + tail, b"." * 40 + tail], 20)[0] == slow(
         model, tail, 20
     )
+
+
+def test_a_window_costs_no_more_after_a_long_prompt(model, monkeypatch):
+    turned = []
+    monkeypatch.setattr(writing, "byte_ids", lambda text: turned.append(len(text)) or byte_ids(text))
+    Writer(model, CONTEXT).write([b"ab" * 500_000], 3 * CONTEXT, drafts="none")
+    assert len(turned) > 4, "several windows were opened"
+    assert max(turned) <= CONTEXT + 1
 
 
 @pytest.mark.parametrize(

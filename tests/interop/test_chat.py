@@ -260,6 +260,13 @@ def test_what_no_message_can_say_is_refused(content, said, chat, here, monkeypat
         chat_prompt(chat, [{"role": "user", "content": content}])
 
 
+def test_a_chat_with_every_mark_is_refused(chat):
+    everything = "".join(map(chr, prompts._MARKS))
+    for content in (everything, [{"type": "text", "text": everything}]):
+        with pytest.raises(InputError, match=r"all 1,024 characters for private use from U\+F0000 to U\+F03FF"):
+            chat_prompt(chat, [{"role": "user", "content": content}])
+
+
 def test_an_eos_that_is_no_special_of_bytes_is_not_taken(chat, tmp_path):
     folder = written(chat, tmp_path)
     said = json.loads((folder / "tokenizer_config.json").read_text())

@@ -76,7 +76,7 @@ class Counts:
 @dataclass
 class _Document:
     number: int
-    prompt_N: np.ndarray  # ids, the one that opens it among them
+    prompt_N: np.ndarray  # ids, what opens it among them; of one that doesn't fit the last, one more than fit
     text: bytearray  # the prompt's bytes, and what is written
     begin: int  # of what is written
     chat: bool  # the answer ends as those of a chat do
@@ -208,7 +208,8 @@ class Writer:
 
     def _begun(self, number: int, prompt: bytes | ChatPrompt, sampling: Sampling) -> _Document:
         text, chat = _bytes_of(prompt), isinstance(prompt, ChatPrompt)
-        prompt_N = prompt.ids if isinstance(prompt, ChatPrompt) else _window(byte_ids(text))
+        most = self.context + 1
+        prompt_N = (prompt.ids if isinstance(prompt, ChatPrompt) else _window(byte_ids(text[-most:])))[-most:]
         noise = Noise(sampling.seed, number, len(CHOICES) + self._chat_ends)
         return _Document(
             number, prompt_N, bytearray(text), len(text), chat and bool(self._chat_ends), noise, state_after(text)
@@ -228,7 +229,8 @@ class Writer:
     def _open_window(self, decoder: Decoder, index: int, document: _Document) -> None:
         """Read the sentinel and the end of the text, or all of a chat that is new and fits, but for the last id."""
         decoder.take_back(index, 0)
-        ids_N = np.concatenate([document.prompt_N, byte_ids(bytes(document.text[document.begin :]))])
+        written = document.text[max(document.begin, len(document.text) - self.context - 1) :]
+        ids_N = np.concatenate([document.prompt_N, byte_ids(bytes(written))])
         if len(ids_N) > self.context:
             ids_N = _window(ids_N[-(self.context // 2) :])
         document.unread = int(ids_N[-1])

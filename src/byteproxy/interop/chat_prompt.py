@@ -71,7 +71,13 @@ def _apart(said: Any, either: re.Pattern[str], mark: str) -> Any:
 
 def _unused(template: str, messages: Sequence[Mapping[str, Any]]) -> str:
     seen = {*template, *str(messages)} | _characters(messages)
-    return next(chr(mark) for mark in _MARKS if chr(mark) not in seen)
+    mark = next((chr(mark) for mark in _MARKS if chr(mark) not in seen), "")
+    if not mark:
+        raise InputError(
+            f"the chat has all {len(_MARKS):,} characters for private use from U+{_MARKS[0]:X} to U+{_MARKS[-1]:X}: "
+            "leave one of them out"
+        )
+    return mark
 
 
 def _characters(said: Any) -> set[str]:
