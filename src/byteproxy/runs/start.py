@@ -4,9 +4,11 @@ The tokenizer, a BPE, is a view of the corpus. The model's tables become the row
 compressed text costs it what it did before; its layers are taken as they are. Bytes get rows of their own, which begin
 as those of the tokens of one byte. A byte that the tokenizer has no token for begins, as a byte and as a symbol, as the
 mean of those that have one. Opening sentinels begin as the model's bos, closing ones and eos as its eos, those of a
-chat as the special tokens that they stand for (`interop.source_chat`). All other specials begin as the mean of all
-tokens, which changes the distribution least (Hewitt, "Initializing New Word Embeddings for Pretrained Language Models",
-2021). Tables that a stock model has not (further heads, n-grams) begin as in any run, at zero.
+chat as the special tokens that they stand for (`interop.source_chat`). A chat model's eos is often the end of an
+answer. Two rows or three begin alike then, as no file says which other token ended plain text. All other specials begin
+as the mean of all tokens, which changes the distribution least (Hewitt, "Initializing New Word Embeddings for
+Pretrained Language Models", 2021). Tables that a stock model has not (further heads, n-grams) begin as in any run, at
+zero.
 """
 
 from collections.abc import Callable
