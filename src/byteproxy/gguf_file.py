@@ -5,6 +5,7 @@ being walked for ever. Opening costs some microseconds for each string in it (a 
 a usual one; the files opened last stay open, as a model is looked at more than once. Tensors are mapped.
 """
 
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,9 @@ from byteproxy.files import open_regular
 
 MAGIC = b"GGUF"
 _EXACT = ("F64", "F32", "F16", "BF16")
+_UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, MemoryError)
+_PART = 4 << 20  # bytes of a header that are asked for at once: most vocabularies with their merges are two or three
+_MAX_HEADER = 512 << 20
 
 
 def gguf_package() -> ModuleType:
@@ -62,10 +66,10 @@ class GgufFile:
         self.path = Path(path)
         try:
             open_regular(self.path).close()
-            reader = _reader(self.path)
+            reader = _bounded_reader()(self.path)
         except InputError:
             raise
-        except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        except (OSError, *_UNREADABLE) as error:
             raise InputError(
                 f"{self.path} is no GGUF file that can be read ({error}): name another, or copy it again"
             ) from error
@@ -112,6 +116,29 @@ def _opened(path: Path, _: tuple[int, ...]) -> GgufFile:
     return GgufFile(path)
 
 
+def copy_header(read: Callable[[int, int], bytes], size: int, to: Path, tensors: Collection[str] = ()) -> None:
+    """Copy what a GGUF file says, and a few of its tensors, to a file as long that has a hole where the others are.
+
+    read: bytes of the file from a place to another. size: of the file. tensors: names of those that are copied.
+    Raises InputError where the file isn't one.
+    """
+    with to.open("wb") as copy:
+        copy.truncate(size)
+
+        def take(begin: int, end: int) -> None:
+            found = read(begin, end)
+            if len(found) < end - begin:
+                raise ValueError(f"of its bytes {begin:,} to {end:,} only {len(found):,} came")
+            copy.seek(begin)
+            copy.write(found)
+            copy.flush()
+
+        try:
+            _copying_reader(take, size, tensors)(to)
+        except _UNREADABLE as error:
+            raise InputError(f"{to.name} is no GGUF file that can be read ({error}): name another") from error
+
+
 def _contents(field: Any) -> Any:
     """What a field says, or the error of one that nobody may ask for."""
     try:
@@ -120,7 +147,7 @@ def _contents(field: Any) -> Any:
         return error
 
 
-def _reader(path: Path) -> Any:
+def _bounded_reader() -> Any:
     class Reader(gguf_package().GGUFReader):  # type: ignore[misc]
         """Notices where the file ends: the library takes what is not there for nothing, as often as it is asked."""
 
@@ -134,4 +161,29 @@ def _reader(path: Path) -> Any:
                 raise ValueError(f"it ends at byte {len(self.data):,}, in the middle of what it says")
             return found
 
-    return Reader(path)
+    return Reader
+
+
+def _copying_reader(take: Callable[[int, int], None], size: int, wanted: Collection[str]) -> Any:
+    class Reader(_bounded_reader()):  # type: ignore[misc]
+        """Lets all that it reads be taken first, but for tensors, of which only the wanted ones are."""
+
+        taken, in_header = 0, True
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            end = min(int(offset) + np.dtype(dtype).itemsize * int(count), size)
+            while self.in_header and self.taken < end:
+                if self.taken >= _MAX_HEADER:
+                    raise ValueError(f"it says more than {_MAX_HEADER:,} bytes before its tensors")
+                begin, self.taken = self.taken, min(self.taken + _PART, size)
+                take(begin, self.taken)
+            return super()._get(offset, dtype, count, override_order)
+
+        def _build_tensors(self, *arguments: Any) -> None:
+            self.in_header = False
+            super()._build_tensors(*arguments)
+            for tensor in self.tensors:
+                if tensor.name in wanted:
+                    take(tensor.data_offset, tensor.data_offset + tensor.n_bytes)
+
+    return Reader

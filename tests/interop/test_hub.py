@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +11,12 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from tests.waiting import GUARD_SECONDS
 
 from byteproxy.errors import InputError
+from byteproxy.gguf_file import GgufFile
 from byteproxy.interop import hub
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -28,6 +31,7 @@ FILES = {
 }
 
 
+MEGABYTES = 12
 GGUF = {"tiny-Q4_1.gguf": b"GGUF4", "small/tiny-Q8_0.gguf": b"GGUF8", "README.md": FILES["README.md"]}
 REPOSITORIES = {
     "org/tiny": FILES,
@@ -59,7 +63,13 @@ class Hub(BaseHTTPRequestHandler):
             return self.say(json.dumps(found).encode())
         content = files.get(path.removeprefix(f"/{name}/resolve/{COMMIT}/"))
         if content is not None:
-            return self.say(content, ETag=f'"{hashlib.sha1(content).hexdigest()}"', **{"X-Repo-Commit": COMMIT})
+            headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if part and self.server.sends_parts:
+                begin, end = int(part[1]), min(int(part[2]) + 1, len(content))
+                headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
+                return self.say(content[begin:end], 206, **headers)
+            return self.say(content, **headers)
         return self.say(b'{"error": "Repository not found"}', 404, **{"X-Error-Code": "RepoNotFound"})
 
     def say(self, content, status=200, **headers):
@@ -68,6 +78,7 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
+            self.server.sent += len(content)
             self.wfile.write(content)
 
     def log_message(self, *_):
@@ -77,7 +88,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as found:
-        found.asked = []
+        found.asked, found.sent, found.sends_parts = [], 0, True
         Thread(target=found.serve_forever, daemon=True).start()
         yield found
         found.shutdown()
@@ -85,9 +96,11 @@ def server():
 
 def fetched(server, home, name, **options):
     """What a process of its own says of a fetch: folder and revision, or why there is none."""
+    call = "look_at" if "into" in options else "fetch"
     code = (
-        "import sys, json\nfrom byteproxy.errors import InputError\nfrom byteproxy.interop.hub import fetch\n"
-        f"try: folder, revision = fetch({name!r}, **{options!r}); print(json.dumps([str(folder), revision]))\n"
+        "import sys, json\nfrom pathlib import *\nfrom byteproxy.errors import InputError\n"
+        "from byteproxy.interop import hub\n"
+        f"try: folder, revision = hub.{call}({name!r}, **{options!r}); print(json.dumps([str(folder), revision]))\n"
         "except InputError as error: print(json.dumps(str(error)))\n"
     )
     address = "http://127.0.0.1:9" if server is None else f"http://127.0.0.1:{server.server_port}"
@@ -106,14 +119,49 @@ def test_a_model_is_fetched_once_and_nothing_that_could_run(server, tmp_path):
 
 
 def test_a_plan_needs_no_weights(server, tmp_path):
-    folder, _ = fetched(server, tmp_path, "org/tiny@main", weights=False)
+    folder, _ = fetched(server, tmp_path, "org/tiny@main", into=tmp_path)
     assert sorted(os.listdir(folder)) == ["README.md", "config.json", "tokenizer.json"]
 
 
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A GGUF file with a tensor of some megabytes, on the Hub."""
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "large.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_token_list(["a", "b"])
+    writer.add_tensor("token_embd.weight", np.ones((MEGABYTES << 18, 1), np.float32))
+    writer.add_tensor("wanted", np.arange(1, 9, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    monkeypatch.setitem(REPOSITORIES, "org/large", {"more/large.gguf": path.read_bytes()})
+    return GgufFile(path)
+
+
+def test_a_plan_needs_the_beginning_of_a_gguf_file(server, large, tmp_path):
+    path, revision = fetched(server, tmp_path / "home", "org/large@main", into=tmp_path / "home", tensors=["wanted"])
+    assert (Path(path), revision) == (tmp_path / "home/large.gguf", COMMIT)
+    assert server.sent < 5 << 20
+    found = GgufFile(path)
+    assert (found.shapes, found.get("tokenizer.ggml.tokens")) == (large.shapes, ["a", "b"])
+    assert found.tensor("wanted").tolist() == large.tensor("wanted").tolist()
+    said = fetched(server, tmp_path / "home", "org/large/other.gguf", into=tmp_path)
+    assert said.startswith("hf:org/large holds no other.gguf: name one of its GGUF files (more/large.gguf)")
+
+
+def test_a_plan_takes_what_the_cache_holds_or_all_of_what_comes_whole_only(server, large, tmp_path):
+    server.sends_parts = False
+    path, _ = fetched(server, tmp_path, "org/large/more/large.gguf", into=tmp_path)
+    assert Path(path).parent.name == "more"
+    assert Path(path).read_bytes() == large.path.read_bytes()
+    assert fetched(None, tmp_path, f"org/large@{COMMIT}", into=tmp_path) == [path, COMMIT], "without a network"
+
+
 def test_the_only_gguf_file_is_taken(server, tmp_path):
-    for weights in (True, False):
-        path, revision = fetched(server, tmp_path, "org/one", weights=weights)
-        assert (Path(path).name, Path(path).read_bytes(), revision) == ("tiny-Q4_1.gguf", b"GGUF4", COMMIT)
+    path, revision = fetched(server, tmp_path, "org/one")
+    assert (Path(path).name, Path(path).read_bytes(), revision) == ("tiny-Q4_1.gguf", b"GGUF4", COMMIT)
     assert fetched(None, tmp_path, "org/one", revision=COMMIT) == [path, revision], "without a network"
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
@@ -144,8 +145,9 @@ def _plan(asked: Asked) -> None:
     from byteproxy.convert.source_model import find
 
     conversion, terminal = asked.conversion, console(asked.json)
-    found = find(conversion.model, weights=False)
-    plan = plan_conversion(conversion.recipe, found.described, conversion.sources, asked.gguf, asked.rate)
+    with TemporaryDirectory() as folder:
+        model = find(conversion.model, plan_into=Path(folder)).described
+    plan = plan_conversion(conversion.recipe, model, conversion.sources, asked.gguf, asked.rate)
     terminal.print(plan_table(plan))
     for what in plan.run.assumed:
         terminal.say(f"Assumed: {what}.")

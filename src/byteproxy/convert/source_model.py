@@ -14,6 +14,7 @@ from byteproxy.convert.conversion_folder import SETTINGS
 from byteproxy.errors import InputError
 from byteproxy.interop import hub
 from byteproxy.interop.export_folder import CHECKSUMS
+from byteproxy.interop.gguf_model import ROPE_FACTORS
 from byteproxy.interop.published import published
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.model_config import ModelConfig
@@ -101,13 +102,16 @@ def named(model: str) -> str:
     return model if model.startswith(HUB) else str(Path(model).expanduser().absolute())
 
 
-def find(model: str, weights: bool = True) -> FoundModel:
-    """The model that was named; what lies on the Hub is fetched, with or without its weights.
+def find(model: str, plan_into: Path | None = None) -> FoundModel:
+    """The model that was named; what lies on the Hub is fetched.
 
+    plan_into: a folder for what a plan needs of a file on the Hub; with it nothing is fetched that a plan can do
+        without, and what is found has no weights.
     Raises InputError where there is none, or it can't be fetched.
     """
     if model.startswith(HUB):
-        fetched = hub.fetch(model.removeprefix(HUB), weights=weights)
+        name = model.removeprefix(HUB)
+        fetched = hub.fetch(name) if plan_into is None else hub.look_at(name, plan_into, (ROPE_FACTORS,))
         return FoundModel(model, fetched.path, fetched.revision)
     path = Path(model)
     if not path.exists():

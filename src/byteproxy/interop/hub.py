@@ -3,11 +3,12 @@
 Only what a model needs is fetched: its config, its weights as safetensors, its tokenizer with its chat templates, and
 its card; or one GGUF file and the card. Nothing that could run code outside of a sandbox is. A fetch that was stopped
 goes on, and one that is done needs no network for the same revision. `HF_ENDPOINT` names another server, `HF_HOME`
-another place, `HF_TOKEN` who asks, as for every tool of the Hub.
+another place, `HF_TOKEN` who asks, as for every tool of the Hub. A plan needs no weights: of a GGUF file, which says
+what the model is before its weights, the beginning is read.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from byteproxy.errors import InputError
+from byteproxy.gguf_file import copy_header, gguf_package
 from byteproxy.interop.export_folder import CARD, CONFIG, SHARDS, WEIGHTS
 from byteproxy.interop.source_chat import GENERATION, TEMPLATE, TEMPLATES
 from byteproxy.interop.tokenizer import TOKENIZER, TOKENIZER_CONFIG
@@ -22,6 +24,7 @@ from byteproxy.progress import announce
 
 _SMALL = (CONFIG, TOKENIZER, CARD, TOKENIZER_CONFIG, GENERATION, TEMPLATE, f"{TEMPLATES}/*.jinja")
 _WEIGHTS = (WEIGHTS, SHARDS, "model-*-of-*.safetensors")
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.gguf))?(?:@(.+))?")
 
 
@@ -70,33 +73,76 @@ def hub_name(name: str) -> HubName:
     return HubName(repository, file, revision)
 
 
-def fetch(name: str, revision: str = "", weights: bool = True) -> Fetched:
+def fetch(name: str, revision: str = "") -> Fetched:
     """Fetch a model; on a terminal the client shows how far it is.
 
-    Of a repository without a config, its one GGUF file is the model. It is fetched for a plan, too: what the model is
-    stands nowhere else.
+    Of a repository without a config, its one GGUF file is the model.
     name: as `hub_name` takes it. revision: in place of the one in the name.
-    weights: without them a plan is all that can be made.
     Raises InputError where there is no model or several, the Hub can't be reached, or the disk is full.
     """
     hub, asked = hub_package(), hub_name(name)
     wanted = revision or asked.revision or None
     if asked.file:
         return _fetched_file(hub, asked.repository, asked.file, wanted)
-    patterns = [*_SMALL, *(_WEIGHTS if weights else ())]
-    announce(f"fetching hf:{name} into the Hub's cache" if weights else f"looking at hf:{name}")
-    folder = _snapshot(hub, asked.repository, wanted, patterns)
+    announce(f"fetching hf:{name} into the Hub's cache")
+    folder = _snapshot(hub, asked.repository, wanted, [*_SMALL, *_WEIGHTS])
     if (folder / CONFIG).is_file():
         return Fetched(folder, folder.name)
     return _fetched_file(hub, asked.repository, _only_file(hub, asked.repository, folder), folder.name)
+
+
+def look_at(name: str, into: Path, tensors: Collection[str] = ()) -> Fetched:
+    """Fetch what a plan needs of a model: all but its weights.
+
+    name: as `hub_name` takes it. into: a folder that takes what is read of a GGUF file which is not in the cache.
+    tensors: names of those that are read of such a file.
+    Raises InputError as `fetch` does.
+    """
+    hub, asked = hub_package(), hub_name(name)
+    announce(f"looking at hf:{name}")
+    folder = _snapshot(hub, asked.repository, asked.revision or None, [CARD] if asked.file else _SMALL)
+    if not asked.file and (folder / CONFIG).is_file():
+        return Fetched(folder, folder.name)
+    file = asked.file or _only_file(hub, asked.repository, folder)
+    if (folder / file).is_file():
+        return Fetched(folder / file, folder.name)
+    if file not in (files := _files(hub, asked.repository, folder)):
+        raise InputError(_no_file(asked.repository, file, files))
+    gguf_package()
+    copy, url = into / Path(file).name, hub.hf_hub_url(asked.repository, file, revision=folder.name)
+    with _mendable(asked.repository):
+        size = _part(hub, url, 0, 1)[1]
+        if size is None:
+            announce("the server sends whole files only")
+            return _fetched_file(hub, asked.repository, file, folder.name)
+        copy_header(lambda begin, end: _part(hub, url, begin, end)[0], size, copy, tensors)
+    return Fetched(copy, folder.name)
+
+
+def _part(hub: ModuleType, url: str, begin: int, end: int) -> tuple[bytes, int | None]:
+    """Bytes of a file from a place to another, fewer at its end, and its size; None: the server sends whole files."""
+    utils = hub.utils
+    headers = {**utils.build_hf_headers(), "Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "identity"}
+    with utils.http_stream_backoff(
+        "GET", url, headers=headers, timeout=hub.constants.HF_HUB_DOWNLOAD_TIMEOUT
+    ) as answer:
+        utils.hf_raise_for_status(answer)
+        said = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        if answer.status_code != 206 or said is None or int(said[1]) != begin:
+            return b"", None
+        return answer.read(), int(said[2])
 
 
 def _fetched_file(hub: ModuleType, repository: str, file: str, revision: str | None) -> Fetched:
     announce(f"fetching hf:{repository}/{file} into the Hub's cache")
     folder = _snapshot(hub, repository, revision, [file, CARD])
     if not (folder / file).is_file():
-        raise InputError(f"hf:{repository} holds no {file}: {_told(_files(hub, repository, folder), repository)}")
+        raise InputError(_no_file(repository, file, _files(hub, repository, folder)))
     return Fetched(folder / file, folder.name)
+
+
+def _no_file(repository: str, file: str, files: Sequence[str]) -> str:
+    return f"hf:{repository} holds no {file}: {_told(files, repository)}"
 
 
 def _only_file(hub: ModuleType, repository: str, folder: Path) -> str:
