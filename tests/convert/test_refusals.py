@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from tests.cli.commands import in_process, refusal
-from tests.convert.tiny import RECIPE, conversion, tiny_llama
+from tests.convert.tiny import RECIPE, SHAPE, conversion, tiny_llama
 
 from byteproxy.config import to_toml
 from byteproxy.convert import conversion_plan
@@ -17,6 +18,7 @@ from byteproxy.convert.run_conversion import run_conversion
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
 from byteproxy.interop.tokenizer import byte_tokenizer
+from byteproxy.model.model_config import RopeScaling
 from byteproxy.train import memory
 from byteproxy.views.bpe import BpeView
 
@@ -85,14 +87,39 @@ def test_a_tokenizer_of_another_model_as_large(tmp_path, text):
     assert not (out / "source.json").exists(), "another model may be named"
 
 
-def test_what_llama_cpp_lacks_if_it_is_asked_for(convert, copy, tmp_path):
+@pytest.fixture(scope="module")
+def lacking(tmp_path_factory):
+    """A model that has what llama.cpp lacks."""
     pytest.importorskip("gguf")
-    slowed = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-    slowed["original_max_position_embeddings"] = 8192
-    changed(copy, model_type="qwen2", architectures=["Qwen2ForCausalLM"], rope_scaling=slowed)
+    shape = replace(SHAPE, qk_norm=True, rope_scaling=RopeScaling("llama3", 8.0))
+    return tiny_llama(tmp_path_factory.mktemp("lacking") / "qwen3", shape, steps=20)
+
+
+def test_what_llama_cpp_lacks_if_it_is_asked_for(convert, lacking, tmp_path):
     for more in ([], ["--plan", "--rate", "1e9"]):
-        assert "which llama.cpp has in a llama and not in a qwen2" in refusal(convert(copy, "--gguf", *more))
+        assert "which llama.cpp has in a llama and not in a qwen3" in refusal(convert(lacking, "--gguf", *more))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stopped_in", ["score its tokens", "export"])
+def test_what_llama_cpp_lacks_if_it_is_asked_for_on_the_way(lacking, text, tmp_path, stopped_in):
+    """Before anything else is done, and wherever the conversion is."""
+    asked, out, stages = conversion(lacking, text), tmp_path / "out", []
+
+    @contextmanager
+    def stage(what, unit):
+        stages.append(what)
+        if what == stopped_in:
+            raise KeyboardInterrupt
+        yield lambda *_: None
+
+    with pytest.raises(KeyboardInterrupt):
+        run_conversion(asked, out, stage=stage)
+    assert stages.pop() == stopped_in
+    stages.clear()
+    with pytest.raises(InputError, match=r"can't be converted for llama\.cpp: .* not in a qwen3"):
+        run_conversion(asked, out, gguf=True, stage=stage)
+    assert not stages
 
 
 def test_what_reads_bytes_already(convert, copy, tmp_path):

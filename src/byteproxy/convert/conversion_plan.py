@@ -15,6 +15,7 @@ from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized
 from byteproxy.interop.gguf import ensure_known
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs.start import with_shape
 from byteproxy.train.memory import min_parameters, short_of_memory
 from byteproxy.train.run_plan import AssumedView, RunPlan, plan_run
@@ -61,7 +62,8 @@ def plan_conversion(
     Raises InputError where a source can't be read, recipe and model don't fit together, or llama.cpp lacks what the
     model has and it is to be exported for it.
     """
-    _ensure_exportable(model, gguf)
+    if gguf:
+        ensure_exportable(model.path, model.shape)
     config = run_of(recipe, model)
     sample = _SAMPLE.read_bytes()
     view = AssumedView(model.view.alphabet_size, len(sample) / len(model.view.encode(sample).symbols))
@@ -90,7 +92,8 @@ def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str],
 
     What the folder holds already counts as free. InputError, too, for what `plan_conversion` refuses.
     """
-    _ensure_exportable(model, gguf)
+    if gguf:
+        ensure_exportable(model.path, model.shape)
     config, symbols = run_of(recipe, model), FIRST_SYMBOL + model.view.alphabet_size
     if short := short_of_memory(config, symbols):
         raise InputError(
@@ -110,13 +113,12 @@ def ensure_room(recipe: ConvertRecipe, model: Described, sources: Sequence[str],
         )
 
 
-def _ensure_exportable(model: Described, gguf: bool) -> None:
-    """InputError where a byte model of this shape is to be exported for llama.cpp, which lacks something of it."""
-    if gguf:
-        try:
-            ensure_known(model.shape)
-        except InputError as error:
-            raise InputError(f"{model.path} can't be converted for llama.cpp: {error}") from error
+def ensure_exportable(path: Path, shape: ModelConfig) -> None:
+    """InputError where llama.cpp, for which a byte model of this shape is to be exported, lacks something of it."""
+    try:
+        ensure_known(shape)
+    except InputError as error:
+        raise InputError(f"{path} can't be converted for llama.cpp: {error}") from error
 
 
 def _disk(config: TrainConfig, parameters: int, exported: int, corpus_bytes: int, gguf: bool) -> int:

@@ -32,7 +32,7 @@ from byteproxy.convert.conversion_folder import (
     SPEED,
     claimed,
 )
-from byteproxy.convert.conversion_plan import ensure_room, run_of
+from byteproxy.convert.conversion_plan import ensure_exportable, ensure_room, run_of
 from byteproxy.convert.conversion_results import results_of
 from byteproxy.convert.source_model import FoundModel, SourceModel, find, find_again
 from byteproxy.convert.writing_speed import measured_speed
@@ -43,6 +43,7 @@ from byteproxy.gguf_file import gguf_package
 from byteproxy.interop.card import Origin
 from byteproxy.interop.export_folder import ensure_unaltered
 from byteproxy.interop.gguf import GGUF
+from byteproxy.interop.published import published
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
@@ -57,7 +58,7 @@ from byteproxy.store.store import Store
 from byteproxy.train.budget import resolved
 from byteproxy.train.checkpoint import newest
 from byteproxy.train.compiler import fastest_dtype
-from byteproxy.train.run_config import CHECKPOINTS
+from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.training import train
 from byteproxy.views.bpe import BpeView
@@ -86,6 +87,8 @@ def run_conversion(
             tell(f"{out} is finished.")
             return finished
         source, model = _remembered(conversion, out, found, stage)
+        if gguf and begun:
+            _ensure_exportable_still(source, out)
         if source.quantization:
             tell(f"The weights of {source.given} are stored as {source.quantization}: what that lost stays lost.")
         store = _prepared(conversion, out, stage)
@@ -126,6 +129,13 @@ def _looked_at(conversion: Conversion, out: Path, gguf: bool) -> FoundModel:
     found = find(conversion.model)
     ensure_room(conversion.recipe, found.described, conversion.sources, out, gguf)
     return found
+
+
+def _ensure_exportable_still(source: SourceModel, out: Path) -> None:
+    """InputError where llama.cpp, for which nothing was asked when the conversion began, lacks what its model has."""
+    begun = (out / RUN / CONFIG).is_file()
+    shape = read_run_config(out / RUN).model if begun else published(Path(find_again(source).path)).stock.shape
+    ensure_exportable(Path(source.path), shape)
 
 
 def _remembered(
