@@ -1,24 +1,17 @@
 """The commands as a user meets them."""
 
-import errno
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from tests.cli.commands import BYTEPROXY, explained, help_at_once, in_process, on_terminal, refusal
-from tests.small_stdlib import small_stdlib
-from tests.waiting import GUARD_SECONDS, until
+from tests.waiting import GUARD_SECONDS
 
 from byteproxy import __version__ as version
 from byteproxy.cli import main as cli
-from byteproxy.cli import refusals
-from byteproxy.files import read_bytes
 from byteproxy.interop.llama import export_llama
 from byteproxy.jit import COMPILING
 from byteproxy.model.model_config import ModelConfig
@@ -28,14 +21,6 @@ from byteproxy.vocab import Vocab
 
 def byteproxy(*arguments, **options):
     return subprocess.run([BYTEPROXY, *arguments], capture_output=True, text=True, timeout=GUARD_SECONDS, **options)
-
-
-def refused(status, said):
-    """Exit status 2 and one line that is no traceback; the first command ever compiles before it."""
-    assert status == 2, said
-    (line,) = [line for line in said.strip().splitlines() if not line.startswith("compiling ")]
-    assert line.startswith("byteproxy: ")
-    return line
 
 
 def test_help_teaches_the_tool_and_comes_at_once():
@@ -88,36 +73,6 @@ def test_an_interpreter_without_sources_is_refused(tmp_path, monkeypatch, capsys
 
 def test_generate_refuses_what_is_no_model(tmp_path, monkeypatch, capsys):
     assert "no model" in refusal(in_process(monkeypatch, capsys)("generate", tmp_path))
-
-
-def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
-    """Stopped in training twice: the second time it had taken up where it stopped, and prepared nothing again."""
-    command = [BYTEPROXY, "demo", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
-    metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
-    steps: list[list[int]] = []
-    # Compiling takes longer than all the rest.
-    environment = small_stdlib(tmp_path / "stdlib") | {"TORCH_COMPILE_DISABLE": "1"}
-    for _ in range(2):
-        before = len(steps_in(metrics))
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        until(lambda: len(steps_in(metrics)) > before, lambda: process.poll() is None)  # noqa: B023 - in this round
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=GUARD_SECONDS)
-        assert process.returncode == 130
-        assert said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
-        assert "Traceback" not in said
-        assert printed == "", "with --json, stdout is for programs"
-        assert ("train the BPE view" in said) == (not steps)
-        steps.append(steps_in(metrics))
-    first, second = steps
-    assert second[: len(first)] == first
-    assert len(set(second)) == len(second) > len(first)
-
-
-def steps_in(metrics: Path) -> list[int]:
-    """The steps whose losses were logged; evaluations on the validation split are lines of their own."""
-    lines = metrics.read_text().splitlines() if metrics.exists() else []
-    return [line["step"] for line in map(json.loads, lines) if "loss" in line]
 
 
 def test_a_model_writes_the_same_each_time(tmp_path, monkeypatch, capsys):
@@ -284,149 +239,6 @@ def test_mistakes_get_one_line_that_says_what_was_meant(monkeypatch, capsys, arg
     assert says in line
 
 
-REFUSALS = """
-import json, os, sys
-import numpy, pyarrow, rich.console, rich.table, tyro
-
-words = sys.argv[1:]
-at = words.index("and")
-for columns in ("1", "20", "200"):
-    for command in (words[:at], words[at + 1 :]):
-        hears, says = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.dup2(says, 2)
-            os.environ["COLUMNS"] = columns
-            sys.argv = ["byteproxy", *command]
-            from byteproxy.cli.main import main
-            try:
-                main()
-            except SystemExit as end:
-                sys.stderr.flush()
-                os._exit(end.code or 0)
-            os._exit(0)
-        os.close(says)
-        with os.fdopen(hears, "rb") as heard:
-            said = heard.read().decode(sys.stderr.encoding)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps([columns, status, said]), flush=True)  # not once more by the next fork
-"""
-
-
-@pytest.fixture(scope="module", params=["ascii", "latin-1", "utf-8"])
-def refusals_said(request):
-    """What two mistakes are told on terminals of an encoding, by their width, in forks of one process."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    environment |= {"PYTHONIOENCODING": request.param, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    words = ["generate", "--prompt", "文", "名", "--utf9", "and", "corpus", "stats", "名"]
-    command = [sys.executable, "-c", REFUSALS, *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=GUARD_SECONDS)
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 6
-    return found
-
-
-@pytest.mark.parametrize("columns", ["1", "20", "200"])
-def test_a_refusal_is_a_line_on_any_terminal(refusals_said, columns):
-    option, folder = (refused(status, said) for width, status, said in refusals_said if width == columns)
-    assert "there is no option --utf9" in option
-    assert "holds no finished corpus" in folder
-
-
-def fails_with(error, monkeypatch, capsys):
-    def fail(*arguments):
-        raise error
-
-    monkeypatch.setattr(cli, "_run", fail)
-    return in_process(monkeypatch, capsys)("demo")
-
-
-@pytest.mark.parametrize("number", [*refusals._NAMES, *refusals._ANYWHERE, *refusals._FULL, *refusals._FORBIDDEN])
-def test_what_the_system_has_against_a_file_is_one_line_that_names_it(monkeypatch, capsys, tmp_path, number):
-    status, _, said = fails_with(OSError(number, os.strerror(number), str(tmp_path / "a\nb")), monkeypatch, capsys)
-    assert status == 2
-    assert len(said.splitlines()) == 1
-    assert r"a\nb" in said or number in refusals._ANYWHERE
-
-
-def test_other_errors_of_the_system_and_bugs_show_where_they_are(monkeypatch, capsys):
-    for bug in (OSError(errno.ENOENT, "x"), OSError(errno.EBADF, "x"), ValueError("x"), RecursionError(), KeyError(1)):
-        with pytest.raises(type(bug)):
-            fails_with(bug, monkeypatch, capsys)
-
-
-def test_reading_is_told_from_writing(monkeypatch, capsys, tmp_path):
-    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "new"))
-    assert "cannot write" in fails_with(error, monkeypatch, capsys)[2]
-    (tmp_path / "there").touch()
-    monkeypatch.setattr(refusals.os, "access", lambda path, mode: mode != os.R_OK)
-    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "there"))
-    assert "cannot read" in fails_with(error, monkeypatch, capsys)[2]
-
-
-def test_names_and_memory_that_cannot_be_are_one_line(monkeypatch, capsys):
-    for error, says in (
-        (UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed"), "can't be used as a name"),
-        (ValueError("embedded null byte"), "a byte of zero"),
-        (MemoryError("Unable to allocate 3 TiB"), "memory is used up (Unable to allocate 3 TiB)"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 3"), "memory is used up"),
-    ):
-        status, _, said = fails_with(error, monkeypatch, capsys)
-        assert status == 2
-        assert says in said
-
-
-DEAF = """
-import ctypes, numba, numpy, signal, threading
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from byteproxy.cli.ctrl_c import acknowledged
-
-outside = ctypes.CDLL(None).getpid  # what it does is unknown, so that each round's number is really written
-outside.argtypes, outside.restype = [], ctypes.c_int
-
-@numba.njit("void(float64[::1])", nogil=True)
-def deaf(seen):
-    while True:
-        seen[0] = outside()
-
-def tell():
-    while not seen[0]:
-        pass
-    print("waiting", flush=True)
-
-seen = numpy.zeros(1)
-with acknowledged():
-    threading.Thread(target=tell, daemon=True).start()
-    deaf(seen)
-"""
-
-
-def test_ctrl_c_is_acknowledged_where_python_does_not_run_and_obeyed_the_second_time():
-    """In compiled code, which never asks whether there was a signal."""
-    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.readline() == "byteproxy: stopping; Ctrl-C again to stop at once\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(GUARD_SECONDS) == 130
-    finally:
-        process.kill()
-
-
-@pytest.mark.parametrize("stop", ["os.kill(os.getpid(), signal.SIGINT)", "sys.exit(130)"])
-def test_ctrl_c_once_more_while_the_process_ends_prints_no_traceback(stop):
-    code = (
-        "import atexit, os, signal, sys\nfrom byteproxy.cli.ctrl_c import acknowledged\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
-        f"try:\n    with acknowledged():\n        {stop}\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert (done.returncode, done.stderr) == (130, "")
-
-
 def test_closed_streams_and_a_full_log_are_no_crash_and_lead_into_no_file(tmp_path):
     byteproxy = f"{sys.executable} -m byteproxy.cli.main"
     for words, status in (
@@ -439,13 +251,3 @@ def test_closed_streams_and_a_full_log_are_no_crash_and_lead_into_no_file(tmp_pa
         done = subprocess.run(["bash", "-c", words], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == status, (words, done.stderr)
         assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"12345")])
-def test_what_is_refused_of_a_file_is_said_as_it_is(tmp_path, make):
-    make(tmp_path / "it")
-    with pytest.raises(OSError) as refused:  # noqa: PT011 - of several kinds
-        read_bytes(tmp_path / "it", 4)
-    told = refusals.refusal_of(refused.value)
-    assert told is not None
-    assert told.startswith(f"cannot use {tmp_path / 'it'}: it ")

@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byteproxy.errors import InputError
 from byteproxy.model.embedding import ByteExpansion, ngram_rows
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
-from byteproxy.model.objective import Objective, check_fit
+from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, byte_targets, columns, next_symbol_targets, targets_of
 from byteproxy.vocab import EOS, FIRST_BYTE, PAD, RAW, SPECIALS, Vocab, closing, opening
 
@@ -223,10 +222,16 @@ raw_piece = st.builds(
     st.booleans(),
     st.booleans(),
 )
+
+
 compressed_piece = st.builds(
     Piece, st.just(1), st.lists(st.sampled_from(STRINGS), max_size=4).map(tuple), st.booleans(), st.booleans()
 )
+
+
 rows = st.lists(st.none() | st.lists(raw_piece | compressed_piece, min_size=1, max_size=3), min_size=1, max_size=4)
+
+
 weight = st.sampled_from([0.0, 0.5, 1.0])
 
 
@@ -368,43 +373,3 @@ def test_heads_that_read_ngrams_are_those_of_the_loops(documents, seed, outputs,
         for one, other, part in zip(*gradients, parts, strict=True):
             mine, theirs = (torch.zeros_like(part) if found is None else found for found in (one, other))
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
-
-
-def test_weights_of_further_heads_follow_their_schedule():
-    objective = Objective(head_decay=0.5, heads_weight=1.0, heads_weight_end=0.0)
-    assert [objective.head_weight(head, 0.0) for head in (1, 2, 3)] == [1.0, 0.5, 0.25]
-    assert [objective.head_weight(head, 0.5) for head in (1, 2, 3)] == [1.0, 0.25, 0.125]
-    assert [objective.head_weight(head, 1.0) for head in (1, 2, 3)] == [1.0, 0.0, 0.0]
-    assert Objective(heads_weight=2.0).head_weight(2, 1.0) == 1.5
-
-
-@pytest.mark.parametrize(
-    ("model", "objective", "field"),
-    [
-        ({"symbol_heads": 2}, {"symbols": 0.0, "bag": 1.0}, "model.symbol_heads"),
-        ({"softmax": "shared", "inputs": "mean"}, {}, "model.softmax"),
-        ({"softmax": "shared"}, {"bag": 1.0}, "objective.bag"),
-        ({"inputs": "mean"}, {"symbol_bytes": 1.0}, "model.ngram_outputs"),
-        ({"ngrams": (2,), "ngram_outputs": True}, {"symbol_bytes": 1.0}, "model.inputs"),
-        ({"value_embeddings": True, "inputs": "mean"}, {}, "model.value_embeddings"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused_by_name(model, objective, field):
-    with pytest.raises(InputError, match=field):
-        check_fit(ModelConfig(**model), Objective(**objective))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"symbols": 0.0}, "objective.symbols"),
-        ({"bag": -1.0}, "objective.bag"),
-        ({"symbol_bytes": -1.0}, "objective.symbol_bytes"),
-        ({"head_decay": float("nan")}, "objective.head_decay"),
-        ({"reach": "far"}, "objective.reach"),
-        ({"heads_weight_end": -0.1}, "objective.heads_weight_end"),
-    ],
-)
-def test_wrong_objectives_are_refused_by_name(wrong, field):
-    with pytest.raises(InputError, match=field):
-        Objective(**wrong)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from tests.toy_corpus import toy_store
 
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES, PAPER
@@ -21,11 +20,6 @@ CONFIG = TrainConfig(
     model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
     shape=Shape(2, 256, 100),
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
 
 
 def totals(config, store, count):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.toy_corpus import toy_documents, toy_store
+from tests.toy_corpus import toy_documents
 
 from byteproxy.evaluate.bpb import view_bpb
 from byteproxy.generate.score import score
@@ -47,11 +47,6 @@ KINDS = {
         objective=Objective(symbols=0.0, symbol_bytes=1.0),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
 
 
 def trained(config, store, folder):

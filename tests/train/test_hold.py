@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from tests.toy_corpus import toy_store
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
@@ -24,11 +23,6 @@ CONFIG = TrainConfig(
     shape=Shape(2, 256, 100),
     log_every=1,
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])

@@ -4,44 +4,30 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.toy_corpus import toy_store
+from tests.train import toy_run
+from tests.train.toy_run import weights
 
 from byteproxy.errors import InputError
-from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.lora import merge
 from byteproxy.model.lora_config import LoraConfig
-from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.runs.load import load
 from byteproxy.train import checkpoint
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.run_plan import plan_run
-from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.training import train
 
-CONFIG = TrainConfig(
+CONFIG = replace(
+    toy_run.CONFIG,
     stop="6 steps",
-    compile=False,
-    views=("bpe-300",),
-    model=ModelConfig(width=32, layers=2, heads=2, ffn=64, byte_heads=2),
+    model=replace(toy_run.CONFIG.model, byte_heads=2),
     mixture=Mixture(phases=(Phase(1.0, "one", 0.5),)),
-    shape=Shape(2, 256, 100),
     optim=OptimConfig("adamw", weight_decay=0.5, new_rows_rate=2.0),
     lora=LoraConfig(2, matrices=("q_proj", "o_proj", "up_proj", "down_proj")),
-    log_every=1,
 )
 LEARNS = ("byte_heads.", "embed_tokens.new_rows", "lm_head.new_rows")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
-
-
-def weights(trainer):
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
 
 
 @pytest.fixture(scope="module")

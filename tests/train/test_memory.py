@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.toy_corpus import toy_store
 
 from byteproxy.mixture.loader import Shape
 from byteproxy.model.model_config import ModelConfig
@@ -30,11 +29,6 @@ CONFIG = TrainConfig(
     shape=Shape(1, 256, 100),
     optim=OptimConfig(optimizer="adamw"),
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
 
 
 def resident_bytes():

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.toy_corpus import toy_store
+from tests.train import toy_run
+from tests.train.toy_run import same, weights
 
 from byteproxy.errors import InputError
-from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
@@ -18,37 +18,20 @@ from byteproxy.train import checkpoint
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig, learning_rate
-from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
 from byteproxy.vocab import FIRST_SYMBOL
 
 LAYERS = 3
 SMALL = ModelConfig(width=4, layers=LAYERS, heads=1, ffn=4, byte_heads=2, symbol_heads=3)
-CONFIG = TrainConfig(
+CONFIG = replace(
+    toy_run.CONFIG,
     stop="9 steps",
-    compile=False,
-    views=("bpe-300",),
-    model=ModelConfig(width=32, layers=3, heads=2, ffn=64, byte_heads=2),
+    model=replace(toy_run.CONFIG.model, layers=LAYERS, byte_heads=2),
     mixture=Mixture(phases=(Phase(1.0, "one", 0.5),)),
-    shape=Shape(2, 256, 100),
-    log_every=1,
 )
 PARTS = OptimConfig(
     "adamw", first_layer_rate=2.0, last_layer_rate=0.5, new_rows_rate=3.0, new_rows_share=0.5, new_rows_layers=1
 )
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
-
-
-def weights(trainer):
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def told(name, shape, config):

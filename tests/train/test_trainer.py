@@ -1,6 +1,6 @@
+"""Runs as they train: what a step does, what is counted, what is refused."""
+
 import json
-import os
-import signal
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,63 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.toy_corpus import toy_documents, toy_store
-from tests.train.resealed import reseal
+from tests.toy_corpus import toy_store
+from tests.train.toy_run import CONFIG, losses, same, weights
 
-from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
-from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.planner import State
 from byteproxy.mixture.schedule import BYTES, Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.model_config import ModelConfig
-from byteproxy.model.objective import Objective
-from byteproxy.store.encode import add_view
-from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train import checkpoint
 from byteproxy.train.metrics import read
 from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig, learning_rate
-from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import Trainer
-from byteproxy.views.chunks import ChunksView
-
-CONFIG = TrainConfig(
-    stop="12 steps",
-    compile=False,
-    views=("bpe-300",),
-    model=ModelConfig(width=32, layers=2, heads=2, ffn=64),
-    mixture=Mixture(phases=(Phase(0.5, "pairs", 0.4, 0.9), Phase(0.5, "one", 0.9))),
-    shape=Shape(2, 256, 100),
-    log_every=1,
-    validate_every=5,
-)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return toy_store(tmp_path_factory.mktemp("corpus"))[0]
-
-
-def weights(trainer):
-    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-def losses(folder):
-    return [line["loss"] for line in read(folder / "metrics.jsonl") if "loss" in line]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    trainer = Trainer(CONFIG, store, folder)
-    trainer.run(lambda model: {"raw_bpb": 1.0})
-    return folder, trainer
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -110,191 +65,6 @@ def test_two_runs_with_one_seed_are_the_same_and_another_seed_differs(store, und
     other = Trainer(replace(CONFIG, seed=1), store, tmp_path / "other")
     other.run()
     assert losses(tmp_path / "other") != losses(folder)
-
-
-def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(store, undisturbed, tmp_path):
-    folder, trainer = undisturbed
-
-    def stop_after_seven(done, total, note):
-        if done == 7:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="step 7"):
-        Trainer(CONFIG, store, tmp_path).run(progress=stop_after_seven)
-    resumed = Trainer(CONFIG, store, tmp_path)
-    assert resumed.state.step == 7
-    resumed.run()
-    assert same(weights(resumed), weights(trainer))
-    assert losses(tmp_path) == losses(folder)
-    mine, theirs = vars(resumed.counters), vars(trainer.counters)
-    assert {k: v for k, v in mine.items() if "seconds" not in k} == {
-        k: v for k, v in theirs.items() if "seconds" not in k
-    }
-
-
-def test_lines_that_average_over_a_stop_are_the_undisturbed_ones(store, tmp_path):
-    config = replace(CONFIG, log_every=5)
-    Trainer(config, store, tmp_path / "whole").run()
-    stopped = Trainer(config, store, tmp_path / "stopped")
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run(progress=lambda done, total, note: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None)
-    Trainer(config, store, tmp_path / "stopped").run()
-    assert len(losses(tmp_path / "whole")) == 3
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-
-
-def test_a_wish_to_stop_in_the_last_step_is_heard(store, tmp_path):
-    def stop_at_the_end(done, total, note):
-        if done == total:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="step 12"):
-        Trainer(CONFIG, store, tmp_path).run(progress=stop_at_the_end)
-    assert Trainer(CONFIG, store, tmp_path).run().positions == 12 * 512
-
-
-def test_killed_between_checkpoints_is_the_undisturbed_run_as_well(store, undisturbed, tmp_path):
-    folder, trainer = undisturbed
-
-    class KilledError(Exception):
-        pass
-
-    def die(done, total, note):
-        if done == 8:
-            raise KilledError
-
-    config = replace(CONFIG, checkpoint_seconds=0.0)  # a checkpoint a step; the eighth is not reached
-    with pytest.raises(KilledError):
-        Trainer(config, store, tmp_path).run(progress=die)
-    assert losses(tmp_path) == losses(folder)[:8]
-    resumed = Trainer(config, store, tmp_path)
-    assert resumed.state.step == 7
-    resumed.run()
-    assert losses(tmp_path) == losses(folder)
-    assert same(weights(resumed), weights(trainer))
-
-
-def test_a_half_written_checkpoint_is_not_taken_up(store, tmp_path):
-    trainer = Trainer(CONFIG, store, tmp_path)
-    for _ in range(2):
-        trainer.step()
-    trainer.save()
-    trainer.step()
-    trainer.save()
-    newest = tmp_path / "checkpoints" / "step-000003"
-    assert checkpoint.newest(tmp_path / "checkpoints") == newest
-    newest.rename(tmp_path / "checkpoints" / ".step-000003")
-    assert Trainer(CONFIG, store, tmp_path).state.step == 2
-
-
-DISTILLING = replace(
-    CONFIG,
-    stop="6 steps",
-    objective=Objective(distill=0.5),
-    mixture=Mixture(phases=(Phase(0.5, "parallel", 0.5), Phase(0.5, "one", 0.9))),
-    shape=Shape(2, 512, 100),
-)
-
-
-def test_a_run_that_distils_resumes_bit_for_bit_and_tells_of_student_and_teacher(store, tmp_path):
-    whole = Trainer(DISTILLING, store, tmp_path / "whole")
-    whole.run()
-
-    def stop_after_two(done, total, note):
-        if done == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="step 2"):
-        Trainer(DISTILLING, store, tmp_path / "stopped").run(progress=stop_after_two)
-    resumed = Trainer(replace(DISTILLING, micro_sequences=1), store, tmp_path / "stopped")
-    assert resumed.averages.columns[-2:] == ["distilled", "teacher"]
-    Trainer(DISTILLING, store, tmp_path / "stopped").run()
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
-    lines = read(tmp_path / "whole" / "metrics.jsonl")
-    shown = [line["losses"].get("raw", {}) for line in lines if "losses" in line]
-    assert all({"distilled", "teacher"} <= set(one) for one in shown[:3])
-    assert not {"distilled", "teacher"} & set(shown[-1])
-    assert shown[0]["distilled"] == pytest.approx(np.log(320), rel=1e-4)  # as nothing is known yet
-    plain = Trainer(replace(DISTILLING, objective=Objective()), store, tmp_path / "plain")
-    plain.run()
-    assert not same(weights(plain), weights(whole))
-    with pytest.raises(InputError, match=r"objective.distill is 0.5 there and 0.0 here"):
-        Trainer(replace(DISTILLING, objective=Objective()), store, tmp_path / "whole")
-
-
-def test_what_is_distilled_does_not_depend_on_micro_batches(store, tmp_path):
-    """Only what stands in one row is."""
-    found = []
-    for name, rows in (("one", 1), ("both", 0)):
-        trainer = Trainer(replace(DISTILLING, stop="2 steps", micro_sequences=rows), store, tmp_path / name)
-        trainer.run()
-        found.append(read(tmp_path / name / "metrics.jsonl")[0]["losses"]["raw"])
-    assert found[0]["distilled"] == pytest.approx(found[1]["distilled"], rel=1e-4)
-    assert found[0]["teacher"] == pytest.approx(found[1]["teacher"], rel=1e-4)
-
-
-def test_causal_teachers_say_what_they_leave_out(store, tmp_path):
-    config = replace(DISTILLING, stop="2 steps", objective=Objective(distill=0.5, distill_form="causal"))
-    Trainer(config, store, tmp_path / "causal").run()
-    Trainer(replace(config, objective=Objective(distill=0.5)), store, tmp_path / "segmented").run()
-    causal, segmented = (
-        read(tmp_path / name / "metrics.jsonl")[0]["losses"]["raw"] for name in ("causal", "segmented")
-    )
-    assert 0 < causal["left_out"] < 1
-    assert "left_out" not in segmented
-    assert causal["teacher"] != segmented["teacher"]
-    assert causal["byte_1"] == segmented["byte_1"]
-
-
-def test_a_mixture_that_never_shows_both_forms_apart_distils_nothing():
-    for mixture, wrong in ((CONFIG.mixture, "parallel"), (replace(DISTILLING.mixture, packing="whole"), "fill")):
-        with pytest.raises(InputError, match=rf'"{wrong}", or objective.distill'):
-            replace(DISTILLING, mixture=mixture)
-
-
-def test_a_view_whose_symbols_spell_no_text_can_not_teach(tmp_path):
-    documents = toy_documents()
-    prepare_documents(documents, tmp_path / "corpus", SplitOptions(0.1, 0.2))
-    add_view(tmp_path / "corpus", ChunksView(4), spec="chunks:4")
-    with pytest.raises(InputError, match=r"'chunks-4' don't: take one such as bpe"):
-        Trainer(replace(DISTILLING, views=("chunks-4",)), Store.open(tmp_path / "corpus"), tmp_path / "run")
-
-
-def test_a_damaged_checkpoint_is_refused(store, tmp_path):
-    trainer = Trainer(CONFIG, store, tmp_path)
-    trainer.step()
-    trainer.save()
-    (found,) = (tmp_path / "checkpoints" / "step-000001").glob("*.distcp")
-    found.write_bytes(found.read_bytes()[:1000])
-    with pytest.raises(InputError, match="cannot be read"):
-        Trainer(CONFIG, store, tmp_path)
-
-
-def test_another_configuration_or_corpus_is_not_mixed_in(store, tmp_path):
-    trainer = Trainer(CONFIG, store, tmp_path)
-    trainer.step()
-    trainer.save()
-    with pytest.raises(InputError, match="another config"):
-        Trainer(replace(CONFIG, seed=5), store, tmp_path)
-    state = tmp_path / "checkpoints" / "step-000001" / "state.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "corpus": "0" * 64}))
-    reseal(state.parent)
-    with pytest.raises(InputError, match="another corpus"):
-        Trainer(CONFIG, store, tmp_path)
-
-
-def test_another_width_is_refused_by_its_name_before_a_tensor_is_read(store, undisturbed):
-    other = replace(CONFIG, model=replace(CONFIG.model, width=64))
-    with pytest.raises(InputError, match=r"another configuration \(model.width is 32 there and 64 here\)"):
-        Trainer(other, store, undisturbed[0])
-
-
-def test_old_checkpoints_go(store, tmp_path):
-    trainer = Trainer(CONFIG, store, tmp_path)
-    for _ in range(4):
-        trainer.step()
-        trainer.save()
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000003", "step-000004"]
 
 
 def test_validation_is_called_when_asked_and_at_the_end(undisturbed):
@@ -400,23 +170,6 @@ def test_optimizers_own_every_parameter_once_and_decay_matrices_only(store, tmp_
 def test_wrong_settings_are_refused_by_name(make, field):
     with pytest.raises(InputError, match=field):
         make()
-
-
-def test_a_full_disk_is_said_and_leaves_no_half_checkpoint(store, tmp_path, monkeypatch):
-    """Writing any tensor fails as on a full disk."""
-    trainer = Trainer(CONFIG, store, tmp_path)
-    trainer.step()
-    trainer.save()
-    trainer.step()
-
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.distributed.checkpoint.filesystem._write_item", full)
-    with pytest.raises(InputError, match=r"No space left on device; .* MB are free"):
-        trainer.save()
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
-    assert Trainer(CONFIG, store, tmp_path).state.step == 1
 
 
 def test_a_corpus_with_a_flipped_byte_is_refused(tmp_path):
