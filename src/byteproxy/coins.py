@@ -10,7 +10,8 @@ import numpy as np
 
 from byteproxy.jit import nb
 
-KIND, ORDER, EPOCH, SPLIT, CUT, SOURCE, VIEW, SEGMENT, CHAIN = map(np.uint64, range(1, 10))  # what a coin is for
+# What a coin is for.
+KIND, ORDER, EPOCH, SPLIT, CUT, SOURCE, VIEW, SEGMENT, CHAIN, HINT = map(np.uint64, range(1, 11))
 _ROUNDS = 4
 
 

@@ -43,6 +43,9 @@ REFUSED = {
     "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips "
     "first_layer_rate last_layer_rate new_rows_rate new_rows_share new_rows_layers "
     "heads_rate",
+    "scaffolding.hints.": "share view",
+    "scaffolding.hints.scale.": "start steady until",
+    "scaffolding.ngrams.": "start steady until",
 }
 """By group, what decides the weights."""
 REFUSED_FIELDS = {f"{group}{name}" for group, names in REFUSED.items() for name in names.split()}

@@ -56,6 +56,11 @@ class ConvertRecipe:
                 "run.mixture shows no compressed text: the model would forget what it knows of its tokens; give a "
                 "phase a rate above 0"
             )
+        if self.run.scaffolding.hints.stay:
+            raise InputError(
+                "run.scaffolding.hints stay, and a model that reads them can't be exported: let "
+                "run.scaffolding.hints.scale.until say where they are gone, or train it by `byteproxy train --from`"
+            )
         if not self.run.validation.bytes:
             raise InputError("run.validation.bytes is 0: give some, as a conversion is judged by its validation text")
 

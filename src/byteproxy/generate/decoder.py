@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import torch
 
+from byteproxy.errors import InputError
 from byteproxy.generate.cpu.packed import Packed
 from byteproxy.generate.portable import Portable
 from byteproxy.model.network import Transformer
@@ -40,7 +41,15 @@ class Decoder:
     """
 
     def __init__(self, model: Transformer, documents: int, positions: int, engine: Engine = "auto") -> None:
-        """Room for `positions` in each document and layer; products are in the model's type, on its device."""
+        """Room for `positions` in each document and layer; products are in the model's type, on its device.
+
+        Raises InputError for a model whose hints stay, as no engine finds tokens while it writes.
+        """
+        if model.hints is not None:
+            raise InputError(
+                "the model reads the row of the longest token that ends at each byte: it can be scored, and can't "
+                "write; train one whose scaffolding.hints.scale falls to 0"
+            )
         kind = Packed if compiled(model, engine) else Portable
         self._body: _Body = kind(model, documents, positions)
         self.positions = positions

@@ -38,7 +38,7 @@ class Heads:
         if own:
             self.reach = max(self.reach, 1 + max(config.ngrams))
         self._rows, self._soft_cap = config.ngram_rows, config.soft_cap
-        self._own = list(model.ngram_bias.weight) if own and model.ngram_bias is not None else []
+        self._own = list(model.ngram_bias.scaled()) if own and model.ngram_bias is not None else []
         self._own_lengths = config.ngrams if own else ()
         self._tables = None if model.head_ngram_bias is None else model.head_ngram_bias.weight
         self._lengths = config.byte_head_ngrams
@@ -50,7 +50,7 @@ class Heads:
             none = np.zeros((1, config.width), np.float32)
             self._packed = (
                 np.array(self._own_lengths, np.int64),
-                tuple(table.detach().numpy() for table in self._own) or (none,),
+                tuple(table.numpy() for table in self._own) or (none,),
                 np.array(self._lengths, np.int64),
                 none[None] if self._tables is None else self._tables.detach().numpy(),
                 np.stack([packed(head) for head in self._heads_JBD]),

@@ -59,6 +59,11 @@ def stock_files(model: Transformer, context: int, rows: int | None = FIRST_SYMBO
         `load_llama` read and whose symbols are another vocabulary's.
     Raises InputError if the model has an option that no stock architecture has.
     """
+    if model.hints is not None:
+        raise InputError(
+            "the model reads the row of the longest token that ends at each byte, which no stock architecture does, so "
+            "it can't be exported: train one whose scaffolding.hints.scale falls to 0"
+        )
     if broken := model.config.breaks_export:
         names = ", ".join(f"model.{name}" for name in broken)
         raise InputError(

@@ -11,7 +11,7 @@ units. In an *expanded* stream, rows also say which text each position stands fo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from byteproxy.errors import InputError
 from byteproxy.jit import nb
 from byteproxy.mixture.both_forms import BothForms, both_forms
 from byteproxy.mixture.expansion import ExpandedRows, expand_rows
+from byteproxy.mixture.hints import NO_HINTS, HintedView, Hints, RowHints, hinted, hinted_view
 from byteproxy.mixture.mapped import Mapped, bytes_at, uint16_at, uint32_at
 from byteproxy.mixture.piece_content import stretches_of, unit_symbols
 from byteproxy.mixture.planner import Plan, Planner, State
@@ -46,6 +47,7 @@ class Rows(NamedTuple):
     lengths: int64 [documents], positions of each document in order; they sum to N. No document crosses a row.
     expanded: what each position stands for; None unless the stream is expanded.
     both: raw positions whose passage is shown as symbols in the same row, too; None unless the stream finds them.
+    hints: tokens that end at raw bytes; None where the step hints at none.
     """
 
     symbols: np.ndarray
@@ -54,6 +56,7 @@ class Rows(NamedTuple):
     lengths: np.ndarray
     expanded: ExpandedRows | None = None
     both: BothForms | None = None
+    hints: RowHints | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Stream:
         composed: bool = False,
         expanded: bool = False,
         both: bool = False,
+        hints: Hints = NO_HINTS,
     ) -> None:
         """Open the train split of a store for a run of `steps` optimizer steps.
 
@@ -102,6 +106,7 @@ class Stream:
         composed: let a compressed position be a unit: a run of symbols up to and including one with a span above 0.
         expanded: let rows say which text their positions stand for, too.
         both: let rows say which raw positions belong to which symbols, where they show both; of an expanded stream.
+        hints: which tokens rows hint at beside raw bytes, and in how many passages.
         Raises InputError if the mixture and the store don't fit together, or if there is no text to train on.
         """
         for name, number, allowed in (("steps", steps, _STEPS), ("seed", seed, _SEEDS)):
@@ -113,7 +118,7 @@ class Stream:
             raise InputError(f"views names {twice} more than once: each view is shown as one representation")
         self.store, self.views, self.mixture, self.shape = store, views, mixture, shape
         self.seed, self.steps = seed, steps
-        self.composed, self.expanded, self.both = composed, expanded, both
+        self.composed, self.expanded, self.both, self.hints = composed, expanded, both, hints
         self.table = store.table("train", views, shape.context_bytes, progress, units=composed)
         self.vocab = Vocab(tuple(store.manifest.view(name).alphabet_size for name in views))
         own = {name: source.weight for name, source in store.manifest.sources.items()}
@@ -143,8 +148,14 @@ class Stream:
         self._mapped = Mapped(store, views, self.vocab, spans=composed or expanded)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        copied = partial(Stream, composed=self.composed, expanded=self.expanded, both=self.both)
-        return copied, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
+        of = partial(Stream, composed=self.composed, expanded=self.expanded, both=self.both, hints=self.hints)
+        return of, (self.store, self.views, self.mixture, self.shape, self.seed, self.steps)
+
+    @cached_property
+    def hinted_view(self) -> HintedView:
+        """The view that rows hint at; InputError where its symbols are no text, or it is none of the run's."""
+        representation = self.hints.representation(self.views)
+        return hinted_view(self.store.view(self.views[representation - 1]), self.vocab.first_id(representation))
 
     def plan(self, state: State) -> tuple[Plan, State]:
         """The plan of the step at `state`, and the state after it."""
@@ -182,7 +193,11 @@ class Stream:
         _copy(pieces, starts, item_bytes, self._mapped.first_ids, first, length, symbols, representations)
         lengths = plan.lengths[here:there]
         _next_symbol_targets(symbols, lengths, targets)
-        return Rows(symbols, targets, representations, lengths, expanded, both)
+        hints = None
+        if scale := self.hints.scale_at(plan.step / self.steps):
+            how = first, length, self.hints.share, self.seed, plan.step
+            hints = RowHints(hinted(self.hinted_view, symbols, pieces, *how), scale)
+        return Rows(symbols, targets, representations, lengths, expanded, both, hints)
 
     def text_bytes(self, plan: Plan) -> np.ndarray:
         """Bytes of text shown in each representation in this step, int64 [R].

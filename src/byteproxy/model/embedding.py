@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from byteproxy.model.hints import TokenHints
 from byteproxy.model.model_config import MAX_BYTE_PLACES, ModelConfig
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -53,25 +54,49 @@ class InputEmbedding(nn.Embedding):
         self.hashed = nn.Parameter(torch.zeros(rows, config.width)) if rows else None
         self.new_rows: nn.Parameter | None = None  # of specials and bytes, where they alone learn (`lora.py`)
 
-    def forward(self, input: torch.Tensor, expansion: ByteExpansion | None = None) -> torch.Tensor:
-        """What positions of these ids read, float32 [N, D]; without an expansion each is the special or byte it is."""
+    def forward(
+        self, input: torch.Tensor, expansion: ByteExpansion | None = None, hints: TokenHints | None = None
+    ) -> torch.Tensor:
+        """What positions of these ids read, float32 [N, D]; without an expansion each is the special or byte it is.
+
+        hints: rows that they read, too; only of a model whose inputs are symbols.
+        """
         if expansion is None or self.inputs == "symbols":
-            x_ND = F.embedding(input, self.weight)
-            if self.new_rows is None:
-                return x_ND
-            new_ND = F.embedding(input.clamp_max(len(self.new_rows) - 1), self.new_rows)
-            return torch.where((input < len(self.new_rows))[:, None], new_ND, x_ND)
+            if hints is None:
+                return self._own_rows(input, F.embedding(input, self.weight))
+            # One lookup for both, as each would have a gradient as large as the table.
+            ids = torch.cat((input, hints.id_N.clamp_min(0)))
+            x_ND, hint_ND = F.embedding(ids, self.weight).chunk(2)
+            return self._own_rows(input, x_ND) + hint_ND * (hints.scale * (hints.id_N >= 0))[:, None]
         if self.inputs == "last":
             return F.embedding(expansion.ids_M[expansion.ends_N - 1], self.weight)
         return composed(self.weight, expansion, self.place_scales, self.hashed)
 
+    def _own_rows(self, input: torch.Tensor, x_ND: torch.Tensor) -> torch.Tensor:
+        """Rows of the table, with those of specials and bytes where these alone learn."""
+        if self.new_rows is None:
+            return x_ND
+        new_ND = F.embedding(input.clamp_max(len(self.new_rows) - 1), self.new_rows)
+        return torch.where((input < len(self.new_rows))[:, None], new_ND, x_ND)
+
 
 class NgramTables(nn.Module):
-    """Hashed embeddings of the n-grams that end at a position: weight [K, rows, D], a table for each length."""
+    """Hashed embeddings of the n-grams that end at a position: weight [K, rows, D], a table for each length.
+
+    scale: float32 [], what they are multiplied by; 1 but in a training that lets them fade.
+    """
+
+    scale: torch.Tensor
 
     def __init__(self, lengths: Sequence[int], rows: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(len(lengths), rows, width))
+        self.register_buffer("scale", torch.ones(()), persistent=False)
+
+    def scaled(self) -> torch.Tensor:
+        """The tables as they count, without gradient: their own memory where the scale is 1."""
+        weight_KRD = self.weight.detach()
+        return weight_KRD if self.scale == 1 else weight_KRD * self.scale
 
     def forward(self, rows: Sequence[torch.Tensor], begins_N: torch.Tensor | None = None) -> torch.Tensor:
         """The sum over lengths, float32 [N, D]. rows: int64 [N] for each length, see `NgramEnds`.
@@ -82,8 +107,9 @@ class NgramTables(nn.Module):
         row_NK = torch.stack([row_N + number * size for number, row_N in enumerate(rows)], -1)
         tables_XD = self.weight.flatten(0, 1)
         if begins_N is None:
-            return F.embedding_bag(row_NK, tables_XD, mode="sum")
-        return lengths * F.embedding_bag(row_NK.flatten(), tables_XD, lengths * begins_N, mode="mean")
+            return self.scale * F.embedding_bag(row_NK, tables_XD, mode="sum")
+        scale = lengths * self.scale
+        return scale * F.embedding_bag(row_NK.flatten(), tables_XD, lengths * begins_N, mode="mean")
 
 
 class NgramEnds(NamedTuple):

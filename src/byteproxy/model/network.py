@@ -9,6 +9,7 @@ sharding, activation checkpointing and compilation of a block see every weight w
 `hidden` and `read` give hidden states, for those who score or write with them.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ from byteproxy.model.embedding import (
     ends_of_positions,
 )
 from byteproxy.model.heads import Heads, PlaceScales
+from byteproxy.model.hints import HintTokens, TokenHints
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.loss import Losses
 from byteproxy.model.model_config import Backend, ModelConfig
@@ -39,12 +41,14 @@ class Batch(NamedTuple):
 
     symbols_N: int64. layout: where the documents lie. targets: what is predicted, see `targets.targets_of`.
     expansion: what positions stand for; None: composed inputs and bytes further on are not asked for.
+    hints: what raw positions read, too; None: nothing, or in a model whose hints stay, all that it finds.
     """
 
     symbols_N: torch.Tensor
     layout: Layout
     targets: Targets
     expansion: ByteExpansion | None = None
+    hints: TokenHints | None = None
 
 
 class Transformer(nn.Module):
@@ -54,6 +58,7 @@ class Transformer(nn.Module):
     byte_heads: the second byte ahead and on [R - 1, specials and bytes, D]; head_ngram_bias: what these read besides.
     symbol_heads: the second symbol ahead and on [heads - 1, V, D].
     expansion_scales: of the bytes of the next symbol, where symbols are expanded to bytes at the output.
+    hints: the tokens that raw positions hint at, where these stay (`hints.py`).
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Transformer(nn.Module):
         self.head_ngram_bias = NgramTables(lengths, *tables) if lengths else None
         further = torch.zeros(config.symbol_heads - 1, output_vocab, width)
         self.symbol_heads = Heads(further, cap) if len(further) else None
+        self.hints: HintTokens | None = None
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=width**-0.5)
@@ -113,19 +119,45 @@ class Transformer(nn.Module):
         """Compile the blocks for training passes over that many positions; other passes run as they are."""
         self.compiled_for = positions
 
+    def scale_ngrams(self, scale: float) -> None:
+        """Let tables of n-grams count by so much from now on, those that only further byte heads read as before."""
+        for tables in (self.ngrams, self.ngram_bias):
+            if tables is not None:
+                tables.scale.fill_(scale)
+
+    @torch.no_grad()
+    def settle_ngrams(self) -> None:
+        """Make a plain model of one whose n-grams are scaled, which computes the same; at 0 it has none any more."""
+        for tables in (self.ngrams, self.ngram_bias):
+            if tables is not None:
+                tables.weight.copy_(tables.scaled())
+        if self.ngrams is not None and not self.ngrams.scale:
+            self.ngrams = self.ngram_bias = self.expansion_scales = None
+            self.config = replace(self.config, ngrams=(), ngram_outputs=False)
+        self.scale_ngrams(1.0)
+
     def forward(self, batch: Batch) -> Losses:
         """What all targets of a batch cost."""
-        hidden_ND = self.hidden(batch.symbols_N, batch.layout, batch.expansion)
+        hidden_ND = self.hidden(batch.symbols_N, batch.layout, batch.expansion, batch.hints)
         return self.losses(hidden_ND, batch.targets, batch.layout.positions_N, batch.expansion)
 
-    def hidden(self, symbols_N: torch.Tensor, layout: Layout, expansion: ByteExpansion | None = None) -> torch.Tensor:
+    def hidden(
+        self,
+        symbols_N: torch.Tensor,
+        layout: Layout,
+        expansion: ByteExpansion | None = None,
+        hints: TokenHints | None = None,
+    ) -> torch.Tensor:
         """Hidden states [N, D] of packed documents; no document sees another.
 
         expansion: what composed inputs read; without it every position is read as the special or byte that it is.
+        hints: what raw positions read, too; None: nothing, or in a model whose hints stay, all that it finds.
         """
+        if hints is None and self.hints is not None:
+            hints = self.hints(symbols_N)
         positions_N = layout.positions_N
         ngrams = self._ngrams(symbols_N, positions_N, expansion)
-        x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams)
+        x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams, hints)
         if expansion is not None and self.config.rope_positions == "bytes":
             positions_N = expansion.rope_positions(positions_N)
         backend = attention.backend(self.backend, symbols_N.device, self.dtype)
@@ -145,9 +177,10 @@ class Transformer(nn.Module):
         positions_N: torch.Tensor,
         expansion: ByteExpansion | None,
         ngrams: list[torch.Tensor],
+        hints: TokenHints | None = None,
     ) -> torch.Tensor:
         """What the first layer reads, float32 [N, D]; ngrams: rows of those that end at each position."""
-        x_ND: torch.Tensor = self.embed_tokens(symbols_N, expansion)
+        x_ND: torch.Tensor = self.embed_tokens(symbols_N, expansion, hints)
         if self.ngrams is None:
             return x_ND
         if expansion is None or self.config.inputs in ("symbols", "last"):

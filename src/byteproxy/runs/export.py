@@ -5,6 +5,7 @@ times over (the model, its tensors, the file to be written), with GGUF four time
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origi
     if gguf:
         gguf_package()
         ensure_known(loaded.model.config)
+    _ensure_without_ngrams(loaded, loaded.run)
     heads = byte_heads_file(loaded.model)
     stock = stock_files(loaded.model, loaded.context)
     files: dict[str, Content] = {**stock, **heads, **tokenizer_files(loaded.context, loaded.chat)}
@@ -54,12 +56,23 @@ def export_run(loaded: LoadedModel, out: Path, gguf: bool = False, origin: Origi
     return {**figures, "out": str(out), "files": dict(sorted(write_folder(out, files).items()))}
 
 
+def _ensure_without_ngrams(loaded: LoadedModel, run: RunState) -> None:
+    """InputError for a run whose n-grams will go away, and haven't yet."""
+    fading, steps = run.config.scaffolding.ngrams, run.config.steps
+    if fading.until is not None and loaded.model.config.ngrams:
+        raise InputError(
+            f"after {run.step:,} of {steps:,} steps the model still reads model.ngrams, scaled by "
+            f"{fading.at(run.step / steps):.2g}: train on to step {math.ceil(fading.until * steps):,}, where they are "
+            "gone, and export it then"
+        )
+
+
 def _figures(loaded: LoadedModel, run: RunState) -> dict[str, Any]:
     """What there is to say of an export, all of it counted or measured by the run itself."""
     model, counters, step = loaded.model, run.saved["counters"], run.step
     parameters = sum(parameter.numel() for parameter in model.parameters())
     heads = sum(one.weight.numel() for one in (model.byte_heads, model.head_ngram_bias) if one is not None)
-    stock = run.config.model.raw_parameters()
+    stock = model.config.raw_parameters()
     measured = [line for line in read_metrics(loaded.path / METRICS) if line["step"] <= step and "raw_bpb" in line]
     return {
         "run": loaded.path.resolve().name,

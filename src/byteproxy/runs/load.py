@@ -21,6 +21,7 @@ from byteproxy.interop.card import NOBODY_SAID, Origin
 from byteproxy.interop.chat import DEFAULT, Chat
 from byteproxy.interop.export_folder import CHECKSUMS
 from byteproxy.interop.published import published
+from byteproxy.model.hints import HintTokens
 from byteproxy.model.lora import merge
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Progress, announce, silent
@@ -251,8 +252,14 @@ def _run(folder: Path, config: TrainConfig, found: Path, dtype: str | None) -> L
     _ensure_agreement(folder, config, checkpoint.said(found))  # before a model of that shape is made
     symbols = max(checkpoint.rows(found, name) for name in ("embed_tokens.weight", "lm_head.weight"))
     model = model_of(replace(config, dtype=dtype or config.dtype, attention="auto"), symbols)
+    scaffolding = config.scaffolding
+    if scaffolding.hints.stay:
+        tokens, size = (checkpoint.rows(found, f"hints.{name}") for name in ("end_V", "text_B"))
+        model.hints = HintTokens(tokens, size, scaffolding.hints.scale.start)
     saved = checkpoint.load(found, model, [])
     merge(model)
+    model.scale_ngrams(scaffolding.ngrams.at(saved["state"]["step"] / config.steps))
+    model.settle_ngrams()
     known = Lineage(corpus=config.corpus, fingerprint=saved["corpus"], views=config.views, start=config.start)
 
     def lineage() -> Lineage:

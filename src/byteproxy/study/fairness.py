@@ -90,6 +90,7 @@ def _ngrams(config: TrainConfig) -> tuple[frozenset[int], int] | None:
 _TRICKS: dict[str, tuple[Callable[[Any], str], Callable[[TrainConfig], Any]]] = {
     "optim.optimizer": (repr, lambda config: config.optim.optimizer),
     "model.ngrams": (lambda own: f"{sorted(own[0])} with {own[1]} rows", _ngrams),
+    "model.ngrams that stay": (repr, lambda config: bool(config.model.ngrams) and config.scaffolding.ngrams.stays),
     "model.ngram_outputs": (repr, lambda config: getattr(config.model, "ngram_outputs", False)),
     "model.byte_heads": (repr, lambda config: config.model.byte_heads > 1 and config.model.byte_heads),
     "model.byte_head_ngrams": (repr, lambda config: bool(config.model.byte_head_ngrams)),

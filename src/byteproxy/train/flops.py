@@ -7,6 +7,7 @@ pairs, weights computed again): the formula prices the method, wall time is repo
 torch's FlopCounterMode on plain matrix products. Of the heads beyond the first, a position near its segment's end is
 priced in full, though the last of them have no target there. So are steps in which only new rows move
 (`optim.new_rows_share`), which need no weight gradients of what waits: of three products of a matrix they make two.
+Scaffolding, rows of tokens and tables of n-grams, is looked up and added, and so is no part of the formula either.
 """
 
 import time

@@ -5,9 +5,9 @@ refused by its name, a new one too until it is listed.
 
 The length is a case of its own: a run may become longer if all its steps so far were those of a run that had the new
 length from the start. Several settings are relative to the number of steps, so each is computed for both lengths and
-compared, step by step: the learning rate, what moves, what the mixture shows, and the weights of heads. With the
-schedule "wsd" and `optim.warmup_steps` the rate is the same until its fall begins; a mixture of one phase at a constant
-rate shows the same for ever.
+compared, step by step: the learning rate, what moves, what the mixture shows, the weights of heads, and how much
+scaffolding counts. With the schedule "wsd" and `optim.warmup_steps` the rate is the same until its fall begins; a
+mixture of one phase at a constant rate shows the same for ever.
 """
 
 from collections.abc import Iterator
@@ -123,7 +123,7 @@ def _ensure_same_so_far(then: TrainConfig, now: TrainConfig, done: int) -> None:
 
 _MAY_BECOME_LONGER = (
     'A run can be made longer before its decay if it has optim.schedule "wsd", optim.warmup_steps, a mixture of one '
-    "phase at a constant rate, no optim.new_rows_share, and no objective.heads_weight_end."
+    "phase at a constant rate, no optim.new_rows_share, no objective.heads_weight_end, and no scaffolding that falls."
 )
 
 
@@ -145,6 +145,9 @@ def _steps_apart(then: TrainConfig, now: TrainConfig, step: int) -> Iterator[tup
         weights = [one.objective.head_weight(2, step / one.steps) for one in (then, now)]
         if weights[0] != weights[1]:
             yield "heads", f"the weight of heads at step {step + 1}, which moves over all steps"
+    for name, at in (("hints", then.scaffolding.hints.scale_at), ("ngrams", then.scaffolding.ngrams.at)):
+        if at(step / steps) != at(step / now.steps):
+            yield name, f"the scale of scaffolding.{name} at step {step + 1}, as it falls over shares of all steps"
 
 
 def _differences(then: Any, now: Any, default: Any, name: str) -> Iterator[Difference]:

@@ -131,7 +131,7 @@ def plan_run(
         dtype=config.dtype,
         parameters=plain_parameters(model),
         matrix_parameters=config.model.matrix_parameters,
-        raw_parameters=config.model.raw_parameters(),
+        raw_parameters=config.scaffolding.finished(config.model).raw_parameters(),
         trained_parameters=trained,
         memory_bytes=peak_bytes(config, held, counted.stream.vocab.size),
         pass_positions=pass_positions,

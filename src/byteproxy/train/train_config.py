@@ -12,6 +12,7 @@ from byteproxy.model.objective import Objective, check_fit
 from byteproxy.ranges import ensure_in_range, ranged
 from byteproxy.store.manifest import Manifest
 from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.scaffolding import Scaffolding
 
 DTYPES = ("float32", "bfloat16")
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
@@ -66,6 +67,7 @@ class TrainConfig:
     seed: of the weights and the mixture.
     start: a model to begin with.
     lora: train a few weights beside those of that model, which stay as they are.
+    scaffolding: what helps the model while it trains, and goes away.
     views: names of the compressed views in the store, where the mixture shows any.
     dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
         Weights and optimizer states are float32.
@@ -102,6 +104,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     start: Start = field(default_factory=Start)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    scaffolding: Scaffolding = field(default_factory=Scaffolding)
     validation: Validation = field(default_factory=Validation)
     micro_sequences: int = ranged(0, 0, 1 << 24)
     log_every: int = ranged(10, 1, 1 << 40)
@@ -131,6 +134,7 @@ class TrainConfig:
                 f"({self.shape.context_bytes}), which is the longest context"
             )
         check_fit(self.model, self.objective)
+        self.scaffolding.ensure_fits(self.model)
         if self.lora.rank and self.optim.optimizer != "adamw":
             raise InputError(
                 f"lora.rank is {self.lora.rank}, and optim.optimizer {self.optim.optimizer!r}, which is for whole "

@@ -33,6 +33,7 @@ from byteproxy.mixture.planner import Plan, State
 from byteproxy.model import attention
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.hints import HintTokens, TokenHints
 from byteproxy.model.lora import adapt, plain_parameters
 from byteproxy.model.loss import Losses
 from byteproxy.model.network import Batch, Transformer
@@ -73,6 +74,7 @@ def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) ->
         composed=config.model.composed,
         expanded=config.objective.needs_expansion(config.model),
         both=config.objective.distill > 0,
+        hints=config.scaffolding.hints,
     )
 
 
@@ -133,6 +135,10 @@ class Trainer:
         self.averages = Averages(["raw", *config.views], columns(config.model, config.objective))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
+        hints = config.scaffolding.hints
+        if hints.share:
+            view = self.stream.hinted_view  # what has no tokens is refused here
+            self.model.hints = HintTokens.of(view, hints.scale.start).to(self.device) if hints.stay else None
         found = checkpoint.newest_of_rank_zero(folder / CHECKPOINTS)
         self._is_saved = found is not None
         if found is not None:
@@ -143,9 +149,14 @@ class Trainer:
                     f"start is {config.start.path}, and only `byteproxy train` begins with a model: leave it out"
                 )
             start_from(self.model, self.stream.vocab, config.start)
+        self._settle()
         self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
         self._stop_wanted = False
         self._log = RunLog(folder)
+
+    def _settle(self) -> None:
+        """Let the model count its n-grams as it should after the steps so far."""
+        self.model.scale_ngrams(self.config.scaffolding.ngrams.at(self.state.step / self.config.steps))
 
     def _load_state(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.update.optimizers, self._ensure_mine)
@@ -299,6 +310,7 @@ class Trainer:
         else:
             self.counters.skipped += 1
         self.state = following
+        self._settle()
         return plan, reason
 
     def _pass(self, plan: Plan, first: int, last: int) -> tuple[Losses, float]:
@@ -336,7 +348,8 @@ class Trainer:
         shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
         progress = step / self.config.steps
         targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)
-        found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion))
+        hints = None if rows.hints is None else TokenHints.of(rows.hints, self.device)
+        found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion, hints))
         return found
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:

@@ -108,7 +108,7 @@ class Packed:
 
 
 def _tables(ngrams: NgramTables | None) -> tuple[np.ndarray, ...]:
-    return () if ngrams is None else tuple(ngrams.weight.detach().numpy())
+    return () if ngrams is None else tuple(ngrams.scaled().numpy())
 
 
 def _bias(*matrices: Linear) -> torch.Tensor:
