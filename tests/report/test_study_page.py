@@ -17,10 +17,12 @@ from tests.study.fabricated import ARMS, BUDGETS, SEEDS, results
 
 from byteproxy.report import line_plots
 from byteproxy.report.lenient import colours
+from byteproxy.report.multiplier_plots import shown_multipliers
 from byteproxy.report.page import Picture, listed
 from byteproxy.report.study_page import study_page, write_study_page
 from byteproxy.report.study_plots import trend_of
 from byteproxy.report.study_rows import differences, interval, once, trials
+from byteproxy.study.transfer_words import NO_CURVE
 from byteproxy.study.units import DASH, signed, took
 
 FULL = results()
@@ -100,8 +102,9 @@ def test_keeps_to_itself(full: str) -> None:
 
 def test_draws_curves_and_gains(full: str) -> None:
     page = Read(full)
-    # Four measures; four arms against bytes and three against the control, over two axes; the headline twice.
-    assert page.count("svg") == 4 + 2 * (4 + 3) + 2
+    # Four measures; four arms against bytes and three against the control, over two axes; multipliers of three arms at
+    # two sizes; the headline twice.
+    assert page.count("svg") == 4 + 2 * (4 + 3) + 3 * 2 + 2
     for name, arm in FULL["arms"].items():
         assert page.text.count(f"{name} {arm['raw_bpb']['mean']:.3f}") >= 4
     assert page.text.count("PPMd 1.77") == 4
@@ -146,7 +149,7 @@ SMALL = results()
 SMALL["runs"] = [run for run in SMALL["runs"] if run["size"] == "3m" and run["flops_asked"] == BUDGETS[-1]][:4]
 for run in SMALL["runs"]:
     run["curve"] = run["curve"][:3]
-for name, many in (("cells", 4), ("differences", 4), ("fits", 2), ("trials", 4)):
+for name, many in (("cells", 4), ("differences", 4), ("m", 4), ("fits", 2), ("trials", 4)):
     SMALL[name] = SMALL[name][-many:]
 for document in SMALL["viewer"]:
     document["text"] = document["text"][:30]
@@ -176,7 +179,7 @@ def test_survives_each_part_missing(value: Any, no_plots: None) -> None:
         if value != "absent":
             found[key] = value
         page = Read(study_page(found))
-        assert page.count("h2") == 8
+        assert page.count("h2") == 9
         assert "None" not in page.text[: page.text.index("All figures as JSON")], key
 
 
@@ -194,6 +197,7 @@ def test_an_empty_study_is_a_page_of_sentences() -> None:
     text = shown(study_page({}))
     for sentence in (
         "No arm has a figure yet.", "No two arms can be compared yet.", "No run has a curve yet.",
+        "No arm can be compared with raw bytes yet.",
         "The runs of the main cell are not all done yet.", "There are too few sizes and budgets yet",
         "No run is done yet.", "There were no trials", "There are no excerpts yet.", "It has not been opened.",
     ):  # fmt: skip
@@ -229,6 +233,35 @@ def test_the_main_cell_comes_first_and_each_pair_once(full: str) -> None:
     text = shown(full)
     assert "At other sizes and budgets, and on the other split (77)" in text
     assert text.index("codebook against bytes") < text.index("At other sizes") < text.index("Below zero: the first arm")
+
+
+def test_each_multiplier_once_with_its_bounds_and_reasons(full: str) -> None:
+    text = shown(full)
+    once_each = shown_multipliers(FULL)
+    assert len(once_each) == 4 * 2 * 3
+    assert {one["split"] for one in once_each} == {"test"}
+    for one in once_each:
+        if one["m"] is not None:
+            assert f"{one['low']:.2f} to {one['high']:.2f}" in text
+    for said in (
+        "> 4.14", "better than bytes at any budget", "above 4.02", "its bits are those of its symbols",
+        "From 3e+12 to 6e+12 FLOPs m rises by 110 % a doubling", "over seeds and documents: 1.80 to 2.30).",
+    ):  # fmt: skip
+        assert said in text, said
+
+
+def test_a_study_without_several_budgets_of_bytes_says_so(no_plots: None) -> None:
+    one_budget = [entry | {"budgets": 1} for entry in FULL["m"]]
+    assert f"No multiplier: {NO_CURVE}." in shown(study_page(FULL | {"m": one_budget}))
+
+
+def test_odd_multipliers_reach_the_plots_safely(no_plots: None) -> None:
+    odd = [{"arm": "a", "size": "s", "flops": flops, "m": m, "low": 1e308, "high": 2} for flops, m in (
+        (1.0, 2.0), (1.0, 0.0), (1e99, 1e300), (-1, 2.0), (4.0, float("nan")), (8.0, 3.0),
+    )]  # fmt: skip
+    page = study_page({"m": odd, "m_trends": [{"arm": "a", "size": "s", "from": 1, "to": 1.1, "ratio": 1e308}]})
+    assert Read(page).count("svg") == 4 + 1, "the four curves are empty ones"
+    assert "nan" not in "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
 
 
 def test_intervals_that_include_zero_are_grey() -> None:

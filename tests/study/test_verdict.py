@@ -72,6 +72,68 @@ def test_a_tokenizers_distance_is_in_bits_of_its_symbols():
     assert "over documents; 3 seeds" in said
 
 
+def transfer(**changes):
+    said = {"arm": "proxy", "size": "small", "flops": 1e12, "split": "test", "against": "tuned", "budgets": 3}
+    said |= {"m": 2.5, "low": 2.25, "high": 2.75, "over": "seeds and documents", "break_even": 2.0, "stands": "above"}
+    return said | dict.fromkeys(("more_than", "less_than", "refused")) | changes
+
+
+def change(**changes):
+    said = {"arm": "proxy", "size": "small", "split": "test", "from": 1e12, "to": 4e12, "ratio": 1.21, "low": 1.1}
+    known = {"high": 1.3, "over": "seeds", "direction": "rises", "more_than": None, "less_than": None}
+    return said | known | changes
+
+
+REFUSED = {"m": None, "low": None, "high": None, "over": None, "stands": None, "less_than": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            {},
+            "proxy is 2.50 (95 % over seeds and documents: 2.25 to 2.75), above its break-even of 2.00: what it learnt",
+        ),
+        (
+            {"m": 1.5, "stands": "below"},
+            "below its break-even of 2.00: what it learnt from text in other forms doesn't out",
+        ),
+        (
+            {"m": 1.9, "stands": "unclear", "high": None},
+            "above 2.25), below its break-even of 2.00, a side that can't be",
+        ),
+        ({"over": None, "stands": None}, "The transfer multiplier of proxy is 2.50, above its break-even of 2.00."),
+        ({**REFUSED, "refused": "why"}, "can't be read off (why), but is below 1.50, with a break-even of 2.00."),
+        ({**REFUSED, "refused": "why", "less_than": 2.0}, "(why), but is below its break-even of 2.00."),
+        ({**REFUSED, "refused": "why", "less_than": None}, "proxy has no transfer multiplier: why."),
+    ],
+)
+def test_where_transfer_stands(found, said):
+    assert said in verdict(results(m=[transfer(split="validation", m=9.0), transfer(**found)], m_trends=[]))
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, "From 1e+12 to 4e+12 FLOPs m rises by 10\xa0% a doubling (95 % of the ratio over seeds: 1.10 to 1.30)."),
+        ({"ratio": 0.81}, "m falls by 10\xa0% a doubling (95 % of the ratio over seeds: 1.10 to 1.30)."),
+        ({"direction": "unclear"}, "1.10 to 1.30), a change that can't be told from chance."),
+        ({"over": None, "direction": "unclear"}, "m rises by 10\xa0% a doubling (one seed)."),
+        ({"ratio": None, "more_than": 1.44, "over": None}, "m rises by more than 20\xa0% a doubling (one seed)."),
+        ({"ratio": None, "less_than": 0.64, "over": None}, "m falls by more than 20\xa0% a doubling (one seed)."),
+        ({"ratio": None, "more_than": 0.9}, "the curve is too short to say whether it rises or falls."),
+    ],
+)
+def test_how_transfer_changes_with_compute(found, said):
+    assert said in verdict(results(m=[transfer()], m_trends=[change(**found)]))
+
+
+def test_transfer_is_said_beside_what_was_said_before():
+    with_transfer = verdict(results(m=[transfer()], m_trends=[change()]))
+    for sentence in verdict(results()).split(". "):
+        assert sentence.rstrip(".") in with_transfer
+
+
 @pytest.mark.parametrize(("ppmd", "above"), [(1.84, True), (1.86, False)])
 def test_under_trained_is_what_ppmd_beats(ppmd, above):
     said = verdict(results(compressors={"test": {"ppmd": ppmd}, "validation": {"ppmd": 1.0}}))

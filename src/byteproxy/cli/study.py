@@ -92,12 +92,17 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
 
 
 def _show(results: dict[str, Any], json: bool) -> None:
-    from byteproxy.cli.study_tables import arms_table, differences_table
+    from byteproxy.cli.study_tables import arms_table, differences_table, multipliers_table
+    from byteproxy.study.transfer_words import NO_CURVE, without_curve
 
     terminal = console(json)
     print_whole(terminal, arms_table(results))
     if results["differences"]:
         print_whole(terminal, differences_table(results))
+    if without_curve(results["m"]):
+        terminal.say(f"No transfer multipliers: {NO_CURVE}.", "")
+    elif results["m"]:
+        print_whole(terminal, multipliers_table(results))
     terminal.say(*results["verdict"].split("\n"), "")
     queue = results["queue"]
     for failure in queue["failed"]:

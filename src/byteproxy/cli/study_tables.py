@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from byteproxy.study.study_plan import LONG_MINUTES
+from byteproxy.study.transfer_words import ends_said, multiplier_said
 from byteproxy.study.units import DASH, NO_BREAK, fixed, number, scientific, si
 
 _ARMS = ("arm", "bits per byte", "sd", "split", "seeds", "FLOPs", "text", "of it raw", "lr", "rows", "wall")
@@ -92,6 +93,32 @@ def _interval(low: float | None, high: float | None) -> str:
     return DASH if low is None or high is None else f"{low:+.4f} to {high:+.4f}"
 
 
+def multipliers_table(results: Mapping[str, Any]) -> Table:
+    """m of every arm and its break-even, on the test split where both were scored on it."""
+    title = "transfer multipliers: raw text that bytes alone need for the same bits per byte, over raw text seen"
+    columns = ("arm", "against", "size", "FLOPs", "split", "m", "95 %", "over", "break-even", "m is", "note")
+    table = _table(title, columns)
+    tested = {_which(one) for one in results["m"] if one["split"] == "test"}
+    for one in results["m"]:
+        if one["split"] == "validation" and _which(one) in tested:
+            continue
+        table.add_row(
+            one["arm"],
+            one["against"] or DASH,
+            one["size"],
+            scientific(one["flops"]),
+            one["split"],
+            multiplier_said(one),
+            ends_said(one),
+            one["over"] or DASH,
+            fixed(one["break_even"], 2),
+            one["stands"] or DASH,
+            one["refused"] or "",
+        )
+    table.caption = "m above its break-even beats bytes at equal FLOPs; < and >: bounds where the curve of bytes ends"
+    return table
+
+
 def plan_table(planned: Mapping[str, Any]) -> Table:
     """Every run that is to be made: its FLOPs and time, and whether it is done."""
     table = _table("runs", ("run", "FLOPs", "steps", "minutes", "state"))
@@ -117,7 +144,7 @@ def plan_notes(planned: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left", padding=(0, 1, 0, 0))
-    words = ("arm", "against", "size", "split", "run", "state")
+    words = ("arm", "against", "size", "split", "run", "state", "over", "m is", "note")
     for name in columns:
         table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
     return table

@@ -10,9 +10,11 @@ from typing import Any
 from byteproxy.report import study_rows
 from byteproxy.report.headline import headline, headline_picture
 from byteproxy.report.lenient import called, colours, entries, mapping, named, plain, sequence
+from byteproxy.report.multiplier_plots import multiplier_plots, shown_multipliers
 from byteproxy.report.page import render, write_page
 from byteproxy.report.study_plots import curves, gains
 from byteproxy.report.viewer import viewer
+from byteproxy.study.transfer_words import NO_CURVE, ends_said, multiplier_said, without_curve
 from byteproxy.study.units import fixed, number
 
 
@@ -50,6 +52,11 @@ def study_page(results: Mapping[str, Any]) -> str:
         compressors=study_rows.compressors(results),
         differences=study_rows.differences(results),
         curves=curves(results, hues),
+        multipliers=shown_multipliers(results),
+        multiplier_plots=multiplier_plots(results, hues),
+        multiplier_said=multiplier_said,
+        ends_said=ends_said,
+        no_curve=NO_CURVE if without_curve(shown_multipliers(results)) else "",
         read_at=study_rows.read_at(results),
         gains=gains(results, hues),
         cells=study_rows.cells(results),

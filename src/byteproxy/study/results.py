@@ -26,6 +26,7 @@ from byteproxy.study.cells import HELD_OUT, Cells, Done
 from byteproxy.study.compare import differences, fits, read_curves
 from byteproxy.study.fairness import check_budget, check_trials, openings
 from byteproxy.study.hardware import machine
+from byteproxy.study.multipliers import measured, multiplier_trends, multipliers
 from byteproxy.study.one_run import curve_texts, excerpts, split_texts
 from byteproxy.study.queue import Key, Queue
 from byteproxy.study.recipe import Cell
@@ -74,6 +75,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         check_budget(f"run {run['key']}", run["flops_asked"], run["flops"])
     check_trials(queue.recipe, trials, (run for run in runs if run["kind"] == "final"))
     main = main_cell(queue, cells)
+    roles, known = {name: arm.role for name, arm in queue.recipe.arms.items()}, measured(cells)
     splits = {split for own in cells.runs.values() for run in own.values() for split in run.scored}
     results: dict[str, Any] = {
         "byteproxy": byteproxy.__version__,
@@ -92,6 +94,8 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "arms": {arm: _arm(queue, cells, arm, main) for arm in queue.recipe.arms},
         "cells": list(_cells(cells)),
         "differences": list(differences(queue.recipe, cells)),
+        "m": list(multipliers(roles, known)),
+        "m_trends": list(multiplier_trends(roles, known)),
         "read_at": None if main is None else read_curves(runs, main),
         "fits": fits(queue, cells),
         "trials": trials,

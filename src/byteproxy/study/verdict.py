@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from byteproxy.study.transfer_words import transfer_said
+
 UNCERTAIN = "the interval includes zero: no difference that can be told from chance"
 
 
 def verdict(results: Mapping[str, Any]) -> str:
-    """The best proxy arm against the best arm of raw bytes and every control; each tokenizer arm's distance; PPMd.
+    """The best proxy arm against the best arm of raw bytes and every control; its transfer; each tokenizer arm; PPMd.
 
     Which arm is best is said by validation text, so that the test split chooses nothing. All of it at the main cell.
     """
@@ -36,9 +38,11 @@ def verdict(results: Mapping[str, Any]) -> str:
     if proxy is not None:
         others = [*([base] if base is not None else []), *by_role["control"]]
         said += [_compared(results, proxy, other) for other in others]
+        said += transfer_said(results, proxy)
     if base is not None:
         if proxy is None:
-            said += [_compared(results, name, base) for name in by_role["control"]]
+            for name in by_role["control"]:
+                said += [_compared(results, name, base), *transfer_said(results, name)]
         said += [_compared(results, name, base) for name in by_role["tokenizer"]]
     said = [sentence for sentence in said if sentence]
     if len(said) == 1:
