@@ -54,6 +54,7 @@ LONGEST = (
     "fuzz/test_fuzz.py",
     "cli/test_main.py",
     "demo/test_run_demo.py",
+    "cli/test_ctrl_c.py",
     "train/test_overfit.py",
     "store/test_kills.py",
     "report/test_study.py",
