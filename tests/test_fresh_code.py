@@ -52,6 +52,32 @@ def test_what_is_not_the_projects_own_code_is_left_out(name, text, wheel, tmp_pa
     assert size == len(OWN)
 
 
+WORDS = b"# Adder\n\nIt adds the numbers of a list, and it is good for sums of what is in it.\n" * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("adder/LICENSE.md", WORDS),
+        ("adder/_vendor/README.md", WORDS),
+        ("adder/more.md", WORDS),  # the same once more
+        ("adder/notes.txt", WORDS),
+        ("adder/lesen.md", "Es zählt die Zahlen einer Liste zusammen, und das ist gut für Summen.\n".encode() * 8),
+        ("adder/picture.md", WORDS + b"![](data:image/png;base64," + b"A" * 5000 + b")\n"),
+        ("adder/sums.py", OWN),
+        ("../outside.md", WORDS + b"more"),
+    ],
+)
+def test_of_its_texts_what_is_english_and_its_own_is_kept(name, text, wheel, tmp_path):
+    fields = b"Metadata-Version: 2.4\nName: adder\nDescription-Content-Type: text/markdown; charset=UTF-8\n\n"
+    packed = wheel({"adder-1.0.dist-info/METADATA": fields + WORDS, name: text})
+    size = fresh_code.unpack(packed, tmp_path / "out", fresh_code.own_texts)
+    found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in found] == ["adder/DESCRIPTION.md"]
+    assert found[0].read_bytes() == WORDS
+    assert size == len(WORDS)
+
+
 def test_a_large_project_gives_a_share(wheel, tmp_path):
     size = fresh_code.unpack(wheel({f"adder/part_{i}.py": OWN * 20 for i in range(60)}), tmp_path / "out")
     assert fresh_code.MOST_PROJECT_BYTES - 20 * len(OWN) < size <= fresh_code.MOST_PROJECT_BYTES

@@ -332,8 +332,8 @@ def convert(
     """
     from byteproxy.convert.conversion import Conversion, ConvertRecipe, sources_of, with_length
     from byteproxy.convert.run_conversion import run_conversion
-    from byteproxy.convert.source_model import named
     from byteproxy.recipes.named import changed, convert_recipe
+    from byteproxy.runs.source_model import named
 
     known = recipe if isinstance(recipe, ConvertRecipe) else convert_recipe(str(recipe))
     known = with_length(changed(known, changes or {}), minutes, positions)

@@ -9,9 +9,9 @@ from tests.interop.test_stock import stock
 from tests.views.bpe.families import smollm2
 
 from byteproxy.convert.run_conversion import run_conversion
-from byteproxy.convert.source_model import described, find, find_again, named
 from byteproxy.errors import InputError
 from byteproxy.runs.load import load
+from byteproxy.runs.source_model import described, find, find_again, named
 
 pytest.importorskip("gguf")
 pytest.importorskip("transformers")
@@ -74,7 +74,7 @@ def test_it_is_known_again_and_another_in_its_place_is_not(model, tmp_path):
     assert find_again(source) == source
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "rope_theta": 5000.0}))
-    with pytest.raises(InputError, match="is not the one that the conversion began with"):
+    with pytest.raises(InputError, match="is not the one that was begun with"):
         find_again(source)
     shutil.rmtree(copy)
     with pytest.raises(InputError, match="is not there: bring it back"):

@@ -22,11 +22,12 @@ from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
 from byteproxy.runs.lineage import recorded
 from byteproxy.runs.load import load
-from byteproxy.runs.start import fitted_to_start, start_from
+from byteproxy.runs.start import fitted, fitted_to_start, start_from
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
-from byteproxy.train.train_config import TrainConfig, Validation
+from byteproxy.train.identity import ensure_same_run, identity
+from byteproxy.train.train_config import Start, TrainConfig, Validation
 from byteproxy.train.trainer import Trainer, model_of, stream_of
 from byteproxy.views.bpe import BpeView
 
@@ -121,6 +122,41 @@ def test_bytes_begin_as_the_tokens_of_one_byte(made):
         assert torch.equal(ours.weight[12], theirs.weight[BOS])
         assert torch.equal(ours.weight[13], theirs.weight[EOS])
         torch.testing.assert_close(ours.weight[0], theirs.weight[:300].mean(0))
+
+
+def test_rows_of_bytes_begin_as_they_are_told(made):
+    folder, store, view = made
+    config, stock = config_of(made), load_llama(folder / "llama")[0]
+    tables = {}
+    for how in ("single", "first_byte", "random"):
+        asked = fitted_to_start(replace(config, start=Start(byte_rows=how)), store, folder / "llama")
+        assert asked.start == replace(config.start, byte_rows=how)
+        torch.manual_seed(0)
+        model = model_of(asked, stream_of(asked, store).vocab.size)
+        fresh = model.embed_tokens.weight[64:320].clone()
+        start_from(model, stream_of(asked, store).vocab, asked.start)
+        tables[how] = model.embed_tokens.weight.detach()
+        assert torch.equal(model.embed_tokens.weight[64:320], fresh) == (how == "random")
+    for byte in (b"a", b"\n", b"\xff"):
+        tokens = [number for number, string in enumerate(view.strings) if string.startswith(byte)]
+        mean = stock.embed_tokens.weight[tokens].mean(0)
+        torch.testing.assert_close(tables["first_byte"][64 + byte[0]], mean)
+    others = [row for row in range(len(tables["single"])) if not 64 <= row < 320]
+    for how in ("first_byte", "random"):
+        assert torch.equal(tables[how][others], tables["single"][others]), "only rows of bytes differ"
+
+
+def test_rows_of_bytes_decide_a_run_and_older_runs_had_the_usual_ones(made):
+    config = config_of(made)
+    older = identity(config).replace('byte_rows = "single"\n', "")
+    assert "byte_rows" not in older
+    ensure_same_run(older, config, 0, made[0])
+    with pytest.raises(InputError, match=r"start\.byte_rows is 'single' there and 'random' here"):
+        ensure_same_run(older, replace(config, start=replace(config.start, byte_rows="random")), 0, made[0])
+    with pytest.raises(InputError, match="begins with no model whose tokens have rows"):
+        fitted(replace(RUN, start=Start(byte_rows="random")), made[1], print)
+    with pytest.raises(InputError, match=r"start\.byte_rows is 'last'"):
+        Start(byte_rows="last")
 
 
 def test_training_teaches_it_bytes(made, tmp_path):

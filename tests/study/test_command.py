@@ -9,6 +9,7 @@ from tests.study.toys import VALUES, changed
 from tests.toy_corpus import toy_store
 
 from byteproxy.cli import main as cli
+from byteproxy.cli import study
 from byteproxy.errors import InputError
 from byteproxy.study import task_workers
 
@@ -66,6 +67,24 @@ def test_planned_run_and_reported(toml, tmp_path, monkeypatch, capsys):
     assert planned["minutes_left"] == 0
 
 
+def test_fields_of_a_recipe_are_given_by_name(toml, tmp_path, monkeypatch, capsys):
+    changes = "--set", "seeds=[3, 4]", "--set", "flops=[1.6e8, 3.2e8]", "--set", "corpus.published=2026-01-01"
+    assert byteproxy(monkeypatch, "study", toml, "--out", tmp_path / "out", "--plan", "--json", *changes) == 0
+    runs = [run["key"] for run in json.loads(capsys.readouterr().out)["runs"]]
+    assert [run for run in runs if run.startswith("final")] == [
+        f"final-bytes-small-{flops}-seed{seed}" for flops in ("1.6e+08", "3.2e+08") for seed in (3, 4)
+    ]
+    assert 'published = "2026-01-01"' in (tmp_path / "out/study.toml").read_text()
+
+
+def test_other_text_has_no_date_but_the_one_that_is_given():
+    asked = study._changes("", ["one", "two"], ["arms.bytes.about=raw bytes, and no more"])
+    assert asked["corpus"] == {"sources": ["one", "two"], "path": "", "published": ""}
+    assert asked["arms"] == {"bytes": {"about": "raw bytes, and no more"}}
+    assert study._changes("", ["one"], ["corpus.published=2026-02-03"])["corpus"]["published"] == "2026-02-03"
+    assert study._changes("models/llama", [], [])["model"]["path"].endswith("/models/llama")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -76,6 +95,9 @@ def test_planned_run_and_reported(toml, tmp_path, monkeypatch, capsys):
         (["study", "TOML", "--jobs", "0"], "jobs is 0"),
         (["study", "TOML", "--minutes", "-1"], "minutes is -1"),
         (["study", "TOML", "--plan", "--report"], "give one of them"),
+        (["study", "TOML", "--set", "seeds"], "--set 'seeds'"),
+        (["study", "TOML", "--set", "seads=[0]"], "seads"),
+        (["study", "TOML", "--model", "x"], "no arm begins with it"),
         (["train", "TOML"], "is a study of several arms"),
     ],
 )

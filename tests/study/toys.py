@@ -49,7 +49,7 @@ def changed(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
         if rest:
             copy[name] = changed(copy.get(name, {}), **{rest: value})
         elif value is None:
-            copy.pop(name)
+            copy.pop(name, None)
         else:
             copy[name] = value
     return copy

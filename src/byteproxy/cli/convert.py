@@ -77,7 +77,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     if any(one in _HELP for one in arguments):
         sys.stdout.write(help_of(reader, _PROG, _ABOUT, None, "known") + fields_told(recipe, _PROG))
         sys.exit(0)
-    from byteproxy.convert.source_model import named  # imports torch, which help can do without
+    from byteproxy.runs.source_model import named  # imports torch, which help can do without
 
     values = parsed(reader, _PROG, arguments, registry=registry())()
     known = with_length(build(values["known"]), values["minutes"], values["positions"])
@@ -142,7 +142,7 @@ def _reader(recipe: "ConvertRecipe") -> Callable[..., dict[str, Any]]:
 def _plan(asked: Asked) -> None:
     from byteproxy.cli.convert_tables import plan_table
     from byteproxy.convert.conversion_plan import plan_conversion
-    from byteproxy.convert.source_model import find
+    from byteproxy.runs.source_model import find
 
     conversion, terminal = asked.conversion, console(asked.json)
     with TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """`byteproxy study`: run, continue, plan or report a recipe of several arms at equal training FLOPs."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,9 @@ STUDIES = Path("runs/studies")
 def study(
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")],
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    model: Annotated[str, tyro.conf.arg(metavar="MODEL")] = "",
+    source: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="SOURCE")] = (),
+    set_: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="NAME=VALUE")] = (),
     jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None,
     only: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="ARM")] = (),
@@ -43,6 +47,11 @@ def study(
     Args:
         recipe: Name of a study that comes with byteproxy, or a TOML file.
         out: Folder of the study: new, empty, or one from before; runs/studies and the recipe's name unless given.
+        model: Published model that the recipe's arms begin with: its folder, a GGUF file, or hf:ORG/NAME.
+        source: Text to learn from and to be scored on, in place of the recipe's, as `byteproxy prepare` takes it; may
+            be given several times. When it was first published, --set corpus.published=DAY says.
+        set_: Another value for a field of the recipe, as in TOML: seeds=[0], flops=[4e13], corpus.published=2026-01-01;
+            may be given several times.
         jobs: Runs at a time, each in a process of its own with its share of the cores.
         minutes: Stop after so long, with what is done saved and reported.
         only: An arm whose runs are wanted now, the others later; may be given several times.
@@ -61,7 +70,7 @@ def study(
     if plan and report:
         raise InputError("--plan and --report: give one of them")
     name = Path(recipe).stem
-    known = study_named(recipe)
+    known = study_named(recipe, _changes(model, source, set_))
     place = STUDIES / name if out is None else out
     if plan:
         _plan(known, place, only, json)
@@ -78,6 +87,43 @@ def study(
         _judge(results["queue"], place)
 
 
+def _changes(model: str, sources: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
+    """Fields of a recipe, nested as there, that options say otherwise."""
+    from byteproxy.study.recipe import merged
+
+    found: dict[str, Any] = {}
+    if sources:  # what the recipe says of its own text says nothing of this
+        found["corpus"] = {"sources": list(sources), "path": "", "published": ""}
+    if model:
+        from byteproxy.runs.source_model import named  # imports torch
+
+        found["model"] = {"path": named(model)}
+    for given in values:
+        found = merged(found, _value(given))
+    return found
+
+
+def _value(given: str) -> dict[str, Any]:
+    """One `NAME=VALUE` as nested values; what is no TOML is text."""
+    from datetime import date
+
+    from byteproxy.errors import InputError
+    from byteproxy.parsing import parse_toml
+
+    name, sign, text = given.partition("=")
+    if not sign or not all(name.split(".")):
+        raise InputError(f"--set {given!r}: give a field of the recipe and its value, such as seeds=[0]")
+    try:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
+        value = text
+    value = value.isoformat() if isinstance(value, date) else value
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict), "a name has a part"
+    return value
+
+
 def _judge(queue: dict[str, Any], out: Path) -> None:
     """End with the status that tells what became of the runs: InputError where all failed, 1 where some did."""
     from byteproxy.errors import InputError
@@ -92,7 +138,7 @@ def _judge(queue: dict[str, Any], out: Path) -> None:
 
 
 def _show(results: dict[str, Any], json: bool) -> None:
-    from byteproxy.cli.study_tables import arms_table, differences_table, multipliers_table
+    from byteproxy.cli.study_tables import arms_table, differences_table, multipliers_table, token_table
     from byteproxy.study.transfer_words import NO_CURVE, without_curve
 
     terminal = console(json)
@@ -103,6 +149,8 @@ def _show(results: dict[str, Any], json: bool) -> None:
         terminal.say(f"No transfer multipliers: {NO_CURVE}.", "")
     elif results["m"]:
         print_whole(terminal, multipliers_table(results))
+    if results["references"]:
+        print_whole(terminal, token_table(results))
     terminal.say(*results["verdict"].split("\n"), "")
     queue = results["queue"]
     for failure in queue["failed"]:

@@ -85,6 +85,34 @@ def differences_table(results: Mapping[str, Any]) -> Table:
     return table
 
 
+REFERENCES = {
+    "tokens": "the model's own tokens before: the ceiling",
+    "raw": "raw bytes before",
+    "marginals": "byte marginals of its tokens before",
+}
+"""What references are called, by name."""
+
+
+def token_table(results: Mapping[str, Any]) -> Table:
+    """The model before any training, and what its own tokens cost after each arm's, at the main cell."""
+    table = _table("the model's tokens", ("arm", "bits per byte", "split", "text", "against before"))
+    for one in results["references"]:
+        beside = f"{fixed(one['tokens'], 4)} by tokens there" if one["name"] == "marginals" else ""
+        table.add_row(REFERENCES[one["name"]], fixed(one["bpb"], 4), one["split"], si(one["bytes"], "B"), beside)
+    table.add_section()
+    main = results["main"] or {}
+    before = {
+        (one["arm"], one["split"]): one
+        for one in results["token_differences"]
+        if (one["against"], one["size"], one["flops"]) == ("model", main.get("size"), main.get("flops"))
+    }
+    for name, after in results["token_bpb_after"].items():
+        one = before.get((name, after["split"]))
+        found = "" if one is None else f"{one['percent']:+.2f}{NO_BREAK}% ({_interval(one['low'], one['high'])})"
+        table.add_row(name, fixed(after["mean"], 4), after["split"], "", found)
+    return table
+
+
 def _which(one: Mapping[str, Any]) -> tuple[Any, ...]:
     return one["arm"], one["against"], one["size"], one["flops"]
 

@@ -110,7 +110,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
         from byteproxy.runs.model_folder import tokenizer_of
 
         tokenizer_of(start)  # what leads nowhere is refused before torch is imported
-        config = replace(config, start=Start(str(start)))
+        config = replace(config, start=Start(str(start), byte_rows=config.start.byte_rows))
     return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
 
 

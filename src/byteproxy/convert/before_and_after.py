@@ -8,12 +8,10 @@ own is seen before any of that, in some text of the sources.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from byteproxy.convert.conversion import Samples
-from byteproxy.convert.source_model import SourceModel
 from byteproxy.corpus.records import Rules
 from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
@@ -26,11 +24,10 @@ from byteproxy.generate.utf8 import characters
 from byteproxy.model.network import Transformer
 from byteproxy.progress import Stage
 from byteproxy.runs.load import load
-from byteproxy.runs.start import start_from
+from byteproxy.runs.source_model import SourceModel
 from byteproxy.store.store import Store
-from byteproxy.train.compiler import TORCH_DTYPES, device_of
-from byteproxy.train.train_config import Start, TrainConfig
-from byteproxy.train.trainer import model_of
+from byteproxy.train.compiler import TORCH_DTYPES
+from byteproxy.train.train_config import TrainConfig
 from byteproxy.views.base import View
 from byteproxy.vocab import Vocab
 
@@ -41,16 +38,6 @@ _GUESSING = 1.1
 _BYTES_PER_TOKEN = 2
 """Fewer than tokens have on average, so that enough of them are written."""
 _TRIED_SOURCES, _TRIED_BYTES = 4, 800
-
-
-def start_model(config: TrainConfig, view: View, start: Start, stage: Stage) -> Transformer:
-    """The model that training begins with, with float32 weights; its tokenizer is its only view."""
-    vocab = Vocab((view.alphabet_size,))
-    with stage("load the model", "models") as progress:
-        model = model_of(replace(config, dtype="float32"), vocab.size)
-        start_from(model, vocab, start)
-        progress(1, 1)
-    return model.to(device_of(config.device)).eval()
 
 
 def ensure_its_own(model: Transformer, view: View, source: SourceModel, named: Sequence[str], stage: Stage) -> None:
@@ -88,7 +75,7 @@ def measured_before(
 ) -> dict[str, Any]:
     """Figures of the model that training begins with, and what it writes as tokens.
 
-    config: the run, fitted to its start, with its dtype said. model: as `start_model` gives it.
+    config: the run, fitted to its start, with its dtype said. model: as `runs.start.started_model` gives it.
     """
     view = store.view(config.views[0])
     vocab = Vocab((view.alphabet_size,))

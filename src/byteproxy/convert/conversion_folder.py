@@ -18,17 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from byteproxy.config import to_toml, toml_of
+from byteproxy.config import from_toml, to_toml
 from byteproxy.convert.conversion import Conversion
 from byteproxy.errors import InputError
 from byteproxy.files import write_aside
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.parsing import parse_toml
+from byteproxy.runs.model_folder import CONVERSION
 from byteproxy.store.format import MANIFEST
 from byteproxy.study.study_folder import held
 from byteproxy.train.identity import MAY_CHANGE
 
-SETTINGS, RESULTS, PAGE = "convert.toml", "results.json", "report.html"
+SETTINGS, RESULTS, PAGE = CONVERSION, "results.json", "report.html"
 SOURCE, BEFORE, LENGTH = "source.json", "before.json", "length.json"
 SAMPLES, SPEED = "samples.json", "speed.json"
 CORPUS, RUN, MODEL = "corpus", "run", "model"
@@ -47,7 +48,8 @@ def claimed(out: Path, conversion: Conversion) -> Iterator[None]:
     with held(out, SETTINGS):
         path, wanted = out / SETTINGS, to_toml(conversion)
         if path.exists():
-            _ensure_same(out, _flat(toml_of(path)), _flat(parse_toml(wanted)))
+            then = to_toml(from_toml(path, Conversion))  # a field that it hasn't, as it is older, has its default
+            _ensure_same(out, _flat(parse_toml(then)), _flat(parse_toml(wanted)))
         _clear_partial(out)
         write_aside(path, wanted.encode())
         yield

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from byteproxy.convert.conversion import ConvertRecipe, steps_between_evaluations
-from byteproxy.convert.source_model import Described
 from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
 from byteproxy.evaluate.amounts import sized
 from byteproxy.interop.gguf import ensure_known
 from byteproxy.model.model_config import ModelConfig
+from byteproxy.runs.source_model import Described
 from byteproxy.runs.start import with_shape
 from byteproxy.train.memory import min_parameters, short_of_memory
 from byteproxy.train.run_plan import AssumedView, RunPlan, plan_run

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.convert.conversion import Conversion
-from byteproxy.convert.source_model import SourceModel
 from byteproxy.corpus.split import ways
 from byteproxy.evaluate.run_figures import folder_figures
 from byteproxy.interop.stock import CLASSES
+from byteproxy.runs.source_model import SourceModel
 from byteproxy.store.store import Store
 from byteproxy.study.hardware import machine
 from byteproxy.train.metrics import read as read_metrics

@@ -17,7 +17,7 @@ from typing import Any
 
 import byteproxy
 from byteproxy.checksummed import known, read_checksummed, write_checksummed
-from byteproxy.convert.before_and_after import ensure_its_own, measured_before, start_model, written_as_bytes
+from byteproxy.convert.before_and_after import ensure_its_own, measured_before, written_as_bytes
 from byteproxy.convert.conversion import Conversion, steps_between_evaluations
 from byteproxy.convert.conversion_folder import (
     BEFORE,
@@ -34,7 +34,6 @@ from byteproxy.convert.conversion_folder import (
 )
 from byteproxy.convert.conversion_plan import ensure_exportable, ensure_room, run_of
 from byteproxy.convert.conversion_results import results_of
-from byteproxy.convert.source_model import FoundModel, SourceModel, find, find_again
 from byteproxy.convert.writing_speed import measured_speed
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
@@ -50,7 +49,8 @@ from byteproxy.parsing import read_json
 from byteproxy.progress import Stage, quietly
 from byteproxy.report.conversion_page import write_conversion_page
 from byteproxy.runs.load import load
-from byteproxy.runs.start import fitted_to_start
+from byteproxy.runs.source_model import FoundModel, SourceModel, find, find_again
+from byteproxy.runs.start import fitted_to_start, started_model
 from byteproxy.store.build import build_corpus
 from byteproxy.store.format import MANIFEST
 from byteproxy.store.prepare import Preparation
@@ -62,6 +62,7 @@ from byteproxy.train.run_config import CHECKPOINTS, CONFIG, read_run_config
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.training import train
 from byteproxy.views.bpe import BpeView
+from byteproxy.vocab import Vocab
 
 Tell = Callable[[str], None]
 
@@ -150,7 +151,9 @@ def _remembered(
         return SourceModel(**noted), None
     assert found is not None, "nobody else writes into the folder"
     source, view = found.remembered(), found.described.view
-    model = start_model(run_of(conversion.recipe, found.described), view, source.start, stage)
+    run = run_of(conversion.recipe, found.described)
+    run = replace(run, start=replace(source.start, byte_rows=run.start.byte_rows))
+    model = started_model(run, Vocab((view.alphabet_size,)), stage)
     ensure_its_own(model, view, source, conversion.sources, stage)
     view.save(out / TOKENIZER)
     write_checksummed(out / SOURCE, source.written())
@@ -188,7 +191,7 @@ def _before(
         config = replace(config, dtype=fastest_dtype(config.device) if config.dtype == "auto" else config.dtype)
         begin = time.perf_counter()
         if model is None:
-            model = start_model(config, store.view(config.views[0]), there.start, stage)
+            model = started_model(config, Vocab((store.view(config.views[0]).alphabet_size,)), stage)
         noted = measured_before(config, store, model, conversion.recipe.samples, stage)
         noted |= {"dtype": config.dtype, "seconds": round(time.perf_counter() - begin, 1)}
         write_checksummed(out / BEFORE, noted)

@@ -17,7 +17,11 @@ Architecture = Literal["auto", "llama", "mistral", "qwen2", "qwen3"]
 Scaling = Literal["none", "linear", "llama3"]
 MAX_BYTE_PLACES = 16
 """Places of a symbol's bytes that `inputs = "positions"` tells apart; bytes beyond share the last one."""
-
+SHAPE_FIELDS = (
+    *("width", "layers", "heads", "key_value_heads", "head_dim", "ffn", "rope_theta", "rope_scaling"),
+    *("norm_epsilon", "qk_norm", "attention_biases", "architecture"),
+)
+"""What a published model decides in the configuration of a run that begins with it."""
 
 _STOCK: dict[Architecture, tuple[bool, tuple[Biases, ...]]] = {
     "llama": (False, ("none", "all")),

@@ -129,8 +129,11 @@ def demo_recipe(minutes: float, seed: int) -> "DemoStudy":
     return replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, evaluations=looks))
 
 
-def study_named(name: str) -> "StudyRecipe":
-    """The study that a recipe or a TOML file describes; InputError where there is none, or naming the field."""
+def study_named(name: str, changes: Mapping[str, Any] | None = None) -> "StudyRecipe":
+    """The study that a recipe or a TOML file describes; InputError where there is none, or naming the field.
+
+    changes: fields that are otherwise, nested as there.
+    """
     from byteproxy.study.recipe import read_recipe
 
     studies = [one for one, path in _built_in().items() if _is_study(_content(path, one))]
@@ -145,7 +148,7 @@ def study_named(name: str) -> "StudyRecipe":
             f"{name} is no study: name one that comes with byteproxy ({', '.join(studies)}), or a TOML file with arms, "
             "sizes, seeds and flops"
         )
-    return read_recipe(path)
+    return read_recipe(path, changes)
 
 
 def _is_study(content: dict[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from byteproxy.store.store import Store
 from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import StudyRecipe
 from byteproxy.study.results import study_results
+from byteproxy.study.start_model import as_noted
 from byteproxy.study.study_folder import REPORT, RESULTS, SETTINGS
 from byteproxy.train.run_config import CONFIG
 
@@ -82,7 +83,8 @@ def _study(folder: Path) -> tuple[str, Any]:
     name = known.get("study")
     results = finite(
         study_results(
-            Queue(recipe, Store.open(corpus), folder), name if isinstance(name, str) else folder.resolve().name
+            Queue(as_noted(recipe, folder), Store.open(corpus), folder),
+            name if isinstance(name, str) else folder.resolve().name,
         )
     )
     assert isinstance(results, dict), "as it went in"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from byteproxy.report.lenient import called, entries, mapping, named
+from byteproxy.report.lenient import called, entries, mapping, named, sequence
 from byteproxy.study.units import DASH, fixed, number, signed
 
 _COMPRESSORS = (("xz", "xz"), ("zstd", "zstd"), ("ppmd", "PPMd"))
@@ -29,6 +29,31 @@ def compressors(results: Mapping[str, Any]) -> list[tuple[str, float, str, objec
     here, validation = mapping(scores.get(split)), mapping(scores.get("validation"))
     known = [(label, number(here.get(key)), split, validation.get(key)) for key, label in _COMPRESSORS]
     return [(label, value, split, other) for label, value, split, other in known if value is not None]
+
+
+REFERENCES = {
+    "tokens": "through its own tokenizer: the ceiling",
+    "raw": "raw bytes",
+    "marginals": "exact byte marginals of its tokens",
+}
+
+
+def references(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the study's model costs before any training: a label, and the entry."""
+    found = entries(results.get("references"))
+    return [(REFERENCES.get(called(one.get("name")), called(one.get("name"))), one) for one in found]
+
+
+def tokens_kept(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Arms' token bits against those of the model before: of the test split where it was opened for them."""
+    found = [one for one in entries(results.get("token_differences")) if one.get("against") == "model"]
+    found = [one for one in found if len(sequence(one.get("means"))) == 2]
+    tested = {_place(one) for one in found if one.get("split") == "test"}
+    return [one for one in found if one.get("split") == "test" or _place(one) not in tested]
+
+
+def _place(one: Mapping[str, Any]) -> tuple[str, str, float]:
+    return called(one.get("arm")), called(one.get("size")), number(one.get("flops")) or 0.0
 
 
 def differences(results: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

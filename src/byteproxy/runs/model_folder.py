@@ -12,6 +12,9 @@ from byteproxy.interop.export_folder import CONFIG, WEIGHTS
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.train import run_config
 
+CONVERSION = "convert.toml"
+"""The settings of `byteproxy convert`, which make a folder one of a conversion."""
+
 
 def kind_of_model(folder: Path) -> Literal["run", "stock"]:
     """Whether a folder holds a run, or a stock model with or without a tokenizer; InputError where it is neither."""

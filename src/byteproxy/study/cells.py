@@ -15,12 +15,16 @@ HELD_OUT: tuple[HeldOut, ...] = ("test", "validation")
 
 @dataclass(frozen=True)
 class Done:
-    """A run that is done. scored: by split, what its documents cost it."""
+    """A run that is done.
+
+    scored: by split, what its documents cost it. tokens: the same, as tokens of the study's model, where it has them.
+    """
 
     key: Key
     job: Job
     result: dict[str, Any]
     scored: dict[HeldOut, Scored]
+    tokens: dict[HeldOut, Scored] = field(default_factory=dict)
 
 
 @dataclass
@@ -39,9 +43,13 @@ class Cells:
         for key in queue.keys:
             if key.kind != "final" or (result := queue.result(key)) is None or (job := queue.job(key)) is None:
                 continue
-            scored = {split: one for split in HELD_OUT if (one := scores(job, queue.store, split)) is not None}
+            known = {split: one for split in HELD_OUT if (one := scores(job, queue.store, split)) is not None}
+            scored = {split: one.main for split, one in known.items()}
+            tokens = {split: one.tokens for split, one in known.items() if one.tokens is not None}
+            if job.view and queue.recipe.model is not None:
+                tokens = scored  # its figures are those of the tokens
             cell = Cell(key.arm, key.size, key.flops)
-            found.runs.setdefault(cell, {})[key.seed] = Done(key, job, result, scored)
+            found.runs.setdefault(cell, {})[key.seed] = Done(key, job, result, scored, tokens)
         return found
 
     def seeds(self, cell: Cell) -> dict[int, Done]:
@@ -51,6 +59,10 @@ class Cells:
     def bpb(self, cell: Cell, split: HeldOut) -> dict[int, float]:
         """Bits per byte by seed, of the seeds that were scored on a split."""
         return {seed: run.scored[split].bpb for seed, run in self.seeds(cell).items() if split in run.scored}
+
+    def tokens(self, cell: Cell, split: HeldOut) -> dict[int, Scored]:
+        """What a split costs as the tokens of the study's model, by seed, of the seeds that were scored so."""
+        return {seed: run.tokens[split] for seed, run in self.seeds(cell).items() if split in run.tokens}
 
     def split(self, cell: Cell) -> HeldOut:
         """The split that a cell's figures are of: the test split where all of its runs were scored on that."""

@@ -1,13 +1,16 @@
 """The rules of a fair comparison. Each raises InputError if it is broken, and says what to do.
 
 Training FLOPs are equal. No project is in two splits. Every arm has the same trials. Every trick of an arm that reads
-compressed text is given to some arm of raw bytes as well. The test split is opened once for each claim.
+compressed text is given to some arm of raw bytes as well. All arms see as many bytes of text before each byte. Text is
+newer than a model that arms begin with, where both have a date; where the text has none, the results say that the model
+may have seen it. The test split is opened once for each claim.
 """
 
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +86,40 @@ def check_tricks(recipe: StudyRecipe) -> None:
                     )
 
 
+def check_contexts(recipe: StudyRecipe) -> None:
+    """Require that all arms of a size have the same context, in bytes of text, whatever they read it as."""
+    for size in recipe.sizes:
+        contexts: dict[int, str] = {}
+        for name in recipe.arms:
+            if size in recipe.sizes_of(name):
+                contexts.setdefault(recipe.config(name, size).shape.context_bytes, name)
+        if len(contexts) > 1:
+            (one, first), (two, second), *_ = contexts.items()
+            raise InputError(
+                f"at size {size} arm {first} reads {one} bytes of text at once and arm {second} {two}, so what they "
+                "cost isn't of equal contexts: let shape.context_bytes be the same for all arms of a size"
+            )
+
+
+def check_unseen(recipe: StudyRecipe) -> None:
+    """Require that text is newer than the model that arms begin with, where the recipe dates both."""
+    if recipe.model is None:
+        return
+    text, model = recipe.corpus.published, recipe.model.published
+    if text and model and date.fromisoformat(text) <= date.fromisoformat(model):
+        raise InputError(
+            f"the text was first published on {text} or later, and the model on {model}: it may have been trained on "
+            "it, so what it costs says nothing of new text; take newer text, or an older model"
+        )
+
+
+def why_seen(recipe: StudyRecipe) -> str:
+    """Why the model that arms begin with may have seen the text, in words; empty where the recipe dates the text."""
+    if recipe.model is None or recipe.corpus.published:
+        return ""
+    return "nobody said when the text was first published, so the model may have been trained on it"
+
+
 def _ngrams(config: TrainConfig) -> tuple[frozenset[int], int] | None:
     return (frozenset(config.model.ngrams), config.model.ngram_rows) if config.model.ngrams else None
 
@@ -97,6 +134,8 @@ _TRICKS: dict[str, tuple[Callable[[Any], str], Callable[[TrainConfig], Any]]] = 
     "model.qk_norm": (repr, lambda config: config.model.qk_norm),
     "model.value_embeddings": (repr, lambda config: config.model.value_embeddings),
     "model.soft_cap": (repr, lambda config: config.model.soft_cap),
+    "start": (lambda own: "the study's model", lambda config: bool(config.start.path)),
+    "start.byte_rows": (repr, lambda config: config.start.byte_rows != "single" and config.start.byte_rows),
 }
 """What makes a model better and has nothing to do with compressed text: how it is shown, and what a run has of it."""
 

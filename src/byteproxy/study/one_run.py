@@ -1,13 +1,13 @@
 """Run one run of a study: train it in its folder, score it on held-out text, leave its figures in `result.json`.
 
 A run goes on from its newest checkpoint, and one that is trained but was never scored is only scored. A trial leaves
-nothing but its figures; a final run also leaves its newest checkpoint, for the test split and for later use.
+nothing but its figures; a final run also leaves its newest checkpoint, for the test split and for later use. In a study
+that keeps no models, whose checkpoints may take gigabytes each, it leaves its scores of the test split instead, sealed.
 """
 
 import hashlib
 import shutil
 import time
-from hashlib import blake2b
 from typing import Any
 
 from byteproxy.checksummed import write_checksummed
@@ -15,17 +15,30 @@ from byteproxy.config import to_toml
 from byteproxy.corpus.document import Document
 from byteproxy.errors import InputError
 from byteproxy.evaluate.bpb import view_bpb, view_byte_bits
-from byteproxy.evaluate.held_out import held_out_texts
+from byteproxy.evaluate.robustness import raw_cost, token_cost
 from byteproxy.generate.score import Scored, byte_bits, score
 from byteproxy.model.network import Transformer
 from byteproxy.parsing import read_json
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.runs.lineage import remember_lineage
+from byteproxy.runs.run_chat import remember_chat
+from byteproxy.runs.start import start_from
 from byteproxy.runs.with_corpus import open_runs
 from byteproxy.store.store import Store
 from byteproxy.study.queue import Job
-from byteproxy.study.recipe import Scoring
-from byteproxy.study.run_files import BEGUN, RESULT, HeldOut, begun, scores, write_scores, write_viewed
+from byteproxy.study.robust_runs import robustness
+from byteproxy.study.run_files import (
+    BEGUN,
+    RESULT,
+    RunScores,
+    begun,
+    scores,
+    seal_scores,
+    unseal_scores,
+    write_scores,
+    write_viewed,
+)
+from byteproxy.study.split_texts import curve_texts, excerpts, split_texts
 from byteproxy.train import checkpoint
 from byteproxy.train.identity import identity
 from byteproxy.train.metrics import read as read_metrics
@@ -46,8 +59,9 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     Raises InputError for what a user can mend, OutOfTimeError or KeyboardInterrupt after saving.
     """
     _begin(job, store)
-    trainer = Trainer(job.config, store, job.folder)
+    trainer = Trainer(job.config, store, job.folder, start_from=start_from)
     remember_lineage(job.folder, job.config, store, begun=trainer.state.step > 0)
+    remember_chat(job.folder, job.config)
     with stage(f"train {job.key.name}", "steps") as progress:
         diverged = _train(job, trainer, store, until, progress)
     if diverged:
@@ -57,13 +71,23 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     vocab = trainer.stream.vocab
     with stage(f"score {job.key.name}", "B") as progress:
         texts = split_texts(store, job.scoring, "validation")
-        scored = _scored(job, trainer.model, vocab, store, texts, progress)
-    if job.key.kind == "final":  # what chooses among trials is their figure alone
+        final = job.key.kind == "final"  # what chooses among trials is their figure alone
+        scored = _all_scored(job, trainer.model, vocab, store, texts, progress, tokens=final)
+    if final:
         write_scores(job, store, "validation", scored)
+    if final and not job.keeps_model:
+        with stage(f"score {job.key.name} on the test split, sealed", "B") as progress:
+            texts = split_texts(store, job.scoring, "test")
+            seal_scores(job, store, _all_scored(job, trainer.model, vocab, store, texts, progress))
     if job.viewed:
         bits = _byte_bits(job, trainer.model, vocab, store, excerpts(store, job.scoring))
         write_viewed(job, store, bits)
-    write_checksummed(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": scored.bpb})
+    more = {} if scored.tokens is None else {"token_bpb": scored.tokens.bpb}
+    if job.robust:
+        with stage(f"score {job.key.name} on typing errors and cut prompts", "forms") as progress:
+            more["robustness"] = _robustness(job, trainer.model, vocab, store)
+            progress(1, 1)
+    write_checksummed(job.folder / RESULT, {**_figures(job, trainer), "validation_bpb": scored.main.bpb, **more})
     _tidy(job)
 
 
@@ -127,7 +151,7 @@ def _evaluations(job: Job, trainer: Trainer, store: Store) -> Validate | None:
     vocab = trainer.stream.vocab
 
     def evaluate(model: Transformer) -> dict[str, float]:
-        return {"view_bpb" if job.view else "raw_bpb": _scored(job, model, vocab, store, texts, silent).bpb}
+        return {"view_bpb" if job.view else "raw_bpb": _scored(job, model, vocab, store, texts, job.view, silent).bpb}
 
     return evaluate
 
@@ -159,7 +183,7 @@ def _curve(job: Job) -> list[dict[str, Any]]:
 
 def _tidy(job: Job) -> None:
     where = job.folder / "checkpoints"
-    newest = checkpoint.newest(where) if job.key.kind == "final" else None
+    newest = checkpoint.newest(where) if job.keeps_model else None
     for path in where.iterdir() if where.exists() else ():
         if path != newest:
             shutil.rmtree(path)
@@ -172,35 +196,60 @@ def score_test(job: Job, store: Store, stage: Stage = quietly) -> None:
 
     Raises InputError where the run's checkpoint is gone.
     """
-    if scores(job, store, "test") is not None:
+    if scores(job, store, "test") is not None or unseal_scores(job, store):
         return
+    if checkpoint.newest(job.folder / "checkpoints") is None:
+        raise InputError(
+            "it kept no model, and its sealed scores are of other text or gone: delete its folder, and it is trained "
+            "again"
+        )
     (run,) = open_runs([job.folder], store.path)
     with stage(f"test {job.key.name}", "B") as progress:
         texts = split_texts(store, job.scoring, "test")
-        write_scores(job, store, "test", _scored(job, run.model, run.vocab, store, texts, progress))
+        write_scores(job, store, "test", _all_scored(job, run.model, run.vocab, store, texts, progress))
 
 
-def split_texts(store: Store, scoring: Scoring, split: HeldOut) -> list[bytes]:
-    """The text that finished runs are scored on."""
-    return held_out_texts(store, split, getattr(scoring, f"{split}_bytes"), scoring.document_bytes)
+def _all_scored(
+    job: Job,
+    model: Transformer,
+    vocab: Vocab,
+    store: Store,
+    texts: list[bytes],
+    progress: Progress,
+    tokens: bool = True,
+) -> RunScores:
+    """Texts as its arm is judged, and, with `tokens`, as the tokens that its model began with, where it has these."""
+    main = _scored(job, model, vocab, store, texts, job.view, progress)
+    if not (tokens and job.tokens):
+        return RunScores(main)
+    return RunScores(main, _scored(job, model, vocab, store, texts, job.tokens, silent))
 
 
-def curve_texts(store: Store, scoring: Scoring) -> list[bytes]:
-    """The text that the curves of final runs are of."""
-    return held_out_texts(store, "validation", scoring.curve_bytes, scoring.document_bytes)
-
-
-def _scored(job: Job, model: Transformer, vocab: Vocab, store: Store, texts: list[bytes], progress: Progress) -> Scored:
-    """Texts as raw bytes; for a tokenizer arm as the symbols of its view."""
+def _scored(
+    job: Job, model: Transformer, vocab: Vocab, store: Store, texts: list[bytes], view: str, progress: Progress
+) -> Scored:
+    """Texts as the symbols of a view, or as raw bytes where none is named."""
     training = model.training
     model.eval()
     window, stride = job.config.shape.context_bytes, job.scoring.stride
-    if job.view:
-        found = view_bpb(model, vocab, 1, store.view(job.view), texts, window, stride, progress)
+    if view:
+        found = view_bpb(model, vocab, 1, store.view(view), texts, window, stride, progress)
     else:
         found = score(model, texts, window, stride, progress=progress)
     model.train(training)
     return found
+
+
+def _robustness(job: Job, model: Transformer, vocab: Vocab, store: Store) -> dict[str, Any]:
+    """What typing errors and cut prompts cost, by form: as raw bytes, and as tokens where the run is scored on them."""
+    model.eval()
+    window, stride, costs = job.config.shape.context_bytes, job.scoring.stride, {}
+    if not job.view:
+        costs["raw"] = raw_cost(model, window, stride)
+    if job.view or job.tokens:
+        view = store.view(job.view or job.tokens)
+        costs["tokens"] = token_cost(model, vocab, 1, view, window, stride)
+    return robustness(costs, store, job.scoring, job.robust, window)
 
 
 def _byte_bits(
@@ -215,28 +264,3 @@ def _byte_bits(
     else:
         found = byte_bits(model, texts, window, stride)
     return {one.id: [round(float(bit), 4) for bit in bits] for one, bits in zip(shown, found, strict=True)}
-
-
-def excerpts(store: Store, scoring: Scoring) -> list[Document]:
-    """Stretches of validation documents, one a project, in an order keyed by their ids: from a line's start on, a third
-    of the way into the document, so that it is code that is shown and no licence.
-    """
-    keyed = sorted(
-        (blake2b(one.id.encode()).digest(), number, one.project)
-        for number, one in enumerate(store.documents("validation"))
-        if len(one.text) >= min(scoring.viewer_bytes, 200)
-    )
-    chosen: dict[str, int] = {}
-    for _, number, project in keyed:
-        if len(chosen) < scoring.viewer_documents:
-            chosen.setdefault(project, number)
-    order = list(chosen.values())
-    found = {}
-    for number, one in enumerate(store.documents("validation")):
-        if number in order:
-            latest = max(0, len(one.text) - scoring.viewer_bytes)
-            begin = min(latest, one.text.find(b"\n", len(one.text) // 3) + 1)
-            found[number] = Document(
-                one.id, one.text[begin : begin + scoring.viewer_bytes], one.source, one.project, one.language
-            )
-    return [found[number] for number in order]

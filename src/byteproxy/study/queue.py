@@ -18,6 +18,7 @@ from byteproxy.checksummed import known
 from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
+from byteproxy.model.lora_config import ALL_TRAINED
 from byteproxy.parsing import parse_toml
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
@@ -50,8 +51,10 @@ class Job:
     """A run with all that it takes; can be pickled.
 
     config: without its steps until it is `resolved`. made_with: a hash of corpus, budget and scoring.
-    view: of a tokenizer arm, what is scored; empty of one that is scored on raw bytes. viewed: whether it is also
-    scored byte by byte on the excerpts of the viewer.
+    view: of a tokenizer arm, what is scored; empty of one that is scored on raw bytes. tokens: of a run that is scored
+    on raw bytes and has the tokenizer of the study's model, that view, which is scored, too. viewed: whether it is also
+    scored byte by byte on the excerpts of the viewer. keeps_model: whether its newest checkpoint stays. robust: the
+    view whose tokens prompts are cut in, of a run that is also scored so; empty: it isn't.
     """
 
     key: Key
@@ -60,7 +63,10 @@ class Job:
     scoring: Scoring
     made_with: str
     view: str = ""
+    tokens: str = ""
     viewed: bool = False
+    keeps_model: bool = True
+    robust: str = ""
 
     def result(self) -> dict[str, Any] | None:
         """The run's result; None if it isn't done, or was done with other settings."""
@@ -83,7 +89,8 @@ def comparable(config: TrainConfig) -> TrainConfig:
     """A configuration without what is said elsewhere or changes no figure."""
     plain = TrainConfig()
     names = ("stop", "corpus", "validate_every", "log_every", "checkpoint_seconds", "keep", "tensorboard")
-    return replace(config, **{name: getattr(plain, name) for name in names})
+    start = replace(config.start, path="somewhere") if config.start.path else config.start  # its checksums say which
+    return replace(config, start=start, **{name: getattr(plain, name) for name in names})
 
 
 class Queue:
@@ -176,17 +183,28 @@ class Queue:
             [scoring.validation_bytes, scoring.document_bytes, scoring.stride, RULE],
             evaluations,
         ]
+        view = config.views[0] if recipe.arms[key.arm].role == "tokenizer" else ""
+        largest = key.kind == "final" and key.flops == max(recipe.arms[key.arm].flops or recipe.flops)
         return Job(
             key,
             config,
             self.out / RUNS / key.name,
             scoring,
             hashlib.sha256(json.dumps(with_what).encode()).hexdigest()[:32],
-            view=config.views[0] if recipe.arms[key.arm].role == "tokenizer" else "",
-            viewed=key.kind == "final"
-            and key.flops == max(recipe.arms[key.arm].flops or recipe.flops)
-            and key.seed == min(recipe.seeds_of(key.arm)),
+            view=view,
+            tokens=config.views[0] if recipe.model is not None and config.views and not view else "",
+            viewed=largest and key.seed == min(recipe.seeds_of(key.arm)),
+            keeps_model=key.kind == "final" and recipe.keep_models,
+            robust=self.untrained().views[0] if largest and scoring.robust_bytes else "",
         )
+
+    def untrained(self) -> TrainConfig:
+        """A run that begins with the study's model, and changes nothing in it but what its rows of bytes begin as."""
+        recipe = self.recipe
+        arm = next(name for name, one in recipe.arms.items() if one.start)
+        config = recipe.config(arm, recipe.sizes_of(arm)[0])
+        start = replace(config.start, byte_rows="single")
+        return replace(config, start=start, lora=ALL_TRAINED, dtype=self._dtype_of(config), seed=min(recipe.seeds))
 
     def _dtype_of(self, config: TrainConfig) -> str:
         """The dtype; what "auto" is here is measured once for a folder, so that all its runs have the same."""

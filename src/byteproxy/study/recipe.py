@@ -8,16 +8,18 @@ lists; in a mixture, a preset and phases replace each other.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from byteproxy.config import from_toml, from_values
+from byteproxy.config import from_values, toml_of
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.errors import InputError
-from byteproxy.ranges import bounds, ensure_in_range, ranged
-from byteproxy.train.train_config import MAX_SEED, TrainConfig
+from byteproxy.ranges import bounds, ensure_in_range, ensure_one_of, ranged
+from byteproxy.train.train_config import MAX_SEED, TrainConfig, ensure_reads_tokens, ensure_starts_anew
 
 Role = Literal["bytes", "control", "proxy", "tokenizer"]
+Beginning = Literal["", "model"]
 SET_BY_THE_STUDY = ("stop", "seed", "corpus", "validate_every", "validation")
 """Fields of a run that a recipe can't set."""
 _SHOWN = {"preset", "phases"}
@@ -32,6 +34,7 @@ class Corpus:
     sources, views: as `byteproxy prepare` takes them; prepared into the study's own folder where that isn't done yet.
     validation, test: shares of the text that are held out. salt: any text; another one draws another split.
     path: of a corpus that is there already, in place of all these.
+    published: the first day on which any of its text was public, such as "2026-01-01"; empty: nobody said.
     """
 
     sources: tuple[str, ...] = ()
@@ -40,8 +43,10 @@ class Corpus:
     test: float = ranged(0.12, 0.0, 1.0, above=True, below=True)
     salt: str = ""
     path: str = ""
+    published: str = ""
 
     def __post_init__(self) -> None:
+        _ensure_day("corpus.published", self.published)
         if bool(self.path) == bool(self.sources):
             raise InputError('corpus needs either sources, such as ["stdlib"], or path, the folder of a corpus')
         if self.path and self.views:
@@ -51,6 +56,28 @@ class Corpus:
             )
         ensure_in_range(self, "corpus.")
         SplitOptions(self.validation, self.test, self.salt)
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """A published model with its tokenizer, which arms begin with, and what is measured of it untrained.
+
+    Its tokenizer becomes a view of the corpus, and its shape that of every arm. What it costs on held-out text, as its
+    own tokens and as raw bytes, stands beside the arms as references, which train nothing.
+
+    path: its folder, a GGUF file, or "hf:ORG/NAME"; empty: the command names it.
+    published: the day on which it was published, such as "2024-11-02"; empty: nobody said.
+    marginal_bytes: of validation text of which its exact byte marginals are computed, which takes seconds for each
+        hundred bytes; 0: none.
+    """
+
+    path: str = ""
+    published: str = ""
+    marginal_bytes: int = ranged(0, 0, 1 << 30)
+
+    def __post_init__(self) -> None:
+        _ensure_day("model.published", self.published)
+        ensure_in_range(self, "model.")
 
 
 @dataclass(frozen=True)
@@ -84,6 +111,8 @@ class Scoring:
     curve: evaluations on the validation split during a run, the last one at its end. curve_bytes: of text for each
         evaluation.
     viewer_documents, viewer_bytes: excerpts of validation text that are shown byte by byte, and how long they are.
+    robust_bytes: of validation text that a final run at its arm's largest budget is also scored on with typing errors,
+        and after prompts cut inside a token of the study's model; 0: none.
     """
 
     validation_bytes: int = ranged(300_000, 1, 1 << 50)
@@ -94,6 +123,7 @@ class Scoring:
     curve_bytes: int = ranged(40_000, 1, 1 << 50)
     viewer_documents: int = ranged(3, 0, 10_000)
     viewer_bytes: int = ranged(1200, 1, 1500)
+    robust_bytes: int = ranged(0, 0, 1 << 50)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "scoring.")
@@ -106,12 +136,14 @@ class Arm:
     about: one sentence. role: "bytes" reads raw bytes only; "control" is what a proxy has to beat beside them;
         "proxy" is a method; "tokenizer" reads symbols only, and its bits are those of its symbols.
     run: what is its own in a run's configuration.
+    start: "model" begins with the study's model, and its tokenizer is the arm's first view; empty: with random weights.
     sizes, flops, seeds: the final runs that it gets; empty: all of the study's.
     """
 
     role: Role
     about: str = ""
     run: dict[str, Any] = field(default_factory=dict)
+    start: Beginning = ""
     sizes: tuple[str, ...] = ()
     flops: tuple[float, ...] = field(default=(), metadata=_FLOPS)
     seeds: tuple[int, ...] = ranged((), 0, MAX_SEED)
@@ -120,6 +152,7 @@ class Arm:
         ensure_in_range(self)
         if self.role not in get_args(Role):
             raise InputError(f"role is {self.role!r}: give one of {', '.join(get_args(Role))}")
+        ensure_one_of("start", self.start, get_args(Beginning))
 
 
 @dataclass(frozen=True)
@@ -149,6 +182,9 @@ class StudyRecipe:
     about: one sentence. seeds: of the final runs' weights and mixtures. flops: budgets of final runs, each of which is
         a run of its own with a schedule of its own. run: fields of a run's configuration that all arms share.
     sizes: by name, what each changes in `run`. trials: None trains every arm with its own learning rate.
+    model: that arms may begin with; None: all begin with random weights.
+    keep_models: final runs keep their newest checkpoint. Without them a run is scored on the test text at its end, into
+        a file that is opened with its claim, and leaves no weights.
     """
 
     seeds: tuple[int, ...] = field(metadata=bounds(0, MAX_SEED))
@@ -161,6 +197,8 @@ class StudyRecipe:
     trials: Trials | None = None
     scoring: Scoring = field(default_factory=Scoring)
     claims: tuple[Claim, ...] = ()
+    model: StartModel | None = None
+    keep_models: bool = True
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -187,6 +225,11 @@ class StudyRecipe:
         for name in self.arms:
             for size in self.sizes_of(name):
                 self._check_run(name, size)
+        self._check_model()
+        if self.scoring.robust_bytes and self.model is None:
+            raise InputError(
+                "scoring.robust_bytes cuts prompts inside tokens of the study's model: name one, or let it be 0"
+            )
 
     def _check_restrictions(self, name: str, arm: Arm) -> None:
         for what, own, all_of in (
@@ -216,22 +259,41 @@ class StudyRecipe:
                     f"{f', which {aside[0]} is not' if aside else ''}"
                 )
 
+    def _check_model(self) -> None:
+        begin = [name for name, arm in self.arms.items() if arm.start]
+        if self.model is None:
+            if begin:
+                raise InputError(
+                    f"arms.{begin[0]} begins with a model, and the study has none: name one under [model], or by "
+                    "--model"
+                )
+        elif not begin:
+            raise InputError(
+                'a model is named, and no arm begins with it: let an arm have start = "model", or name none'
+            )
+
     def _check_run(self, name: str, size: str) -> None:
         config = self.config(name, size)
         arm = self.arms[name]
+        begins = arm.start == "model"
+        if begins:
+            ensure_reads_tokens(config, f"arms.{name}")
+        else:
+            ensure_starts_anew(config, f'let arms.{name} have start = "model"')
         if self.scoring.stride > config.shape.context_bytes:
             raise InputError(
                 f"scoring.stride is {self.scoring.stride}: give at most shape.context_bytes, which is "
                 f"{config.shape.context_bytes} for arm {name}"
             )
-        if config.mixture.needs_view and not config.views:
+        if config.mixture.needs_view and not config.views and self.model is None:
             raise InputError(f"arms.{name}: its mixture shows compressed text, so name what in arms.{name}.run.views")
         if arm.role == "bytes" and config.mixture.needs_view:
             raise InputError(
                 f'arms.{name} has the role bytes and shows compressed text: give it mixture = {{preset = "bytes"}}, or '
                 "another role"
             )
-        if arm.role == "tokenizer" and (len(config.views) != 1 or not config.objective.symbols):
+        views = len(config.views) or (self.model is not None)  # its tokenizer, where none is named
+        if arm.role == "tokenizer" and (views != 1 or not config.objective.symbols):
             raise InputError(
                 f"arms.{name} has the role tokenizer: name its one view in arms.{name}.run.views, and let "
                 "objective.symbols be above 0"
@@ -247,7 +309,13 @@ class StudyRecipe:
         for name in SET_BY_THE_STUDY:
             if name in values:
                 raise InputError(f"{where}: the study sets {name} by itself, so leave it out")
-        return from_values(values, TrainConfig, where)
+        config = from_values(values, TrainConfig, where)
+        if config.start.path and not self.arms[arm].start:
+            raise InputError(
+                f"{where}: start.path is {config.start.path!r}: name the model under [model], and let arms that begin "
+                'with it have start = "model"'
+            )
+        return config
 
     def sizes_of(self, arm: str) -> tuple[str, ...]:
         """The sizes that an arm has, in the recipe's order."""
@@ -274,9 +342,9 @@ class StudyRecipe:
         return [(rate, count) for rate in self.trials.learning_rates for count in rows]
 
 
-def read_recipe(path: Path) -> StudyRecipe:
-    """The study in a TOML file; InputError naming the file and the field that is wrong."""
-    return from_toml(path, StudyRecipe)
+def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> StudyRecipe:
+    """The study in a TOML file, with some fields otherwise; InputError naming the field that is wrong."""
+    return from_values(merged(toml_of(path), changes or {}), StudyRecipe, path)
 
 
 def short(value: float) -> str:
@@ -297,6 +365,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             before = {key: one for key, one in before.items() if key not in _SHOWN}
         found[name] = merged(before, value)
     return found
+
+
+def _ensure_day(name: str, day: str) -> None:
+    try:
+        date.fromisoformat(day or "2026-01-01")
+    except ValueError as error:
+        raise InputError(f'{name} is {day!r}: give a day such as "2026-01-01"') from error
 
 
 def _differ(what: str, values: list[Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from byteproxy.checksummed import MAX_BYTES, DamagedError, known, read_checksummed, write_checksummed
 from byteproxy.files import read_bytes, write_aside
-from byteproxy.study.run_files import BEGUN, FAILED, RESULT, VIEWER, scores_file
+from byteproxy.study.run_files import BEGUN, FAILED, RESULT, SEALED, VIEWER, scores_file
 from byteproxy.study.study_folder import CACHE, RUNS
 from byteproxy.train.run_config import CONFIG, as_written
 
@@ -18,6 +18,7 @@ _AGAIN = {
     BEGUN: "it is looked up in the run's other files",
     RESULT: "the run is scored again from its checkpoint; without one it is trained again",
     FAILED: "the run is tried again",
+    SEALED: "the run can't be scored on the test split, unless its folder is deleted and it is trained again",
     VIEWER: "the excerpts are scored again",
     scores_file("validation"): "the run is scored again",
     scores_file("test"): "the run is scored on the test split again, which was opened for it",

@@ -24,14 +24,19 @@ from byteproxy.finite import finite
 from byteproxy.progress import Stage, quietly
 from byteproxy.study.cells import HELD_OUT, Cells, Done
 from byteproxy.study.compare import differences, fits, read_curves
-from byteproxy.study.fairness import check_budget, check_trials, openings
+from byteproxy.study.fairness import check_budget, check_trials, openings, why_seen
 from byteproxy.study.hardware import machine
+from byteproxy.study.kinds_of_text import by_kind
 from byteproxy.study.multipliers import measured, multiplier_trends, multipliers
-from byteproxy.study.one_run import curve_texts, excerpts, split_texts
 from byteproxy.study.queue import Key, Queue
 from byteproxy.study.recipe import Cell
+from byteproxy.study.references import References
+from byteproxy.study.robust_runs import robust_lines
 from byteproxy.study.run_files import FAILED, HeldOut, viewed
+from byteproxy.study.split_texts import curve_texts, excerpts, split_texts
+from byteproxy.study.start_model import known_model
 from byteproxy.study.study_folder import REPORT, RESULTS, RUNS, TABLE, Notes
+from byteproxy.study.tokens_kept import sentences, token_differences
 from byteproxy.study.verdict import verdict
 
 WritePage = Callable[[Mapping[str, Any], Path], None]
@@ -77,6 +82,9 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
     main = main_cell(queue, cells)
     roles, known = {name: arm.role for name, arm in queue.recipe.arms.items()}, measured(cells)
     splits = {split for own in cells.runs.values() for run in own.values() for split in run.scored}
+    references = References(queue)
+    ceiling = {split: one for split in HELD_OUT if (one := references.ceiling(split)) is not None}
+    arms = {arm: _arm(queue, cells, arm, main) for arm in queue.recipe.arms}
     results: dict[str, Any] = {
         "byteproxy": byteproxy.__version__,
         "study": name,
@@ -91,11 +99,17 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
             ", ".join(sorted({job.config.dtype for job in map(queue.job, queue.keys) if job is not None}))
         ),
         "main": None if main is None else {"size": main[0], "flops": main[1], "seeds": list(queue.recipe.seeds)},
-        "arms": {arm: _arm(queue, cells, arm, main) for arm in queue.recipe.arms},
+        "model": _model(queue),
+        "references": references.lines(split for split in HELD_OUT if split in splits | {"validation"}),
+        "arms": arms,
+        "token_bpb_after": {name: arm["token_bpb"] for name, arm in arms.items() if arm["token_bpb"] is not None},
         "cells": list(_cells(cells)),
         "differences": list(differences(queue.recipe, cells)),
         "m": list(multipliers(roles, known)),
         "m_trends": list(multiplier_trends(roles, known)),
+        "token_differences": list(token_differences(queue.recipe, cells, ceiling)),
+        "kinds_of_text": by_kind(queue, cells, main, ceiling),
+        "robustness": list(robust_lines(cells, queue.recipe.scoring, references.robust())),
         "read_at": None if main is None else read_curves(runs, main),
         "fits": fits(queue, cells),
         "trials": trials,
@@ -106,8 +120,23 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "queue": _queue(queue, unscored),
         "report": str(queue.out / REPORT),
     }
-    results["verdict"] = verdict(results)
+    results["verdict"] = " ".join([verdict(results), *sentences(results)])
     return results
+
+
+def _model(queue: Queue) -> dict[str, Any] | None:
+    """The model that arms begin with, and whether it can have seen the text; None where all begin at random."""
+    asked, known = queue.recipe.model, known_model(queue.out)
+    if asked is None or known is None:
+        return None
+    source = known.source
+    return {
+        **{"given": source.given, "license": source.license, "quantization": source.quantization},
+        **{"weights": source.weights, "tokenizer": source.tokenizer, "view": known.view},
+        **{"published": asked.published, "text_published": queue.recipe.corpus.published},
+        **{"arms": [name for name, arm in queue.recipe.arms.items() if arm.start]},
+        "may_have_seen": why_seen(queue.recipe),
+    }
 
 
 def main_cell(queue: Queue, cells: Cells) -> tuple[str, float] | None:
@@ -123,17 +152,23 @@ def _arm(queue: Queue, cells: Cells, name: str, main: tuple[str, float] | None) 
     cell = None if main is None else Cell(name, *main)
     runs = {} if cell is None else cells.seeds(cell)
     if cell is None or not runs:
-        return {**said, **dict.fromkeys(("raw_bpb", "validation_bpb", *_COUNTED, *_OF_ARM))}
+        return {**said, **dict.fromkeys(("raw_bpb", "validation_bpb", "token_bpb", *_COUNTED, *_OF_ARM))}
     split, first = cells.split(cell), next(iter(runs.values()))
     return {
         **said,
         "raw_bpb": {**_seeds(cells.bpb(cell, split)), "split": split},
         "validation_bpb": _seeds(cells.bpb(cell, "validation")),
+        "token_bpb": _token_bpb(cells, cell, split),
         **{what: cells.mean(cell, what) for what in _COUNTED},
         "parameters": first.result["parameters"],
         "learning_rate": first.job.config.optim.learning_rate,
         "sequences_per_step": first.job.config.shape.sequences_per_step,
     }
+
+
+def _token_bpb(cells: Cells, cell: Cell, split: HeldOut) -> dict[str, Any] | None:
+    tokens = cells.tokens(cell, split)
+    return {**_seeds({seed: one.bpb for seed, one in tokens.items()}), "split": split} if tokens else None
 
 
 def _seeds(values: dict[int, float]) -> dict[str, Any]:
@@ -147,7 +182,9 @@ def _cells(cells: Cells) -> Iterator[dict[str, Any]]:
             values = cells.bpb(cell, split)
             if values:
                 counted = {what: cells.mean(cell, what) for what in ("text_bytes_seen", "positions", "seconds")}
-                yield {**cell._asdict(), "split": split, **_seeds(values), **counted}
+                tokens = _token_bpb(cells, cell, split)
+                kept = {} if tokens is None else {"token_bpb": tokens["mean"]}
+                yield {**cell._asdict(), "split": split, **_seeds(values), **kept, **counted}
 
 
 def _runs(queue: Queue, cells: Cells) -> Iterator[dict[str, Any]]:
@@ -269,7 +306,7 @@ def runs_table(runs: Iterable[dict[str, Any]]) -> str:
     """A row for each run, as CSV, without its curve."""
     rows: list[dict[str, Any]] = []
     for run in runs:
-        row = {name: value for name, value in run.items() if name not in ("curve", "compressed_share")}
+        row = {name: value for name, value in run.items() if name not in ("curve", "compressed_share", "robustness")}
         share = {f"compressed_share_of_{name}": value for name, value in run["compressed_share"].items()}
         rows.append({**row, **share})
     written = io.StringIO()

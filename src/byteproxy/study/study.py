@@ -19,12 +19,22 @@ from byteproxy.progress import Stage, quietly
 from byteproxy.store.build import build_corpus
 from byteproxy.store.prepare import Preparation
 from byteproxy.store.store import Store
-from byteproxy.study.fairness import check_apart, check_tricks, forgive_damage, open_once, openings
+from byteproxy.study.fairness import (
+    check_apart,
+    check_contexts,
+    check_tricks,
+    check_unseen,
+    forgive_damage,
+    open_once,
+    openings,
+)
 from byteproxy.study.queue import Job, Key, Queue
 from byteproxy.study.recipe import Claim, StudyRecipe
+from byteproxy.study.references import References
 from byteproxy.study.repair import damaged, repair
 from byteproxy.study.results import WritePage, write_results
 from byteproxy.study.run_files import FAILED, begun, scores, viewed
+from byteproxy.study.start_model import as_noted, bound, ensure_encoded, taken
 from byteproxy.study.study_folder import SETTINGS, claimed
 from byteproxy.study.task_workers import Do, Outcome, Task, doing
 from byteproxy.train.checkpoint import newest
@@ -85,9 +95,13 @@ def run_study(
             forgive_damage(out)
         openings(out)  # refuses a damaged log before anything is trained
         queue = checked(recipe, out, prepare, limits.only, stage)
+        references = References(queue)
+        references.measure(["validation"], stage)
         with doing(queue.store, limits.jobs, until, stage) as do:
             _run(queue, do, say)
             refusal, unscored = _open(queue, do, limits.reopen, say)
+        if openings(out):
+            references.measure(["test"], stage)
         results = write_results(queue, name, stage, unscored, page)
     if refusal is not None:
         raise refusal
@@ -114,17 +128,22 @@ def report_study(
         store.ensure_unaltered(progress)
     for path, again in damaged(out):
         say(f"{path} is damaged, or of an earlier version, and left out. When the study is run again, {again}")
-    return write_results(Queue(recipe, store, out), name, stage, page=page)
+    return write_results(Queue(as_noted(recipe, out), store, out), name, stage, page=page)
 
 
 def checked(
     recipe: StudyRecipe, out: Path, prepare: Prepare = prepared, only: Iterable[str] = (), stage: Stage = quietly
 ) -> Queue:
     """The queue of a study, with all that can be known before a run found fair."""
+    check_unseen(recipe)
+    model = taken(recipe, out)
+    recipe = bound(recipe, model, out)
     check_tricks(recipe)
+    check_contexts(recipe)
     store = prepare(recipe, out, stage)
     with stage("verify the corpus", "B") as progress:
         store.ensure_unaltered(progress)
+    ensure_encoded(store, model)
     check_apart(store, out)
     queue = Queue(recipe, store, out, only)
     queue.check_budgets(stage)

@@ -4,6 +4,7 @@ study.toml     the recipe of the last call             corpus/      the prepared
 runs/KEY/      a run each: config.toml, metrics.jsonl, checkpoints/ (of final runs the newest), and see `run_files`
 results.json   all figures                             runs.csv     a row for each run
 report.html    the same for people                     opened.jsonl each time that the test split was opened
+model.json, tokenizer.json, references.json            of a study of a model: which, and what it costs untrained
 .cache/        what can be made again: plans, rates, the projects of the splits, plain compressors
 
 Files that a study reads again carry a checksum (`checksummed`). results.json, runs.csv and report.html are rewritten by

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
@@ -9,7 +10,7 @@ from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import Backend, ModelConfig
 from byteproxy.model.objective import Objective, check_fit
-from byteproxy.ranges import ensure_in_range, ranged
+from byteproxy.ranges import ensure_in_range, ensure_one_of, ranged
 from byteproxy.store.manifest import Manifest
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.scaffolding import Scaffolding
@@ -18,6 +19,7 @@ DTYPES = ("float32", "bfloat16")
 UNITS = ("steps", "positions", "bytes", "flops", "minutes")
 MAX_STEPS = 10**9
 MAX_SEED = (1 << 63) - 1
+ByteRows: TypeAlias = Literal["single", "first_byte", "random"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,18 @@ class Start:
     weights: SHA-256 of its weights with their config.json, filled in when the run begins: it continues with no other.
     tokenizer: SHA-256 of its tokenizer, filled in likewise.
     chat: SHA-256 of its chat format, filled in likewise; empty if it has none.
+    byte_rows: how the rows of bytes begin: "single", each as that of the token of this one byte; "first_byte", as the
+        mean of all tokens that begin with it; "random", as in a run that begins with no model.
     """
 
     path: str = ""
     weights: str = ""
     tokenizer: str = ""
     chat: str = ""
+    byte_rows: ByteRows = "single"
 
     def __post_init__(self) -> None:
+        ensure_one_of("start.byte_rows", self.byte_rows, get_args(ByteRows))
         if not self.path and (self.weights or self.tokenizer or self.chat):
             raise InputError("start has checksums and no path: name the folder of the model, or leave start out")
 
@@ -201,3 +207,31 @@ def ensure_units(config: TrainConfig, manifest: Manifest) -> None:
                 f"view {name!r} writes several symbols for what is one composed position: let objective.symbols be 0 "
                 "and give objective.bag or objective.bytes a weight"
             )
+
+
+def ensure_starts_anew(config: TrainConfig, remedy: str = "name one with --from PATH") -> None:
+    """InputError where a run that begins with no model asks for what only one with a model has.
+
+    remedy: how it can begin with one.
+    """
+    if config.lora.rank:
+        raise InputError(
+            f"lora.rank is {config.lora.rank}, and the run begins with no model whose weights could stay: {remedy}, or "
+            "let lora.rank be 0"
+        )
+    if config.start.byte_rows != "single":
+        raise InputError(
+            f"start.byte_rows is {config.start.byte_rows!r}, and the run begins with no model whose tokens have rows: "
+            f'{remedy}, or let start.byte_rows be "single"'
+        )
+
+
+def ensure_reads_tokens(config: TrainConfig, name: str) -> None:
+    """InputError where a run can't begin with a model of tokens, which is called `name`."""
+    if config.model.composed or not config.objective.symbols:
+        raise InputError(
+            f'the model in {name} reads and predicts tokens: let model.inputs be "symbols" and objective.symbols be '
+            "above 0"
+        )
+    if config.model.soft_cap:
+        raise InputError(f"the logits of the model in {name} are not capped: let model.soft_cap be 0")

@@ -1,4 +1,4 @@
-"""The model that a conversion begins with: found, looked at before any of its weights are loaded, and remembered.
+"""The published model that a conversion or a study begins with: found, looked at before it is loaded, and remembered.
 
 It is a folder with `config.json`, weights as safetensors and `tokenizer.json`; a GGUF file; or `hf:ORG/NAME` and
 `hf:ORG/NAME/FILE.gguf`, which are fetched into the Hub's own cache first. Looking at it costs a read of its config and
@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byteproxy.convert.conversion_folder import SETTINGS
 from byteproxy.errors import InputError
 from byteproxy.interop import hub
 from byteproxy.interop.export_folder import CHECKSUMS
@@ -19,7 +18,7 @@ from byteproxy.interop.published import published
 from byteproxy.interop.tokenizer import TOKENIZER
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.runs.lineage import license_of, published_license, recorded
-from byteproxy.runs.model_folder import kind_of_model
+from byteproxy.runs.model_folder import CONVERSION, kind_of_model
 from byteproxy.train.train_config import Start
 from byteproxy.views.bpe import BpeView
 
@@ -28,7 +27,7 @@ HUB = "hf:"
 
 @dataclass(frozen=True)
 class SourceModel:
-    """Which model a conversion begins with.
+    """Which model a conversion or a study begins with.
 
     given: as it was named. path: where it is. revision: of the Hub, empty for others. weights, tokenizer, chat:
     SHA-256, as a run records its start. license: that its file or model card names. quantization: types of its weights
@@ -122,15 +121,15 @@ def find(model: str, plan_into: Path | None = None) -> FoundModel:
 
 
 def find_again(known: SourceModel) -> SourceModel:
-    """The model that a conversion began with, where it is now; InputError where it isn't there, or is another now."""
+    """The model that was begun with, where it is now; InputError where it isn't there, or is another now."""
     path = Path(known.path)
     if not path.exists() and known.hub_name:
         path = hub.fetch(known.given.removeprefix(HUB), known.revision).path
     if not path.exists():
-        raise InputError(f"{path}, the model that the conversion began with, is not there: bring it back")
+        raise InputError(f"{path}, the model that was begun with, is not there: bring it back")
     if recorded(path) != replace(known.start, path=str(path)):
         raise InputError(
-            f"the model in {path} is not the one that the conversion began with (its weights, config or tokenizer "
+            f"the model in {path} is not the one that was begun with (its weights, config or tokenizer "
             "differ): bring that one back, or give another --out"
         )
     return replace(known, path=str(path))
@@ -162,7 +161,7 @@ def described(path: Path) -> Described:
 
 def _ensure_model(path: Path) -> None:
     """InputError for folders of ours that hold models of bytes; whether another one holds a model is seen later."""
-    if (path / SETTINGS).is_file():
+    if (path / CONVERSION).is_file():
         raise InputError(f"{path} is a conversion, whose result reads raw bytes already: name the model it began with")
     if (path / CHECKSUMS).is_file():
         raise InputError(f"{path} is an export, which reads raw bytes already: name the model of tokens it came from")
