@@ -247,9 +247,9 @@ def test_text_is_newer_than_the_model_or_the_results_say_that_nobody_knows(model
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": None}, "arms.bytes begins with a model, and the study has none"),
+        ({"model": None}, "arms.bytes begins with a model, and none is named"),
         ({"arms": {"bytes": ARMS["scratch"]}, "claims": []}, "no arm begins with it"),
-        ({"arms": {"bytes": {**BYTES, "start": "source"}}, "claims": []}, "start is 'source'"),
+        ({"arms": {"bytes": {**BYTES, "start": "source"}}, "claims": []}, r"arms\.start"),
         ({"corpus__published": "January"}, "corpus.published is 'January'"),
         ({"model__published": "2026"}, "model.published is '2026'"),
         ({"run__start": {"path": "x"}, "arms": ARMS}, "name the model under"),
@@ -272,7 +272,7 @@ def test_what_does_not_fit_is_refused(model, text, tmp_path, changes, said):
 
 def test_what_the_model_decides_is_left_out(model, text, tmp_path):
     with pytest.raises(InputError, match=r"run\.model\.width: the study's model decides that"):
-        taken(study(tmp_path, model, text, run__model={"width": 64}), tmp_path)
+        taken(study(tmp_path, model, text, run__model={"width": 48}), tmp_path)
     with pytest.raises(InputError, match="none is named"):
         taken(study(tmp_path, "", text), tmp_path)
     with pytest.raises(InputError, match="holds no study of a model yet"):

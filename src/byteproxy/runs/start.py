@@ -5,10 +5,10 @@ compressed text costs it what it did before; its layers are taken as they are. B
 as those of the tokens of one byte (`start.byte_rows` has other beginnings, to compare with). A byte that the tokenizer
 has no token for begins, as a byte and as a symbol, as the mean of those that have one. Opening sentinels begin as the
 model's bos, closing ones and eos as its eos, those of a chat as the special tokens that they stand for
-(`interop.source_chat`). A chat model's eos is often the end of an answer. Two rows or three begin alike then, as no file
-says which other token ended plain text. All other specials begin as the mean of all tokens, which changes the
-distribution least (Hewitt, "Initializing New Word Embeddings for Pretrained Language Models", 2021). Tables that a stock
-model has not (further heads, n-grams) begin as in any run, at zero.
+(`interop.source_chat`). A chat model's eos is often the end of an answer. Two rows or three begin alike then, as no
+file says which other token ended plain text. All other specials begin as the mean of all tokens, which changes the
+distribution least (Hewitt, "Initializing New Word Embeddings for Pretrained Language Models", 2021). Tables that a
+stock model has not (further heads, n-grams) begin as in any run, at zero.
 """
 
 from collections.abc import Callable

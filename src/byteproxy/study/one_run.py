@@ -82,7 +82,7 @@ def carry_out(job: Job, store: Store, until: float | None = None, stage: Stage =
     if job.viewed:
         bits = _byte_bits(job, trainer.model, vocab, store, excerpts(store, job.scoring))
         write_viewed(job, store, bits)
-    more = {} if scored.tokens is None else {"token_bpb": scored.tokens.bpb}
+    more: dict[str, Any] = {} if scored.tokens is None else {"token_bpb": scored.tokens.bpb}
     if job.robust:
         with stage(f"score {job.key.name} on typing errors and cut prompts", "forms") as progress:
             more["robustness"] = _robustness(job, trainer.model, vocab, store)

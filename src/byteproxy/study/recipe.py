@@ -222,10 +222,11 @@ class StudyRecipe:
         for name, arm in self.arms.items():
             self._check_restrictions(name, arm)
         self._check_claims()
+        if self.model is not None and not any(arm.start for arm in self.arms.values()):
+            raise InputError('a model is named, and no arm begins with it: let an arm have start = "model"')
         for name in self.arms:
             for size in self.sizes_of(name):
                 self._check_run(name, size)
-        self._check_model()
         if self.scoring.robust_bytes and self.model is None:
             raise InputError(
                 "scoring.robust_bytes cuts prompts inside tokens of the study's model: name one, or let it be 0"
@@ -259,24 +260,12 @@ class StudyRecipe:
                     f"{f', which {aside[0]} is not' if aside else ''}"
                 )
 
-    def _check_model(self) -> None:
-        begin = [name for name, arm in self.arms.items() if arm.start]
-        if self.model is None:
-            if begin:
-                raise InputError(
-                    f"arms.{begin[0]} begins with a model, and the study has none: name one under [model], or by "
-                    "--model"
-                )
-        elif not begin:
-            raise InputError(
-                'a model is named, and no arm begins with it: let an arm have start = "model", or name none'
-            )
-
     def _check_run(self, name: str, size: str) -> None:
         config = self.config(name, size)
         arm = self.arms[name]
-        begins = arm.start == "model"
-        if begins:
+        if arm.start and self.model is None:
+            raise InputError(f"arms.{name} begins with a model, and none is named: do so under [model], or by --model")
+        if arm.start:
             ensure_reads_tokens(config, f"arms.{name}")
         else:
             ensure_starts_anew(config, f'let arms.{name} have start = "model"')
