@@ -1,5 +1,8 @@
 """Causal teachers: all histories with at most one symbol off the view's own way, against a search through all."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,8 @@ from hypothesis import strategies as st
 
 from byteproxy.mixture.both_forms import BothForms
 from byteproxy.mixture.loader import Rows
-from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.covers import branch_states, covers_of
+from byteproxy.model.attention.layout import Kept, layout_of
+from byteproxy.model.covers import covers_of
 from byteproxy.model.distillation import Distilled, taught_causally
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
@@ -90,15 +93,23 @@ def told_by_search(model, text, own, history=(), weight=1.0, off=0):
     return found, left
 
 
-def taught(model, rows):
-    hidden = model.hidden(torch.from_numpy(rows.symbols), layout_of(rows.lengths)).detach()
+def read(model, rows, after):
+    """Hidden states of rows, and what they kept for branches."""
+    layout = layout_of(rows.lengths)
+    kept = Kept(layout, after, model.config.layers)
+    return model.hidden(torch.from_numpy(rows.symbols), replace(layout, kept=kept)).detach(), kept
+
+
+def taught(model, rows, least=0.0):
     trees = [NextByte.typed(prefix_tree([b"x", b"y", b"z"]), 1), NextByte.typed(TREE, 2)]
-    both = both_forms_of(rows, trees, model, VOCAB, True)
+    both = both_forms_of(rows, trees, "cpu", VOCAB, True)
     node = trees[1].node_in(torch.from_numpy(rows.targets)[both.symbol_Q] - FIRST, both.before_Q)
-    weight = torch.ones(len(node))
-    students = Distilled(both.raw_Q, both.symbol_Q, node, both.raw_Q, weight, trees[1], both.contexts[1])
+    weight, contexts = torch.ones(len(node)), both.contexts[1]
+    hidden, kept = read(model, rows, contexts.after)
+    states = partial(model.branch_states, kept)
+    students = Distilled(both.raw_Q, both.symbol_Q, node, both.raw_Q, weight, trees[1], contexts, least, states)
     ids = [*range(SPECIALS), *VOCAB.symbol_ids(2)]
-    parts = list(taught_causally(hidden, model.lm_head.weight[ids].detach(), students, both.contexts[1], 0.0))
+    parts = list(taught_causally(hidden, model.lm_head.weight[ids].detach(), students, contexts, 0.0))
     return torch.cat([one for _, one, _ in parts]), torch.cat([left for _, _, left in parts])
 
 
@@ -151,15 +162,59 @@ def test_branches_are_all_symbols_that_the_text_allows_and_the_view_did_not_writ
     assert [found.node_E[found.context_E == one].tolist()[0] for one in range(8)] == [ROOT] * 8
 
 
+@settings(max_examples=10)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=3), threshold=st.floats(1e-6, 1))
+def test_what_light_branches_would_tell_counts_as_left_out(model, texts, threshold):
+    """Two distributions differ by no more than the shares of what either lacks, and those are told."""
+    whole, left = taught(model, rows_of(texts))
+    found, dropped = taught(model, rows_of(texts), threshold)
+    apart = (found - whole).abs().sum(1) / 2
+    assert (apart <= dropped + 1e-5).all()
+    assert (dropped >= left - 1e-5).all()
+
+
+def test_branches_that_weigh_less_than_the_threshold_are_not_read(model, monkeypatch):
+    asked, branch_states = [], Transformer.branch_states
+    monkeypatch.setattr(
+        Transformer, "branch_states", lambda *given: asked.append(len(given[2])) or branch_states(*given)
+    )
+    for threshold in (0.0, 1e-9, 0.3, 1e9):
+        taught(model, rows_of([b"ababca", b"bcabab"]), threshold)
+    assert asked[0] == asked[1] > asked[2] > 0
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("shape", [{"heads": 4, "key_value_heads": 2, "qk_norm": True}, {"value_embeddings": True}])
+@settings(max_examples=10)
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=5), data=st.data())
+def test_branches_of_documents_of_any_lengths_are_read_as_in_their_own_history(shape, lengths, data):
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(width=16, layers=2, ffn=24, **{"heads": 2, **shape}), VOCAB.size)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    symbols = np.random.default_rng(0).integers(VOCAB.size, size=sum(lengths))
+    rows = Rows(symbols, symbols, symbols, np.array(lengths))
+    after = np.array(data.draw(st.lists(st.integers(0, sum(lengths) - 1), min_size=1, max_size=400)))
+    new = symbols[after] // 2
+    states = model.branch_states(read(model, rows, after)[1], after, new)
+    ends = np.cumsum(lengths)
+    for one in range(0, len(after), 1 + len(after) // 5):
+        begin = int((ends - lengths)[np.searchsorted(ends, after[one], side="right")])
+        history = torch.tensor([*symbols[begin : after[one] + 1].tolist(), int(new[one])])
+        with torch.no_grad():
+            wanted = model.hidden(history, layout_of(np.array([len(history)])))[-1]
+        torch.testing.assert_close(states[one], wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_branches_see_their_own_history_only(model):
     rows = rows_of([b"ababca", b"cc", b"bcabab"])
     after, new = np.array([20, 9, 10, 9, 28]), np.array([FIRST, FIRST + 3, FIRST + 1, FIRST + 4, FIRST + 2])
-    states = branch_states(model, torch.from_numpy(rows.symbols), rows.lengths, after, new)
+    states = model.branch_states(read(model, rows, after)[1], after, new)
     ends = np.cumsum(rows.lengths)
     for one, at, symbol in zip(states, after.tolist(), new.tolist(), strict=True):
         begin = int((ends - rows.lengths)[np.searchsorted(ends, at, side="right")])
-        read = torch.tensor([*rows.symbols[begin : at + 1].tolist(), symbol])
+        history = torch.tensor([*rows.symbols[begin : at + 1].tolist(), symbol])
         with torch.no_grad():
             torch.testing.assert_close(
-                one, model.hidden(read, layout_of(np.array([len(read)])))[-1], rtol=1e-4, atol=1e-5
+                one, model.hidden(history, layout_of(np.array([len(history)])))[-1], rtol=1e-4, atol=1e-5
             )

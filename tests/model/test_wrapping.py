@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch.utils.checkpoint import checkpoint
 
 from byteproxy.model.attention.layout import layout_of
+from byteproxy.model.distillation import Contexts
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
@@ -14,7 +15,7 @@ from byteproxy.model.next_byte import NextByte
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import BothForms, Positions, targets_of
 from byteproxy.views.prefix_tree import prefix_tree
-from byteproxy.vocab import FIRST_SYMBOL, Vocab
+from byteproxy.vocab import FIRST_SYMBOL, SPECIALS, Vocab
 
 VOCAB = Vocab((40,))
 TABLES = {"ngrams": (2, 3), "ngram_rows": 64, "ngram_outputs": True, "byte_heads": 3, "byte_head_ngrams": (2,)}
@@ -23,6 +24,7 @@ CASES = {
     "shared": ({"softmax": "shared", "key_value_heads": 2}, {}),
     "symbols": ({**TABLES, "symbol_heads": 2, "value_embeddings": True, "qk_norm": True}, {"bytes": 1.0}),
     "distilled": ({}, {"distill": 1.0}),
+    "causal": ({"value_embeddings": True}, {"distill": 1.0, "distill_form": "causal"}),
     "expanded": (
         {**TABLES, "inputs": "positions", "hashed_rows": 32},
         {"symbols": 0.0, "symbol_bytes": 1.0, "bytes": 0.5},
@@ -47,10 +49,20 @@ def example(case):
     targets[[19, 36]] = -1
     expansion = ByteExpansion(ids, ends, segment_ends)
     next_byte = NextByte.typed(prefix_tree([bytes([65 + symbol]) for symbol in range(40)]), 1)
-    both = BothForms(torch.arange(15), 20 + torch.arange(15), torch.zeros(15, dtype=torch.int64), [next_byte])
+    contexts = [contexts_of(symbols)] if weights.get("distill_form") == "causal" else None
+    both = BothForms(torch.arange(15), 20 + torch.arange(15), torch.zeros(15, dtype=torch.int64), [next_byte], contexts)
     shown = Positions(symbols, targets, (torch.arange(37) >= 20).long(), expansion, both)
     entries = targets_of(config, shown, VOCAB, Objective(**weights), 0.0)
     return model, Batch(symbols, layout_of(np.array([20, 17])), entries, expansion)
+
+
+def contexts_of(symbols):
+    """Three contexts of the second document, and two branches that leave the first two of them."""
+    context, student = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([0, 1, 2, 1, 2])
+    own_row, branch_row = SPECIALS + symbols[21:24] - FIRST_SYMBOL, SPECIALS + torch.tensor([3, 7])
+    after, read = np.array([20, 21]), FIRST_SYMBOL + np.array([3, 7])
+    at, parent, nothing = 20 + torch.arange(3), torch.arange(2), torch.zeros(5, dtype=torch.int64)
+    return Contexts(at, nothing[:3], own_row, parent, branch_row, after, read, context, student, nothing)
 
 
 def gradients(model, batch):

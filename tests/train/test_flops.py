@@ -117,8 +117,8 @@ def test_every_softmax_in_use_is_priced():
     found = {form: distillation_flops(config, one, vocab, plan) for form, one in distilled.items()}
     assert distillation_flops(config, Objective(), vocab, plan) == 0
     assert found["segmented"] == 2 * config.width * (3 * students + teachers)
-    again = training_flops(config, np.array([62]), 0) // 3 * 7 // 2
-    assert found["causal"] == 2 * config.width * (3 * students + teachers * 9 // 2) + again
+    again = training_flops(config, np.array([62]), 0) // 3 * 5 // 2
+    assert found["causal"] == 2 * config.width * (3 * students + teachers * 7 // 2) + again
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

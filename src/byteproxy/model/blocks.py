@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from byteproxy.model.attention.branches import Branches
 from byteproxy.model.attention.packed import PackedAttention, Rows, Step
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.model_config import ModelConfig
@@ -26,7 +27,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = Norm(config.width, config.norm_epsilon)
         self.mlp = Mlp(config)
 
-    def forward(self, x_ND: torch.Tensor, reading: Rows | Step) -> torch.Tensor:
+    def forward(self, x_ND: torch.Tensor, reading: Rows | Step | Branches) -> torch.Tensor:
         """The residual stream [N, D] after this layer."""
         layer = _compiled() if reading.compiled else _layer
         after_ND: torch.Tensor = layer(self, x_ND, reading)
@@ -48,7 +49,7 @@ class Mlp(nn.Module):
         return y_ND
 
 
-def _layer(block: Block, x_ND: torch.Tensor, reading: Rows | Step) -> torch.Tensor:
+def _layer(block: Block, x_ND: torch.Tensor, reading: Rows | Step | Branches) -> torch.Tensor:
     """What a block computes. All blocks share what is compiled of it, and hooks of a block stay outside of that."""
     x_ND = x_ND + block.self_attn(block.input_layernorm(x_ND), reading)
     after_ND: torch.Tensor = x_ND + block.mlp(block.post_attention_layernorm(x_ND))

@@ -2,23 +2,18 @@
 
 A *context* is a history of whole symbols, and ends somewhere in the raw text. Those on the view's own way are there
 where the passage is read as symbols. From each of them a *branch* leaves that way by one symbol: every one that the
-text allows and the view did not write, shorter or longer. Its history is read in a pass of its own, beside the others
+text allows and the view did not write, shorter or longer. Its last symbol is read beside the others (`attention.branches`)
 and unseen by them. A context has a say at each raw position from where it ends, as long as any symbol begins with the
 bytes since then. So a raw position is told by all histories with at most one symbol off the view's own way; with what
 these leave out, histories with two and more, see `distillation`.
 
-All of this follows from the data alone. Cost: some vector operations for each byte of the longest symbol, and for
-branches a second reading of documents with symbols, without gradients.
+All of this follows from the data alone. Cost: some vector operations for each byte of the longest symbol.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from byteproxy.model.attention.layout import length_batches
-from byteproxy.model.decoding import Documents
-from byteproxy.model.network import Transformer
 from byteproxy.views.prefix_tree import NO_NODE, ROOT, PrefixTree
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL
 
@@ -116,39 +111,3 @@ def _branches(
     symbol = tree.order[tree.first[node[pair]] + place]
     other = symbol != own[context[pair]]
     return context[pair][other], symbol[other], at[pair][other]
-
-
-@torch.no_grad()
-def branch_states(
-    model: Transformer, symbols_N: torch.Tensor, lengths: np.ndarray, after_X: np.ndarray, new_X: np.ndarray
-) -> torch.Tensor:
-    """Hidden states [X, D] of symbols `new_X`, each of which follows position `after_X` and nothing behind that.
-
-    lengths: of documents, in positions.
-    """
-    ends = np.cumsum(lengths)
-    document_X = np.searchsorted(ends, after_X, side="right")
-    place_X = after_X - (ends - lengths)[document_X]
-    hidden_XD = torch.zeros(len(new_X), model.config.width, dtype=model.dtype, device=model.device)
-    documents, of_X = np.unique(document_X, return_inverse=True)
-    most = np.zeros(len(documents), np.int64)
-    np.maximum.at(most, of_X, place_X + 1)
-    for batch in length_batches(most):
-        slot = np.full(len(documents), -1)
-        slot[batch] = np.arange(len(batch))
-        own = np.flatnonzero(slot[of_X] >= 0)
-        size, rows = int(most[batch].max()), slot[of_X[own]]
-        read = (ends - lengths)[documents[batch]][:, None] + np.arange(size)
-        read_BN = symbols_N[torch.from_numpy(np.minimum(read, len(symbols_N) - 1)).to(model.device)]
-        order = np.argsort(rows, kind="stable")
-        own, rows = own[order], rows[order]
-        counts = np.bincount(rows, minlength=len(batch))
-        column = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
-        new_BN, after_BN = (np.zeros((len(batch), int(counts.max())), np.int64) for _ in range(2))
-        new_BN[rows, column], after_BN[rows, column] = new_X[own], place_X[own]
-        kept = Documents(model, len(batch), size + new_BN.shape[1])
-        model.read(kept.step(0, [0] * len(batch), read_BN)[0])
-        forked = (torch.from_numpy(one).to(model.device) for one in (new_BN, after_BN))
-        states_MD = model.read(kept.forked(size, *forked))
-        hidden_XD[torch.from_numpy(own)] = states_MD[torch.from_numpy(rows * new_BN.shape[1] + column)]
-    return hidden_XD

@@ -63,21 +63,6 @@ class Documents:
         begin_B1 = torch.arange(rows.start, rows.stop, device=new_BN.device)[:, None] * self.positions
         return step, NgramEnds(self._symbols_BT.flatten(), (begin_B1 + place_BN).flatten(), place_M)
 
-    def forked(self, filled: int, new_BN: torch.Tensor, after_BN: torch.Tensor) -> Step:
-        """How all documents, of which `filled` positions were read, are gone on with in several ways at once.
-
-        Each new symbol follows position `after_BN` of its document, and sees nothing behind that, nor the others.
-        """
-        documents, count = new_BN.shape
-        place_M = (after_BN + 1).flatten()
-        turn = self._cos_T1E[place_M], self._sin_T1E[place_M]
-        mask_BNT = self._place_T[: filled + count] <= after_BN[..., None]
-        new_N = torch.arange(count, device=new_BN.device)
-        mask_BNT[:, new_N, filled + new_N] = True
-        rows, write = slice(0, documents), (slice(0, documents), slice(filled, filled + count))
-        read = (rows, slice(0, filled + count))
-        return Step(new_BN.flatten(), *turn, self._states, (documents, count), write, read, mask_BNT[:, None])
-
 
 class Prefixes(NamedTuple):
     """Prefixes of one length T, each continued by some of the next ones: what they share is kept once.

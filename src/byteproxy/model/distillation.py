@@ -15,13 +15,15 @@ The *causal* form is told bytes only: the masses that several histories give to 
 history's own probability, are added up (`covers` has which histories, and what they leave out).
 
 The teacher's logits are computed anew and give no gradient. Teachers are taken some at a time with their students, and
-gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal contexts say
-does exist for all pairs of one and a student at once: [E, B], in float32, some 6 kB a raw position.
+gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal contexts on
+the view's own way say does exist for all pairs of one and a student at once: [E, B], in float32, under 2 kB a raw
+position.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -37,7 +39,8 @@ class Contexts(NamedTuple):
     """What tells students causally, see `covers`: contexts are C on the view's own way, then X branches.
 
     position, first, own_row: int64 [C]. parent, branch_row: int64 [X]; rows are of the typed softmax of symbols.
-    branch_XD: the branches' hidden states, without gradient. context, student, node: int64 [E], by the context.
+    after, symbol: int64 [X], on the host: the position that each branch follows, and the id that it reads there.
+    context, student, node: int64 [E], by the context.
     """
 
     position: torch.Tensor
@@ -45,10 +48,15 @@ class Contexts(NamedTuple):
     own_row: torch.Tensor
     parent: torch.Tensor
     branch_row: torch.Tensor
-    branch_XD: torch.Tensor
+    after: np.ndarray
+    symbol: np.ndarray
     context: torch.Tensor
     student: torch.Tensor
     node: torch.Tensor
+
+
+BranchStates = Callable[[np.ndarray, np.ndarray], torch.Tensor]
+"""Hidden states [X, D] of symbols that follow positions: `Contexts.after` and `Contexts.symbol` of some branches."""
 
 
 class Distilled(NamedTuple):
@@ -56,6 +64,8 @@ class Distilled(NamedTuple):
 
     student, teacher: positions. node: of the bytes of the teacher's symbol that come before the student's byte.
     row: the byte that follows, or `</raw>`. contexts: what tells them causally; None: each one's own teacher does.
+    threshold: branches are read that tell a student more than this share of what the view's own way does; 0: all are.
+    branch_states: reads them; put in by the network, whose pass over documents they need.
     """
 
     student: torch.Tensor
@@ -65,6 +75,8 @@ class Distilled(NamedTuple):
     weight: torch.Tensor
     next_byte: NextByte
     contexts: Contexts | None = None
+    threshold: float = 0.0
+    branch_states: BranchStates | None = None
 
 
 def distilled_loss(
@@ -109,40 +121,105 @@ def taught(hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Disti
 def taught_causally(
     hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, contexts: Contexts, soft_cap: float
 ) -> Taught:
-    """What students are taught by all histories with at most one symbol off the view's own way, each by its weight."""
-    teachers_XD = torch.cat((hidden_ND[contexts.position], contexts.branch_XD.to(hidden_ND.dtype)))
-    own, students, next_byte = len(contexts.position), len(entries.student), entries.next_byte
-    exact = torch.float32 if hidden_ND.device.type == "mps" else torch.float64  # mps has no float64
-    parts = list(next_byte.chunks(len(teachers_XD)))
-    bounds = torch.tensor([part.start for part in parts] + [len(teachers_XD)], device=hidden_ND.device)
-    ends = torch.searchsorted(contexts.context, bounds).tolist()
-    joint_EB = hidden_ND.new_zeros(len(contexts.context), FIRST_SYMBOL, dtype=torch.float32)
-    ended_E = joint_EB.new_zeros(len(joint_EB))
+    """What students are taught by all histories with at most one symbol off the view's own way, each by its weight.
+
+    The view's own contexts come first. They say what each branch weighs, and so which ones have to be read.
+    """
+    own, students, branches = len(contexts.position), len(entries.student), entries.branch_states
+    if own == 0:
+        yield slice(0, students), hidden_ND.new_zeros(students, FIRST_SYMBOL).float(), hidden_ND.new_zeros(students)
+        return
+    assert branches is not None or len(contexts.after) == 0, "the network puts in what reads branches"
+    of_own = slice(0, int(torch.searchsorted(contexts.context, own)))
+    of_branches = slice(of_own.stop, None)
+    student_E, node_E = contexts.student, contexts.node
+    masses = _Masses(symbol_rows_RD, entries.next_byte, soft_cap)
     # What each symbol costs that leads on from a context: the one that the view wrote, then those of branches.
-    parent = torch.cat((torch.arange(own, device=bounds.device), contexts.parent))
+    parent = torch.cat((torch.arange(own, device=hidden_ND.device), contexts.parent))
     row = torch.cat((contexts.own_row, contexts.branch_row))
-    order = torch.argsort(parent, stable=True)
-    steps = torch.searchsorted(parent[order], bounds).tolist()
-    nats_X = torch.zeros(len(order), dtype=exact, device=bounds.device)
-    for part, first, last, begin, end in zip(parts, ends, ends[1:], steps, steps[1:], strict=False):
-        log_prob_RC = capped(F.linear(symbol_rows_RD, teachers_XD[part]).float(), soft_cap).log_softmax(0)
-        here_X = order[begin:end]
-        nats_X[here_X] = -log_prob_RC[row[here_X], parent[here_X] - part.start].to(exact)
-        prob_RC = log_prob_RC.exp_()
-        mass_XC = next_byte.masses(prob_RC)
-        place_E, node_E = contexts.context[first:last] - part.start, contexts.node[first:last]
-        joint_EB[first:last] = next_byte.joint(prob_RC, mass_XC, place_E, node_E)
-        ended_E[first:last] = mass_XC[node_E, place_E]
-    # A branch that goes on by a whole symbol has two off the way.
-    ended_E = (ended_E - joint_EB.sum(-1)).clamp_min_(0) * ((contexts.context >= own) & (contexts.node != ROOT))
-    weight_E = _weights(nats_X, contexts, students)
-    taught_QB = joint_EB.new_zeros(students, FIRST_SYMBOL).index_add_(0, contexts.student, joint_EB * weight_E[:, None])
-    left_Q = taught_QB.new_zeros(students).index_add_(0, contexts.student, ended_E * weight_E)
+    told = list(masses(hidden_ND[contexts.position], contexts.context[of_own], node_E[of_own], parent, row))
+    weight_E = _weights(torch.stack([one.nats_X for one in told]).sum(0), contexts, students)
+    taught_QB = weight_E.new_zeros(students, FIRST_SYMBOL)
+    left_Q = weight_E.new_zeros(students)
+    for one in told:
+        here = one.pairs
+        taught_QB.index_add_(0, student_E[here], one.joint_EB * weight_E[here, None])
+    read = np.arange(len(contexts.after))
+    context_E, rest_E = contexts.context[of_branches] - own, weight_E[of_branches]
+    rest_student_E, rest_node_E = student_E[of_branches], node_E[of_branches]
+    if entries.threshold:
+        heavy_E = rest_E > entries.threshold * taught_QB.sum(-1)[rest_student_E]
+        heavy_X = torch.zeros(len(read), dtype=torch.bool, device=heavy_E.device)
+        heavy_X[context_E[heavy_E]] = True
+        kept_E = heavy_X[context_E]
+        left_Q.index_add_(0, rest_student_E[~kept_E], rest_E[~kept_E])  # no more than that
+        context_E = (heavy_X.cumsum(0) - 1)[context_E[kept_E]]
+        rest_E, rest_student_E, rest_node_E = rest_E[kept_E], rest_student_E[kept_E], rest_node_E[kept_E]
+        read = heavy_X.nonzero()[:, 0].cpu().numpy()
+    if branches is not None and len(read):
+        branch_XD = branches(contexts.after[read], contexts.symbol[read]).to(hidden_ND.dtype)
+        for one in masses(branch_XD, context_E, rest_node_E, parent[:0], row[:0]):
+            weight, student = rest_E[one.pairs], rest_student_E[one.pairs]
+            taught_QB.index_add_(0, student, one.joint_EB * weight[:, None])
+            # A branch that goes on by a whole symbol has two off the way.
+            ended = (one.all_E - one.joint_EB.sum(-1)).clamp_min_(0) * (rest_node_E[one.pairs] != ROOT)
+            left_Q.index_add_(0, student, ended * weight)
     told_Q = taught_QB.sum(-1)
     for first in range(0, students, _STUDENTS):
-        here = slice(first, first + _STUDENTS)
-        share_C = left_Q[here] / (left_Q[here] + told_Q[here]).clamp_min(1e-37)
-        yield here, conditional(taught_QB[here]), share_C
+        some = slice(first, first + _STUDENTS)
+        share_C = left_Q[some] / (left_Q[some] + told_Q[some]).clamp_min(1e-37)
+        yield some, conditional(taught_QB[some]), share_C
+
+
+class _Told(NamedTuple):
+    """What some contexts say: to which pairs, the masses of each one's next bytes [E, B], and of its prefix [E].
+
+    nats_X: what symbols cost that lead on from these contexts, 0 for those of others.
+    """
+
+    pairs: slice
+    joint_EB: torch.Tensor
+    all_E: torch.Tensor
+    nats_X: torch.Tensor
+
+
+class _Masses(NamedTuple):
+    """What contexts say by the softmax of symbols."""
+
+    symbol_rows_RD: torch.Tensor
+    next_byte: NextByte
+    soft_cap: float
+
+    def __call__(
+        self,
+        states_CD: torch.Tensor,
+        context_E: torch.Tensor,
+        node_E: torch.Tensor,
+        parent_X: torch.Tensor,
+        row_X: torch.Tensor,
+    ) -> Iterator[_Told]:
+        """What contexts of these states say, some after the others.
+
+        context_E: ascending, and the nodes that they are asked for. parent_X, row_X: symbols that lead on from contexts.
+        """
+        device = states_CD.device
+        exact = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        parts = list(self.next_byte.chunks(len(states_CD)))
+        bounds = torch.tensor([part.start for part in parts] + [len(states_CD)], device=device)
+        ends = torch.searchsorted(context_E, bounds).tolist()
+        order = torch.argsort(parent_X, stable=True)
+        steps = torch.searchsorted(parent_X[order], bounds).tolist()
+        for part, first, last, begin, end in zip(parts, ends, ends[1:], steps, steps[1:], strict=False):
+            logit_RC = F.linear(self.symbol_rows_RD, states_CD[part]).float()
+            log_prob_RC = capped(logit_RC, self.soft_cap).log_softmax(0)
+            here_X = order[begin:end]
+            nats_X = torch.zeros(len(order), dtype=exact, device=device)
+            nats_X[here_X] = -log_prob_RC[row_X[here_X], parent_X[here_X] - part.start].to(exact)
+            prob_RC = log_prob_RC.exp_()
+            mass_XC = self.next_byte.masses(prob_RC)
+            place_E, asked_E = context_E[first:last] - part.start, node_E[first:last]
+            joint_EB = self.next_byte.joint(prob_RC, mass_XC, place_E, asked_E)
+            yield _Told(slice(first, last), joint_EB, mass_XC[asked_E, place_E], nats_X)
 
 
 def _weights(nats_X: torch.Tensor, contexts: Contexts, students: int) -> torch.Tensor:

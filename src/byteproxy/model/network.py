@@ -10,15 +10,19 @@ sharding, activation checkpointing and compilation of a block see every weight w
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from byteproxy.model import attention
-from byteproxy.model.attention.layout import Layout
+from byteproxy.model.attention.branches import Branches, keeping, pieces_of
+from byteproxy.model.attention.layout import Kept, Layout
 from byteproxy.model.attention.packed import KeyValues, Rows, Step, as_it_is, rotation
 from byteproxy.model.blocks import Block
+from byteproxy.model.distillation import Distilled
 from byteproxy.model.embedding import (
     ByteExpansion,
     InputEmbedding,
@@ -32,7 +36,7 @@ from byteproxy.model.hints import HintTokens, TokenHints
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.loss import Losses
 from byteproxy.model.model_config import Backend, ModelConfig
-from byteproxy.model.targets import Queries, Targets
+from byteproxy.model.targets import Queries, Targets, contexts_of
 from byteproxy.vocab import FIRST_SYMBOL
 
 
@@ -138,8 +142,12 @@ class Transformer(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """What all targets of a batch cost."""
-        hidden_ND = self.hidden(batch.symbols_N, batch.layout, batch.expansion, batch.hints)
-        return self.losses(hidden_ND, batch.targets, batch.layout.positions_N, batch.expansion)
+        layout = batch.layout
+        after = [one.after for one in contexts_of(batch.targets)]
+        if sum(map(len, after)):
+            layout = replace(layout, kept=Kept(layout, np.concatenate(after), self.config.layers))
+        hidden_ND = self.hidden(batch.symbols_N, layout, batch.expansion, batch.hints)
+        return self.losses(hidden_ND, batch.targets, layout.positions_N, batch.expansion, layout.kept)
 
     def hidden(
         self,
@@ -160,7 +168,7 @@ class Transformer(nn.Module):
         x_ND = self.inputs(symbols_N, positions_N, expansion, ngrams, hints)
         if expansion is not None and self.config.rope_positions == "bytes":
             positions_N = expansion.rope_positions(positions_N)
-        backend = attention.backend(self.backend, symbols_N.device, self.dtype)
+        backend = keeping(attention.backend(self.backend, symbols_N.device, self.dtype))
         compiled = len(symbols_N) == self.compiled_for and self.training
         rows = Rows(
             symbols_N,
@@ -202,11 +210,25 @@ class Transformer(nn.Module):
         ngrams = [] if ends is None else ends.rows(self.config.ngrams, self.config.ngram_rows)
         return self._through_layers(self.inputs(step.symbols_N, step.symbols_N, None, ngrams), step, ngrams)
 
+    @torch.no_grad()
+    def branch_states(self, kept: Kept, after_X: np.ndarray, symbols_X: np.ndarray) -> torch.Tensor:
+        """Hidden states [X, D] of symbols of which each follows a position of documents that were read.
+
+        kept: what the pass over these documents kept, in which `after_X` were among the positions that it was made for.
+        """
+        device = kept.positions_P.device
+        place_X, read_X = (torch.from_numpy(one).to(device) for one in (kept.places(after_X)[1] + 1, symbols_X))
+        turn = rotation(self.config, place_X, self.dtype)
+        branches = Branches(read_X, *turn, kept, *pieces_of(kept, after_X, self.config.heads))
+        return self._through_layers(self.inputs(read_X, read_X, None, []), branches, [])
+
     def new_states(self, documents: int, positions: int) -> list[KeyValues]:
         """Room for what each layer keeps of so many positions of documents that are decoded."""
         return [block.self_attn.new_state(documents, positions, self.dtype) for block in self.blocks()]
 
-    def _through_layers(self, x_ND: torch.Tensor, reading: Rows | Step, ngrams: list[torch.Tensor]) -> torch.Tensor:
+    def _through_layers(
+        self, x_ND: torch.Tensor, reading: Rows | Step | Branches, ngrams: list[torch.Tensor]
+    ) -> torch.Tensor:
         x_ND = x_ND.to(self.dtype)
         for block in self.layers:
             x_ND = block(x_ND, reading)
@@ -219,14 +241,20 @@ class Transformer(nn.Module):
         targets: Targets,
         positions_N: torch.Tensor | None = None,
         expansion: ByteExpansion | None = None,
+        kept: Kept | None = None,
     ) -> Losses:
-        """What targets cost that are predicted from these hidden states, of documents that `forward` describes."""
+        """What targets cost that are predicted from these hidden states, of documents that `forward` describes.
+
+        kept: what causal teachers' branches see, where any are distilled.
+        """
         total = torch.zeros((), device=hidden_ND.device)
         exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
         nats, counts = (torch.zeros(targets.size, dtype=torch.float64, device=exact) for _ in range(2))
         further: tuple[torch.Tensor, torch.Tensor] | None = None
         for name, head, rows, entries, share_E, cell_E, queries, detached in targets.softmaxes:
             hidden_XD = hidden_ND.detach() if detached else hidden_ND
+            if kept is not None and isinstance(entries, Distilled):
+                entries = entries._replace(branch_states=partial(self.branch_states, kept))
             if queries is not None:
                 assert expansion is not None, "bytes further on are known by what positions are expanded to"
                 assert positions_N is not None, "n-grams need to know where documents begin"

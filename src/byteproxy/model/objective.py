@@ -33,7 +33,9 @@ class Objective:
         symbols (cross-view distillation, which needs a phase of mode "parallel"). The teacher gets no gradient.
     distill_form: "segmented": the teacher is told where symbols ended so far, and is right on average; "causal": it
         weighs all ways in which they may have ended, with at most one symbol off the view's own way. That costs a
-        second reading of these symbols, and one of each that may have stood there.
+        reading of each symbol that may have stood there, 2 to 3 for each of the view's own.
+    distill_threshold: "causal": a symbol off the way isn't read where it would tell no raw position more than this
+        share of what the view's own way tells it. What it would tell counts as left out. 0: all are read.
     raw_weight: weight of everything that raw positions predict (the paper's code: 1).
     compressed_weight: weight of everything that compressed positions predict (the paper's code: 1/3).
     head_decay: each head beyond the first weighs this much of the one before it (the paper's code: 0.75).
@@ -52,6 +54,7 @@ class Objective:
     symbol_bytes: float = ranged(0.0, 0.0, 1e6)
     distill: float = ranged(0.0, 0.0, 1e6)
     distill_form: DistillForm = "segmented"
+    distill_threshold: float = ranged(0.0, 0.0, 1.0)
     reach: Reach = "text"
     raw_weight: float = ranged(1.0, 0.0, 1e6)
     compressed_weight: float = ranged(1.0, 0.0, 1e6)

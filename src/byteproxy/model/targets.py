@@ -107,6 +107,12 @@ class Targets(NamedTuple):
     size: tuple[int, int]
 
 
+def contexts_of(targets: Targets) -> list[Contexts]:
+    """What tells students causally, of all softmaxes."""
+    entries = [one.entries for one in targets.softmaxes if isinstance(one.entries, Distilled)]
+    return [one.contexts for one in entries if one.contexts is not None]
+
+
 def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: Objective, progress: float) -> Targets:
     """All targets of these positions.
 
@@ -181,7 +187,8 @@ def distillation(shown: Positions, vocab: Vocab, objective: Objective, size: int
         node = next_byte.node_in(token, before_Q[here])
         weight = torch.full_like(student, objective.raw_weight * objective.distill, dtype=torch.float32)
         contexts = None if causal is None else causal[representation - 1]
-        entries = Distilled(student, teacher, node, shown.targets_N[student], weight, next_byte, contexts)
+        following, threshold = shown.targets_N[student], objective.distill_threshold
+        entries = Distilled(student, teacher, node, following, weight, next_byte, contexts, threshold)
         cell = torch.cat([torch.full_like(student, size - columns + one) for one in range(columns)])
         rows = (range(FIRST_SYMBOL), *typed_rows(representation, vocab))
         found.append(Softmax("lm_head", 0, rows, entries, torch.ones_like(cell, dtype=torch.float32), cell, None))

@@ -105,8 +105,8 @@ def lora_savings(config: ModelConfig, objective: Objective, vocab: Vocab, plan: 
 def distillation_flops(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
     """FLOPs of what one planned step distils: a second softmax of bytes, and teachers' passes, which are forward only.
 
-    Priced is all that a row shows in both forms. Causal teachers' symbols are read again, and so are their branches,
-    taken to be `BRANCHES` a symbol: how many there are depends on the text.
+    Priced is all that a row shows in both forms. Causal teachers' branches are read, too, and taken to be `BRANCHES` a
+    symbol: how many there are depends on the text, and how many are light enough to be left out on the model.
     """
     if not objective.distill:
         return 0
@@ -115,10 +115,10 @@ def distillation_flops(config: ModelConfig, objective: Objective, vocab: Vocab, 
     causal = objective.distill_form == "causal"
     forward, again = 3 * int(counts[representation == RAW].sum()) * FIRST_SYMBOL, 0
     for number in range(1, vocab.representations):
-        passes = 2 + BRANCHES if causal else 1  # causal teachers weigh histories before they are added up
+        passes = 1 + BRANCHES if causal else 1
         forward += int(passes * int(counts[representation == number].sum()) * vocab.softmax_rows(number))
     if causal:
-        again = int((1 + BRANCHES) * (training_flops(config, 1 + counts[representation != RAW], 0) // 3))
+        again = int(BRANCHES * (training_flops(config, 1 + counts[representation != RAW], 0) // 3))
     return 2 * config.width * forward + again
 
 

@@ -5,9 +5,8 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Rows
-from byteproxy.model.covers import branch_states, covers_of
+from byteproxy.model.covers import covers_of
 from byteproxy.model.distillation import Contexts
-from byteproxy.model.network import Transformer
 from byteproxy.model.next_byte import NextByte
 from byteproxy.model.targets import BothForms
 from byteproxy.store.store import Store
@@ -37,24 +36,26 @@ def next_bytes_of(config: TrainConfig, store: Store, device: torch.device) -> li
 
 
 def both_forms_of(
-    rows: Rows, next_bytes: list[NextByte], model: Transformer, vocab: Vocab, causal: bool
+    rows: Rows, next_bytes: list[NextByte], device: torch.device | str, vocab: Vocab, causal: bool
 ) -> BothForms | None:
-    """The raw positions of rows that are shown as symbols, too, on the model's device; None where rows don't say."""
+    """The raw positions of rows that are shown as symbols, too, on a device; None where rows don't say."""
     if rows.both is None:
         return None
 
     def put(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(model.device)
+        return torch.from_numpy(array).to(device)
 
     raw_Q, symbol_Q, before_Q = map(put, rows.both)
     if not causal:
         return BothForms(raw_Q, symbol_Q, before_Q, next_bytes)
-    contexts = [_contexts(rows, one, number, model, vocab) for number, one in enumerate(next_bytes, 1)]
+    contexts = [_contexts(rows, one, number, device, vocab) for number, one in enumerate(next_bytes, 1)]
     return BothForms(raw_Q, symbol_Q, before_Q, next_bytes, contexts)
 
 
-def _contexts(rows: Rows, next_byte: NextByte, representation: int, model: Transformer, vocab: Vocab) -> Contexts:
-    """What tells the raw positions of one view causally, branches read by the model."""
+def _contexts(
+    rows: Rows, next_byte: NextByte, representation: int, device: torch.device | str, vocab: Vocab
+) -> Contexts:
+    """What tells the raw positions of one view causally."""
     assert rows.both is not None, "only of rows that say what is shown in both forms"
     here = rows.representations[rows.both.symbol] == representation
     raw, symbol, before = (one[here] for one in rows.both)
@@ -62,18 +63,17 @@ def _contexts(rows: Rows, next_byte: NextByte, representation: int, model: Trans
     found = covers_of(next_byte.tree, raw, symbol, before, rows.targets, first)
 
     def put(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(model.device)
+        return torch.from_numpy(array).to(device)
 
     own_row = np.where(found.own_C < 0, closing(representation), SPECIALS + found.own_C)
-    after = found.position_C[found.parent_X]
-    branch_XD = branch_states(model, put(rows.symbols), rows.lengths, after, first + found.symbol_X)
     return Contexts(
         position=put(found.position_C),
         first=put(found.first_C),
         own_row=put(own_row),
         parent=put(found.parent_X),
         branch_row=put(SPECIALS + found.symbol_X),
-        branch_XD=branch_XD,
+        after=found.position_C[found.parent_X],
+        symbol=first + found.symbol_X,
         context=put(found.context_E),
         student=put(found.student_E),
         node=put(found.node_E),

@@ -344,7 +344,7 @@ class Trainer:
             torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
         )
         causal = self.config.objective.distill_form == "causal"
-        both = both_forms_of(rows, self.next_bytes, self.model, self.stream.vocab, causal)
+        both = both_forms_of(rows, self.next_bytes, self.device, self.stream.vocab, causal)
         shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
         progress = step / self.config.steps
         targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)

@@ -39,6 +39,7 @@ class Layout:
     into_M: int64, for every slot of every bucket the position that goes there, or -1 for padding.
     back_N: int64, for every position its slot.
     in_place: whether `into_M` changes nothing, so that nothing has to be carried.
+    kept: what branches will see of these documents; None: there are none.
     """
 
     lengths: list[int]
@@ -47,6 +48,7 @@ class Layout:
     into_M: torch.Tensor
     back_N: torch.Tensor
     in_place: bool
+    kept: "Kept | None" = None
 
     @cached_property
     def document_N(self) -> torch.Tensor:
@@ -60,6 +62,38 @@ class Layout:
         """Where each document begins, and where the last one ends: int32 [documents + 1]."""
         ends = np.concatenate([[0], np.cumsum(self.lengths)])
         return torch.from_numpy(ends.astype(np.int32)).to(self.positions_N.device)
+
+
+class Kept:
+    """What a pass over documents computes of some positions, kept for branches: P of them, without gradient.
+
+    These are, of each document that branches leave, the positions up to the last one that some follow.
+    layers: of each layer so far its keys and values [G, P, E].
+    begins: int64 [documents], where in P each document begins. positions_P: which positions of the line they are.
+    """
+
+    def __init__(self, layout: Layout, after_X: np.ndarray, layers: int) -> None:
+        """after_X: the positions that branches follow, of the line. layers: how many the network has."""
+        lengths = np.array(layout.lengths)
+        self._count, self._ends, self._starts = layers, np.cumsum(lengths), np.cumsum(lengths) - lengths
+        document_X, place_X = self.places(after_X)
+        most = np.zeros(len(lengths), np.int64)
+        np.maximum.at(most, document_X, place_X + 1)
+        self.begins = np.cumsum(most) - most
+        positions = np.arange(most.sum()) + np.repeat(self._starts - self.begins, most)
+        self.positions_P = torch.from_numpy(positions).to(layout.positions_N.device)
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def places(self, after_X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The document of each position, and its place there."""
+        document_X = np.searchsorted(self._ends, after_X, side="right")
+        return document_X, after_X - self._starts[document_X]
+
+    def add(self, k_NGE: torch.Tensor, v_NGE: torch.Tensor) -> None:
+        """Keep what the next layer has; nothing of layers that are computed again in a backward pass."""
+        if len(self.layers) < self._count:
+            k_GPE, v_GPE = (one.detach().transpose(0, 1)[:, self.positions_P] for one in (k_NGE, v_NGE))
+            self.layers.append((k_GPE, v_GPE))
 
 
 def length_batches(lengths: np.ndarray) -> list[np.ndarray]:

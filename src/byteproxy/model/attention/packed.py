@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from byteproxy.model.attention import Attend
+from byteproxy.model.attention.branches import Branches
 from byteproxy.model.attention.layout import Layout
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.model_config import ModelConfig
@@ -41,7 +42,7 @@ class PackedAttention(nn.Module):
         self.k_norm = Norm(config.head_width, config.norm_epsilon) if config.qk_norm else None
         self.value_table = nn.Parameter(torch.zeros(input_vocab, kv_width)) if config.value_embeddings else None
 
-    def forward(self, x_ND: torch.Tensor, reading: "Rows | Step") -> torch.Tensor:
+    def forward(self, x_ND: torch.Tensor, reading: "Rows | Step | Branches") -> torch.Tensor:
         """What each position gathers, [N, D]."""
         q_NHE = self.q_proj(x_ND).unflatten(1, (self.heads, self.head_width))
         k_NGE, v_NGE = (one(x_ND).unflatten(1, (self.kv_heads, self.head_width)) for one in (self.k_proj, self.v_proj))
