@@ -2,10 +2,12 @@
 
 A *context* is a history of whole symbols, and ends somewhere in the raw text. Those on the view's own way are there
 where the passage is read as symbols. From each of them a *branch* leaves that way by one symbol: every one that the
-text allows and the view did not write, shorter or longer. Its last symbol is read beside the others (`attention.branches`)
-and unseen by them. A context has a say at each raw position from where it ends, as long as any symbol begins with the
-bytes since then. So a raw position is told by all histories with at most one symbol off the view's own way; with what
-these leave out, histories with two and more, see `distillation`.
+text allows and the view did not write, shorter or longer. Its last symbol is read beside the others and unseen by them
+(`attention.branches`).
+
+A context has a say at each raw position from where it ends, as long as any symbol begins with the bytes since then. So
+a raw position is told by all histories with at most one symbol off the view's own way; with what these leave out,
+histories with two and more, see `distillation`.
 
 All of this follows from the data alone. Cost: some vector operations for each byte of the longest symbol.
 """

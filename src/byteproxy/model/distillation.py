@@ -200,7 +200,7 @@ class _Masses(NamedTuple):
     ) -> Iterator[_Told]:
         """What contexts of these states say, some after the others.
 
-        context_E: ascending, and the nodes that they are asked for. parent_X, row_X: symbols that lead on from contexts.
+        context_E: ascending, and the nodes that they are asked for. parent_X, row_X: symbols that lead on.
         """
         device = states_CD.device
         exact = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
