@@ -13,6 +13,10 @@ that of a token, whose softmax has 49,152 rows (`byte_pass_over_tokens`); bytes 
 bytes each (`plain_over_tokens`); and a pass that checks so many guesses over one without (`pass_with_guesses`). How
 many guesses are right only a trained model says: BYTEPROXY_BENCH_CONVERSION names the folder of a conversion, whose
 byte model then writes against its own layers writing tokens (`afterwards`, see `convert.writing_speed`).
+
+`distilled`, of that conversion, too: forward and backward of a row of 2,048 positions that shows each passage as bytes
+and as tokens, with cross-view distillation over without, in turns, uncompiled, further heads left out. `causal` reads
+all branches, `causal_X` those that tell more than X of the rest. `left_out`: the mean share of a causal teacher's mass.
 """
 
 import os
@@ -33,21 +37,30 @@ from byteproxy.generate.choice import CHOICES
 from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder
 from byteproxy.interop.tokenizer import TOKENIZER
+from byteproxy.mixture.loader import Shape, Stream
+from byteproxy.mixture.planner import State
+from byteproxy.mixture.schedule import Mixture, Phase
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.embedding import ByteExpansion
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
+from byteproxy.model.next_byte import NextByte
 from byteproxy.model.objective import Objective
 from byteproxy.model.targets import Positions, targets_of
 from byteproxy.progress import quietly
 from byteproxy.recipes.named import convert_recipe
+from byteproxy.runs.load import load
 from byteproxy.store.store import Store
 from byteproxy.train import compiler
 from byteproxy.train.compiler import TORCH_DTYPES, fastest_dtype
 from byteproxy.train.flops import training_flops
 from byteproxy.train.optim import Update
 from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.run_config import read_run_config
+from byteproxy.train.teachers import both_forms_of
+from byteproxy.views.base import spelled
 from byteproxy.views.bpe import BpeView
+from byteproxy.views.prefix_tree import prefix_tree
 from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, SPECIALS, Vocab
 
 TOKENS = 49_152
@@ -55,6 +68,7 @@ SHAPE = ModelConfig(width=576, layers=30, heads=9, key_value_heads=3, ffn=1536, 
 RAW_LENGTHS = np.full(4, 514)  # a passage and its sentinels
 TOKEN_LENGTHS = np.full(14, 145)
 STEPS = 5
+DISTILLED, THRESHOLDS, ROUNDS = 2048, (0.0, 1e-4, 0.01), 3
 BYTES_PER_TOKEN, READ, GUESSES = 3.6, 128, (1, 2, 3, 5, 7)
 RECIPE = convert_recipe().run
 
@@ -81,6 +95,7 @@ def measure(say: Callable[[str], None]) -> dict:
     heads = _heads_step(dtype)
     say("writing ...")
     writing = _writing() | _afterwards(say)
+    distilled = _distilled_steps(say)
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
@@ -92,6 +107,7 @@ def measure(say: Callable[[str], None]) -> dict:
         "first_step_s": round(first, 1),
         "heads_step": heads,
         "writing": writing,
+        "distilled": distilled,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }
 
@@ -187,16 +203,68 @@ def _writing() -> dict:
     }
 
 
+def _named() -> Path | None:
+    named = os.environ.get("BYTEPROXY_BENCH_CONVERSION")
+    return Path(named) if named else None
+
+
 def _afterwards(say: Callable[[str], None]) -> dict:
     """How fast a conversion's model writes, if one is named."""
-    named = os.environ.get("BYTEPROXY_BENCH_CONVERSION")
-    if not named:
+    folder = _named()
+    if folder is None:
         return {}
-    say(f"{named} writes ...")
-    folder = Path(named)
+    say(f"{folder} writes ...")
     texts = held_out_texts(Store.open(folder / CORPUS), "validation", 1 << 14, 1 << 10)
     view = BpeView.load(folder / TOKENIZER)
     return {"afterwards": measured_speed(folder / RUN, folder / MODEL, view, texts, quietly)}
+
+
+def _distilled_steps(say: Callable[[str], None]) -> dict:
+    """What distillation adds to a step of a conversion's model, if one is named."""
+    folder = _named()
+    if folder is None:
+        return {}
+    say(f"{folder} is taught ...")
+    store, model = Store.open(folder / CORPUS), load(folder / RUN, device="cpu").model.train()
+    (name,) = read_run_config(folder / RUN).views
+    view = spelled(store.view(name))
+    assert view is not None, "tokens spell the text"
+    mixture = Mixture(phases=(Phase(1.0, "parallel", 0.5),))
+    stream = Stream(store, (name,), mixture, Shape(1, DISTILLED, 512), 0, STEPS, expanded=True, both=True)
+    rows = stream.rows(stream.plan(State())[0])
+    next_bytes = [NextByte.typed(prefix_tree(view.strings), 1)]
+    config = replace(model.config, byte_heads=1, byte_head_ngrams=())
+    symbols_N, targets_N, kinds_N = map(torch.from_numpy, (rows.symbols, rows.targets, rows.representations))
+    left_out = {}
+
+    def passed(key: str, objective: Objective) -> Callable[[], None]:
+        def call() -> None:
+            causal = objective.distill_form == "causal"
+            both = both_forms_of(rows, next_bytes, "cpu", stream.vocab, causal) if objective.distill else None
+            shown = Positions(symbols_N, targets_N, kinds_N.long(), None, both)
+            entries = targets_of(config, shown, stream.vocab, objective, 0.0)
+            found = model(Batch(symbols_N, layout_of(rows.lengths), entries))
+            (found.total / (targets_N >= 0).sum()).backward()
+            if causal:
+                left_out[key] = round(float(found.nats[0, -1] / found.counts[0, -1]), 5)
+
+        return call
+
+    kinds = {"none": Objective(), "segmented": Objective(distill=1.0)}
+    for least in THRESHOLDS:
+        key = f"causal_{least:g}" if least else "causal"
+        kinds[key] = Objective(distill=1.0, distill_form="causal", distill_threshold=least)
+    sides = {key: passed(key, objective) for key, objective in kinds.items()}
+    for call in sides.values():
+        call()
+    seconds = {key: np.array([]) for key in sides}
+    for _ in range(ROUNDS):
+        for key, call in sides.items():
+            seconds[key] = np.append(seconds[key], _seconds(call))
+    ratios = {key: _ratio(seconds[key] / seconds["none"]) for key in sides if key != "none"}
+    contexts = both_forms_of(rows, next_bytes, "cpu", stream.vocab, True).contexts[0]
+    counts = {"tokens": len(contexts.position), "branches": len(contexts.after)}
+    return {"positions": len(symbols_N), **counts, **ratios, "left_out": left_out}
 
 
 def _ratio(ratios: np.ndarray) -> dict:

@@ -1,7 +1,9 @@
 """Causal teachers: all histories with at most one symbol off the view's own way, against a search through all."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,12 +13,17 @@ from hypothesis import strategies as st
 
 from byteproxy.mixture.both_forms import BothForms
 from byteproxy.mixture.loader import Rows
+from byteproxy.model import blocks
 from byteproxy.model.attention.layout import Kept, layout_of
 from byteproxy.model.covers import covers_of
 from byteproxy.model.distillation import Distilled, taught_causally
+from byteproxy.model.lora import adapt
+from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import ModelConfig
-from byteproxy.model.network import Transformer
+from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.next_byte import NextByte
+from byteproxy.model.objective import Objective
+from byteproxy.model.targets import Positions, targets_of
 from byteproxy.train.teachers import both_forms_of
 from byteproxy.views.prefix_tree import ROOT, prefix_tree
 from byteproxy.vocab import EOS, FIRST_BYTE, FIRST_SYMBOL, RAW, SPECIALS, Vocab, closing, opening
@@ -100,8 +107,11 @@ def read(model, rows, after):
     return model.hidden(torch.from_numpy(rows.symbols), replace(layout, kept=kept)).detach(), kept
 
 
+TREES = [NextByte.typed(prefix_tree([b"x", b"y", b"z"]), 1), NextByte.typed(TREE, 2)]
+
+
 def taught(model, rows, least=0.0):
-    trees = [NextByte.typed(prefix_tree([b"x", b"y", b"z"]), 1), NextByte.typed(TREE, 2)]
+    trees = TREES
     both = both_forms_of(rows, trees, "cpu", VOCAB, True)
     node = trees[1].node_in(torch.from_numpy(rows.targets)[both.symbol_Q] - FIRST, both.before_Q)
     weight, contexts = torch.ones(len(node)), both.contexts[1]
@@ -109,7 +119,8 @@ def taught(model, rows, least=0.0):
     states = partial(model.branch_states, kept)
     students = Distilled(both.raw_Q, both.symbol_Q, node, both.raw_Q, weight, trees[1], contexts, least, states)
     ids = [*range(SPECIALS), *VOCAB.symbol_ids(2)]
-    parts = list(taught_causally(hidden, model.lm_head.weight[ids].detach(), students, contexts, 0.0))
+    symbol_rows = model.lm_head.weight[ids].detach().to(hidden.dtype)
+    parts = list(taught_causally(hidden, symbol_rows, students, contexts, 0.0))
     return torch.cat([one for _, one, _ in parts]), torch.cat([left for _, _, left in parts])
 
 
@@ -206,7 +217,13 @@ def test_branches_of_documents_of_any_lengths_are_read_as_in_their_own_history(s
         torch.testing.assert_close(states[one], wanted, rtol=1e-3, atol=1e-4)
 
 
-def test_branches_see_their_own_history_only(model):
+@pytest.mark.parametrize("adapted", [False, True], ids=["plain", "lora"])
+def test_branches_see_their_own_history_only(model, adapted):
+    if adapted:
+        model = deepcopy(model)
+        adapt(model, LoraConfig(2))
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.4)
     rows = rows_of([b"ababca", b"cc", b"bcabab"])
     after, new = np.array([20, 9, 10, 9, 28]), np.array([FIRST, FIRST + 3, FIRST + 1, FIRST + 4, FIRST + 2])
     states = model.branch_states(read(model, rows, after)[1], after, new)
@@ -218,3 +235,62 @@ def test_branches_see_their_own_history_only(model):
             torch.testing.assert_close(
                 one, model.hidden(history, layout_of(np.array([len(history)])))[-1], rtol=1e-4, atol=1e-5
             )
+
+
+def gradients(model, rows, **weights):
+    """What rows cost, and the gradient of that, raw positions alone."""
+    both = both_forms_of(rows, TREES, "cpu", VOCAB, True)
+    shown = (torch.from_numpy(one) for one in (rows.symbols, rows.targets, rows.representations.astype(np.int64)))
+    objective = Objective(compressed_weight=0.0, distill_form="causal", **weights)
+    targets = targets_of(model.config, Positions(*shown, None, both), VOCAB, objective, 0.0)
+    total = model(Batch(torch.from_numpy(rows.symbols), layout_of(rows.lengths), targets)).total
+    given = torch.autograd.grad(total, list(model.parameters()), allow_unused=True)
+    zeros = map(torch.zeros_like, model.parameters())
+    return [total.detach(), *(one if own is None else own for own, one in zip(given, zeros, strict=True))]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_students_learn_and_teachers_stay_as_they_are(model, threshold):
+    """The gradient is that of cross-entropies with distributions that are given."""
+    rows, weights = rows_of([b"ababca", b"cc", b"bcabab"]), {"distill": 0.5, "distill_threshold": threshold}
+    apart = [one - other for one, other in zip(gradients(model, rows, **weights), gradients(model, rows), strict=True)]
+    hidden = model.hidden(torch.from_numpy(rows.symbols), layout_of(rows.lengths))[rows.both.raw]
+    log_prob = (hidden @ model.lm_head.weight[:FIRST_SYMBOL].T).log_softmax(-1)
+    wanted = -0.5 * (taught(model, rows, threshold)[0] * log_prob).sum()
+    found = torch.autograd.grad(wanted, list(model.parameters()), allow_unused=True)
+    for one, other in zip(apart, (wanted.detach(), *found), strict=True):
+        torch.testing.assert_close(one, torch.zeros_like(one) if other is None else other, rtol=1e-3, atol=2e-4)
+
+
+def test_in_bfloat16_teachers_say_about_the_same(model):
+    rows, half = rows_of([b"ababca", b"cc", b"bcabab"]), deepcopy(model)
+    half.dtype = torch.bfloat16
+    (whole, left), (found, dropped) = taught(model, rows), taught(half, rows)
+    assert found.dtype == torch.float32
+    assert (found - whole).abs().sum(1).max() < 0.1
+    torch.testing.assert_close(dropped, left, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
+
+
+def test_compiled_steps_are_the_same_and_one_graph_serves_any_number_of_branches(model, monkeypatch):
+    """Dynamo alone: which kernels are made of its graphs is no matter of branches."""
+    texts = [one for one in map(bytes, product(b"abc", repeat=6)) if len(longest(one)) == 4]
+    steps = [rows_of(texts[at :: len(texts) // 3][:3]) for at in (0, 3, 1)]
+    model, (positions,) = deepcopy(model), {len(rows.symbols) for rows in steps}
+    branches = [len(both_forms_of(rows, TREES, "cpu", VOCAB, True).contexts[1].after) for rows in steps]
+    assert len(set(branches)) > 1
+    weights = {"distill": 1.0, "distill_threshold": 0.01}
+    wanted = [gradients(model, rows, **weights) for rows in steps]
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    monkeypatch.setattr(torch._dynamo.config, "nested_graph_breaks", True)
+    compiled = torch.compile(blocks._layer, dynamic=False, backend="eager")
+    monkeypatch.setattr(blocks, "_compiled", lambda: compiled)
+    model.compile_for(positions)
+    graphs = []
+    for rows, plain in zip(steps, wanted, strict=True):
+        for one, other in zip(gradients(model, rows, **weights), plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs == [graphs[0]] * 3
+    assert 0 < graphs[0] <= 4

@@ -41,7 +41,7 @@ def test_masses_of_next_bytes_are_sums_over_tokens(strings, seed, spread, double
     asked = [(position, prefix) for position in range(3) for prefix in prefixes]
     position_Q = torch.tensor([position for position, _ in asked])
     node_Q = torch.tensor([tree.find(prefix) for _, prefix in asked])
-    joint_QB = ours.joint(prob_RT, ours.masses(prob_RT), position_Q, node_Q)
+    joint_QB = ours.joint(ours.masses(prob_RT), position_Q, node_Q)
     exact = probabilities(logits)
     for row, (position, prefix) in zip(joint_QB.numpy(), asked, strict=True):
         wanted = joint_by_loops(strings, exact[:, position], prefix, closing(2))
@@ -62,7 +62,7 @@ def test_masses_of_1e_30_are_as_exact_as_large_ones():
     ours = NextByte.typed(tree, 1)
     prob_RT = torch.from_numpy(logits).softmax(0)
     node_Q = torch.tensor([tree.find(b"b"), tree.find(b"ba")])
-    told_QB = conditional(ours.joint(prob_RT, ours.masses(prob_RT), torch.zeros(2, dtype=torch.int64), node_Q))
+    told_QB = conditional(ours.joint(ours.masses(prob_RT), torch.zeros(2, dtype=torch.int64), node_Q))
     for prefix, row in zip([b"b", b"ba"], told_QB.numpy(), strict=True):
         wanted = joint_by_loops(strings, probabilities(logits)[:, 0], prefix, closing(1))
         assert 1e-31 < wanted.sum() < 1e-29
@@ -75,7 +75,7 @@ def test_where_no_mass_is_left_nothing_is_told():
     prob_RT = torch.zeros(SPECIALS + 3, 1)
     prob_RT[SPECIALS + 2] = 1
     node_Q = torch.tensor([tree.find(b"a"), tree.find(b"ab")])  # too small a mass, and no longer token at all
-    joint_QB = ours.joint(prob_RT, ours.masses(prob_RT), torch.zeros(2, dtype=torch.int64), node_Q)
+    joint_QB = ours.joint(ours.masses(prob_RT), torch.zeros(2, dtype=torch.int64), node_Q)
     assert conditional(joint_QB).sum() == 0
 
 
@@ -127,7 +127,7 @@ class TinyModel:
         """What a teacher that knows the segmentation says of the next byte."""
         prob_RT = torch.from_numpy(self.following(history))[:, None]
         zero, node = torch.tensor([0]), torch.tensor([self.tree.find(prefix)])
-        return conditional(self.next_byte.joint(prob_RT, self.next_byte.masses(prob_RT), zero, node))[0].numpy()
+        return conditional(self.next_byte.joint(self.next_byte.masses(prob_RT), zero, node))[0].numpy()
 
 
 TINY = st.lists(st.text("ab", max_size=3).map(str.encode), min_size=1, max_size=5).map(lambda more: [b"a", b"b", *more])

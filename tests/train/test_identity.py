@@ -88,6 +88,16 @@ def test_a_start_may_lie_elsewhere():
     assert differences(identity(CONFIG), identity(moved)) == []
 
 
+@pytest.mark.parametrize(("name", "other"), [("distill_threshold", 0.5), ("heads_detached", True)])
+def test_a_run_that_began_before_a_field_was_there_has_its_default(name, other):
+    then = parse_toml(identity(CONFIG))
+    usual = then["objective"].pop(name)
+    ensure_same_run(tomli_w.dumps(then), CONFIG, 0, Path("run"))
+    now = replace(CONFIG, objective=replace(CONFIG.objective, **{name: other}))
+    with pytest.raises(InputError, match=rf"\(objective.{name} is {usual!r} there and {other!r} here\)"):
+        ensure_same_run(tomli_w.dumps(then), now, 0, Path("run"))
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED_FIELDS))
 def test_what_decides_weights_is_refused_by_its_name(name):
     then = parse_toml(identity(CONFIG))

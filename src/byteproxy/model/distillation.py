@@ -112,9 +112,9 @@ def taught(hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Disti
     for part, first, last in zip(parts, ends, ends[1:], strict=False):
         logit_RC = F.linear(symbol_rows_RD, hidden_ND[teacher_P[part]]).float()
         prob_RC = capped(logit_RC, soft_cap).softmax(0)
-        mass_XC = entries.next_byte.masses(prob_RC)
+        mass_YC = entries.next_byte.masses(prob_RC)
         place_C = place_Q[first:last] - part.start
-        joint_CB = entries.next_byte.joint(prob_RC, mass_XC, place_C, entries.node[first:last])
+        joint_CB = entries.next_byte.joint(mass_YC, place_C, entries.node[first:last])
         yield slice(first, last), conditional(joint_CB), joint_CB.new_zeros(last - first)
 
 
@@ -215,11 +215,10 @@ class _Masses(NamedTuple):
             here_X = order[begin:end]
             nats_X = torch.zeros(len(order), dtype=exact, device=device)
             nats_X[here_X] = -log_prob_RC[row_X[here_X], parent_X[here_X] - part.start].to(exact)
-            prob_RC = log_prob_RC.exp_()
-            mass_XC = self.next_byte.masses(prob_RC)
+            mass_YC = self.next_byte.masses(log_prob_RC.exp_())
             place_E, asked_E = context_E[first:last] - part.start, node_E[first:last]
-            joint_EB = self.next_byte.joint(prob_RC, mass_XC, place_E, asked_E)
-            yield _Told(slice(first, last), joint_EB, mass_XC[asked_E, place_E], nats_X)
+            joint_EB = self.next_byte.joint(mass_YC, place_E, asked_E)
+            yield _Told(slice(first, last), joint_EB, self.next_byte.mass(mass_YC, place_E, asked_E), nats_X)
 
 
 def _weights(nats_X: torch.Tensor, contexts: Contexts, students: int) -> torch.Tensor:
