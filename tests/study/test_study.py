@@ -101,6 +101,17 @@ def test_differences_are_those_of_the_runs(finished):
     assert f"{abs(one['percent']):.1f} %" in results["verdict"]
 
 
+def test_one_budget_of_bytes_gives_a_break_even_and_no_multiplier(finished):
+    _, results = finished
+    arms = results["arms"]
+    assert [one["split"] for one in results["m"]] == ["test", "validation"]
+    one = results["m"][0]
+    assert (one["arm"], one["against"], one["m"], one["over"]) == ("proxy", "bytes", None, "seeds and documents")
+    assert one["break_even"] == arms["bytes"]["raw_text_bytes_seen"] / arms["proxy"]["raw_text_bytes_seen"]
+    assert one["refused"] in results["verdict"]
+    assert results["m_trends"] == []
+
+
 def test_the_viewer_adds_up(finished):
     out, results = finished
     store = Store.open(out / "corpus")
