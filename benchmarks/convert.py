@@ -68,7 +68,7 @@ SHAPE = ModelConfig(width=576, layers=30, heads=9, key_value_heads=3, ffn=1536, 
 RAW_LENGTHS = np.full(4, 514)  # a passage and its sentinels
 TOKEN_LENGTHS = np.full(14, 145)
 STEPS = 5
-DISTILLED, THRESHOLDS, ROUNDS = 2048, (0.0, 1e-4, 0.01), 3
+DISTILLED, THRESHOLDS, ROUNDS = 2048, (0.0, 1e-4, 1e-3, 1e-2), 3
 BYTES_PER_TOKEN, READ, GUESSES = 3.6, 128, (1, 2, 3, 5, 7)
 RECIPE = convert_recipe().run
 
