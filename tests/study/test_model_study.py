@@ -218,6 +218,8 @@ def test_how_byte_rows_begin_is_part_of_an_arm(model, text, tmp_path):
         **{**known.source.start.__dict__, "byte_rows": "first_byte"}
     )
     check_tricks(found)
+    control = study(tmp_path, model, text, arms={**ARMS, "other": {**own, "role": "control"}})
+    check_tricks(bound(control, known, tmp_path))
     proxy = {**ARMS["joint"], "run": {**ARMS["joint"]["run"], "start": {"byte_rows": "random"}}}
     unfair = bound(study(tmp_path, model, text, arms={**ARMS, "joint": proxy}), known, tmp_path)
     with pytest.raises(InputError, match=r"arm joint has start\.byte_rows"):

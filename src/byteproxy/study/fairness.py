@@ -68,9 +68,10 @@ def _projects(store: Store, split: Any) -> set[str]:
 
 def check_tricks(recipe: StudyRecipe) -> None:
     """Require that every trick of an arm of compressed text is also in some arm of raw bytes, at each of its sizes."""
-    byte_arms = [name for name, arm in recipe.arms.items() if arm.role == "bytes"]
-    rivals = [name for name, arm in recipe.arms.items() if arm.role in ("proxy", "control")]
-    if rivals and not byte_arms:
+    arms = recipe.arms.items()
+    rivals = [name for name, arm in arms if arm.role in ("proxy", "control")]
+    byte_arms = [name for name, arm in arms if arm.role == "bytes" or (name in rivals and _reads_bytes(recipe, name))]
+    if rivals and not any(arm.role == "bytes" for _, arm in arms):
         raise InputError(
             f'no arm has the role bytes, so arm {rivals[0]} has nothing to beat: add one with role = "bytes"'
         )
@@ -81,9 +82,14 @@ def check_tricks(recipe: StudyRecipe) -> None:
                 own = given(recipe.config(name, size))
                 if own and not any(_as_much(given(one), own) for one in beside):
                     raise InputError(
-                        f"arm {name} has {trick} = {shown(own)} at size {size}, and no arm of role bytes has that "
+                        f"arm {name} has {trick} = {shown(own)} at size {size}, and no arm of raw bytes has that "
                         f"there: give it to one of {', '.join(byte_arms)}, or add such an arm"
                     )
+
+
+def _reads_bytes(recipe: StudyRecipe, arm: str) -> bool:
+    """Whether an arm is shown raw bytes only, whatever its role is called."""
+    return not any(recipe.config(arm, size).mixture.needs_view for size in recipe.sizes_of(arm))
 
 
 def check_contexts(recipe: StudyRecipe) -> None:

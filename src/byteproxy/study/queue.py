@@ -18,7 +18,6 @@ from byteproxy.checksummed import known
 from byteproxy.config import from_values
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import RULE
-from byteproxy.model.lora_config import ALL_TRAINED
 from byteproxy.parsing import parse_toml
 from byteproxy.progress import Stage, quietly
 from byteproxy.store.store import Store
@@ -204,7 +203,9 @@ class Queue:
         arm = next(name for name, one in recipe.arms.items() if one.start)
         config = recipe.config(arm, recipe.sizes_of(arm)[0])
         start = replace(config.start, byte_rows="single")
-        return replace(config, start=start, lora=ALL_TRAINED, dtype=self._dtype_of(config), seed=min(recipe.seeds))
+        plain = TrainConfig()
+        config = replace(config, start=start, lora=plain.lora, scaffolding=plain.scaffolding)
+        return replace(config, dtype=self._dtype_of(config), seed=min(recipe.seeds))
 
     def _dtype_of(self, config: TrainConfig) -> str:
         """The dtype; what "auto" is here is measured once for a folder, so that all its runs have the same."""

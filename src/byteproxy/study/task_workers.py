@@ -4,6 +4,7 @@ Ctrl-C is the parent's to hear: workers have it blocked, from before they start,
 once, which a trainer hears between two steps. A worker whose parent is gone does that by itself.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -106,6 +107,8 @@ def _done(task: Task, store: Store, until: float | None, stage: Stage) -> Outcom
     except Exception as error:  # the others go on; it is a bug of ours, so its traceback is shown
         traceback.print_exc()
         return Outcome(task, "failed", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+    finally:
+        gc.collect()  # a run's weights and moments are in cycles, gigabytes of them where it began with a model
     return Outcome(task, "done")
 
 
