@@ -94,11 +94,14 @@ def test_a_cell_is_whole_with_all_seeds_of_the_arms_that_are_to_be_there(tmp_pat
     LEVEL["extra"] = 2.0
     cells = cells_of(study)
     cells.planned = {cell: study.seeds_of(cell.arm) for cell in study.cells()}
-    assert cells.whole("small", 1e8)
-    assert cells.whole("small", 2e8)
+    arms = tuple(study.arms)
+    assert cells.left("small", 1e8, arms) == []
+    assert cells.left("small", 2e8, arms) == []
     del cells.runs[Cell("extra", "small", 2e8)]
-    assert cells.whole("small", 1e8)
-    assert not cells.whole("small", 2e8)
+    assert cells.left("small", 1e8, arms) == []
+    assert cells.left("small", 2e8, arms) == ["extra"]
+    assert cells.left("small", 2e8, ["plain", "proxy"]) == []
     del cells.runs[Cell("proxy", "small", 1e8)][0]
-    assert not cells.whole("small", 1e8)
-    assert not cells.whole("large", 1e8)
+    assert cells.left("small", 1e8, arms) == ["proxy"]
+    assert cells.left("large", 1e8, arms) is None
+    assert cells.left("small", 1e8, ["extra"]) is None

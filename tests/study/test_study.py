@@ -227,8 +227,14 @@ def test_arms_can_be_added_and_keep_what_is_done(finished, copied):
     tokenizer = {"role": "tokenizer", "seeds": [0], "run": {"views": ["bpe-300"], "mixture": {"preset": "symbols"}}}
     results = ran(copied, Limits(only=("bytes",)), arms={**VALUES["arms"], "symbols": tokenizer})
     assert results["queue"]["left"] == 3
-    assert results["main"] is None
+    assert results["main"] == {"size": "small", "flops": 1.6e8, "seeds": [0, 1], "left": ["symbols"]}, (
+        "a claim's arms are"
+    )
+    assert "Not all arms are done at this budget: symbols." in results["verdict"]
+    without = ran(copied, Limits(only=("bytes",)), arms={**VALUES["arms"], "symbols": tokenizer}, claims=[])
+    assert without["main"] is None
     results = ran(copied, arms={**VALUES["arms"], "symbols": tokenizer})
+    assert "left" not in results["main"]
     assert results["queue"] == {"done": 11, "left": 0, "failed": []}
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len((copied / "opened.jsonl").read_text().splitlines()) == 1

@@ -50,6 +50,7 @@ def study_page(results: Mapping[str, Any]) -> str:
         headline=shown,
         headline_picture=shown and headline_picture(shown),
         compressors=study_rows.compressors(results),
+        left_arms=[called(name) for name in sequence(mapping(results.get("main")).get("left"))],
         model=mapping(results.get("model")),
         model_arms=[called(name) for name in sequence(mapping(results.get("model")).get("arms"))],
         references=study_rows.references(results),

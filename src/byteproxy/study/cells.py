@@ -1,5 +1,6 @@
 """Gather finished runs into cells: an arm at a size and a budget, with its seeds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,7 @@ class Cells:
         values = [run.result[what] for run in self.seeds(cell).values()]
         return float(np.mean(values)) if values else None
 
-    def whole(self, size: str, flops: float) -> bool:
-        """Whether every planned run at a size and budget is done."""
-        here = [cell for cell in self.planned if (cell.size, cell.flops) == (size, flops)]
-        return bool(here) and all(set(self.planned[cell]) <= set(self.seeds(cell)) for cell in here)
+    def left(self, size: str, flops: float, arms: Iterable[str]) -> list[str] | None:
+        """The arms, of some, that have runs to be done at a size and budget; None where none of them has any there."""
+        here = [cell for arm in arms if (cell := Cell(arm, size, flops)) in self.planned]
+        return [cell.arm for cell in here if not set(self.planned[cell]) <= set(self.seeds(cell))] if here else None

@@ -98,7 +98,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "machine": machine(
             ", ".join(sorted({job.config.dtype for job in map(queue.job, queue.keys) if job is not None}))
         ),
-        "main": None if main is None else {"size": main[0], "flops": main[1], "seeds": list(queue.recipe.seeds)},
+        "main": _main(queue, cells, main),
         "model": _model(queue),
         "references": references.lines(split for split in HELD_OUT if split in splits | {"validation"}),
         "arms": arms,
@@ -120,7 +120,9 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "queue": _queue(queue, unscored),
         "report": str(queue.out / REPORT),
     }
-    results["verdict"] = " ".join([verdict(results), *sentences(results)])
+    left = (results["main"] or {}).get("left")
+    unfinished = [f"Not all arms are done at this budget: {', '.join(left)}."] if left else []
+    results["verdict"] = " ".join([verdict(results), *unfinished, *sentences(results)])
     return results
 
 
@@ -140,9 +142,25 @@ def _model(queue: Queue) -> dict[str, Any] | None:
 
 
 def main_cell(queue: Queue, cells: Cells) -> tuple[str, float] | None:
-    """The largest size, and there the largest budget, at which every arm that is to be there has all its runs."""
-    at = {(cell.size, cell.flops) for cell in cells.planned if cells.whole(cell.size, cell.flops)}
-    return max(at, key=lambda one: (queue.parameters(one[0]), one[1])) if at else None
+    """The largest size, and there the largest budget, at which every arm that is to be there has all its runs.
+
+    Where there is none, the same of the arms of a claim, the first one that has any.
+    """
+    places = {(cell.size, cell.flops) for cell in cells.planned}
+    for arms in (tuple(queue.recipe.arms), *(claim.arms for claim in queue.recipe.claims)):
+        at = [place for place in places if cells.left(*place, arms) == []]
+        if at:
+            return max(at, key=lambda one: (queue.parameters(one[0]), one[1]))
+    return None
+
+
+def _main(queue: Queue, cells: Cells, main: tuple[str, float] | None) -> dict[str, Any] | None:
+    """What results say of the main cell. left: arms whose runs there are not all done."""
+    if main is None:
+        return None
+    left = cells.left(*main, queue.recipe.arms)
+    said = {"size": main[0], "flops": main[1], "seeds": list(queue.recipe.seeds)}
+    return {**said, "left": left} if left else said
 
 
 def _arm(queue: Queue, cells: Cells, name: str, main: tuple[str, float] | None) -> dict[str, Any]:
