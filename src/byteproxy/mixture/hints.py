@@ -2,7 +2,8 @@
 
 A hint is a function of what stands before it in its segment and row, its own byte included, so a reader of raw bytes
 could know it, too. Some passages may be shown without: which ones is a hash of the seed, the step and the passage. So
-hints are the same for any ranks and micro-batches, and before and after a resume. Cost: some 50 ns a raw byte.
+hints are the same for any ranks and micro-batches, and before and after a resume. Cost: 60 ns a raw byte, with 49,000
+tokens.
 """
 
 from dataclasses import dataclass, field
