@@ -1,6 +1,7 @@
 """Runs with scaffolding: it helps, it goes away, and a stop changes nothing."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_tables_count_less_and_less_and_at_last_nothing(store, tmp_path):
         scales.append(float(trainer.model.ngram_bias.scale))
     assert scales == [pytest.approx(NGRAMS.scaffolding.ngrams.at(step / 12)) for step in range(1, 13)]
     assert scales[8:] == [0.0] * 4
+
+
+def test_tables_learn_until_they_fall_and_the_rest_to_the_end(store, tmp_path):
+    """If they learned while they fall, larger numbers would make up for a smaller scale, up to the last moment."""
+    trainer = Trainer(NGRAMS, store, tmp_path)
+    known = [stepped(trainer, 1) for _ in range(12)]
+    for name in known[0]:
+        moved = [not torch.equal(one[name], other[name]) for one, other in pairwise(known)]
+        if "ngram" in name:  # steps 0 to 3 of 12 are at a scale of 1
+            assert moved == [True] * 3 + [False] * 8, name
+        else:
+            assert all(moved[2:]), name
 
 
 def test_a_run_whose_scaffolding_falls_becomes_no_longer(tmp_path):

@@ -46,3 +46,7 @@ class Fading:
         if progress <= self.steady:
             return self.start
         return self.start * (self.until - progress) / (self.until - self.steady)
+
+    def falls(self, progress: float) -> bool:
+        """Whether it is below `start` after a share of the run's steps, as it falls or has fallen."""
+        return self.at(progress) < self.start

@@ -84,9 +84,11 @@ class NgramTables(nn.Module):
     """Hashed embeddings of the n-grams that end at a position: weight [K, rows, D], a table for each length.
 
     scale: float32 [], what they are multiplied by; 1 but in a training that lets them fade.
+    learns: whether they have a gradient. Not while they fade: what falls would be made up for by larger numbers.
     """
 
     scale: torch.Tensor
+    learns = True
 
     def __init__(self, lengths: Sequence[int], rows: int, width: int) -> None:
         super().__init__()
@@ -105,7 +107,7 @@ class NgramTables(nn.Module):
         """
         lengths, size, _ = self.weight.shape
         row_NK = torch.stack([row_N + number * size for number, row_N in enumerate(rows)], -1)
-        tables_XD = self.weight.flatten(0, 1)
+        tables_XD = (self.weight if self.learns else self.weight.detach()).flatten(0, 1)
         if begins_N is None:
             return self.scale * F.embedding_bag(row_NK, tables_XD, mode="sum")
         scale = lengths * self.scale

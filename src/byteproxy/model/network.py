@@ -123,11 +123,15 @@ class Transformer(nn.Module):
         """Compile the blocks for training passes over that many positions; other passes run as they are."""
         self.compiled_for = positions
 
-    def scale_ngrams(self, scale: float) -> None:
-        """Let tables of n-grams count by so much from now on, those that only further byte heads read as before."""
+    def scale_ngrams(self, scale: float, learn: bool = True) -> None:
+        """Let tables of n-grams count by so much from now on, those that only further byte heads read as before.
+
+        learn: whether they have a gradient.
+        """
         for tables in (self.ngrams, self.ngram_bias):
             if tables is not None:
                 tables.scale.fill_(scale)
+                tables.learns = learn
 
     @torch.no_grad()
     def settle_ngrams(self) -> None:

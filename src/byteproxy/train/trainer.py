@@ -156,7 +156,8 @@ class Trainer:
 
     def _settle(self) -> None:
         """Let the model count its n-grams as it should after the steps so far."""
-        self.model.scale_ngrams(self.config.scaffolding.ngrams.at(self.state.step / self.config.steps))
+        fading, progress = self.config.scaffolding.ngrams, self.state.step / self.config.steps
+        self.model.scale_ngrams(fading.at(progress), learn=not fading.falls(progress))
 
     def _load_state(self, found: Path) -> None:
         saved = checkpoint.load(found, self.model, self.update.optimizers, self._ensure_mine)
