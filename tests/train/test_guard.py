@@ -117,3 +117,13 @@ def test_steps_without_targets_say_nothing_of_what_is_usual():
     guard = Guard(10.0, 0)
     assert all(guard.judge(step, 0.0, 0.0) is None for step in range(20))
     assert guard.judge(20, 5.0, 1.0) is None
+
+
+def test_while_scaffolding_falls_any_finite_norm_is_taken_and_forgotten():
+    guard = Guard(10.0, max_skips=1000)
+    assert not any(guard.judge(step, 1.0, 1.0) for step in range(40))
+    assert guard.judge(40, 50.0, 1.0)
+    assert not any(guard.judge(step, 50.0 * step, 1.0, falling=True) for step in range(41, 61))
+    assert guard.judge(61, math.nan, 1.0, falling=True)
+    assert not any(guard.judge(step, 5.0, 1.0) for step in range(62, 82))  # those of 3,000 are forgotten
+    assert guard.judge(82, 60.0, 1.0)

@@ -131,3 +131,10 @@ def test_what_a_model_has_not_is_refused():
         replace(FADING, model=replace(FADING.model, inputs="mean"))
     with pytest.raises(InputError, match=r"tables of model\.ngrams, which is empty"):
         replace(NGRAMS, model=PLAIN.model)
+
+
+def test_what_falls_is_between_its_start_and_nothing():
+    falls = [FADING.scaffolding.falls(step / 12) for step in range(13)]
+    assert falls == [False] * 4 + [True] * 2 + [False] * 7
+    assert [NGRAMS.scaffolding.falls(step / 12) for step in range(13)] == [False] * 4 + [True] * 5 + [False] * 4
+    assert not any(STAYING.scaffolding.falls(step / 12) or PLAIN.scaffolding.falls(step / 12) for step in range(13))

@@ -3,8 +3,9 @@
 A single bad batch can undo thousands of steps, and skipping it costs one (PaLM, arXiv 2204.02311, went back and skipped
 the data around each spike). The measure is the gradient's norm before clipping, against the median of the last ones
 taken, which a few outliers don't move. Where a phase of the mixture begins, other text and other targets make other
-gradients, so the norms before it are forgotten. The judgement is a function of what went before, so all
-ranks judge alike, and so does a run that was resumed.
+gradients, so the norms before it are forgotten. While scaffolding falls each step has another model, and no norm is
+held against those before. The judgement is a function of what went before, so all ranks judge alike, and so does a run
+that was resumed.
 """
 
 import math
@@ -31,14 +32,15 @@ class Guard:
         self._skips = 0
         self._phase = 0
 
-    def judge(self, step: int, norm: float, loss: float, phase: int = 0) -> str | None:
+    def judge(self, step: int, norm: float, loss: float, phase: int = 0, falling: bool = False) -> str | None:
         """Why this step must be skipped, for people; None: take it.
 
         norm: of the whole gradient, before clipping. loss: of the step, any unit. phase: the mixture's, by number.
+        falling: whether scaffolding falls in this step.
         Raises InputError if too many were skipped in a row.
         """
         norm, loss = float(norm), float(loss)
-        if phase != self._phase:
+        if phase != self._phase or falling:
             self._norms.clear()
             self._phase = phase
         reason = self._reason(norm, loss)

@@ -33,6 +33,12 @@ class Scaffolding:
                 "[2, 3, 4], or leave scaffolding.ngrams out"
             )
 
+    def falls(self, progress: float) -> bool:
+        """Whether any of it falls after a share of the run's steps, and isn't gone yet."""
+        scales = [(self.ngrams.start, self.ngrams.at(progress))]
+        scales += [(self.hints.scale.start, self.hints.scale_at(progress))]
+        return any(0 < scale < start for start, scale in scales)
+
     def finished(self, model: ModelConfig) -> ModelConfig:
         """The shape of a model after its run, without what has gone away by then."""
         return model if self.ngrams.until is None else replace(model, ngrams=(), ngram_outputs=False)

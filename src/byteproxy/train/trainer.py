@@ -355,7 +355,8 @@ class Trainer:
 
     def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
         phase = self.update.phase(plan.settings.number)
-        reason = self.guard.judge(plan.step, norm, loss, phase)
+        falling = self.config.scaffolding.falls(plan.step / self.config.steps)
+        reason = self.guard.judge(plan.step, norm, loss, phase, falling)
         if reason is not None and self.world.rank == 0:
             norms = {
                 name: float(parameter.grad.norm())
