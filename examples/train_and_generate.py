@@ -18,7 +18,7 @@ changes = {
     "shape": {"sequences_per_step": 8, "sequence_length": 256, "context_bytes": 128},
     "validation": {"bytes": 4000},
 }
-figures = byteproxy.train("1m", "runs/examples/run", changes, resume="if_exists")
+figures = byteproxy.train("3m-paper", "runs/examples/run", changes, resume="if_exists")
 print(f"{figures['raw_bpb']:.2f} bits per byte of held-out text; {figures['page']} has the curves")
 
 model = byteproxy.load("runs/examples/run")

@@ -115,7 +115,7 @@ def test_a_stream_is_the_same_for_any_ranks(corpus):
 
 @pytest.fixture(scope="module")
 def run(corpus):
-    """A run of two steps: its folder, and what differs from the recipe 1m."""
+    """A run of two steps: its folder, and what differs from the recipe 3m-paper."""
     changes = {
         "stop": "2 steps",
         "corpus": str(corpus.path),
@@ -124,7 +124,7 @@ def run(corpus):
         "shape": {"sequences_per_step": 2, "sequence_length": 1024, "context_bytes": 50},
         "validation": {"bytes": 300},
     }
-    figures = byteproxy.train("1m", corpus.path.parent / "run", changes)
+    figures = byteproxy.train("3m-paper", corpus.path.parent / "run", changes)
     assert (figures["steps"], figures["of_steps"]) == (2, 2)
     return corpus.path.parent / "run", changes
 
@@ -134,15 +134,15 @@ def test_a_run_is_gone_on_with_and_stays_what_it_is(run):
     told = []
     left = folder / "checkpoints/.step-000001.gone"  # as a kill in the last clean-up leaves it
     left.mkdir()
-    again = byteproxy.train("1m", folder, changes, resume="if_exists", say=told.append)
+    again = byteproxy.train("3m-paper", folder, changes, resume="if_exists", say=told.append)
     assert told[-1].endswith("is finished: its 2 steps are done.")
     assert again["steps"] == 2
     assert not left.exists()
     assert byteproxy.train(None, folder, {"log_every": 1}, resume="yes")["raw_bpb"] == again["raw_bpb"]
     with pytest.raises(InputError, match="seed"):
-        byteproxy.train("1m", folder, changes | {"seed": 1}, resume="if_exists")
+        byteproxy.train("3m-paper", folder, changes | {"seed": 1}, resume="if_exists")
     with pytest.raises(InputError, match=r"did you mean model\.width"):
-        byteproxy.train("1m", folder / "other", {"model": {"widht": 16}})
+        byteproxy.train("3m-paper", folder / "other", {"model": {"widht": 16}})
 
 
 @pytest.mark.parametrize("name", run_recipes())

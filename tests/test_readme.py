@@ -46,10 +46,13 @@ def shortened(command, out):
     """A command that takes a second or two, and leaves what it makes in the test's own folder."""
     mine = re.sub(r"--minutes \S+(?= )", f"--minutes 0.02 --out {shlex.quote(str(out))}", command)
     mine = mine.replace("runs/demo", str(out)).replace("runs/corpus", str(out.with_name("corpus")))
-    mine = mine.replace("runs/first", str(out.with_name("first")))
+    for run in ("first", "paper"):
+        mine = mine.replace(f"runs/{run}", str(out.with_name(run)))
     if "train" in mine:
         corpus = shlex.quote(str(out.with_name("corpus")))
-        mine = mine.replace("train 1m", f"train 1m --corpus {corpus} --validation.bytes 2000 --no-compile")
+        short = f"--corpus {corpus} --validation.bytes 2000 --no-compile"
+        mine = mine.replace("train 1m", f"train 1m {short}")
+        mine = mine.replace("train 3m-paper", f"train 3m-paper {short} --shape.sequences-per-step 1 --model.layers 1")
     return mine.replace(" bpe codebook", " bpe:4096 codebook").replace(" token_bytes", " token_bytes:alphabet=4096")
 
 

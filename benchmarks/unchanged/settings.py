@@ -134,4 +134,4 @@ WAYS = {
 }
 """Words after `generate`, by each option once."""
 EXPORTED = ("bytes", "pairs", "heads")
-PLANS = ("1m", "3m", "20m", "100m", "0.5b", "1.5b", "4b", "7b", "14b", "writer")
+PLANS = ("1m", "3m", "3m-head-start", "3m-paper", "20m", "100m", "0.5b", "1.5b", "4b", "7b", "14b", "writer")

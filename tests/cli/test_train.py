@@ -183,7 +183,7 @@ def test_stopped_before_it_began_it_says_so(byteproxy, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no recipe is named: give one of 1m, 3m, writer, 20m, 100m, 0.5b"),
+        ([], "no recipe is named: give one of 1m, 3m, 3m-head-start, 3m-paper, writer, 20m, 100m, 0.5b"),
         (["nonesuch"], "there is no recipe 'nonesuch'"),
         (["demo"], "demo is a study"),
         (["--out", "x", "3mm"], "there is no recipe '3mm'"),
@@ -278,7 +278,8 @@ def test_the_recipes_are_as_large_as_their_names_say(byteproxy):
     scale = {"m": 1e6, "b": 1e9}
     for name in SIZES:
         config = run_named(name)
-        assert config.model.matrix_parameters == pytest.approx(float(name[:-1]) * scale[name[-1]], rel=0.11)
+        size = name.partition("-")[0]
+        assert config.model.matrix_parameters == pytest.approx(float(size[:-1]) * scale[size[-1]], rel=0.11)
         asked = recipe_of(name)
         assert (asked.mixture, asked.shape, asked.steps) == (config.mixture, config.shape, config.steps)
         assert config.shape.sequence_length >= 4 * config.shape.context_bytes / 3 + 5, "a longest pair fits into a row"
@@ -287,13 +288,38 @@ def test_the_recipes_are_as_large_as_their_names_say(byteproxy):
 @pytest.mark.parametrize("name", SIZES)
 def test_every_recipe_has_a_plan_without_a_corpus(byteproxy, name):
     plan = last_object(byteproxy("train", "--plan", name, "--rate", "1e14", "--json"))
-    model = run_named(name).model
+    config = run_named(name)
+    model, shown = config.model, config.mixture.needs_view
     assert plan["corpus"] is None
     assert plan["matrix_parameters"] == model.matrix_parameters
-    assert plan["parameters"] == model.raw_parameters() + 2 * 4096 * model.width
+    assert plan["parameters"] == model.raw_parameters() + (shown and not model.composed) * 2 * 4096 * model.width
     assert plan["seconds"] == pytest.approx(plan["flops"] / 1e14)
     assert plan["flops"] > 6 * plan["positions"] * model.matrix_parameters
-    assert len(plan["assumed"]) == 2
+    assert len(plan["assumed"]) == 1 + shown
+
+
+def test_recipes_are_listed_by_size_a_line_each():
+    found = run_recipes()
+    sizes = [run_named(name).model.matrix_parameters for name in found]
+    assert sizes == sorted(sizes)
+    assert {"1m", "3m", "3m-paper", "3m-head-start"} < set(found)
+    for name, about in found.items():
+        assert len(about) < 80, name
+        assert about.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["1m", "3m", "20m"])
+def test_the_small_recipes_show_what_was_best_and_can_be_exported(name):
+    config = run_named(name)
+    assert not config.mixture.needs_view
+    assert not config.model.breaks_export
+
+
+def test_a_run_is_called_as_its_recipe(byteproxy):
+    """A name may have a dot, which ends no name of a file."""
+    for name in ("0.5b", "3m-head-start"):
+        _, told, _ = byteproxy("train", name, "--help-all")
+        assert f"(default: runs/{name})" in " ".join(told.replace("│", " ").split())
 
 
 def test_a_plan_is_a_table_and_trains_nothing(byteproxy, folder):

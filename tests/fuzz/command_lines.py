@@ -109,7 +109,7 @@ SUBJECTS = {
     ("views", "inspect"): ["lines.jsonl", "bpe.json", "nowhere", "text"],
     ("views", "compare"): ["raw", "bpe:300", "codebook.view", "bpe.json"],
     ("mixture", "preview"): ["corpus", "run", "nowhere"],
-    ("train",): ["1m", "3m", "run/config.toml", "nothing", "study_short"],
+    ("train",): ["1m", "3m-paper", "run/config.toml", "nothing", "study_short"],
     ("convert",): ["start", "run", "export", "corpus", "text", "nowhere", "hf:", "hf:tiny"],
     ("eval", "bpb"): ["run", "export", "nowhere"],
     ("eval", "transfer"): ["run", "export", "nowhere"],

@@ -35,7 +35,7 @@ def _figures(folder: Path, ended: Ended) -> str:
     return results.figures(ended)
 
 
-_FRESH = ("train", "1m", *SMALL, "--corpus", "corpus", "--stop", "2 steps", "--out", "new")
+_FRESH = ("train", "3m-paper", *SMALL, "--corpus", "corpus", "--stop", "2 steps", "--out", "new")
 READERS = {
     "verify": Reader(("corpus",), "corpus", ("corpus", "verify", "corpus"), lambda folder, ended: ""),
     "stats": Reader(("corpus",), "corpus", ("corpus", "stats", "corpus", "--json"), _figures, True),

@@ -22,7 +22,7 @@ SMALL = [
     *("--model.width=64", "--model.layers=1", "--model.heads=1", "--model.ffn=128", "--dtype=float32", "--no-compile"),
     *("--checkpoint-seconds=0", "--keep=20", "--log-every=1", "--validate-every=2", "--deterministic"),
 ]
-TRAIN = ("train", "1m", *SMALL, "--corpus", "corpus", "--stop", "4 steps")
+TRAIN = ("train", "3m-paper", *SMALL, "--corpus", "corpus", "--stop", "4 steps")
 CONVERT = (
     *("convert", "start", "text", "--no-stdlib", "--positions", "512", "--evaluations=1", "--samples.max-bytes=4"),
     *("--split.validation=0.2", "--split.test=0.1", "--run.no-compile", "--run.dtype=float32", "--run.log-every=1"),

@@ -199,6 +199,18 @@ def test_the_command_begins_with_it_and_resumes(byteproxy, made, tmp_path):
     assert "holds no tokenizer.json" in said
 
 
+def test_raw_bytes_alone_go_on_with_it_and_say_what_they_cost(byteproxy, made, tmp_path):
+    folder, recipe = made[0], tmp_path / "tiny.toml"
+    for mixture, says in (("bytes", True), ("paper", False)):
+        short = replace(RUN, stop="1 steps", corpus=str(folder / "c"), views=(), mixture=Mixture(mixture))
+        recipe.write_text(to_toml(short))
+        status, _, said = byteproxy("train", recipe, "--from", folder / "llama", "--out", tmp_path / mixture)
+        assert status == 0, said
+        told = "forgets its tokens; the recipe convert shows it both"
+        assert (told in " ".join(said.split())) == says
+    assert load(tmp_path / "bytes").generate("def ", max_bytes=3)
+
+
 def test_what_does_not_belong_together_is_refused(made, tmp_path):
     folder, store, view = made
     for model, named in ((ModelConfig(inputs="mean"), "model.inputs"), (ModelConfig(soft_cap=9.0), "model.soft_cap")):

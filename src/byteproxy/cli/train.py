@@ -36,7 +36,7 @@ _ABOUT = """Train a model: a recipe, and your values in place of its own:
   byteproxy train --resume runs/3m --stop "8000 steps"    make it longer, where that changes no step so far
   byteproxy train --resume runs/3m --help                 what else can be given when a run goes on
   byteproxy train 3m --resume-if-exists                   start it, or go on with it
-  byteproxy train 3m --from PATH                          let a Llama, Mistral or Qwen, with its tokenizer, learn bytes
+  byteproxy train convert --from PATH --corpus DIR        let a Llama, Mistral or Qwen, with its tokenizer, learn bytes
   torchrun --nproc-per-node 2 -m byteproxy.cli.main train 3m
 
 Recipes that come with byteproxy:
@@ -85,7 +85,9 @@ def _asked(arguments: Sequence[str]) -> Asked:
     from byteproxy.recipes.named import run_named, run_recipes
     from byteproxy.train.train_config import Start, TrainConfig
 
-    lines = "".join(f"  {name:<8}{path}\n" for name, path in run_recipes().items())
+    found = run_recipes()
+    wide = max(map(len, found)) + 2
+    lines = "".join(f"  {name:<{wide}}{about}\n" for name, about in found.items())
     about = _ABOUT.format(recipes=lines)
     # The recipe may stand anywhere, and its numbers are the defaults of the options: they are read twice. Which phases
     # there are is for the recipe to say.
@@ -93,7 +95,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     name = parsed(_reader(TrainConfig()), _PROG, without_values(asked, r"--mixture\.phases\."), registry=registry())()[
         0
     ]
-    reader = _reader(run_named(name), RUNS / Path(name).stem) if name else _reader(TrainConfig())
+    reader = _reader(run_named(name), RUNS / Path(name).name.removesuffix(".toml")) if name else _reader(TrainConfig())
     if "--help-all" in arguments:
         sys.stdout.write(help_of(reader, _PROG, about, registry()))
         sys.exit(0)

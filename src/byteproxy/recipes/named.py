@@ -70,7 +70,7 @@ def run_recipes() -> dict[str, str]:
         for path, content in found.items()
         if not {"arms", "run"} & content.keys()
     }
-    runs = sorted(sizes, key=sizes.__getitem__)
+    runs = sorted(sizes, key=lambda path: (sizes[path], path.stem))
     return {path.stem: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for path in runs}
 
 

@@ -42,6 +42,11 @@ def fitted(config: TrainConfig, store: Store, tell: Callable[[str], None]) -> Tr
     """
     if config.start.path:
         config = fitted_to_start(config, store, Path(config.start.path))
+        if not config.mixture.needs_view:
+            tell(
+                f"Training on raw bytes only: the model in {config.start.path} forgets its tokens; the recipe convert "
+                "shows it both"
+            )
     else:
         ensure_starts_anew(config)
     for name in config.views:
