@@ -268,7 +268,7 @@ def test_every_field_is_explained():
                 kinds.append(field.type)
             else:
                 assert said.get(field.name), (kind.__name__, field.name)
-    assert len(kinds) == 11
+    assert len(kinds) == 15
 
 
 SIZES = [name for name in run_recipes() if name != "writer"]
