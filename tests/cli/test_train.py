@@ -16,6 +16,7 @@ from byteproxy.cli import progress as cli_progress
 from byteproxy.cli.overrides import explanations
 from byteproxy.config import from_toml
 from byteproxy.mixture.schedule import Phase
+from byteproxy.model.model_config import MAX_BYTE_PLACES
 from byteproxy.recipes.named import recipe_of, run_named, run_recipes
 from byteproxy.runs.lineage import read_lineage
 from byteproxy.store.store import Store
@@ -292,7 +293,8 @@ def test_every_recipe_has_a_plan_without_a_corpus(byteproxy, name):
     model, shown = config.model, config.mixture.needs_view
     assert plan["corpus"] is None
     assert plan["matrix_parameters"] == model.matrix_parameters
-    assert plan["parameters"] == model.raw_parameters() + (shown and not model.composed) * 2 * 4096 * model.width
+    of_views = 0 if not shown else MAX_BYTE_PLACES if model.composed else 2 * 4096  # rows that go with the compressor
+    assert plan["parameters"] == model.raw_parameters() + of_views * model.width
     assert plan["seconds"] == pytest.approx(plan["flops"] / 1e14)
     assert plan["flops"] > 6 * plan["positions"] * model.matrix_parameters
     assert len(plan["assumed"]) == 1 + shown
