@@ -16,7 +16,7 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, Phase
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import Range, ensure_in_range, range_of
-from byteproxy.study.recipe import Arm, Corpus, Scoring, StudyRecipe, Trials
+from byteproxy.study.recipe import Arm, Budgets, Corpus, Scoring, StudyRecipe, Trials
 from byteproxy.train.train_config import TrainConfig
 
 ARM = Arm("bytes", run={"mixture": {"preset": "bytes"}})
@@ -27,7 +27,8 @@ CONFIGS = [
     Trials((1e-3,), 1e9),
     Scoring(),
     ARM,
-    StudyRecipe((1,), (1e9,), Corpus(sources=("stdlib",)), {"s": {}}, {"bytes": ARM}),
+    StudyRecipe((1,), Corpus(sources=("stdlib",)), {"s": {}}, {"bytes": ARM}, (1e9,)),
+    Budgets((1e9,)),
     Demo({"bytes": BYTES}, Sample("bytes")),
 ]
 BAD = [math.nan, math.inf, -math.inf, -1, -5e-324, 1e300, 1 << 70, -(1 << 70), 10**5000]

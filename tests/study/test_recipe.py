@@ -1,10 +1,19 @@
 """What a recipe says, and what is refused by name."""
 
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
 import pytest
-from tests.study.toys import VALUES, recipe
+from tests.study.toys import VALUES, prepare, recipe
 
 from byteproxy.errors import InputError
+from byteproxy.progress import quietly
+from byteproxy.recipes.named import study_named
+from byteproxy.study.queue import Queue
 from byteproxy.study.recipe import Cell, merged, short
+from byteproxy.train.flops import training_flops
+from byteproxy.vocab import FIRST_SYMBOL
 
 BYTES = VALUES["arms"]["bytes"]
 
@@ -47,6 +56,57 @@ def test_an_arm_may_have_fewer_runs(tmp_path):
     assert len(list(study.cells())) == 9
 
 
+def test_a_size_may_have_budgets_of_its_own(tmp_path):
+    few = {**BYTES, "role": "control", "flops": [6.4e8]}
+    sizes = {"small": {}, "large": {"model": {"ffn": 48}, "flops": [6.4e8, 3.2e8], "trial_flops": 3.2e8}}
+    study = recipe(tmp_path, sizes=sizes, arms={**VALUES["arms"], "extra": few})
+    assert [cell for cell in study.cells() if cell.arm != "proxy"] == [
+        Cell("bytes", "small", 1.6e8),
+        Cell("bytes", "large", 3.2e8),
+        Cell("bytes", "large", 6.4e8),
+        Cell("extra", "large", 6.4e8),
+    ]
+    assert study.config("bytes", "large").model.ffn == 48
+    queue = Queue(study, prepare(study, tmp_path, quietly), tmp_path / "out")
+    trials = {(key.size, key.flops) for key in queue.keys if key.kind == "trial"}
+    assert trials == {("small", 1.6e8), ("large", 3.2e8)}
+    shown = [key for key in queue.keys if key.kind == "final" and key.arm == "bytes" and key.seed == 0]
+    jobs = [queue._job(key, 3e-3, 1) for key in shown]
+    assert [(job.key.flops, job.viewed) for job in jobs] == [(1.6e8, True), (3.2e8, False), (6.4e8, True)]
+    assert study.sizes_of("extra") == ("large",)
+    nowhere = {**few, "sizes": ["small"]}
+    with pytest.raises(InputError, match=r"arms\.extra has no runs: none of its sizes"):
+        recipe(tmp_path, sizes=sizes, arms={**VALUES["arms"], "extra": nowhere})
+    alone = recipe(tmp_path, flops=None, sizes={"large": sizes["large"]})
+    assert alone.all_flops() == (3.2e8, 6.4e8)
+
+
+STUDIES = sorted(path.stem for path in Path(str(files("byteproxy"))).glob("recipes/study_*.toml"))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_that_comes_with_it_is_one(name):
+    study = study_named(name)
+    for arm in study.arms:
+        assert study.arms[arm].about, arm
+        assert any(cell.arm == arm for cell in study.cells()), arm
+
+
+def test_the_grid_has_equal_positions_for_each_parameter():
+    """To 3 %, by what a position costs: matrices, the softmax, and attention to documents of a passage."""
+    study = study_named("study_grid")
+    found = []
+    for size in study.sizes:
+        config = study.config("bytes", size)
+        lengths = np.full(1, config.shape.context_bytes + 4)
+        cost = training_flops(config.model, lengths, int(lengths.sum()) * FIRST_SYMBOL) / lengths.sum()
+        found.append([flops / cost / config.model.matrix_parameters for flops in study.flops_of("bytes", size)])
+        steps = found[-1][0] * config.model.matrix_parameters / config.shape.sequences_per_step
+        assert steps / config.shape.sequence_length == pytest.approx(500, rel=0.1)
+    for at_one in zip(*found, strict=True):
+        assert max(at_one) / min(at_one) < 1.06
+
+
 def test_numbers_are_named_in_as_few_digits_as_tell_them_apart():
     assert [short(value) for value in (3e-3, 1.5e-3, 1.2e13, 4e12, 1)] == [
         "3e-03",
@@ -66,6 +126,9 @@ def test_numbers_are_named_in_as_few_digits_as_tell_them_apart():
         ({"flops": [1.6e8, 160000000]}, "flops holds 1.6e.08 twice"),
         ({"sizes": {}}, "sizes is empty"),
         ({"sizes": {"a-b": {}}}, "'a-b' is no name"),
+        ({"flops": None}, "flops holds positive numbers"),
+        ({"sizes": {"small": {"flops": [0.0]}}}, "sizes.small.*flops"),
+        ({"sizes": {"small": {"flops": [2e8, 2e8]}}}, "flops holds 2e.08 twice"),
         ({"arms": {}, "claims": []}, "arms is empty"),
         ({"trials__seed": 1}, "trials.seed is 1"),
         ({"trials__learning_rates": []}, "learning_rates"),

@@ -94,9 +94,12 @@ def fits(queue: Queue, cells: Cells) -> list[dict[str, Any]]:
         for name in others:
             if arm == name or not sizes:
                 continue
-            over_flops = [(flops, sizes[-1], flops) for flops in sorted(recipe.flops)]
+            asked = recipe.all_flops()
+            over_flops = [(flops, sizes[-1], flops) for flops in asked]
             found.append(_fit(cells, arm, name, "flops", over_flops))
-            budgets = [flops for flops in recipe.flops if all(_both(cells, arm, name, size, flops) for size in sizes)]
+            budgets = [
+                flops for flops in recipe.all_flops() if all(_both(cells, arm, name, size, flops) for size in sizes)
+            ]
             if len(sizes) > 1 and budgets:
                 largest = max(budgets)
                 over_sizes = [(float(queue.parameters(size)), size, largest) for size in sizes]

@@ -122,7 +122,7 @@ class Queue:
                 if size in recipe.sizes_of(arm):
                     for rate, rows in recipe.grid(arm, size):
                         name = f"trial-{arm}-{size}-lr{short(rate)}-rows{rows}"
-                        yield Key(name, "trial", arm, size, trials.flops, trials.seed, rate, rows)
+                        yield Key(name, "trial", arm, size, recipe.trial_flops(size), trials.seed, rate, rows)
 
     def _finals(self) -> Iterator[Key]:
         recipe = self.recipe
@@ -183,7 +183,7 @@ class Queue:
             evaluations,
         ]
         view = config.views[0] if recipe.arms[key.arm].role == "tokenizer" else ""
-        largest = key.kind == "final" and key.flops == max(recipe.arms[key.arm].flops or recipe.flops)
+        largest = key.kind == "final" and key.flops == max(recipe.flops_of(key.arm, key.size))
         return Job(
             key,
             config,

@@ -1,13 +1,14 @@
 """The recipe of a study, in TOML: a corpus, arms, sizes of the model, budgets of compute, and seeds.
 
 A run of the study is one arm at one size, budget and seed. It trains `[run]`, changed by its size and then by its arm
-(`StudyRecipe.config`): these name the fields of a run's configuration that they set, nested as there. Lists replace
+(`StudyRecipe.config`): these name the fields of a run's configuration that they set, nested as there. A size may have
+budgets of its own, too (`Budgets`). Lists replace
 lists; in a mixture, a preset and phases replace each other.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -156,6 +157,24 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Budgets:
+    """The budgets of a size, in place of the study's.
+
+    flops: of final runs; empty: the study's. trial_flops: of each trial; 0: as `trials.flops` has it.
+    """
+
+    flops: tuple[float, ...] = field(default=(), metadata=_FLOPS)
+    trial_flops: float = field(default=0.0, metadata=bounds(1.0, 1e30, or_zero=True))
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self)
+        _differ("flops", [short(flops) for flops in self.flops])
+
+
+_OF_BUDGETS = tuple(one.name for one in fields(Budgets))
+
+
+@dataclass(frozen=True)
 class Claim:
     """What the test split is opened for, once, when all final runs of its arms are done.
 
@@ -181,17 +200,18 @@ class StudyRecipe:
 
     about: one sentence. seeds: of the final runs' weights and mixtures. flops: budgets of final runs, each of which is
         a run of its own with a schedule of its own. run: fields of a run's configuration that all arms share.
-    sizes: by name, what each changes in `run`. trials: None trains every arm with its own learning rate.
+    sizes: by name, what each changes in `run`, and its `Budgets` where it has its own. trials: None trains every arm
+        with its own learning rate.
     model: that arms may begin with; None: all begin with random weights.
     keep_models: final runs keep their newest checkpoint. Without them a run is scored on the test text at its end, into
         a file that is opened with its claim, and leaves no weights.
     """
 
     seeds: tuple[int, ...] = field(metadata=bounds(0, MAX_SEED))
-    flops: tuple[float, ...] = field(metadata=_FLOPS)
     corpus: Corpus
     sizes: dict[str, dict[str, Any]]
     arms: dict[str, Arm]
+    flops: tuple[float, ...] = field(default=(), metadata=_FLOPS)
     about: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     trials: Trials | None = None
@@ -203,7 +223,7 @@ class StudyRecipe:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise InputError("seeds holds whole numbers from 0 to 2^63 - 1, at least one")
-        if not self.flops:
+        if not self.flops and not all(size.get("flops") for size in self.sizes.values()):
             raise InputError("flops holds positive numbers, at least one, such as 4e12")
         ensure_in_range(self)
         _differ("seeds", list(self.seeds))
@@ -235,7 +255,7 @@ class StudyRecipe:
     def _check_restrictions(self, name: str, arm: Arm) -> None:
         for what, own, all_of in (
             ("sizes", arm.sizes, tuple(self.sizes)),
-            ("flops", arm.flops, self.flops),
+            ("flops", arm.flops, self.all_flops()),
             ("seeds", arm.seeds, self.seeds),
         ):
             strange = [one for one in own if one not in all_of]
@@ -244,6 +264,8 @@ class StudyRecipe:
                 raise InputError(
                     f"arms.{name}.{what} has {strange[0]!r}, which the study has not: give some of {there}"
                 )
+        if not self.sizes_of(name):
+            raise InputError(f"arms.{name} has no runs: none of its sizes has a budget of arms.{name}.flops")
 
     def _check_claims(self) -> None:
         _differ("claims: name", [claim.name for claim in self.claims])
@@ -293,7 +315,8 @@ class StudyRecipe:
 
         Raises InputError naming the field that is wrong.
         """
-        values = merged(merged(self.run, self.sizes[size]), self.arms[arm].run)
+        of_size = {field: value for field, value in self.sizes[size].items() if field not in _OF_BUDGETS}
+        values = merged(merged(self.run, of_size), self.arms[arm].run)
         where = f"arm {arm} at size {size}"
         for name in SET_BY_THE_STUDY:
             if name in values:
@@ -307,19 +330,41 @@ class StudyRecipe:
         return config
 
     def sizes_of(self, arm: str) -> tuple[str, ...]:
-        """The sizes that an arm has, in the recipe's order."""
-        return self.arms[arm].sizes or tuple(self.sizes)
+        """The sizes at which an arm has final runs, in the recipe's order."""
+        own = self.arms[arm].sizes or tuple(self.sizes)
+        return tuple(size for size in own if self.flops_of(arm, size))
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of an arm's final runs."""
         return self.arms[arm].seeds or self.seeds
 
+    def flops_of(self, arm: str, size: str) -> tuple[float, ...]:
+        """The budgets of an arm's final runs at a size, in the recipe's order."""
+        own = self.arms[arm].flops
+        return tuple(flops for flops in self._flops_at(size) if not own or flops in own)
+
+    def trial_flops(self, size: str) -> float:
+        """The budget of each trial at a size; the study has trials."""
+        assert self.trials is not None
+        return self._budgets(size).trial_flops or self.trials.flops
+
+    def all_flops(self) -> tuple[float, ...]:
+        """The budgets of all sizes, from the smallest to the largest."""
+        return tuple(sorted({flops for size in self.sizes for flops in self._flops_at(size)}))
+
+    def _flops_at(self, size: str) -> tuple[float, ...]:
+        return self._budgets(size).flops or self.flops
+
+    def _budgets(self, size: str) -> Budgets:
+        own = {field: value for field, value in self.sizes[size].items() if field in _OF_BUDGETS}
+        return from_values(own, Budgets, f"sizes.{size}")
+
     def cells(self) -> Iterator[Cell]:
         """The final runs without their seeds, by budget, then size, then arm."""
-        for flops in sorted(self.flops):
+        for flops in self.all_flops():
             for size in self.sizes:
-                for name, arm in self.arms.items():
-                    if size in self.sizes_of(name) and flops in (arm.flops or self.flops):
+                for name in self.arms:
+                    if size in self.sizes_of(name) and flops in self.flops_of(name, size):
                         yield Cell(name, size, flops)
 
     def grid(self, arm: str, size: str) -> list[tuple[float, int]]:
