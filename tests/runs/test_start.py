@@ -204,8 +204,8 @@ def test_raw_bytes_alone_go_on_with_it_and_say_what_they_cost(byteproxy, made, t
     for mixture, says in (("bytes", True), ("paper", False)):
         short = replace(RUN, stop="1 steps", corpus=str(folder / "c"), views=(), mixture=Mixture(mixture))
         recipe.write_text(to_toml(short))
-        status, _, said = byteproxy("train", recipe, "--from", folder / "llama", "--out", tmp_path / mixture)
-        assert status == 0, said
+        status, said, stderr = byteproxy("train", recipe, "--from", folder / "llama", "--out", tmp_path / mixture)
+        assert status == 0, stderr
         told = "forgets its tokens; the recipe convert shows it both"
         assert (told in " ".join(said.split())) == says
     assert load(tmp_path / "bytes").generate("def ", max_bytes=3)
