@@ -1,5 +1,6 @@
 """A study whose arms begin with a published model: a tiny one of tokens, on text that it hasn't seen."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_references_train_nothing_and_stand_beside(finished):
         ("marginals", "validation")
     }
     assert found["raw", "test"]["bpb"] > results["arms"]["bytes"]["raw_bpb"]["mean"]
+    assert 0 < results["curve_text"]["tokens"] < found["raw", "validation"]["bpb"]
     assert found["tokens", "test"]["bytes"] == results["scored"]["test"]["bytes"]
     marginals = found["marginals", "validation"]
     assert marginals["bytes"] == 60
@@ -179,6 +181,8 @@ def test_the_page_and_the_verdict_say_it(finished):
     assert "the ceiling" in page
     assert "Read it with care" not in page
     assert "The model's own tokens cost" in results["verdict"]
+    assert "and the model's own tokens before on the same text" in html.unescape(page)
+    assert f"own tokens {results['curve_text']['tokens']:.2f}" in page
     assert study_page({**results, "model": {"may_have_seen": 3, "arms": 4}, "references": [{}]})
 
 

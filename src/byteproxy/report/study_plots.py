@@ -27,23 +27,30 @@ _Curve = tuple[Sequence[float], Sequence[float]]
 
 
 class Curves(NamedTuple):
-    """Captions and pictures, none if nothing was logged; the cell's size and FLOPs; how much text; if PPMd is there."""
+    """Captions and pictures, none if nothing was logged; the cell's size and FLOPs; how much text; what is dashed."""
 
     pictures: Sequence[tuple[str, Picture]]
     size: object
     flops: object
     text: str
-    level: bool
+    dashed: str
 
 
 def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
-    """Validation bits per byte of the main cell over four measures of what was spent; PPMd's are of the same text."""
+    """Validation bits per byte of the main cell over four measures of what was spent.
+
+    PPMd's, and those of the tokens of the study's model, are of the same text.
+    """
     runs, size, flops = _main_runs(results)
     arms = [name for name in named(results.get("arms")) if name in runs]
     arms += [name for name in runs if name not in arms]
     scored = mapping(results.get("curve_text"))
-    level = number(mapping(scored.get("compressors")).get("ppmd"))
-    levels = [Level(f"PPMd {level:.2f}", level)] if level is not None and 0 <= level < _HIGH else []
+    known = (
+        ("PPMd", "PPMd", mapping(scored.get("compressors")).get("ppmd")),
+        ("own tokens", "the model's own tokens before", scored.get("tokens")),
+    )
+    there = [(label, words, y) for label, words, value in known if (y := number(value)) is not None and 0 <= y < _HIGH]
+    levels = [Level(f"{label} {y:.2f}", y) for label, _, y in there]
     names, pictures = distinct(arms), []
     for spent in _SPENT:
         lines = [
@@ -54,7 +61,7 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
     if not any(picture.svg for _, picture in pictures):
         pictures = []
     text = f"{si(scored.get('bytes'), 'B')} of " if number(scored.get("bytes")) else ""
-    return Curves(pictures, size, flops, text, bool(levels))
+    return Curves(pictures, size, flops, text, " and ".join(words for _, words, _ in there))
 
 
 def _main_runs(results: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], object, object]:

@@ -1,6 +1,6 @@
 """What the study's model costs before anything trains it: references, which stand beside the arms and are none.
 
-tokens     held-out text as its own tokens: the ceiling
+tokens     held-out text as its own tokens: the ceiling; so, too, the text that curves are of
 raw        the same text as raw bytes, from the rows that bytes begin with
 marginals  a stretch of validation text as bytes, summed over all tokens that it may be written in, with what the
            tokenizer's own tokens cost there (`evaluate.byte_marginals`)
@@ -33,7 +33,7 @@ from byteproxy.store.store import Store
 from byteproxy.study.queue import Queue
 from byteproxy.study.robust_runs import robustness, rule
 from byteproxy.study.run_files import HeldOut
-from byteproxy.study.split_texts import split_texts
+from byteproxy.study.split_texts import curve_texts, split_texts
 from byteproxy.train.compiler import TORCH_DTYPES
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.vocab import Vocab
@@ -41,7 +41,7 @@ from byteproxy.vocab import Vocab
 REFERENCES = "references.json"
 _TOKENS = 1
 """The representation that the model's tokenizer is."""
-_MARGINALS, _ROBUST = "marginals", "robust"
+_MARGINALS, _ROBUST, _CURVE = "marginals", "robust", "curve"
 
 
 class References:
@@ -66,13 +66,14 @@ class References:
         model = started_model(config, vocab, stage)
         model.dtype = TORCH_DTYPES[config.dtype]
         for name in missing:
-            measured = {_MARGINALS: self._marginals, _ROBUST: self._robust}.get(name, partial(self._split, name))
-            found = measured(model, vocab, stage)
+            others = {_MARGINALS: self._marginals, _ROBUST: self._robust, _CURVE: self._curve}
+            found = others.get(name, partial(self._split, name))(model, vocab, stage)
             self._noted[name] = {**found, "made_with": self._key(name)}
             write_checksummed(self._path, self._noted)
 
     def _wanted(self, splits: Iterable[HeldOut]) -> Iterator[str]:
         yield from splits
+        yield _CURVE
         assert self._queue.recipe.model is not None, "asked only of studies with one"
         if self._queue.recipe.model.marginal_bytes:
             yield _MARGINALS
@@ -119,6 +120,19 @@ class References:
         with stage("add up the model's byte marginals", "B") as progress:
             found = marginal_bits(tokens, texts, window, stride, progress=progress)
         return {**found.bpb(), "total_bytes": int(found.bytes.sum()), "documents": len(texts), "beam": asdict(Beam())}
+
+    def _curve(self, model: Transformer, vocab: Vocab, stage: Stage) -> dict[str, Any]:
+        config, window, stride = self._windows()
+        store = self._queue.store
+        texts = curve_texts(store, self._queue.recipe.scoring)
+        with stage("score the model's own tokens, text of curves", "symbols") as progress:
+            found = view_bpb(model, vocab, _TOKENS, store.view(config.views[0]), texts, window, stride, progress)
+        return {"tokens": found.bpb}
+
+    def on_curves(self) -> float | None:
+        """Bits per byte of the text that curves are of, as the model's own tokens; None where that isn't known."""
+        found = None if self._config is None else self._get(_CURVE)
+        return None if found is None else float(found["tokens"])
 
     def _robust(self, model: Transformer, vocab: Vocab, stage: Stage) -> dict[str, Any]:
         config, window, stride = self._windows()

@@ -114,7 +114,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "fits": fits(queue, cells),
         "trials": trials,
         "runs": runs,
-        **_held_out(queue, splits),
+        **_held_out(queue, splits, references),
         "viewer": _viewer(queue, cells),
         "opened": [{name: line[name] for name in line if name != "made_with"} for line in openings(queue.out)],
         "queue": _queue(queue, unscored),
@@ -240,10 +240,11 @@ def _trials(queue: Queue) -> Iterator[dict[str, Any]]:
             }
 
 
-def _held_out(queue: Queue, splits: set[HeldOut]) -> dict[str, Any]:
+def _held_out(queue: Queue, splits: set[HeldOut], references: References) -> dict[str, Any]:
     """How much text of each split was scored, and what plain compressors make of it; of the test split once it is open.
 
-    splits: those that runs were scored on. Also of the text that curves are of, which is less than the validation text.
+    splits: those that runs were scored on. Also of the text that curves are of, which is less than the validation text,
+    and what that costs the study's model as its own tokens.
     """
     scoring = queue.recipe.scoring
     shown: dict[str, list[bytes]] = {
@@ -253,6 +254,8 @@ def _held_out(queue: Queue, splits: set[HeldOut]) -> dict[str, Any]:
     amounts = {name: {"bytes": sum(map(len, texts)), "documents": len(texts)} for name, texts in shown.items()}
     compressors = {name: _compressed(queue, texts) for name, texts in shown.items()}
     on_curves = {**amounts.pop("curves"), "compressors": compressors.pop("curves")}
+    if (tokens := references.on_curves()) is not None:
+        on_curves["tokens"] = tokens
     return {"compressors": compressors, "scored": amounts, "curve_text": on_curves}
 
 
