@@ -7,11 +7,13 @@ own is seen before any of that, in some text of the sources.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from byteproxy.convert.conversion import Samples
+from byteproxy.convert.cut_prompts import SHOWN, drawn_cuts
 from byteproxy.corpus.records import Rules
 from byteproxy.corpus.source import sources as read_sources
 from byteproxy.errors import InputError
@@ -96,39 +98,79 @@ def measured_before(
         "bytes_per_token": int(raw.bytes.sum()) / symbols,
         "token_bpb": tokens.bpb,
         "raw_bpb": raw.bpb,
-        "samples": _written_as_tokens(model, view, window, samples, stage),
+        **_written_as_tokens(model, view, window, samples, _cuts(samples, texts, view, config.seed), stage),
     }
 
 
-def _written_as_tokens(model: Transformer, view: View, context: int, samples: Samples, stage: Stage) -> list[str]:
-    """What follows each prompt, written token by token on the CPU."""
+def _cuts(samples: Samples, texts: Sequence[bytes], view: View, seed: int) -> list[dict[str, Any]]:
+    """The cuts that are given, and those that the seed draws from some texts."""
+    drawn = drawn_cuts(texts, view, samples.drawn_cuts, seed)
+    return [
+        *({**asdict(cut), "drawn": False} for cut in samples.cuts),
+        *({**asdict(cut), "drawn": True} for cut in drawn),
+    ]
+
+
+def _written_as_tokens(
+    model: Transformer, view: View, context: int, samples: Samples, cuts: Sequence[Mapping[str, Any]], stage: Stage
+) -> dict[str, Any]:
+    """What follows each prompt and each cut, written token by token on the CPU."""
     writer = ViewWriter(model.to("cpu"), [view], context)
-    most = samples.max_bytes // _BYTES_PER_TOKEN + 1
-    sampling, found = Sampling(samples.temperature), []
+    asked = [
+        *((prompt, samples.max_bytes, samples.temperature) for prompt in samples.prompts),
+        *((cut["prompt"], SHOWN, 0.0) for cut in cuts),
+    ]
+    found = []
     with stage("write as tokens", "prompts") as progress:
-        for number, prompt in enumerate(_encoded(samples.prompts, context)):
-            segment = writer.write(prompt, view.name, "continue", most, sampling, number)
-            found.append(_shown(segment.text or b"", samples.max_bytes))
-            progress(number + 1, len(samples.prompts))
-    return found
+        for number, (prompt, most, temperature) in enumerate(asked):
+            symbols = most // _BYTES_PER_TOKEN + 1
+            segment = writer.write(
+                _encoded(prompt, context), view.name, "continue", symbols, Sampling(temperature), number
+            )
+            found.append(_shown(segment.text or b"", most))
+            progress(number + 1, len(asked))
+    split = len(samples.prompts)
+    return {
+        "samples": found[:split],
+        "cuts": [{**cut, "before": before} for cut, before in zip(cuts, found[split:], strict=True)],
+    }
 
 
-def written_as_bytes(folder: Path, samples: Samples, stage: Stage) -> list[str]:
-    """What follows each prompt, written byte by byte by the byte model in a folder, where no tokenizer of tokens is."""
+class Written(NamedTuple):
+    """What follows the prompts, and what follows the cuts."""
+
+    samples: list[str]
+    cuts: list[str]
+
+
+def written_as_bytes(folder: Path, samples: Samples, cuts: Sequence[Mapping[str, Any]], stage: Stage) -> Written:
+    """What follows each prompt and each cut, written byte by byte by the model of bytes in a folder.
+
+    cuts: with their `prompt`.
+    """
     loaded = load(folder, device="cpu")
-    prompts = _encoded(samples.prompts, loaded.context)
-    written = [bytearray() for _ in prompts]
-    most = samples.max_bytes * len(prompts)
+    kinds = (
+        (samples.prompts, samples.max_bytes, samples.temperature),
+        ([cut["prompt"] for cut in cuts], SHOWN, 0.0),
+    )
+    whole = sum(len(prompts) * most for prompts, most, _ in kinds)
+    found: list[list[str]] = []
+    done = 0
     with stage("write as bytes", "B") as progress:
-        for number, piece, _ in loaded.writer.pieces(prompts, samples.max_bytes, Sampling(samples.temperature)):
-            written[number] += piece
-            progress(sum(map(len, written)), most)
-    return [_shown(bytes(text), samples.max_bytes) for text in written]
+        for prompts, most, temperature in kinds:
+            written = [bytearray() for _ in prompts]
+            encoded = [_encoded(prompt, loaded.context) for prompt in prompts]
+            for number, piece, _ in loaded.writer.pieces(encoded, most, Sampling(temperature)):
+                written[number] += piece
+                done += len(piece)
+                progress(done, whole)
+            found.append([_shown(bytes(text), most) for text in written])
+    return Written(*found)
 
 
-def _encoded(prompts: Sequence[str], context: int) -> list[bytes]:
-    """Prompts as bytes, of those longer than the context the end."""
-    return [prompt.encode()[-context:] for prompt in prompts]
+def _encoded(prompt: str, context: int) -> bytes:
+    """A prompt as bytes, of one that is longer than the context the end."""
+    return prompt.encode()[-context:]
 
 
 def _shown(text: bytes, most: int) -> str:

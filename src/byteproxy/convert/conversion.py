@@ -15,16 +15,32 @@ MIN_STEPS_APART = 4
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A prompt that ends inside a word, and the rest of that word."""
+
+    prompt: str
+    rest: str
+
+    def __post_init__(self) -> None:
+        if not self.rest:
+            raise InputError(f"samples.cuts has no rest of the word after {self.prompt!r:.60}: give some of it")
+
+
+@dataclass(frozen=True)
 class Samples:
     """What the model writes before and after, on the same prompts.
 
     prompts: what it continues. max_bytes: how many it writes after each, at most. temperature: 0 takes the most
         probable byte, or token, each time.
+    cuts: prompts that are cut inside a word, which it goes on with greedily, too.
+    drawn_cuts: how many more of these the seed draws from the validation text; see `cut_prompts`.
     """
 
     prompts: tuple[str, ...] = ()
     max_bytes: int = ranged(200, 1, 1 << 30)
     temperature: float = ranged(0.0, 0.0, 1e6)
+    cuts: tuple[Cut, ...] = ()
+    drawn_cuts: int = ranged(0, 0, 1 << 20)
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "samples.")
@@ -39,12 +55,14 @@ class ConvertRecipe:
     split: which text is held out.
     samples: what the model writes before and after.
     evaluations: measurements while it trains, the last at its end; one before the first step comes on top.
+    speed: measure how fast it writes, which takes half a minute.
     """
 
     run: TrainConfig = field(default_factory=lambda: TrainConfig(mixture=Mixture(phases=(Phase(rate=0.5),))))
     split: SplitOptions = field(default_factory=SplitOptions)
     samples: Samples = field(default_factory=Samples)
     evaluations: int = ranged(6, 1, 1 << 40)
+    speed: bool = True
 
     def __post_init__(self) -> None:
         ensure_in_range(self)

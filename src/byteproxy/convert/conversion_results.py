@@ -3,12 +3,14 @@
 All of it is taken from what the stages left in the folder, so a conversion that was stopped has the same figures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from byteproxy.convert.before_and_after import Written
 from byteproxy.convert.conversion import Conversion
+from byteproxy.convert.cut_prompts import counted
 from byteproxy.corpus.split import ways
 from byteproxy.evaluate.run_figures import folder_figures
 from byteproxy.interop.stock import CLASSES
@@ -28,9 +30,9 @@ def results_of(
     store: Store,
     run: Path,
     before: Mapping[str, Any],
-    written: Sequence[str],
+    written: Written,
 ) -> dict[str, Any]:
-    """The figures, which JSON takes. before: as `measured_before` gives them. written: the samples afterwards."""
+    """The figures, which JSON takes. before: as `measured_before` gives them. written: what it writes afterwards."""
     config = read_run_config(run)
     view = config.views[0]
     measured = [line for line in read_metrics(run / METRICS) if "raw_bpb" in line]
@@ -38,6 +40,7 @@ def results_of(
     raw, tokens = last["raw_bpb"], last["view_bpb"][view]
     before_bpb = {name: before[name] for name in ("raw_bpb", "token_bpb")}
     manifest, samples = store.manifest, conversion.recipe.samples
+    cuts = [{**cut, "after": after} for cut, after in zip(before["cuts"], written.cuts, strict=True)]
     return {
         "model": {
             **source.written(),
@@ -71,6 +74,7 @@ def results_of(
         ],
         "samples": [
             {"prompt": prompt, "before": as_tokens, "after": as_bytes}
-            for prompt, as_tokens, as_bytes in zip(samples.prompts, before["samples"], written, strict=True)
+            for prompt, as_tokens, as_bytes in zip(samples.prompts, before["samples"], written.samples, strict=True)
         ],
+        "cuts": {**counted(cuts, ("before", "after")), "written": cuts},
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 import byteproxy
 from byteproxy.checksummed import known, read_checksummed, write_checksummed
-from byteproxy.convert.before_and_after import ensure_its_own, measured_before, written_as_bytes
+from byteproxy.convert.before_and_after import Written, ensure_its_own, measured_before, written_as_bytes
 from byteproxy.convert.conversion import Conversion, steps_between_evaluations
 from byteproxy.convert.conversion_folder import (
     BEFORE,
@@ -65,17 +65,24 @@ from byteproxy.views.bpe import BpeView
 from byteproxy.vocab import Vocab
 
 Tell = Callable[[str], None]
+Length = Callable[[TrainConfig, Store], str]
+"""Where a run stops, as `TrainConfig.stop`: of the run as it begins, and of its corpus."""
 
 
-def _say_nothing(_: str) -> None: ...
+def say_nothing(_: str) -> None: ...
 
 
 def run_conversion(
-    conversion: Conversion, out: Path, gguf: bool = False, stage: Stage = quietly, tell: Tell = _say_nothing
+    conversion: Conversion,
+    out: Path,
+    gguf: bool = False,
+    stage: Stage = quietly,
+    tell: Tell = say_nothing,
+    length: Length | None = None,
 ) -> dict[str, Any]:
     """Convert a model, or go on with it; gives all figures, as `results.json` has them.
 
-    gguf: export a `model.gguf`, too.
+    gguf: export a `model.gguf`, too. length: decides where the run stops, in place of the recipe; it is asked once.
     Raises InputError for what a user can mend, KeyboardInterrupt after saving if asked to stop.
     """
     _ensure_one_process()
@@ -97,16 +104,16 @@ def run_conversion(
         before = _before(conversion, asked, store, source, model, out, stage)
         del model
         gc.collect()  # before memory is taken for training
-        config = _with_length(conversion, asked, store, source, before, out, stage)
+        config = _with_length(conversion, asked, store, source, before, length, out, stage)
         tell(f"Training: its curves are in {out / RUN / PAGE}")
         train(config, out / RUN, resume="if_exists", stage=stage, tell=tell)
         gc.collect()  # what was trained with is in cycles, and an export takes memory, too
         exported = _exported(source, out, gguf, stage)
-        samples = _samples(conversion, out, stage)
-        speed = _speed(store, config, out, stage)
+        written = _written(conversion, before, out, stage)
+        speed = _speed(store, config, out, stage) if conversion.recipe.speed else {}
         results = {
             "byteproxy": byteproxy.__version__,
-            **results_of(conversion, source, store, out / RUN, before, samples),
+            **results_of(conversion, source, store, out / RUN, before, written),
             "speed": speed,
             "export": exported,
             "report": str(out / PAGE),
@@ -204,6 +211,7 @@ def _with_length(
     store: Store,
     source: SourceModel,
     before: Mapping[str, Any],
+    length: Length | None,
     out: Path,
     stage: Stage,
 ) -> TrainConfig:
@@ -212,7 +220,9 @@ def _with_length(
     noted = read_checksummed(out / LENGTH)
     if noted is None:
         there = find_again(source)
-        config = resolved(fitted_to_start(asked, store, Path(there.path)), store, stage)
+        config = fitted_to_start(asked, store, Path(there.path))
+        config = config if length is None else replace(config, stop=length(config, store))
+        config = resolved(config, store, stage)
         noted = {"stop": config.stop, "start": there.path}
         write_checksummed(out / LENGTH, noted)
     config = replace(asked, stop=noted["stop"])
@@ -248,13 +258,12 @@ def _is_whole(folder: Path, gguf: bool) -> bool:
     return True
 
 
-def _samples(conversion: Conversion, out: Path, stage: Stage) -> list[str]:
+def _written(conversion: Conversion, before: Mapping[str, Any], out: Path, stage: Stage) -> Written:
     noted = read_checksummed(out / SAMPLES)
     if noted is None:
-        noted = {"written": written_as_bytes(out / MODEL, conversion.recipe.samples, stage)}
+        noted = written_as_bytes(out / MODEL, conversion.recipe.samples, before["cuts"], stage)._asdict()
         write_checksummed(out / SAMPLES, noted)
-    written: list[str] = noted["written"]
-    return written
+    return Written(**noted)
 
 
 def _speed(store: Store, config: TrainConfig, out: Path, stage: Stage) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from byteproxy.report import line_plots
+from byteproxy.report.cut_rows import cut_rows
 from byteproxy.report.lenient import called, entries, mapping, named, points
 from byteproxy.report.line_plots import Level, Line
 from byteproxy.report.page import Picture, render, write_page
@@ -41,6 +42,7 @@ def conversion_page(results: Mapping[str, Any]) -> str:
         series=2,
         curve=_curve(results),
         samples=entries(results.get("samples")),
+        cuts=cut_rows(results.get("cuts")),
         speed=mapping(results.get("speed")),
         speed_rows=_speed_rows(mapping(results.get("speed"))),
         shape=[(key.replace("_", " "), value) for key, value in mapping(model.get("shape")).items()],
