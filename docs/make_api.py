@@ -48,7 +48,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
     "eval transfer": ("evaluate",),
     "study": ("recipes.named.study_named", "study.study.run_study", "study.study_plan.plan_study"),
     "report": ("report.build_page.build_page",),
-    "demo": ("recipes.named.demo_recipe", "demo.run_demo.run_demo"),
+    "demo": ("recipes.named.demo_recipe", "demo.with_model.run_with_model", "demo.from_scratch.run_from_scratch"),
     "generate": ("load", "runs.with_corpus.view_writer"),
     "export": ("load",),
 }

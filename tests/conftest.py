@@ -53,7 +53,7 @@ LONGEST = (
     "cli/test_train_begins.py",
     "fuzz/test_fuzz.py",
     "cli/test_main.py",
-    "demo/test_run_demo.py",
+    "demo/test_from_scratch.py",
     "cli/test_ctrl_c.py",
     "train/test_overfit.py",
     "store/test_kills.py",

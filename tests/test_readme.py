@@ -1,8 +1,9 @@
 """The commands of the README and of the pages for users are run, top to bottom, as a reader would.
 
-Four things are changed: training is cut to a second or two, runs go to a folder of the test's own, the standard
+Five things are changed: training is cut to a second or two, runs go to a folder of the test's own, the standard
 library and the demo's model are small ones (`small_stdlib`; it gives no 65,536 symbols, so views that would have as
-many get 4,096), and make only says what it would run, which is run where it does not take minutes.
+many get 4,096), and make only says what it would run, which is run where it does not take minutes, and without the
+model that it would fetch.
 
 A command in which the shell does nothing but split words runs in a fork of this process: to import byteproxy takes
 longer than most commands.
@@ -100,7 +101,8 @@ def ran(out):
         if mine.startswith("make "):
             target, *pipe = mine.split(" | ", 1)
             told = shell(f"make -n {target.removeprefix('make ')}", environment)
-            mine = " | ".join([told.splitlines()[-1], *pipe])
+            unfetched = re.sub(r"\$\(.*?\)", "--scratch", told.splitlines()[-1])
+            mine = " | ".join([unfetched, *pipe])
             printed[command] = told
         if command not in PRINTED_ONLY:
             plain = mine.startswith(f"{PROGRAMS}byteproxy ") and not re.search("[|<>]", mine)

@@ -3,7 +3,7 @@
 What `__all__` names is the Python API, documented in docs/api.md and kept stable. It is imported when it is first asked
 for, so `import byteproxy` costs nothing. The folders, read from top to bottom, are the pipeline; data flows one way and
 so do the imports: `vocab`, `corpus`, `views`, `store`, `mixture`, `model`, `train`, `neural`, `generate`, `interop`,
-`runs`, `evaluate`, `study`, `report`, `demo`, `training`, `convert`, `recipes`, `api`, `cli`. The idea is proxy
+`runs`, `evaluate`, `study`, `report`, `training`, `convert`, `demo`, `recipes`, `api`, `cli`. The idea is proxy
 compression (Zheng et al., arXiv 2602.04289).
 """
 

@@ -14,7 +14,7 @@ from tests.waiting import GUARD_SECONDS, until
 
 def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
     """Stopped in training twice: the second time it had taken up where it stopped, and prepared nothing again."""
-    command = [BYTEPROXY, "demo", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
+    command = [BYTEPROXY, "demo", "--scratch", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
     metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
     steps: list[list[int]] = []
     # Compiling takes longer than all the rest.

@@ -34,7 +34,7 @@ def test_help_teaches_the_tool_and_comes_at_once():
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("demo", ["--out", "--minutes", "--seed", "--json"]),
+        ("demo", ["--out", "--model", "--scratch", "--minutes", "--seed", "--json"]),
         (
             "generate",
             ["DIR", "--prompt", "--max-bytes", "--top-p", "--stop", "--utf8", "--drafts", "--interactive", "--json"],
@@ -49,7 +49,7 @@ def test_every_option_is_explained(command, options):
 
 def test_a_folder_of_something_else_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "precious").write_text("x")
-    assert "neither empty nor a run" in refusal(in_process(monkeypatch, capsys)("demo", "--out", tmp_path))
+    assert "neither empty nor a run" in refusal(in_process(monkeypatch, capsys)("demo", "--scratch", "--out", tmp_path))
     assert (tmp_path / "precious").read_text() == "x"
 
 
@@ -60,11 +60,22 @@ def test_wrong_options_are_refused(tmp_path, monkeypatch, capsys):
     assert refusal(run("demo", "--minuets", "3")).endswith("did you mean --minutes?")
 
 
+def test_a_demo_without_its_model_is_refused_with_what_to_do(tmp_path, monkeypatch, capsys):
+    run = in_process(monkeypatch, capsys)
+    monkeypatch.chdir(tmp_path)
+    said = refusal(run("demo"))
+    assert "there is no model models/" in said
+    assert "`make demo`" in said
+    assert "--scratch" in said
+    assert "leave one of them out" in refusal(run("demo", "--scratch", "--model", "x.gguf"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interpreter_without_sources_is_refused(tmp_path, monkeypatch, capsys):
     from byteproxy.corpus import stdlib
 
     monkeypatch.setattr(stdlib.sysconfig, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["byteproxy", "demo", "--out", str(tmp_path / "run")])
+    monkeypatch.setattr(sys, "argv", ["byteproxy", "demo", "--scratch", "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2

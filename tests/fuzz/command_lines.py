@@ -127,7 +127,7 @@ USUAL = {
     ("generate",): ["--prompt", "def ", "--max-bytes", "5"],
     ("export",): ["--out", "new"],
     ("study",): ["--plan"],
-    ("demo",): ["--minutes", "0.01", "--out", "new"],
+    ("demo",): ["--scratch", "--minutes", "0.01", "--out", "new"],
     ("eval", "bpb"): ["--max-bytes", "300"],
     ("eval", "transfer"): ["--passages", "2"],
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.report.test_conversion_page import results as conversion_results
 from tests.report.test_demo_page import results as demo_results
+from tests.report.test_model_demo_page import results as model_demo_results
 from tests.study.fabricated import results as study_results
 from tests.study.toys import prepare, recipe
 from tests.toy_corpus import toy_store
@@ -65,6 +66,8 @@ def test_a_run_a_demo_and_runs_side_by_split(run, tmp_path, monkeypatch):
     built = build_page([demo], tmp_path / "demo.html")
     assert (built.kind, built.path) == ("demo", tmp_path / "demo.html")
     assert "2.311" in built.path.read_text()
+    (demo / "results.json").write_text(json.dumps(model_demo_results()))
+    assert "reads and writes raw bytes" in build_page([demo], tmp_path / "demo.html").path.read_text()
     conversion = tmp_path / "conversion"
     conversion.mkdir()
     (conversion / "convert.toml").write_text("")

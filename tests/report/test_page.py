@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.commands import SCRIPT, keeps_to_itself
 from tests.report.test_demo_page import results as demo_results
+from tests.report.test_model_demo_page import results as model_demo_results
 from tests.study.fabricated import results as study_results
 
 from byteproxy.corpus.document import Document
@@ -26,6 +27,7 @@ from byteproxy.report.demo_page import demo_page
 from byteproxy.report.document_page import inspect_page
 from byteproxy.report.lenient import distinct
 from byteproxy.report.line_plots import Line, curves
+from byteproxy.report.model_demo_page import model_demo_page
 from byteproxy.report.page import HUES, MIN_PX, SHAPES, TYPE_PX, Picture, as_csv, rivals, shape, wrapped
 from byteproxy.report.run_page import read_run, run_page, runs_page
 from byteproxy.report.study_page import study_page
@@ -70,6 +72,10 @@ def evil_demo():
     found = hostile(demo_results())
     found["arms"] = {f"{EVIL}{name}": arm for name, arm in found["arms"].items()}
     return demo_page(found)
+
+
+def evil_model_demo():
+    return model_demo_page(hostile(model_demo_results()))
 
 
 def evil_compare():
@@ -129,6 +135,7 @@ PAGES = {
     "runs": evil_runs_page,
     "study": lambda _: evil_study(),
     "demo": lambda _: evil_demo(),
+    "demo with a model": lambda _: evil_model_demo(),
     "compare": lambda _: evil_compare(),
     "inspect": lambda _: evil_inspect(),
     "corpus": evil_corpus,
@@ -164,7 +171,7 @@ def test_what_others_wrote_stays_text(page):
     assert [tag for tag, _ in read.elements].count("style") == 1
     for _, values in read.elements:
         for name in ("href", "src"):
-            assert str(values.get(name, "#")).startswith(("#", "data:"))
+            assert str(values.get(name, "#")).startswith(("#", "data:", "convert/"))  # or what lies beside it
     assert "\x1b" not in page
     assert "\x07" not in page
     assert "\u202e" not in page

@@ -21,7 +21,7 @@ A language model is tied for life to its tokenizer. Here a compressor helps in t
 mixture of raw UTF-8 bytes and a compressed view of the same text, learns that both say the same, and afterwards reads
 and writes raw bytes; the compressor is thrown away. (Proxy compression, arXiv 2602.04289.)
 
-The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 minutes on 2 cores, offline):
+The pipeline, in order (what comes of it, in under 10 minutes on 2 cores, offline: `byteproxy demo`):
   byteproxy prepare stdlib --out runs/corpus --view bpe:4096
                                  sources become a corpus (source files, one large text, JSONL, Parquet, Arrow): split,
                                  without copies, encoded
@@ -46,7 +46,8 @@ The pipeline, in order (all of it at once, small: `byteproxy demo`, under 10 min
                                  and the same command goes on (study --plan: how long it takes)
   byteproxy report runs/3m       the page of a run (running, killed or finished), a study, a demo or a corpus, from its
                                  files alone; or several runs side by side
-  byteproxy demo                 train on bytes and on the mixture at equal compute, and score both on raw bytes
+  byteproxy demo --model FILE    a model of tokens learns raw bytes, beside one from scratch at equal compute; --scratch
+                                 needs no model: bytes and the mixture, both from scratch
   byteproxy generate runs/demo/model --prompt "def main("
                                  a run or an exported model continues a prompt in raw bytes; a file or a pipe gets the
                                  exact bytes, a terminal shows them as text; --interactive: type, and it goes on

@@ -1,1 +1,1 @@
-"""The whole pipeline, small: a corpus, a view, several arms at equal training FLOPs, a sample, a report."""
+"""A look at the method in ten minutes: a model learns bytes beside one from scratch, or two begin from scratch."""

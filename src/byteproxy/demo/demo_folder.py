@@ -8,7 +8,7 @@ from pathlib import Path
 from byteproxy.checksummed import DamagedError, read_checksummed
 from byteproxy.config import to_toml
 from byteproxy.console import say
-from byteproxy.demo.demo_recipe import DemoRecipe
+from byteproxy.demo.demo_recipe import Demo
 from byteproxy.errors import InputError
 from byteproxy.files import read_bytes, write_aside
 from byteproxy.parsing import MAX_TOML
@@ -18,14 +18,15 @@ MIN_FREE = 500 << 20  # bytes: the prepared corpus twice over, checkpoints of tw
 SETTINGS = "demo.toml"  # not that of `byteproxy study`, whose folders are never cleared
 BUDGET, COST = "budget.json", "views/cost.json"
 NOTES = (BUDGET, COST)
-_PARTS = (SETTINGS, BUDGET, RESULTS, REPORT, "corpus", "views", "arms", "model")
+CONVERSION, ARMS, MODEL = "convert", "arms", "model"
+_PARTS = (SETTINGS, BUDGET, RESULTS, REPORT, "corpus", "views", CONVERSION, ARMS, MODEL)
 
 
 @contextmanager
-def claimed(out: Path, study: DemoRecipe) -> Iterator[bool]:
-    """Hold a folder for a study; gives whether an earlier, stopped run of the same study is continued.
+def claimed(out: Path, demo: Demo) -> Iterator[bool]:
+    """Hold a folder for a demo; gives whether an earlier, stopped run of the same demo is continued.
 
-    A folder begun with other settings, or finished, is emptied of what a study writes, and started clean; so is one
+    A folder begun with other settings, or finished, is emptied of what a demo writes, and started clean; so is one
     whose notes are damaged, with a line on stderr that says so.
     Raises InputError if the folder holds anything else, is in use, or has no room.
     """
@@ -33,9 +34,9 @@ def claimed(out: Path, study: DemoRecipe) -> Iterator[bool]:
         free = shutil.disk_usage(out).free
         if free < MIN_FREE:
             raise InputError(
-                f"{out} has {free >> 20} MB free, but a study needs {MIN_FREE >> 20}: free some, or give another --out"
+                f"{out} has {free >> 20} MB free, but a demo needs {MIN_FREE >> 20}: free some, or give another --out"
             )
-        settings = to_toml(study)
+        settings = to_toml(demo)
         begun = out / SETTINGS
         same = begun.exists() and read_bytes(begun, MAX_TOML) == settings.encode()
         going_on = same and not (out / RESULTS).exists() and not _damaged(out)
@@ -59,7 +60,7 @@ def _damaged(out: Path) -> bool:
 def _clear(out: Path) -> None:
     """Settings go last, so that a kill in between still leaves a folder known as ours."""
     for path in [*out.glob(".*.partial"), *(out / name for name in reversed(_PARTS))]:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

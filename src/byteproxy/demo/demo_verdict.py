@@ -1,8 +1,12 @@
 """What the figures say, in a sentence or two."""
 
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
 from byteproxy.evaluate.paired import paired_difference
 from byteproxy.generate.score import Scored
-from byteproxy.study.units import percent
+from byteproxy.study.units import percent, scientific, took
 
 
 def verdict(scored: dict[str, Scored], ppmd_bpb: float) -> str:
@@ -28,4 +32,29 @@ def verdict(scored: dict[str, Scored], ppmd_bpb: float) -> str:
     best = min(one.bpb for one in scored.values())
     if best > ppmd_bpb:
         said.append(f"Every arm is above PPMd ({ppmd_bpb:.3f}): at this budget all of them are under-trained.")
+    return " ".join(said)
+
+
+def model_verdict(results: Mapping[str, Any]) -> str:
+    """What a model that learned bytes came to, beside its tokens and a model from scratch, in plain words.
+
+    results: as `with_model` writes them.
+    """
+    found, converted = results["convert"], results["conversion"]
+    name = PurePath(converted["model"]["given"]).name
+    before, after, scratch = found["raw_bpb_before"], found["raw_bpb_after"], found["scratch_raw_bpb"]
+    share = abs(after - scratch) / scratch
+    side = "fewer" if after < scratch else "more"
+    said = [
+        f"{name} needed {before:.3f} bits for each raw byte of {results['held_out']}, and needs {after:.3f} after "
+        f"{took(found['seconds'])} of training; its own tokens cost {found['token_bpb']:.3f}, which is the ceiling.",
+        f"That is {percent(share)} {side} than the {scratch:.3f} of a small model that began from scratch, at equal "
+        f"training FLOPs ({scientific(found['flops'])}; {took(found['scratch_seconds'])} here). One seed.",
+    ]
+    drawn = results["cuts"]["drawn"]
+    if drawn["cuts"]:
+        said.append(
+            f"Of {drawn['cuts']} words of that text, cut inside a token, it wrote the rest of {drawn['before']} as "
+            f"tokens and writes that of {drawn['after']} as bytes; the one from scratch, of {drawn['scratch']}."
+        )
     return " ".join(said)

@@ -28,7 +28,9 @@ STEPS = 1000
 CONVERT = "convert"
 """The recipe of conversions, unless a file is named."""
 SECONDS_BETWEEN_EVALUATIONS = 10
-"""Seconds of the demo's training between two evaluations, at least."""
+"""Seconds of the demo's training between two evaluations of a small model, at least."""
+SECONDS_BETWEEN_MODEL_EVALUATIONS = 100
+"""The same of the model that learns bytes, whose evaluations take ten seconds."""
 
 
 class Recipe(NamedTuple):
@@ -119,14 +121,22 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
     return from_values(merged(asdict(config), changes), type(config), "changes")
 
 
-def demo_recipe(minutes: float, seed: int) -> "DemoStudy":
-    """The recipe of `byteproxy demo`, for so many minutes of training and with a seed."""
+def demo_recipe(minutes: float | None = None, seed: int = 0, scratch: bool = False) -> "DemoStudy":
+    """The recipe of `byteproxy demo`, for so many minutes of training, and with a seed.
+
+    minutes: None: as many as the recipe says. scratch: of the demo that begins from scratch.
+    """
     from byteproxy.demo.demo_recipe import DemoRecipe
 
     study = from_toml(_built_in()["demo"], DemoRecipe)
-    # An evaluation takes two seconds: so many that they stay a small part of the training.
+    if minutes is None:
+        minutes = study.scratch_minutes if scratch else study.minutes
+    # Evaluations are so many that they stay a small part of the training: small models take two seconds for one.
     looks = max(1, min(study.scoring.evaluations, round(minutes * 60 / SECONDS_BETWEEN_EVALUATIONS)))
-    return replace(study, minutes=minutes, seed=seed, scoring=replace(study.scoring, evaluations=looks))
+    model_looks = max(1, min(study.convert.evaluations, round(minutes * 60 / SECONDS_BETWEEN_MODEL_EVALUATIONS)))
+    convert = replace(study.convert, evaluations=model_looks, run=replace(study.convert.run, seed=seed))
+    scoring = replace(study.scoring, evaluations=looks)
+    return replace(study, minutes=minutes, seed=seed, scoring=scoring, convert=convert)
 
 
 def study_named(name: str, changes: Mapping[str, Any] | None = None) -> "StudyRecipe":

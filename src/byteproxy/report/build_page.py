@@ -12,6 +12,7 @@ from byteproxy.report.conversion_page import conversion_page
 from byteproxy.report.corpus_page import corpus_page
 from byteproxy.report.demo_page import demo_page
 from byteproxy.report.folder_kind import kind_of
+from byteproxy.report.model_demo_page import model_demo_page
 from byteproxy.report.page import write_page
 from byteproxy.report.run_page import read_run, run_page, runs_page
 from byteproxy.report.study_page import study_page
@@ -95,7 +96,8 @@ def _demo(folder: Path) -> tuple[str, Any]:
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder} is a demo that is not done yet: run it to its end; its arms are runs of their own")
     results = _results(folder)
-    return demo_page(results), results
+    page = model_demo_page if "conversion" in results else demo_page
+    return page(results), results
 
 
 def _conversion(folder: Path) -> tuple[str, Any]:

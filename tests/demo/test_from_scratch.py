@@ -1,4 +1,4 @@
-"""A whole study on a small corpus: what it leaves behind, and what becomes of it when it is stopped."""
+"""A whole demo without a model, on a small corpus: what it leaves behind, and what becomes of it when it is stopped."""
 
 import json
 import os
@@ -12,9 +12,10 @@ from tests.toy_corpus import toy_documents
 
 from byteproxy.checksummed import write_checksummed
 from byteproxy.corpus.document import Document
-from byteproxy.demo import demo_folder as study_folder
-from byteproxy.demo.demo_recipe import DemoRecipe, Sample, Scoring
-from byteproxy.demo.run_demo import MIN_STEPS, run_demo
+from byteproxy.demo import demo_folder
+from byteproxy.demo.arm import MIN_STEPS
+from byteproxy.demo.demo_recipe import Demo, DemoRecipe, Sample, Scoring
+from byteproxy.demo.from_scratch import run_from_scratch
 from byteproxy.errors import InputError
 from byteproxy.interop.llama import load_llama
 from byteproxy.mixture.loader import Shape
@@ -35,12 +36,13 @@ STUDY = DemoRecipe(
     shape=Shape(2, 256, 100),
     scoring=Scoring(2000, 4000, 1000, 2, 50),
 )
+ASKED = Demo(STUDY)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "run"
-    return out, run_demo(STUDY, toy_documents, out)
+    return out, run_from_scratch(STUDY, toy_documents, out)
 
 
 def figures(results):
@@ -78,7 +80,7 @@ def test_held_out_copies_of_training_text_are_dropped(tmp_path):
     original = max(documents, key=lambda one: len(one.text))
     copy = Document("copy.py", original.text + b"\nlast = 1\n", "toy", "copies")
     named = replace(STUDY, split=replace(STUDY.split, hold_out=("copies",)))
-    results = run_demo(named, lambda: [*documents, copy], tmp_path / "run")
+    results = run_from_scratch(named, lambda: [*documents, copy], tmp_path / "run")
     assert results["corpus"]["rejected"]["near-duplicate"] >= 1
     kept = [one.id for one in Store.open(tmp_path / "run" / "corpus").documents("test")]
     assert kept
@@ -113,18 +115,18 @@ def test_the_model_is_what_export_writes(finished, tmp_path):
 
 def test_the_same_study_gives_the_same_figures_and_a_finished_one_starts_clean(finished, tmp_path):
     _, results = finished
-    again = run_demo(STUDY, toy_documents, tmp_path / "run")
+    again = run_from_scratch(STUDY, toy_documents, tmp_path / "run")
     assert figures(again) == figures(results)
     marker = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
     marker.write_text("not a metric\n")
-    clean = run_demo(STUDY, toy_documents, tmp_path / "run")
+    clean = run_from_scratch(STUDY, toy_documents, tmp_path / "run")
     assert figures(clean) == figures(results)
     assert not clean["resumed"]
 
 
 @pytest.mark.parametrize(
     "where",
-    ["prepare the corpus", "encode the corpus", "train bytes", "train proxy", "score proxy", "write a sample"],
+    ["encode the corpus", "train proxy", "write a sample"],
 )
 def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, where):
     _, results = finished
@@ -142,23 +144,23 @@ def test_stopped_anywhere_it_goes_on_to_the_same_figures(finished, tmp_path, whe
         yield stop_halfway
 
     with pytest.raises(KeyboardInterrupt):
-        run_demo(STUDY, toy_documents, tmp_path, stage)
+        run_from_scratch(STUDY, toy_documents, tmp_path, stage)
     assert not (tmp_path / "results.json").exists()
-    resumed = run_demo(STUDY, toy_documents, tmp_path)
+    resumed = run_from_scratch(STUDY, toy_documents, tmp_path)
     assert resumed["resumed"]
     assert figures(resumed) == figures(results)
 
 
-@pytest.mark.parametrize("name", study_folder.NOTES)
+@pytest.mark.parametrize("name", demo_folder.NOTES)
 def test_a_stopped_demo_whose_notes_are_damaged_starts_from_the_beginning(tmp_path, capsys, name):
-    with study_folder.claimed(tmp_path, STUDY):
+    with demo_folder.claimed(tmp_path, ASKED):
         pass
     write_checksummed(tmp_path / name, {"flops": 1e9, "dtype": "float32"})
-    with study_folder.claimed(tmp_path, STUDY) as going_on:
+    with demo_folder.claimed(tmp_path, ASKED) as going_on:
         assert going_on
     path = tmp_path / name
     path.write_bytes(path.read_bytes().replace(b"float32", b"float33"))
-    with study_folder.claimed(tmp_path, STUDY) as going_on:
+    with demo_folder.claimed(tmp_path, ASKED) as going_on:
         assert not going_on
     assert f"{path} is damaged" in capsys.readouterr().err
     assert not path.exists()
@@ -168,7 +170,7 @@ def test_what_a_killed_export_left_is_cleared(tmp_path):
     (tmp_path / "demo.toml").write_text("minutes = 3\n")
     (tmp_path / ".model.partial").mkdir()
     (tmp_path / ".model.partial" / "config.json").write_text("{}")
-    with study_folder.claimed(tmp_path, STUDY) as going_on:
+    with demo_folder.claimed(tmp_path, ASKED) as going_on:
         assert not going_on
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "demo.toml"]
 
@@ -186,8 +188,8 @@ def test_the_compressors_cost_is_that_of_all_attempts(tmp_path):
         yield silent
 
     with pytest.raises(KeyboardInterrupt):
-        run_demo(STUDY, toy_documents, tmp_path / "run", stage)
-    results = run_demo(STUDY, toy_documents, tmp_path / "run", stage)
+        run_from_scratch(STUDY, toy_documents, tmp_path / "run", stage)
+    results = run_from_scratch(STUDY, toy_documents, tmp_path / "run", stage)
     assert results["view"]["encode_seconds"] > 2 * slow
     assert results["view"]["train_seconds"] > 0
 
@@ -200,15 +202,15 @@ def test_other_settings_never_mix_with_a_stopped_run(finished, tmp_path):
         yield silent
 
     with pytest.raises(KeyboardInterrupt):
-        run_demo(replace(STUDY, seed=1), toy_documents, tmp_path, stage)
-    results = run_demo(STUDY, toy_documents, tmp_path)
+        run_from_scratch(replace(STUDY, seed=1), toy_documents, tmp_path, stage)
+    results = run_from_scratch(STUDY, toy_documents, tmp_path)
     assert not results["resumed"]
     assert figures(results) == figures(finished[1])
 
 
 def test_a_folder_whose_study_was_killed_while_it_was_begun_is_ours(tmp_path):
     (tmp_path / ".demo.toml.123.partial").write_text("minutes = ")
-    with study_folder.claimed(tmp_path, STUDY) as going_on:
+    with demo_folder.claimed(tmp_path, ASKED) as going_on:
         assert not going_on
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "demo.toml"]
 
@@ -216,23 +218,23 @@ def test_a_folder_whose_study_was_killed_while_it_was_begun_is_ours(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="neither empty nor a run"):
-        run_demo(STUDY, toy_documents, tmp_path)
+        run_from_scratch(STUDY, toy_documents, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(InputError, match="is a file"):
-        run_demo(STUDY, toy_documents, tmp_path / "thesis.tex")
+        run_from_scratch(STUDY, toy_documents, tmp_path / "thesis.tex")
 
 
 def test_no_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 10 << 20})
-    monkeypatch.setattr(study_folder.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(demo_folder.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(InputError, match="10 MB free"):
-        run_demo(STUDY, toy_documents, tmp_path / "run")
+        run_from_scratch(STUDY, toy_documents, tmp_path / "run")
     assert not (tmp_path / "run" / "demo.toml").exists()
 
 
 def test_two_studies_in_one_folder_exclude_each_other(tmp_path):
-    with study_folder.claimed(tmp_path, STUDY), pytest.raises(InputError, match="in use"):
-        run_demo(STUDY, toy_documents, tmp_path)
+    with demo_folder.claimed(tmp_path, ASKED), pytest.raises(InputError, match="in use"):
+        run_from_scratch(STUDY, toy_documents, tmp_path)
 
 
 def test_an_altered_corpus_is_refused(tmp_path):
@@ -246,7 +248,7 @@ def test_an_altered_corpus_is_refused(tmp_path):
         yield silent
 
     with pytest.raises(InputError, match=r"shard-00000\.arrow was altered"):
-        run_demo(STUDY, toy_documents, tmp_path, stage)
+        run_from_scratch(STUDY, toy_documents, tmp_path, stage)
 
 
 def test_wrong_recipes_are_refused_by_name():
@@ -257,6 +259,8 @@ def test_wrong_recipes_are_refused_by_name():
         ({"arms": {}}, "arms"),
         ({"dtype": "float8"}, "dtype"),
         ({"sample": Sample("other")}, "sample.arm"),
+        ({"beside": "other"}, "beside is 'other'"),
+        ({"beside": "proxy"}, "which shows compressed text"),
         ({"scoring": replace(STUDY.scoring, stride=101)}, "scoring.stride"),
     ):
         with pytest.raises(InputError, match=field):
@@ -266,5 +270,5 @@ def test_wrong_recipes_are_refused_by_name():
 def test_a_folder_of_byteproxy_study_is_never_cleared(tmp_path):
     (tmp_path / "study.toml").write_text("about = 'hours of training'\n")
     with pytest.raises(InputError, match="neither empty nor a run"):
-        run_demo(STUDY, toy_documents, tmp_path)
+        run_from_scratch(STUDY, toy_documents, tmp_path)
     assert (tmp_path / "study.toml").exists()
