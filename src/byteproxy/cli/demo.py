@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from byteproxy.cli.output import Json, console, end
+from byteproxy.cli.output import Json, console, end, print_whole
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _show_arms(terminal: "Console", results: Mapping[str, Any]) -> None:
 
     sample = results["sample"]
     terminal.print()
-    terminal.print(arms_table(results), soft_wrap=True)
+    print_whole(terminal, arms_table(results))
     terminal.say("", *results["verdict"].split("\n"), "")
     terminal.say(f"The {sample['arm']} arm, from a folder with {', '.join(sample['files'])} only, writes:", "")
     terminal.print(sample["prompt"], style="dim", end="", soft_wrap=True)
@@ -100,8 +100,7 @@ def _show_model(terminal: "Console", results: Mapping[str, Any]) -> None:
     from byteproxy.demo.table import cuts_table, model_table
 
     terminal.print()
-    terminal.print(model_table(results), soft_wrap=True)
-    terminal.print(cuts_table(results), soft_wrap=True)
+    print_whole(terminal, model_table(results), cuts_table(results))
     terminal.say("", results["verdict"], "")
     terminal.say(f"From a folder with {', '.join(results['conversion']['export']['files'])} only, it writes:", "")
     for sample in results["samples"][:1]:
