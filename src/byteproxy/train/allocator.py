@@ -2,7 +2,8 @@
 
 glibc returns large blocks to the system at once, and gets them back page by page, each of them zeroed: for gradients of
 135 million weights that took more time than AdamW's update of them. It is told to hold on to them instead. The peak
-stays about what it was, and no figure changes. Other C libraries, and accelerators, have allocators of their own.
+stays about what it was, and no figure changes. What was done before a training leaves holes that its own blocks don't
+fit into, so these are given back before it begins. Other C libraries, and accelerators, have allocators of their own.
 """
 
 import ctypes
@@ -16,10 +17,18 @@ _GROW = 64 << 20
 
 def keep_freed_memory() -> bool:
     """Keep what is freed from now on; says whether this C library can be told so. It holds for the whole process."""
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
-        return False
+    library = _glibc()
     asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, _GROW))
-    return all(library.mallopt(name, value) == 1 for name, value in asked)
+    return library is not None and all(library.mallopt(name, value) == 1 for name, value in asked)
+
+
+def give_back_freed_memory() -> bool:
+    """Return what is free now to the system, kept or not; says whether there was something, and a C library that can."""
+    library = _glibc()
+    return library is not None and library.malloc_trim(0) == 1
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library of this process, if it is glibc."""
+    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    return library if hasattr(library, "gnu_get_libc_version") else None

@@ -41,7 +41,7 @@ from byteproxy.model.targets import Positions, columns, targets_of
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
-from byteproxy.train.allocator import keep_freed_memory
+from byteproxy.train.allocator import give_back_freed_memory, keep_freed_memory
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matmul_rate, step_flops
 from byteproxy.train.guard import Guard
@@ -215,6 +215,7 @@ class Trainer:
         if self.config.start.path and not self._is_saved:
             self.save()
         if self.device.type == "cpu":
+            give_back_freed_memory()
             keep_freed_memory()
         rate = self._matmul_rate() * self.world.ranks
         with (
