@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> bool:
-    """Return what is free now to the system, kept or not; says whether there was something, and a C library that can."""
+    """Return what is free now to the system, kept or not; says whether this C library gave something back."""
     library = _glibc()
     return library is not None and library.malloc_trim(0) == 1
 
