@@ -57,9 +57,13 @@ class Cells:
         """The runs of a cell by seed."""
         return self.runs.get(cell, {})
 
+    def scored(self, cell: Cell, split: HeldOut) -> dict[int, Scored]:
+        """What documents cost by seed, of the seeds that were scored on a split."""
+        return {seed: run.scored[split] for seed, run in self.seeds(cell).items() if split in run.scored}
+
     def bpb(self, cell: Cell, split: HeldOut) -> dict[int, float]:
         """Bits per byte by seed, of the seeds that were scored on a split."""
-        return {seed: run.scored[split].bpb for seed, run in self.seeds(cell).items() if split in run.scored}
+        return {seed: one.bpb for seed, one in self.scored(cell, split).items()}
 
     def tokens(self, cell: Cell, split: HeldOut) -> dict[int, Scored]:
         """What a split costs as the tokens of the study's model, by seed, of the seeds that were scored so."""

@@ -1,10 +1,11 @@
 """Compare arms: differences with intervals, curves read at equal work, gaps over compute and size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from byteproxy.finite import finite
+from byteproxy.generate.score import Scored
 from byteproxy.study.cells import HELD_OUT, Cells
 from byteproxy.study.fits import fitted, read_at
 from byteproxy.study.queue import Queue
@@ -45,28 +46,32 @@ def differences(recipe: StudyRecipe, cells: Cells) -> Iterator[dict[str, Any]]:
             if name == cell.arm or other not in cells.runs:
                 continue
             for split in HELD_OUT:
-                mine, theirs = cells.bpb(cell, split), cells.bpb(other, split)
-                found = paired_by_seed(mine, theirs)
-                if found is None:
-                    continue
-                interval, percent, seeds = found
-                common = sorted(set(mine) & set(theirs))
-                documents = paired_by_document(
-                    [cells.seeds(cell)[seed].scored[split] for seed in common],
-                    [cells.seeds(other)[seed].scored[split] for seed in common],
-                )
-                yield {
-                    **cell._asdict(),
-                    "against": name,
-                    "split": split,
-                    "bpb": interval.mean,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "means": [fmean(own[seed] for seed in common) for own in (mine, theirs)],
-                    "percent": percent,
-                    "seeds": seeds,
-                    "documents": finite({"low": documents.low, "high": documents.high}),
-                }
+                yield from difference(cell, name, split, cells.scored(cell, split), cells.scored(other, split))
+
+
+def difference(
+    cell: Cell, other: str, split: HeldOut, mine: Mapping[int, Scored], theirs: Mapping[int, Scored]
+) -> Iterator[dict[str, Any]]:
+    """A cell's scores against others of the same documents, over the seeds that both have; nothing where none is."""
+    own, others = ({seed: one.bpb for seed, one in side.items()} for side in (mine, theirs))
+    found = paired_by_seed(own, others)
+    if found is None:
+        return
+    interval, percent, seeds = found
+    common = sorted(set(mine) & set(theirs))
+    documents = paired_by_document([mine[seed] for seed in common], [theirs[seed] for seed in common])
+    yield {
+        **cell._asdict(),
+        "against": other,
+        "split": split,
+        "bpb": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "means": [fmean(side[seed] for seed in common) for side in (own, others)],
+        "percent": percent,
+        "seeds": seeds,
+        "documents": finite({"low": documents.low, "high": documents.high}),
+    }
 
 
 def read_curves(runs: Sequence[dict[str, Any]], main: tuple[str, float]) -> dict[str, Any]:

@@ -4,16 +4,13 @@ Only of studies whose arms begin with a model, and of arms that have its tokeniz
 """
 
 from collections.abc import Iterator, Mapping
-from statistics import fmean
 from typing import Any
 
-from byteproxy.finite import finite
 from byteproxy.generate.score import Scored
 from byteproxy.study.cells import HELD_OUT, Cells
-from byteproxy.study.compare import against
+from byteproxy.study.compare import against, difference
 from byteproxy.study.recipe import Cell, StudyRecipe
 from byteproxy.study.run_files import HeldOut
-from byteproxy.study.statistics import paired_by_document, paired_by_seed
 
 CEILING = "model"
 """What stands for the model before training, where another arm's name would."""
@@ -30,35 +27,11 @@ def token_differences(recipe: StudyRecipe, cells: Cells, ceiling: Mapping[HeldOu
             if not mine:
                 continue
             if split in ceiling:
-                yield from _difference(cell, CEILING, split, mine, dict.fromkeys(mine, ceiling[split]))
+                yield from difference(cell, CEILING, split, mine, dict.fromkeys(mine, ceiling[split]))
             for name in against(recipe, cells):
                 if name != cell.arm:
                     theirs = cells.tokens(Cell(name, cell.size, cell.flops), split)
-                    yield from _difference(cell, name, split, mine, theirs)
-
-
-def _difference(
-    cell: Cell, name: str, split: HeldOut, mine: Mapping[int, Scored], theirs: Mapping[int, Scored]
-) -> Iterator[dict[str, Any]]:
-    own, other = ({seed: one.bpb for seed, one in side.items()} for side in (mine, theirs))
-    found = paired_by_seed(own, other)
-    if found is None:
-        return
-    interval, percent, seeds = found
-    common = sorted(set(mine) & set(theirs))
-    documents = paired_by_document([mine[seed] for seed in common], [theirs[seed] for seed in common])
-    yield {
-        **cell._asdict(),
-        "against": name,
-        "split": split,
-        "bpb": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "means": [fmean(side[seed] for seed in common) for side in (own, other)],
-        "percent": percent,
-        "seeds": seeds,
-        "documents": finite({"low": documents.low, "high": documents.high}),
-    }
+                    yield from difference(cell, name, split, mine, theirs)
 
 
 def sentences(results: Mapping[str, Any]) -> list[str]:
