@@ -52,7 +52,7 @@ class Hub(BaseHTTPRequestHandler):
         self.server.asked.append(path)
         name = "/".join(path.removeprefix("/api/models").split("/")[1:3])
         files = REPOSITORIES.get(name, {})
-        if files and path == f"/api/models/{name}/revision/main":
+        if files and path in (f"/api/models/{name}/revision/main", f"/api/models/{name}/revision/{COMMIT}"):
             siblings = [{"rfilename": file} for file in files]
             return self.say(json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
         if files and path == f"/api/models/{name}/tree/{COMMIT}":

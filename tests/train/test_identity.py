@@ -27,7 +27,7 @@ CHANGED = {
 }
 REFUSED = {
     "": "seed views dtype compile deterministic",
-    "start.": "weights tokenizer chat",
+    "start.": "weights tokenizer chat byte_rows",
     "model.": "width layers heads key_value_heads head_dim ffn rope_theta norm_epsilon qk_norm attention_biases "
     "architecture soft_cap value_embeddings "
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "

@@ -158,12 +158,13 @@ def _files(hub: ModuleType, repository: str, folder: Path) -> Sequence[str]:
     fetched = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
     try:
         with _mendable(repository):
-            listed = hub.list_repo_files(repository, revision=folder.name)
+            # Not list_repo_files, which asks again for half a minute where there is no network.
+            siblings = hub.model_info(repository, revision=folder.name).siblings
     except InputError:
         if fetched:
             return fetched
         raise
-    return sorted(name for name in listed if name.endswith(".gguf"))
+    return sorted(one.rfilename for one in siblings or () if one.rfilename.endswith(".gguf"))
 
 
 def _told(files: Sequence[str], repository: str) -> str:
