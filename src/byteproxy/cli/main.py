@@ -21,7 +21,7 @@ A language model is tied for life to its tokenizer. Here a compressor helps in t
 mixture of raw UTF-8 bytes and a compressed view of the same text, learns that both say the same, and afterwards reads
 and writes raw bytes; the compressor is thrown away. (Proxy compression, arXiv 2602.04289.)
 
-The pipeline, in order (what comes of it, in under 10 minutes on 2 cores, offline: `byteproxy demo`):
+The pipeline, in order (a look at what comes of it, in some ten minutes on 2 cores: `byteproxy demo`):
   byteproxy prepare stdlib --out runs/corpus --view bpe:4096
                                  sources become a corpus (source files, one large text, JSONL, Parquet, Arrow): split,
                                  without copies, encoded

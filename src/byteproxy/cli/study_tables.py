@@ -62,15 +62,18 @@ def _spread(score: Mapping[str, Any]) -> str:
     return f"± {stdev(values):.4f}" if len(values) > 1 else DASH
 
 
+def _tested_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows without those of validation text whose arms were compared on the test split, too."""
+    tested = {_which(one) for one in rows if one["split"] == "test"}
+    return [one for one in rows if one["split"] == "test" or _which(one) not in tested]
+
+
 def differences_table(results: Mapping[str, Any]) -> Table:
     """Arms against arms, on the test split where both were scored on it."""
     title = "differences in bits per byte: 95 % over seeds, and over documents"
     columns = ("arm", "against", "size", "FLOPs", "split", "percent", "difference", "over seeds", "over documents")
     table = _table(title, columns)
-    tested = {_which(one) for one in results["differences"] if one["split"] == "test"}
-    for one in results["differences"]:
-        if one["split"] == "validation" and _which(one) in tested:
-            continue
+    for one in _tested_first(results["differences"]):
         table.add_row(
             one["arm"],
             one["against"],
@@ -126,10 +129,7 @@ def multipliers_table(results: Mapping[str, Any]) -> Table:
     title = "transfer multipliers: raw text that bytes alone need for the same bits per byte, over raw text seen"
     columns = ("arm", "against", "size", "FLOPs", "split", "m", "95 %", "over", "break-even", "m is", "note")
     table = _table(title, columns)
-    tested = {_which(one) for one in results["m"] if one["split"] == "test"}
-    for one in results["m"]:
-        if one["split"] == "validation" and _which(one) in tested:
-            continue
+    for one in _tested_first(results["m"]):
         table.add_row(
             one["arm"],
             one["against"] or DASH,
