@@ -1,5 +1,9 @@
-"""What make would do in a fresh clone, which is only looked at."""
+"""What make would do in a fresh clone, which is only looked at.
 
+These tests may run under make themselves: what that one tells its children is not told to ours.
+"""
+
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,9 +18,15 @@ ROOT = Path(__file__).parents[1]
 def make(tmp_path):
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return lambda *words: (
         subprocess.run(
-            ["make", "-n", *words], cwd=tmp_path, capture_output=True, text=True, timeout=GUARD_SECONDS
+            ["make", "-n", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=GUARD_SECONDS,
         ).stdout
     )
 
