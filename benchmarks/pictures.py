@@ -1,5 +1,6 @@
-"""Draws docs/study_gain.svg and docs/study_small.svg from the committed results of studies.
+"""Draws docs/study_convert.svg, study_gain.svg and study_small.svg from the committed results of studies.
 
+study_convert: bits per byte over extra training FLOPs of `study_convert`, with what the model's own tokens cost.
 study_gain: how far above or below raw bytes each way to train is, over training FLOPs; of `study_small`, `study_budget`
 and `study_size`, of each the test split where it was opened, else validation text. study_small: as the first picture of
 that study's page, of the test split at 2e12 FLOPs. Run it as `.venv/bin/python benchmarks/pictures.py`.
@@ -11,12 +12,21 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from byteproxy.report.headline import write_headline
 
 ROOT = Path(__file__).parents[1]
 SMALL = "study_small_epyc-2core_2026-11-26"
 RESULTS = (SMALL, "study_budget_h100_2026-11-26", "study_size_h100_2026-11-26")
+CONVERSION = "study_convert_epyc-2core_2026-11-30"
+CONVERTED = {  # an arm: its name in the picture, its colour, the marks of its raw bytes
+    "scratch": ("raw bytes, random weights", "#b9622b", "D"),
+    "bytes": ("raw bytes, trained on bytes alone", "#297dc8", "o"),
+    "joint": ("raw bytes, trained on bytes and tokens", "#2a895e", "s"),
+}
 INK = "#727a85"  # reads on white and on dark alike, as the colours do
 SERIES = {
     ("split_90", "18m"): ("cut symbols first, for 90 % of the steps", "#297dc8", "o-"),
@@ -60,10 +70,54 @@ def at_cell(found: dict[str, Any], size: str, flops: float) -> dict[str, Any]:
     return {**found, "main": {"size": size, "flops": flops}, "arms": arms}
 
 
+def a_figure(name: str) -> tuple[Figure, Axes]:
+    """A figure that reads on white and on dark; name: of its file, which makes the same file of the same figures."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "text.color": INK})
+    return plt.subplots(figsize=(7.5, 4.2))
+
+
+def write(figure: Figure, axes: Axes, name: str) -> None:
+    """Write it as docs/name.svg."""
+    axes.tick_params(colors=INK, which="both")
+    axes.grid(color=INK, alpha=0.2, linewidth=0.6)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs" / f"{name}.svg", transparent=True, metadata={"Date": None})
+
+
+def draw_conversion() -> None:
+    """Draw docs/study_convert.svg: what raw bytes cost over extra FLOPs, and dashed what the model's tokens cost."""
+    found = results(CONVERSION)
+    before = {one["name"]: one["bpb"] for one in found["references"] if one["split"] == "test"}
+    cells = [one for one in found["cells"] if one["split"] == "test"]
+    figure, axes = a_figure("study_convert")
+    for name, (label, colour, mark) in CONVERTED.items():
+        own = sorted((one for one in cells if one["arm"] == name), key=lambda one: one["flops"])
+        begun = name != "scratch"
+        flops = [0.0] * begun + [one["flops"] for one in own]
+        axes.plot(flops, [before["raw"]] * begun + [one["mean"] for one in own], f"{mark}-", color=colour, label=label)
+        for one in own:
+            axes.plot([one["flops"]] * len(one["seeds"]), list(one["seeds"].values()), "_", color=colour, alpha=0.6)
+        if begun:
+            tokens = [before["tokens"], *(one["token_bpb"] for one in own)]
+            axes.plot(flops, tokens, f"{mark}:", color=colour, markersize=4, label=f"its own tokens{label[9:]}")
+    axes.axhline(before["tokens"], color=INK, linewidth=1, label="its own tokens, untrained: the ceiling")
+    axes.set_yscale("log")
+    ticks = [1, 1.25, 1.5, 2, 3, 4, 5, 6, 8]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(1.05, 8.5)
+    axes.set_xlabel("extra training FLOPs, the same for all", color=INK)
+    axes.set_ylabel("bits per byte of text it can't have seen", color=INK)
+    axes.legend(frameon=False, fontsize=8.5, loc="upper right", labelcolor=INK)
+    write(figure, axes, "study_convert")
+
+
 def draw_gain() -> None:
     """Draw docs/study_gain.svg."""
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "study_gain", "font.size": 10, "text.color": INK})
-    figure, axes = plt.subplots(figsize=(7.5, 4.2))
+    figure, axes = a_figure("study_gain")
     known = gaps()
     for key, (label, colour, style) in SERIES.items():
         flops, points = zip(*sorted(known[key].items()), strict=True)
@@ -76,16 +130,11 @@ def draw_gain() -> None:
     axes.set_ylim(-17, 24)
     axes.set_xlabel("training FLOPs, the same for all", color=INK)
     axes.set_ylabel("bits per byte of held-out text, % above bytes", color=INK)
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(color=INK, alpha=0.2, linewidth=0.6)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=2, labelcolor=INK)
-    figure.tight_layout()
-    figure.savefig(ROOT / "docs" / "study_gain.svg", transparent=True, metadata={"Date": None})
+    write(figure, axes, "study_gain")
 
 
 if __name__ == "__main__":
+    draw_conversion()
     draw_gain()
     write_headline(at_cell(results(SMALL), "18m", 2e12), ROOT / "docs" / "study_small.svg")

