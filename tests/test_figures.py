@@ -1,7 +1,7 @@
 """Every figure of README, docs/findings.md and docs/convert.md stands in a file of benchmarks/results.
 
-Bits per byte are written with three decimals, and only these are looked for: in tables and sentences of reports, and in the
-results of studies, without what their curves and pages show on the way.
+Bits per byte are written with three decimals, and only these are looked for: in tables and sentences of reports, and in
+the results of studies, without what their curves and pages show on the way.
 """
 
 import json
