@@ -11,6 +11,7 @@ from tests.study.toys import recipe
 from byteproxy.checksummed import read_checksummed
 from byteproxy.errors import InputError
 from byteproxy.interop.published import published
+from byteproxy.model.model_config import ModelConfig
 from byteproxy.report.build_page import build_page
 from byteproxy.report.study_page import study_page
 from byteproxy.study.fairness import check_contexts, check_tricks, check_unseen, why_seen
@@ -231,6 +232,17 @@ def test_how_byte_rows_begin_is_part_of_an_arm(model, text, tmp_path):
     alone = {"scratch": ARMS["scratch"], "joint": ARMS["joint"]}
     with pytest.raises(InputError, match="arm joint has start"):
         check_tricks(bound(study(tmp_path, model, text, arms=alone, claims=[]), known, tmp_path))
+
+
+def test_an_arm_from_scratch_may_have_a_shape_of_its_own(model, text, tmp_path):
+    own = {**ARMS["scratch"], "run": {**ARMS["scratch"]["run"], "model": {"width": 24, "heads": 2}}}
+    asked = study(tmp_path, model, text, arms={**ARMS, "little": own})
+    found = bound(asked, taken(asked, tmp_path), tmp_path)
+    assert found.config("little", "small").model == ModelConfig(width=24, heads=2)
+    assert found.config("scratch", "small").model == found.config("bytes", "small").model
+    begun = {**ARMS["bytes"], "run": {**ARMS["bytes"]["run"], "model": {"width": 24}}}
+    with pytest.raises(InputError, match=r"arms\.other\.run\.model\.width: the study's model decides that"):
+        taken(study(tmp_path, model, text, arms={**ARMS, "other": begun}), tmp_path)
 
 
 def test_contexts_are_equal_in_bytes(model, text, tmp_path):

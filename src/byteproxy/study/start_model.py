@@ -72,7 +72,7 @@ def taken(recipe: StudyRecipe, out: Path) -> KnownModel | None:
 
 def _ensure_without_shape(recipe: StudyRecipe) -> None:
     parts = {"run": recipe.run, **{f"sizes.{name}": own for name, own in recipe.sizes.items()}}
-    parts |= {f"arms.{name}.run": arm.run for name, arm in recipe.arms.items()}
+    parts |= {f"arms.{name}.run": arm.run for name, arm in recipe.arms.items() if arm.start}
     for where, own in parts.items():
         given = next((name for name in SHAPE_FIELDS if name in own.get("model", {})), None)
         if given is not None:
@@ -95,27 +95,30 @@ def _hashes(source: SourceModel) -> tuple[str, str, str]:
 def bound(recipe: StudyRecipe, model: KnownModel | None, out: Path) -> StudyRecipe:
     """A recipe with all that its model decides; the same where it has none.
 
-    Every arm gets the model's shape. Those that begin with it get its checksums, and its tokenizer as their first view;
-    others get it as their view where they need one and name none.
+    Every arm gets the model's shape, but for one from scratch that says a field of its own. Those that begin with it
+    get its checksums, and its tokenizer as their first view; others get it as their view where they need one and name
+    none.
     """
     if model is None:
         return recipe
     start = asdict(model.source.start)
     del start["byte_rows"]
-    arms = {name: _bound(recipe, name, arm, model.view, start) for name, arm in recipe.arms.items()}
+    arms = {name: _bound(recipe, name, arm, model, start) for name, arm in recipe.arms.items()}
     corpus = recipe.corpus
     if not corpus.path:
         corpus = replace(corpus, views=(*corpus.views, str(out / TOKENIZER)))
-    return replace(recipe, corpus=corpus, arms=arms, run=merged(recipe.run, {"model": model.shape}))
+    return replace(recipe, corpus=corpus, arms=arms)
 
 
-def _bound(recipe: StudyRecipe, name: str, arm: Arm, view: str, start: Mapping[str, Any]) -> Arm:
-    config = recipe.config(name, recipe.sizes_of(name)[0])
+def _bound(recipe: StudyRecipe, name: str, arm: Arm, model: KnownModel, start: Mapping[str, Any]) -> Arm:
+    config, view = recipe.config(name, recipe.sizes_of(name)[0]), model.view
     own: dict[str, Any] = {}
     if arm.start:
         own = {"start": start, "views": [view, *(one for one in config.views if one != view)]}
     elif config.mixture.needs_view and not config.views:
         own = {"views": [view]}
+    if not any(field in arm.run.get("model", {}) for field in SHAPE_FIELDS):
+        own["model"] = model.shape
     return replace(arm, run=merged(arm.run, own))
 
 
