@@ -90,8 +90,10 @@ def write(figure: Figure, axes: Axes, name: str) -> None:
 def draw_conversion() -> None:
     """Draw docs/study_convert.svg: what raw bytes cost over extra FLOPs, and dashed what the model's tokens cost."""
     found = results(CONVERSION)
-    before = {one["name"]: one["bpb"] for one in found["references"] if one["split"] == "test"}
-    cells = [one for one in found["cells"] if one["split"] == "test"]
+    tested = {one["arm"] for one in found["cells"] if one["split"] == "test"}
+    split = "test" if tested.issuperset(CONVERTED) else "validation"  # figures of two splits can't be compared
+    before = {one["name"]: one["bpb"] for one in found["references"] if one["split"] == split}
+    cells = [one for one in found["cells"] if one["split"] == split]
     figure, axes = a_figure("study_convert")
     for name, (label, colour, mark) in CONVERTED.items():
         own = sorted((one for one in cells if one["arm"] == name), key=lambda one: one["flops"])

@@ -182,6 +182,12 @@ def test_the_page_and_the_verdict_say_it(finished):
     assert "the ceiling" in page
     assert "Read it with care" not in page
     assert "The model's own tokens cost" in results["verdict"]
+    assert results["claims"] == [
+        {"name": "it keeps tokens", "arms": ["bytes", "joint", "tokens"], "against": ["bytes"]}
+    ]
+    assert page.count("</span>tokens*") == page.count("</span>tokens") > 3, (
+        "bits of symbols are marked wherever they stand"
+    )
     assert "and the model's own tokens before on the same text" in html.unescape(page)
     assert f"own tokens {results['curve_text']['tokens']:.2f}" in page
     assert study_page({**results, "model": {"may_have_seen": 3, "arms": 4}, "references": [{}]})
@@ -256,7 +262,9 @@ def test_text_is_newer_than_the_model_or_the_results_say_that_nobody_knows(model
     assert why_seen(study(tmp_path, model, text)) == ""
     with pytest.raises(InputError, match="may have been trained on"):
         check_unseen(study(tmp_path, model, text, model__published="2026-01-01"))
-    check_unseen(study(tmp_path, model, text, model__published=""))
+    older = study(tmp_path, model, text, model__published="")
+    check_unseen(older)
+    assert why_seen(older).startswith("nobody said when the model was published")
     undated = study(tmp_path, model, text, corpus__published="")
     check_unseen(undated)
     assert why_seen(undated).startswith("nobody said when the text was first published")

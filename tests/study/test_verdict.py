@@ -3,6 +3,7 @@
 import pytest
 
 from byteproxy.report.headline import headline
+from byteproxy.study.tokens_kept import sentences
 from byteproxy.study.verdict import verdict
 
 
@@ -70,6 +71,50 @@ def test_a_tokenizers_distance_is_in_bits_of_its_symbols():
     said = verdict(results())
     assert "bpe is 24.4 % below tuned in the bits of its symbols" in said
     assert "over documents; 3 seeds" in said
+
+
+def test_an_interval_over_seeds_says_nothing_of_other_text():
+    """Three seeds may agree on a difference that is one of few documents."""
+    found = results()
+    found["differences"][1]["documents"] = {"low": -0.4, "high": 0.02}
+    said = verdict(found)
+    assert (
+        "-0.2500 to -0.1500; over documents: -0.4000 to +0.0200); with other text there may be no difference." in said
+    )
+
+
+def test_each_claim_is_said_though_another_arm_is_the_best():
+    found = results()
+    found["arms"]["second"] = found["arms"]["proxy"] | {"validation_bpb": {"mean": 1.9, "seeds": {}}}
+    found["differences"] += [
+        found["differences"][1] | {"arm": "second", "against": other, "bpb": 0.1, "low": low, "high": 0.2}
+        for other, low in (("tuned", 0.05), ("proxy", -0.05))
+    ]
+    assert "second" not in verdict(found)
+    claims = [
+        {"name": "one", "arms": ["tuned", "second", "bpe"], "against": ["tuned"]},
+        {"name": "two", "arms": ["tuned", "second", "proxy"], "against": ["tuned", "second"]},
+        {"name": "three", "arms": ["tuned", "second", "proxy"], "against": ["tuned", "proxy"]},
+    ]
+    said = verdict({**found, "claims": claims})
+    assert said.count("second is 9.8 % above tuned") == 1
+    assert said.count("proxy is 9.8 % below tuned") == 1
+    assert "second is 9.8 % above proxy on raw bytes" in said
+    assert "+0.2000); the interval includes zero" in said
+
+
+def test_what_became_of_tokens_is_said_with_how_surely():
+    kept = {"size": "small", "flops": 1e12, "split": "test", "against": "model", "bpb": 0.1, "percent": 10.0}
+    kept |= {"arm": "bytes", "means": [1.1, 1.0], "seeds": 3, "low": 0.08, "high": 0.12}
+    kept |= {"documents": {"low": 0.06, "high": 0.14}}
+    joint = {"arm": "joint", "means": [0.99, 1.0], "percent": -1.0, "seeds": 1, "low": None, "high": None}
+    joint = kept | joint | {"documents": {"low": -0.03, "high": 0.01}}
+    found = results(model={"may_have_seen": ""}, token_differences=[kept, joint, {**kept, "split": "validation"}])
+    assert sentences(found) == [
+        "The model's own tokens cost 1.0000 bits per byte of test text before, and after training: "
+        "bytes 1.1000, +10.0 % (95 % over 3 seeds: +0.0800 to +0.1200); "
+        "joint 0.9900, -1.0 % (95 % over documents; 1 seed: -0.0300 to +0.0100), which may be chance."
+    ]
 
 
 def transfer(**changes):

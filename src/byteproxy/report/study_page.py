@@ -70,7 +70,7 @@ def study_page(results: Mapping[str, Any]) -> str:
         trials=study_rows.trials(results),
         viewer=viewer(results),
         scored=named(results.get("scored")),
-        any_view=any(arm.get("scored") == "view" for arm in arms.values()),
+        symbol_arms=[name for name, arm in arms.items() if arm.get("scored") == "view"],
         done=queue.get("done"),
         left=int(number(queue.get("left")) or 0),
         failed=sequence(queue.get("failed")),

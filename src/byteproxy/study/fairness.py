@@ -2,8 +2,8 @@
 
 Training FLOPs are equal. No project is in two splits. Every arm has the same trials. Every trick of an arm that reads
 compressed text is given to some arm of raw bytes as well. All arms see as many bytes of text before each byte. Text is
-newer than a model that arms begin with, where both have a date; where the text has none, the results say that the model
-may have seen it. The test split is opened once for each claim.
+newer than a model that arms begin with, where both have a date; where one has none, the results say that the model may
+have seen the text. The test split is opened once for each claim.
 """
 
 import json
@@ -120,10 +120,17 @@ def check_unseen(recipe: StudyRecipe) -> None:
 
 
 def why_seen(recipe: StudyRecipe) -> str:
-    """Why the model that arms begin with may have seen the text, in words; empty where the recipe dates the text."""
-    if recipe.model is None or recipe.corpus.published:
+    """Why the model that arms begin with may have seen the text, in words; empty where the recipe dates both."""
+    if recipe.model is None:
         return ""
-    return "nobody said when the text was first published, so the model may have been trained on it"
+    if not recipe.corpus.published:
+        return "nobody said when the text was first published, so the model may have been trained on it"
+    if not recipe.model.published:
+        return (
+            "nobody said when the model was published (--set model.published=DAY does), so it may have been trained on "
+            f"text of {recipe.corpus.published} and later"
+        )
+    return ""
 
 
 def _ngrams(config: TrainConfig) -> tuple[frozenset[int], int] | None:

@@ -102,6 +102,7 @@ def study_results(queue: Queue, name: str, unscored: Sequence[Mapping[str, str]]
         "model": _model(queue),
         "references": references.lines(split for split in HELD_OUT if split in splits | {"validation"}),
         "arms": arms,
+        "claims": [asdict(claim) for claim in queue.recipe.claims],
         "token_bpb_after": {name: arm["token_bpb"] for name, arm in arms.items() if arm["token_bpb"] is not None},
         "cells": list(_cells(cells)),
         "differences": list(differences(queue.recipe, cells)),

@@ -11,6 +11,7 @@ from byteproxy.study.cells import HELD_OUT, Cells
 from byteproxy.study.compare import against, difference
 from byteproxy.study.recipe import Cell, StudyRecipe
 from byteproxy.study.run_files import HeldOut
+from byteproxy.study.verdict import interval_said
 
 CEILING = "model"
 """What stands for the model before training, where another arm's name would."""
@@ -55,9 +56,14 @@ def sentences(results: Mapping[str, Any]) -> list[str]:
     for one in kept:
         by_split.setdefault(one["split"], []).append(one)
     for split, found in by_split.items():
-        each = ", ".join(f"{one['means'][0]:.4f} ({one['percent']:+.1f} %) {one['arm']}" for one in found)
+        each = "; ".join(f"{one['arm']} {one['means'][0]:.4f}, {one['percent']:+.1f} %{_surely(one)}" for one in found)
         said.append(
             f"The model's own tokens cost {found[0]['means'][1]:.4f} bits per byte of {split} text before, and after "
-            f"training {each}."
+            f"training: {each}."
         )
     return said
+
+
+def _surely(found: Mapping[str, Any]) -> str:
+    words, chance = interval_said(found)
+    return (f" ({words})" if words else "") + (", which may be chance" if chance else "")

@@ -1,18 +1,51 @@
 """State what the figures of a study say, in plain sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from byteproxy.study.transfer_words import transfer_said
 
 UNCERTAIN = "the interval includes zero: no difference that can be told from chance"
 
 
+class IntervalWords(NamedTuple):
+    """An interval in words, empty where there is none. chance: what may be chance in it, empty where nothing is."""
+
+    words: str
+    chance: str
+
+
+def interval_said(found: Mapping[str, Any]) -> IntervalWords:
+    """The interval of a difference (as `compare.difference` has it): over seeds, or over documents where one is all.
+
+    Seeds say nothing of other text: where the interval over documents includes zero and theirs does not, both are said.
+    """
+    seeds, documents = f"{found['seeds']} seed{'s' if found['seeds'] > 1 else ''}", found["documents"]
+    one_text = documents["low"] is None
+    if found["low"] is None:  # one seed says nothing about others
+        if one_text:
+            return IntervalWords("", "")
+        return IntervalWords(f"95 % over documents; {seeds}: {_ends(documents)}", UNCERTAIN * _has_zero(documents))
+    words = f"95 % over {seeds}: {_ends(found)}"
+    if _has_zero(found) or one_text or not _has_zero(documents):
+        return IntervalWords(words, UNCERTAIN * _has_zero(found))
+    return IntervalWords(f"{words}; over documents: {_ends(documents)}", "with other text there may be no difference")
+
+
+def _ends(interval: Mapping[str, Any]) -> str:
+    return f"{interval['low']:+.4f} to {interval['high']:+.4f}"
+
+
+def _has_zero(interval: Mapping[str, Any]) -> bool:
+    return bool(interval["low"] <= 0 <= interval["high"])
+
+
 def verdict(results: Mapping[str, Any]) -> str:
     """The best proxy arm against the best arm of raw bytes and every control; its transfer; each tokenizer arm; PPMd.
 
-    Which arm is best is said by validation text, so that the test split chooses nothing. All of it at the main cell.
+    So, too, the best proxy arm of each claim against those that the claim names. Which arm is best is said by
+    validation text, so that the test split chooses nothing. All of it at the main cell.
     """
     main = results["main"]
     if main is None:
@@ -44,7 +77,8 @@ def verdict(results: Mapping[str, Any]) -> str:
             for name in by_role["control"]:
                 said += [_compared(results, name, base), *transfer_said(results, name)]
         said += [_compared(results, name, base) for name in by_role["tokenizer"]]
-    said = [sentence for sentence in said if sentence]
+    said += _claimed(results, arms, by_role["proxy"])
+    said = [sentence for sentence in dict.fromkeys(said) if sentence]
     if len(said) == 1:
         said = [
             f"{name}: {arm['raw_bpb']['mean']:.4f} bits per byte on {arm['raw_bpb']['split']} text."
@@ -60,6 +94,17 @@ def _known(value: float | None) -> bool:
 def _best(arms: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | None:
     """The arm with the fewest bits per byte of validation text."""
     return min(names, key=lambda name: arms[name]["validation_bpb"]["mean"], default=None)
+
+
+def _claimed(
+    results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], proxies: Sequence[str]
+) -> Iterator[str]:
+    """What each claim is about: the best of its proxy arms against the arms that it is made against."""
+    for claim in results.get("claims", ()):
+        best = _best(arms, [name for name in proxies if name in claim["arms"] and name not in claim["against"]])
+        if best is not None:
+            yield from (_compared(results, best, other) for other in claim["against"])
+            yield from transfer_said(results, best)
 
 
 def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
@@ -78,18 +123,14 @@ def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
     scored = results["arms"][arm]["scored"]
     what = "on raw bytes" if scored == "raw" else "in the bits of its symbols"
     place = "below" if one["bpb"] < 0 else "above"
-    seeds = f"{one['seeds']} seed{'s' if one['seeds'] > 1 else ''}"
     sentence = (
         f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {mine:.4f} against {theirs:.4f} bits "
         f"per byte of {split} text"
     )
-    low, high, over = one["low"], one["high"], seeds
-    if low is None:  # one seed says nothing about others
-        low, high, over = one["documents"]["low"], one["documents"]["high"], f"documents; {seeds}"
-    if low is None:
-        return f"{sentence} ({seeds}, one document)."
-    sentence += f" (95 % over {over}: {low:+.4f} to {high:+.4f})"
-    return f"{sentence}; {UNCERTAIN}." if low <= 0 <= high else f"{sentence}."
+    words, chance = interval_said(one)
+    if not words:
+        return f"{sentence} ({one['seeds']} seed{'s' if one['seeds'] > 1 else ''}, one document)."
+    return f"{sentence} ({words})" + (f"; {chance}." if chance else ".")
 
 
 def _under_trained(results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
