@@ -16,7 +16,8 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.schedule import BYTES, Phase
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.ranges import Range, ensure_in_range, range_of
-from byteproxy.study.recipe import Arm, Budgets, Corpus, Scoring, StudyRecipe, Trials
+from byteproxy.study.recipe import Arm, Budgets, Scoring, StudyRecipe, Trials
+from byteproxy.study.recipe_given import Corpus
 from byteproxy.train.train_config import TrainConfig
 
 ARM = Arm("bytes", run={"mixture": {"preset": "bytes"}})

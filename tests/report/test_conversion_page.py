@@ -1,16 +1,13 @@
 """The page of a conversion: every figure is on it, and nothing missing breaks it."""
 
 import json
-import math
 from typing import Any
 
-import pytest
 from tests.cli.commands import keeps_to_itself
-from tests.report.test_demo_page import Page, paths
+from tests.report import missing_fields
+from tests.report.parsed_page import Page
 
-from byteproxy.report import line_plots
 from byteproxy.report.conversion_page import conversion_page
-from byteproxy.report.page import Picture
 
 
 def results() -> dict[str, Any]:
@@ -97,19 +94,9 @@ def test_every_figure_is_on_it() -> None:
     assert "positions trained on (thousands)" in page.text
 
 
-@pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
-def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
-    for path in paths(results()):
-        broken = results()
-        inner = broken
-        for key in path[:-1]:
-            inner = inner[key]
-        if value == "absent":
-            del inner[path[-1]]
-        else:
-            inner[path[-1]] = value
-        assert "nan" not in Page(conversion_page(broken)).text, path
+@missing_fields.ODD
+def test_survives_each_missing_field(value: object) -> None:
+    missing_fields.survives(conversion_page, results(), value)
 
 
 def test_an_empty_result_is_a_page() -> None:

@@ -4,20 +4,16 @@ import copy
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.report import missing_fields
+from tests.report.parsed_page import NBSP, Page
 
 from byteproxy.errors import InputError
-from byteproxy.report import line_plots
 from byteproxy.report.demo_page import demo_page, write_demo_page
-from byteproxy.report.page import Picture
 from byteproxy.study.units import fixed, percent, scientific, si
-
-VOID = {"meta", "link", "br", "wbr", "input"}
-NBSP = "\N{NO-BREAK SPACE}"
 
 
 def results(*names: str) -> dict[str, Any]:
@@ -91,41 +87,6 @@ def results(*names: str) -> dict[str, Any]:
         "verdict": "proxy is behind bytes by 0.100 bits per byte (4.3 %) at equal training FLOPs",
         "report": "runs/demo/report.html",
     }
-
-
-class Page(HTMLParser):
-    """Checks that tags balance; keeps the elements and the text outside of style."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-        assert self.open == [], "tags left open"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-
-    def count(self, tag: str) -> int:
-        return sum(found == tag for found, _ in self.elements)
-
-    def ids(self) -> list[str | None]:
-        return [attributes["id"] for _, attributes in self.elements if "id" in attributes]
 
 
 @pytest.fixture(scope="module")
@@ -202,25 +163,9 @@ def test_takes_any_number_of_arms(count: int) -> None:
     assert ("at equal training FLOPs" in page.text.replace(results()["verdict"], "")) == (count > 1)
 
 
-def paths(value: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    if not isinstance(value, dict):
-        return []
-    return [(*at, key, *rest) for key, inner in value.items() for rest in ((), *paths(inner))]
-
-
-@pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
-def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
-    for path in paths(results()):
-        broken = results()
-        inner = broken
-        for key in path[:-1]:
-            inner = inner[key]
-        if value == "absent":
-            del inner[path[-1]]
-        else:
-            inner[path[-1]] = value
-        assert "nan" not in Page(demo_page(broken)).text, path
+@missing_fields.ODD
+def test_survives_each_missing_field(value: object) -> None:
+    missing_fields.survives(demo_page, results(), value)
 
 
 def test_missing_points_leave_the_rest() -> None:

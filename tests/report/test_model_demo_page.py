@@ -1,16 +1,14 @@
 """The page of the demo with a model: every figure is on it, nothing missing breaks it, whoever wins."""
 
 import json
-import math
 from typing import Any
 
 import pytest
+from tests.report import missing_fields
+from tests.report.parsed_page import NBSP, Page
 from tests.report.test_conversion_page import results as conversion_results
-from tests.report.test_demo_page import NBSP, Page, paths
 
-from byteproxy.report import line_plots
 from byteproxy.report.model_demo_page import model_demo_page
-from byteproxy.report.page import Picture
 
 
 def results() -> dict[str, Any]:
@@ -88,19 +86,9 @@ def test_nothing_foreign_is_asked_for_or_obeyed(full: str) -> None:
     }
 
 
-@pytest.mark.parametrize("value", [None, math.nan, "absent", [], {}], ids=repr)
-def test_survives_each_missing_field(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_plots, "curves", lambda *_: Picture("<svg></svg>", "a", ("x",), []))
-    for path in paths(results()):
-        broken = results()
-        inner = broken
-        for key in path[:-1]:
-            inner = inner[key]
-        if value == "absent":
-            del inner[path[-1]]
-        else:
-            inner[path[-1]] = value
-        assert "nan" not in Page(model_demo_page(broken)).text, path
+@missing_fields.ODD
+def test_survives_each_missing_field(value: object) -> None:
+    missing_fields.survives(model_demo_page, results(), value)
 
 
 def test_an_empty_result_is_a_page_and_a_full_one_has_its_json(full: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.cli.commands import keeps_to_itself
-from tests.report.test_demo_page import NBSP, Page
+from tests.report.parsed_page import NBSP, Page
 from tests.study.fabricated import ARMS, BUDGETS, SEEDS, results
 
 from byteproxy.report import line_plots

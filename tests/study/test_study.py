@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from byteproxy.study.fairness import check_apart
 from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results
 from byteproxy.study.study import Limits, report_study, run_study
-from byteproxy.study.study_folder import claimed
 from byteproxy.train.run_config import read_run_config
 
 LAST = "final-proxy-small-1.6e+08-seed1"
@@ -205,23 +203,6 @@ def test_side_by_side_gives_the_same_figures(finished, copied, monkeypatch):
     assert figures(ran(copied, Limits(jobs=2))) == figures(finished[1])
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
-def test_workers_leave_ctrl_c_to_their_parent(tmp_path):
-    """All processes of a terminal get it; to a worker that heard it, the SIGTERM that follows would be a second one."""
-    resource_tracker._resource_tracker._stop()  # as in a process that has started none before
-    started = [task_workers._Worker(tmp_path, 1, None) for _ in range(2)]
-    try:
-        for worker in started:
-            status = Path(f"/proc/{worker.process.pid}/status").read_text()
-            blocked = int(re.search(r"SigBlk:\s*(\w+)", status)[1], 16)
-            assert blocked >> (signal.SIGINT - 1) & 1
-    finally:
-        for worker in started:
-            worker.process.kill()
-            worker.process.join()
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-
-
 def test_arms_can_be_added_and_keep_what_is_done(finished, copied):
     before = {path: path.stat().st_mtime_ns for path in (copied / "runs").glob("*/*.json")}
     tokenizer = {"role": "tokenizer", "seeds": [0], "run": {"views": ["bpe-300"], "mixture": {"preset": "symbols"}}}
@@ -374,28 +355,3 @@ def test_results_refuse_final_runs_without_all_trials(copied, monkeypatch):
     monkeypatch.setattr(queue, "choice", lambda arm, size: (1e-2, 1))
     with pytest.raises(InputError, match=r"arm proxy at size small has final runs, but its trial at .* 0.003"):
         study_results(queue, "toy")
-
-
-def test_two_studies_in_one_folder_exclude_each_other(finished, tmp_path):
-    one = recipe(tmp_path)
-    with claimed(tmp_path / "run", one), pytest.raises(InputError, match="in use"):
-        run_study(one, "toy", tmp_path / "run", prepare)
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious")
-    one = recipe(tmp_path.parent)
-    with pytest.raises(InputError, match="neither empty nor a run"):
-        run_study(one, "toy", tmp_path, prepare)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(InputError, match="holds no study"):
-        report_study(one, "toy", tmp_path)
-
-
-def test_excerpts_are_of_each_arms_own_largest_budget(tmp_path):
-    arms = {**VALUES["arms"], "brief": {**VALUES["arms"]["bytes"], "flops": [1.6e8]}}
-    asked = recipe(tmp_path, arms=arms, flops=[1.6e8, 3.2e8], trials=None)
-    queue = Queue(asked, prepare(asked, tmp_path / "out", None), tmp_path / "out")
-    looked_at = {(key.arm, key.flops, key.seed) for key in queue.keys if queue.job(key).viewed}
-    first = asked.seeds[0]
-    assert looked_at == {("bytes", 3.2e8, first), ("proxy", 3.2e8, first), ("brief", 1.6e8, first)}

@@ -1,9 +1,12 @@
 """The demo's folder: claimed before anything is written, held by one process, cleared for other settings."""
 
+import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from byteproxy.checksummed import DamagedError, read_checksummed
 from byteproxy.config import to_toml
@@ -44,6 +47,25 @@ def claimed(out: Path, demo: Demo) -> Iterator[bool]:
             _clear(out)
             write_aside(begun, settings.encode())
         yield going_on
+
+
+def finish(
+    results: Mapping[str, Any], out: Path, begin: float, going_on: bool, page: Callable[[Mapping[str, Any], Path], None]
+) -> dict[str, Any]:
+    """Write the page of a demo, and its results last, which end it.
+
+    begin: of this call, by `time.perf_counter`. page: writes the page of results to a path.
+    Returns the results, with how long it took, whether a stopped demo went on, and where the page is.
+    """
+    whole = {
+        **results,
+        "resumed": going_on,
+        "seconds": round(time.perf_counter() - begin, 1),
+        "report": str(out / REPORT),
+    }
+    page(whole, out / REPORT)
+    write_aside(out / RESULTS, json.dumps(whole, indent=1).encode())
+    return whole
 
 
 def _damaged(out: Path) -> bool:

@@ -24,12 +24,11 @@ from byteproxy.checksummed import write_checksummed
 from byteproxy.corpus.document import Document
 from byteproxy.corpus.split import Split, ways
 from byteproxy.demo.arm import ScoredText, arm_config, arm_figures, noted, trained_arm, with_flops
-from byteproxy.demo.demo_folder import ARMS, BUDGET, COST, MODEL, claimed
+from byteproxy.demo.demo_folder import ARMS, BUDGET, COST, MODEL, claimed, finish
 from byteproxy.demo.demo_recipe import Demo, DemoRecipe
 from byteproxy.demo.demo_verdict import verdict
 from byteproxy.evaluate.compressors import ppmd_bpb, xz_bpb
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.files import write_aside
 from byteproxy.generate.choice import Sampling
 from byteproxy.generate.utf8 import characters
 from byteproxy.progress import Stage, quietly
@@ -39,7 +38,6 @@ from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 from byteproxy.store.store import Store
 from byteproxy.study.hardware import machine
-from byteproxy.study.study_folder import REPORT, RESULTS
 from byteproxy.train.budget import training_rate
 from byteproxy.train.compiler import fastest_dtype
 from byteproxy.train.train_config import TrainConfig
@@ -97,13 +95,8 @@ def run_from_scratch(
             "ppmd_bpb": ppmd,
             "sample": _sample(recipe, out / MODEL, stage),
             "verdict": verdict(scored, ppmd),
-            "resumed": going_on,
-            "seconds": round(time.perf_counter() - begin, 1),
-            "report": str(out / REPORT),
         }
-        write_demo_page(results, out / REPORT)
-        write_aside(out / RESULTS, json.dumps(results, indent=1).encode())
-    return results
+        return finish(results, out, begin, going_on, write_demo_page)
 
 
 def _scored_text(recipe: DemoRecipe, store: Store, split: Split, size: int) -> ScoredText:

@@ -14,7 +14,6 @@ isn't equal: parameters, wall time, how much text is seen, and what the model of
 Every stage finds what is already there, so a stopped demo goes on where it was.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,15 +27,13 @@ from byteproxy.convert.conversion import STDLIB, Conversion
 from byteproxy.convert.cut_prompts import counted
 from byteproxy.convert.run_conversion import Tell, run_conversion, say_nothing
 from byteproxy.demo.arm import MIN_STEPS, ScoredText, arm_config, arm_figures, trained_arm, with_flops
-from byteproxy.demo.demo_folder import ARMS, BUDGET, CONVERSION, MODEL, claimed
+from byteproxy.demo.demo_folder import ARMS, BUDGET, CONVERSION, MODEL, claimed, finish
 from byteproxy.demo.demo_recipe import Demo, DemoRecipe
 from byteproxy.demo.demo_verdict import model_verdict
 from byteproxy.evaluate.held_out import held_out_texts
-from byteproxy.files import write_aside
 from byteproxy.progress import Stage, quietly
 from byteproxy.report.model_demo_page import write_model_demo_page
 from byteproxy.store.store import Store
-from byteproxy.study.study_folder import REPORT, RESULTS
 from byteproxy.train.budget import steps_for_flops, training_rate
 from byteproxy.train.train_config import TrainConfig, steps
 
@@ -89,15 +86,8 @@ def run_with_model(demo: Demo, out: Path, stage: Stage = quietly, tell: Tell = s
             "samples": samples,
             "cuts": {**counted(cuts, SIDES), "written": cuts},
         }
-        results |= {
-            "verdict": model_verdict(results),
-            "resumed": going_on,
-            "seconds": round(time.perf_counter() - begin, 1),
-            "report": str(out / REPORT),
-        }
-        write_model_demo_page(results, out / REPORT)
-        write_aside(out / RESULTS, json.dumps(results, indent=1).encode())
-    return results
+        results["verdict"] = model_verdict(results)
+        return finish(results, out, begin, going_on, write_model_demo_page)
 
 
 def _budget(recipe: DemoRecipe, config: TrainConfig, store: Store, out: Path, stage: Stage) -> float:

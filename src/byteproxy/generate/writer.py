@@ -21,7 +21,7 @@ Cost: one pass over the weights for each step of all documents together, and N x
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -32,11 +32,12 @@ from byteproxy.generate.cpu.product import Matrix
 from byteproxy.generate.decoder import Decoder, Engine, compiled
 from byteproxy.generate.drafts import COPIED, LEADS, AcceptanceRates, Drafts, PassTimes, copied, kinds_of, worth
 from byteproxy.generate.head_drafts import Heads
+from byteproxy.generate.open_text import Ended, OpenText
 from byteproxy.generate.prompt import ChatPrompt
 from byteproxy.generate.utf8 import BETWEEN, FOLLOWING, REFUSED, state_after
 from byteproxy.model.network import Transformer
 from byteproxy.ranges import ensure_bytes, ensure_one_of
-from byteproxy.vocab import BYTES, FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
+from byteproxy.vocab import FIRST_BYTE, FIRST_SYMBOL, RAW, byte_ids, opening
 
 MAX_DOCUMENTS_PER_PASS = 16
 _CHUNK = 512  # positions of a prompt that are read at once
@@ -48,7 +49,7 @@ class Generation(NamedTuple):
     """The bytes after one prompt, and what ended them: the budget, the model, or a stop string, which is left out."""
 
     text: bytes
-    ended: Literal["budget", "model", "stop"]
+    ended: Ended
 
 
 @dataclass
@@ -71,27 +72,6 @@ class Counts:
     def bytes_per_pass(self) -> float:
         """Bytes that one pass brings a document."""
         return self.bytes / self.steps if self.steps else 0.0
-
-
-@dataclass
-class _Document:
-    number: int
-    prompt_N: np.ndarray  # ids, what opens it among them; of one that doesn't fit the last, one more than fit
-    text: bytearray  # the prompt's bytes, and what is written
-    begin: int  # of what is written
-    chat: bool  # the answer ends as those of a chat do
-    noise: Noise
-    state: int  # of UTF-8
-    unread: int = 0  # the id that the next pass reads first
-    guesses: list[int] = field(default_factory=list)
-    kinds: list[int] = field(default_factory=list)  # of each guess, for `AcceptanceRates`
-    drafter: str = ""
-    released: int = 0
-    ended: Literal["budget", "model", "stop"] | None = None
-
-    @property
-    def written(self) -> int:
-        return len(self.text) - self.begin
 
 
 class Writer:
@@ -136,7 +116,7 @@ class Writer:
     ) -> list[Generation]:
         """What follows each prompt, at most `most` bytes; the arguments are those of `pieces`."""
         found = [bytearray() for _ in prompts]
-        ended: list[Literal["budget", "model", "stop"]] = ["budget"] * len(prompts)
+        ended: list[Ended] = ["budget"] * len(prompts)
         for number, piece, end in self.pieces(prompts, most, sampling, stops, drafts):
             found[number] += piece
             ended[number] = end or ended[number]
@@ -163,7 +143,7 @@ class Writer:
         sampling: Sampling | None = None,
         stops: Sequence[bytes] = (),
         drafts: Drafts = "heads",
-    ) -> Iterator[tuple[int, bytes, Literal["budget", "model", "stop"] | None]]:
+    ) -> Iterator[tuple[int, bytes, Ended | None]]:
         """Pass by pass: the number of a prompt, bytes that follow it, and with the last of these what ended them.
 
         most: bytes to write at most, for each prompt.
@@ -193,7 +173,7 @@ class Writer:
                 hidden_BD = self._step(decoder, documents, most, sampling)
                 gone = []
                 for index, document in enumerate(documents):
-                    piece = _released(document, stops, most)
+                    piece = document.release(stops, most)
                     if document.ended:
                         gone.append(index)
                     yield document.number, piece, document.ended
@@ -206,16 +186,16 @@ class Writer:
                     self._guess(_rows(hidden_BD, kept), decoder.filled, documents, drafts, sampling)
             self._decoder = decoder
 
-    def _begun(self, number: int, prompt: bytes | ChatPrompt, sampling: Sampling) -> _Document:
+    def _begun(self, number: int, prompt: bytes | ChatPrompt, sampling: Sampling) -> OpenText:
         text, chat = _bytes_of(prompt), isinstance(prompt, ChatPrompt)
         most = self.context + 1
         prompt_N = (prompt.ids if isinstance(prompt, ChatPrompt) else _window(byte_ids(text[-most:])))[-most:]
         noise = Noise(sampling.seed, number, len(CHOICES) + self._chat_ends)
-        return _Document(
+        return OpenText(
             number, prompt_N, bytearray(text), len(text), chat and bool(self._chat_ends), noise, state_after(text)
         )
 
-    def _opened(self, documents: list[_Document]) -> Decoder:
+    def _opened(self, documents: list[OpenText]) -> Decoder:
         """A decoder that has read all prompts but for their last bytes; the memory of the call before is used again."""
         # Taken while it is used: two streams that are read in turns have two.
         decoder, self._decoder = self._decoder, None
@@ -226,7 +206,7 @@ class Writer:
             self._open_window(decoder, index, document)
         return decoder
 
-    def _open_window(self, decoder: Decoder, index: int, document: _Document) -> None:
+    def _open_window(self, decoder: Decoder, index: int, document: OpenText) -> None:
         """Read the sentinel and the end of the text, or all of a chat that is new and fits, but for the last id."""
         decoder.take_back(index, 0)
         written = document.text[max(document.begin, len(document.text) - self.context - 1) :]
@@ -237,7 +217,7 @@ class Writer:
         for begin in range(0, len(ids_N) - 1, _CHUNK):
             decoder.read_one(index, ids_N[begin : min(begin + _CHUNK, len(ids_N) - 1)])
 
-    def _step(self, decoder: Decoder, documents: list[_Document], most: int, sampling: Sampling) -> torch.Tensor:
+    def _step(self, decoder: Decoder, documents: list[OpenText], most: int, sampling: Sampling) -> torch.Tensor:
         """One pass: what is chosen is added to every document. Hidden states [B, D] where the last choice was made."""
         begin = time.perf_counter()
         for index, document in enumerate(documents):
@@ -254,8 +234,8 @@ class Writer:
         choices, close = chosen(logit_MC, sampling, noise_MC, mask_MC, self._soft_cap)
         last, at = [], 0
         for index, document in enumerate(documents):
-            right = _right(document.guesses, choices[at : at + counts[index]])
-            self._take(document, choices[at : at + right + 1])
+            right = document.right(choices[at : at + counts[index]])
+            self.counts.bytes += document.take(choices[at : at + right + 1])
             self.counts.close += sum(close[at : at + right + 1])
             decoder.take_back(index, before[index] + 1 + right)
             last.append(at + right)
@@ -267,7 +247,7 @@ class Writer:
             self._times.saw(len(documents), len(logit_MC) - len(documents), seconds)
         return _rows(hidden_MD, last)
 
-    def _mask(self, documents: list[_Document], most: int, counts: list[int], utf8: bool) -> np.ndarray | None:
+    def _mask(self, documents: list[OpenText], most: int, counts: list[int], utf8: bool) -> np.ndarray | None:
         """What may come at every place of a pass, float32 [M, C]; None: anything."""
         if not utf8 and not any(document.chat for document in documents):
             return None
@@ -277,21 +257,7 @@ class Writer:
         mask_MC[in_chat_M, : len(ENDS)] = -np.inf
         return mask_MC
 
-    def _take(self, document: _Document, choices: list[int]) -> None:
-        """Write choices down, of which only the last may be an end."""
-        ended = not len(ENDS) <= choices[-1] < len(ENDS) + BYTES
-        if ended:
-            choices.pop()
-            document.ended = "model"
-        written = bytes(choice - len(ENDS) for choice in choices)
-        for byte in written:
-            document.state = int(FOLLOWING[document.state, byte])
-        document.text += written
-        if written:
-            document.unread = written[-1] + FIRST_BYTE
-        self.counts.bytes += len(written)
-
-    def _count(self, document: _Document, right: int) -> None:
+    def _count(self, document: OpenText, right: int) -> None:
         self.counts.steps += 1
         if document.guesses:
             self._rates[document.drafter].saw(document.kinds[: len(document.guesses)], right)
@@ -302,7 +268,7 @@ class Writer:
         self,
         hidden_BD: torch.Tensor,
         filled: list[int],
-        documents: list[_Document],
+        documents: list[OpenText],
         drafts: Drafts,
         sampling: Sampling,
     ) -> None:
@@ -329,7 +295,7 @@ class Writer:
         self._guessing = time.perf_counter() - begin
 
     def _ask_heads(
-        self, hidden_BD: torch.Tensor, filled: list[int], documents: list[_Document], sampling: Sampling
+        self, hidden_BD: torch.Tensor, filled: list[int], documents: list[OpenText], sampling: Sampling
     ) -> None:
         """Guesses of the heads, all that there are, for the documents that have none."""
         without = [index for index, document in enumerate(documents) if not document.guesses]
@@ -344,7 +310,7 @@ class Writer:
             document.kinds, document.drafter = kinds_of(ahead), "heads"
 
 
-def _noise(documents: list[_Document], counts: list[int]) -> np.ndarray:
+def _noise(documents: list[OpenText], counts: list[int]) -> np.ndarray:
     """Noise of so many next places of each document, one after the other: float32 [M, C]."""
     parts = [document.noise.at(document.written, count) for document, count in zip(documents, counts, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -359,7 +325,7 @@ def _window(ids_N: np.ndarray) -> np.ndarray:
     return np.concatenate([[opening(RAW)], ids_N])
 
 
-def _utf8_mask(documents: list[_Document], most: int, chat_ends: int) -> np.ndarray:
+def _utf8_mask(documents: list[OpenText], most: int, chat_ends: int) -> np.ndarray:
     """What UTF-8 allows at every place of a pass, if the guesses before it are right: float32 [M, C]."""
     states, left = [], []
     for document in documents:
@@ -398,34 +364,3 @@ def _tail(text: bytearray, place: int, count: int) -> list[int]:
     if len(ids) < count and len(ids) == place:
         ids.insert(0, opening(RAW))
     return [0] * (count - len(ids)) + ids
-
-
-def _right(guesses: list[int], choices: list[int]) -> int:
-    """Guesses, ids, before the first that is not what was chosen."""
-    for place, guess in enumerate(guesses):
-        if choices[place] != guess - FIRST_BYTE + len(ENDS):
-            return place
-    return len(guesses)
-
-
-def _released(document: _Document, stops: Sequence[bytes], most: int) -> bytes:
-    """What is certain now and was not before; ends the document at a stop string or the budget."""
-    text, fresh, held = document.text, document.begin + document.released, 0
-    ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop, fresh)) >= 0]
-    if ends:
-        del text[min(ends)[1] :]
-        document.ended = "stop"
-    elif stops:
-        held = max(_begun(text, fresh, stop) for stop in stops)
-    if document.ended is None and document.written >= most:
-        document.ended = "budget"
-    until = document.written - (0 if document.ended else held)
-    piece = bytes(text[fresh : document.begin + until])
-    document.released = until
-    return piece
-
-
-def _begun(text: bytearray, fresh: int, stop: bytes) -> int:
-    """How many bytes at the end, from `fresh` on, are the beginning of a stop string."""
-    most = min(len(stop) - 1, len(text) - fresh)
-    return next((count for count in range(most, 0, -1) if text.endswith(stop[:count])), 0)

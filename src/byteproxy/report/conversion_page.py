@@ -1,7 +1,7 @@
 """The page of a conversion: what the model reads now, on the way there, what was kept, and what it cost."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from byteproxy.report import line_plots
@@ -27,35 +27,47 @@ def write_conversion_page(results: Mapping[str, Any], path: Path) -> None:
 
 def conversion_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
-    model, cost = mapping(results.get("model")), mapping(results.get("cost"))
-    name = called(model.get("given")).rstrip("/").rpartition("/")[2] or "a model"
-    corpus = mapping(results.get("corpus"))
+    about = about_conversion(results)
     return render(
         "convert.html",
-        title=f"{name} reads and writes raw bytes",
+        **about,
         made_by=called(results.get("byteproxy")),
         results=results,
-        model=model,
         before=mapping(results.get("before")),
         after=mapping(results.get("after")),
-        cost=cost,
         series=2,
         curve=_curve(results),
         samples=entries(results.get("samples")),
         cuts=cut_rows(results.get("cuts")),
         speed=mapping(results.get("speed")),
         speed_rows=_speed_rows(mapping(results.get("speed"))),
-        shape=[(key.replace("_", " "), value) for key, value in mapping(model.get("shape")).items()],
-        sources=[f"{source} ({si(count, 'B')})" for source, count in mapping(corpus.get("sources")).items()],
+        shape=[(key.replace("_", " "), value) for key, value in mapping(about["model"].get("shape")).items()],
         split_rows=[
             (split, (one.get("projects"), one.get("documents"), si(one.get("bytes"), "B")))
-            for split, one in named(corpus.get("splits")).items()
+            for split, one in named(mapping(results.get("corpus")).get("splits")).items()
         ],
         files=[
             (file, (si(count, "B"),)) for file, count in mapping(mapping(results.get("export")).get("files")).items()
         ],
         machine=list(mapping(results.get("machine")).items()),
     )
+
+
+def about_conversion(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What each page that tells of a conversion says of it: its title, the model, the cost, and the sources of text.
+
+    results: of the conversion.
+    """
+    model = mapping(results.get("model"))
+    name = PurePath(called(model.get("given"))).name or "a model"
+    sources = mapping(mapping(results.get("corpus")).get("sources"))
+    return {
+        "title": f"{name} reads and writes raw bytes",
+        "name": name,
+        "model": model,
+        "cost": mapping(results.get("cost")),
+        "sources": [f"{source} ({si(count, 'B')})" for source, count in sources.items()],
+    }
 
 
 def _speed_rows(speed: Mapping[str, Any]) -> list[tuple[str, tuple[object, ...]]]:

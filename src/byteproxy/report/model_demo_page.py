@@ -1,10 +1,11 @@
 """The page of the demo with a model: what it reads and writes now, beside its tokens and a model from scratch."""
 
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from byteproxy.report import line_plots
+from byteproxy.report.conversion_page import about_conversion
 from byteproxy.report.cut_rows import cut_rows
 from byteproxy.report.lenient import called, entries, mapping, points
 from byteproxy.report.line_plots import Level, Line
@@ -27,32 +28,24 @@ def write_model_demo_page(results: Mapping[str, Any], path: Path) -> None:
 def model_demo_page(results: Mapping[str, Any]) -> str:
     """The page as HTML."""
     conversion, scratch = mapping(results.get("conversion")), mapping(results.get("scratch"))
-    model, cost = mapping(conversion.get("model")), mapping(conversion.get("cost"))
-    name = PurePath(called(model.get("given"))).name or "a model"
+    about = about_conversion(conversion)
     found = mapping(results.get("convert"))
     spent = [value for key in ("flops", "scratch_flops") if (value := number(found.get(key)))]
     return render(
         "model_demo.html",
-        title=f"{name} reads and writes raw bytes",
+        **about,
         made_by=called(results.get("byteproxy")),
         results=results,
-        name=name,
         convert=found,
-        model=model,
-        cost=cost,
         validation=mapping(conversion.get("validation")),
         series=2,
         pictures=[_curves(results, spent) for spent in ("flops", "seconds")],
-        rows=_rows(found, cost, scratch, model),
+        rows=_rows(found, about["cost"], scratch, about["model"]),
         apart=percent(max(spent) / min(spent) - 1) if len(spent) > 1 else "",
         cuts=cut_rows(results.get("cuts")),
         samples=entries(results.get("samples")),
         export=mapping(conversion.get("export")),
         files=list(mapping(mapping(conversion.get("export")).get("files"))),
-        sources=[
-            f"{source} ({si(count, 'B')})"
-            for source, count in mapping(mapping(conversion.get("corpus")).get("sources")).items()
-        ],
         machine=list(mapping(results.get("machine")).items()),
     )
 
