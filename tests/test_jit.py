@@ -1,5 +1,6 @@
 """Where compiled code is kept: never stale, for its user only, and nowhere if there is no place."""
 
+import ast
 import os
 import re
 import stat
@@ -42,25 +43,54 @@ def test_all_compiled_code_goes_through_it():
             assert not past.search(path.read_text(encoding="utf-8")), path
 
 
-def test_any_edit_and_only_an_edit_changes_the_place(tmp_path, monkeypatch):
+COMPILED = "from byteproxy.jit import nb\nfrom byteproxy.inner import (\n    one,  # a number\n    two,\n)\n"
+PACKAGE = {
+    "__init__.py": "from byteproxy.above import everything\n",
+    "above.py": "from byteproxy.inner.compiled import run\n",
+    "errors.py": "",
+    "files.py": "from byteproxy import errors\n",
+    "inner/__init__.py": "",
+    "inner/beside.py": "",
+    "inner/compiled.py": COMPILED,
+    "inner/one.py": "def late():\n    import byteproxy.files as kept  # when it is asked for\n",
+    "inner/two.py": "a = 1\n",
+    "jit.py": "",
+}
+
+
+def test_any_edit_of_what_compiled_code_may_use_and_only_that_changes_the_place(tmp_path, monkeypatch):
     monkeypatch.setattr(jit, "PACKAGE", tmp_path)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "one.py").write_text("a = 1\n")
-    (tmp_path / "two.py").write_text("b = 2\n")
+    (tmp_path / "inner" / "__pycache__").mkdir(parents=True)
+    for name, content in PACKAGE.items():
+        (tmp_path / name).write_text(content)
     seen = {jit.source_hash()}
-    os.utime(tmp_path / "two.py", (1, 1))
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "__pycache__" / "two.py").write_text("")
+    os.utime(tmp_path / "inner/two.py", (1, 1))
+    for name in ("inner/__pycache__/two.py", "above.py", "inner/beside.py", "empty.py"):
+        (tmp_path / name).write_text("b = 3\n")
+    (tmp_path / "empty.py").unlink()
     assert jit.source_hash() in seen
-    for change in (
-        lambda: (tmp_path / "inner" / "one.py").write_text("a = 2\n"),
-        lambda: (tmp_path / "two.py").rename(tmp_path / "three.py"),
-        lambda: (tmp_path / "empty.py").write_text(""),
-        lambda: (tmp_path / "three.py").unlink(),
-    ):
-        change()
-        assert jit.source_hash() not in seen
+    for name in sorted({*PACKAGE} - {"above.py", "inner/beside.py"}):
+        with (tmp_path / name).open("a") as file:
+            file.write("c = 2\n")
+        assert jit.source_hash() not in seen, name
         seen.add(jit.source_hash())
+    (tmp_path / "inner/two.py").unlink()
+    assert jit.source_hash() not in seen
+
+
+def test_what_compiled_code_may_use_is_found_as_python_itself_reads_it():
+    found = jit.compiled_sources()
+    assert {"byteproxy.coins", "byteproxy.mixture.loader", "byteproxy.views.trie", "byteproxy.vocab"} < found.keys()
+    for name in found.keys() - {"byteproxy"}:
+        for node in ast.walk(ast.parse(found[name])):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, name
+                names = [node.module, *(f"{node.module}.{one}" for one in names)]
+            for one in names:
+                path = SOURCE.parent.joinpath(*one.split("."))
+                ours = one.startswith("byteproxy") and (path.is_dir() or path.with_suffix(".py").exists())
+                assert one in found or not ours, (name, one)
 
 
 def test_what_was_compiled_before_an_edit_of_what_it_calls_is_not_used(tmp_path):
