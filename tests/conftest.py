@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 from functools import partial
@@ -78,3 +79,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, so that no core waits for one of them at the end."""
     places = {HERE / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: no collection of garbage looks at it, here or in a fork."""
+    gc.collect()
+    gc.freeze()

@@ -7,6 +7,7 @@ Every child goes on in the folder that the one before was killed in. Prints, as 
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -94,5 +95,6 @@ if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
         asked = conversion(model, text, recipe)
         run_conversion(asked, folder / "whole")  # all that it imports and compiles is there for those that are forked
+        gc.freeze()  # which collect garbage, and would copy all that they looked at
         found = borders(asked, folder / "borders", folder / "told"), moments(asked, folder / "moments")
     print(json.dumps(found))
