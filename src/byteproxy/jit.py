@@ -1,12 +1,12 @@
 """numba for this package, `from byteproxy.jit import nb`, which keeps what it compiled, never stale and for its user.
 
 numba looks for changes in a function's own file only, and keeps what it compiled beside the source. Here it goes into
-the user's cache folder, under a hash of Python, of numba, and of the source of all modules with compiled functions and
-of all that these import: whatever a compiled function calls or takes a number from is among them. After an edit of any
-of these everything is compiled anew, and after an edit of others nothing. The folder is the user's alone, since what is
-loaded from it is run. Where there is no such place (a container without a home) a private folder for this process and
-its children stands in, and where there is not even that nothing is kept. One file holds one signature and a checksum of
-itself, so processes can share the folder, and a damaged file is compiled again. NUMBA_CACHE_DIR names another place.
+the user's cache folder, the functions of a module under a hash of Python, of numba, and of the source of the module and
+of all that it imports: whatever a compiled function calls or takes a number from is among them. So an edit compiles
+anew what it can change, and nothing else. The folders are the user's alone, since what is loaded from them is run.
+Where there is no such place (a container without a home) a private folder for this process and its children stands in,
+and where there is not even that nothing is kept. One file holds one signature and a checksum of itself, so processes
+can share a folder, and a damaged file is compiled again. NUMBA_CACHE_DIR names another place.
 
 Costs 30 ms at import, beyond numba's own.
 """
@@ -20,6 +20,7 @@ import shutil
 import stat
 import tempfile
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ from byteproxy.progress import announce
 __all__ = ["nb"]
 
 KEPT_BYTES = 1 << 30
-"""Bytes of compiled code of other versions that stay, those used last; a version has some 15 MB. So several checkouts
-of one user, each of which changes, don't remove what the others use."""
+"""Bytes of compiled code of other versions that stay, those used last; all modules together have some 15 MB. So several
+checkouts of one user, each of which changes, don't remove what the others use."""
 PACKAGE = Path(__file__).parent
 SHARED = "BYTEPROXY_COMPILED"
 """Environment variable: the folder that stands in, for children of the process that made it."""
@@ -51,32 +52,42 @@ _IMPORTS = re.compile(
 _NAME = re.compile(rb"[\w.]+")
 
 
-def source_hash() -> str:
-    """What changes with Python, with numba, and with any source that compiled code can depend on."""
+def source_hash(module: str) -> str:
+    """What changes with Python, with numba, and with any source that compiled functions of a module can depend on."""
     found = blake2b(f"{nb.__version__} {platform.python_version()} {platform.machine()}".encode(), digest_size=12)
-    for name, content in sorted(compiled_sources().items()):
-        found.update(f"{name}\0{len(content)}\0".encode() + content)
+    sources = _sources()
+    for name in sorted(all_imported(module)):
+        found.update(f"{name}\0{len(sources[name])}\0".encode() + sources[name])
     return found.hexdigest()
 
 
-def compiled_sources() -> dict[str, bytes]:
-    """The source of each module that has compiled functions, and of all that these import, by the module's name."""
-    sources = {}
+def all_imported(module: str) -> set[str]:
+    """The names of a module of ours, of those that it imports, of those that these import, and so on."""
+    found, left = set(), {module}
+    while left:
+        name = left.pop()
+        found.add(name)
+        if name != "byteproxy":  # it imports nothing itself: its names lead up to what stands on compiled code
+            left |= _imports(name) - found
+    return found
+
+
+@cache
+def _imports(module: str) -> set[str]:
+    return imported(_sources()[module]) & _sources().keys()
+
+
+@cache
+def _sources() -> dict[str, bytes]:
+    """All source of ours as it is when the first compiled function is met, by the names of the modules."""
+    found = {}
     for folder, inside, files in os.walk(PACKAGE):
         inside[:] = [name for name in inside if name != "__pycache__"]
         package = ".".join(("byteproxy", *Path(folder).relative_to(PACKAGE).parts))
         for name in files:
             if name.endswith(".py"):
                 with open(os.path.join(folder, name), "rb") as file:
-                    sources[package if name == "__init__.py" else f"{package}.{name[:-3]}"] = file.read()
-    found: dict[str, bytes] = {}
-    left = [name for name, content in sources.items() if b"byteproxy.jit" in content]
-    while left:
-        name = left.pop()
-        if name in sources and name not in found:
-            found[name] = sources[name]
-            if name != "byteproxy":  # it imports nothing itself: its names lead up to what stands on compiled code
-                left += imported(sources[name])
+                    found[package if name == "__init__.py" else f"{package}.{name[:-3]}"] = file.read()
     return found
 
 
@@ -92,12 +103,13 @@ def imported(source: bytes) -> set[str]:
     return found
 
 
-def place() -> Path | None:
-    """The folder for what is compiled, made if need be; None where nothing can be written.
+@cache
+def place(module: str) -> Path | None:
+    """The folder for what a module's functions are compiled to, made if need be; None where nothing can be written.
 
     The user's choice, else the user's cache folder, else a folder of a parent process or of this one.
     """
-    key = source_hash()
+    key = source_hash(module)
     chosen_by_user = getattr(config, "CACHE_DIR", "")
     if chosen_by_user:
         chosen = Path(chosen_by_user) / f"byteproxy-{key}"
@@ -177,7 +189,7 @@ def _hold(folder: Path) -> None:
         _held.append(os.open(mark, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
         os.utime(mark)
-        if not new:
+        if not new or len(_held) > 1:  # once in a process is enough
             return
         marks = [one for one in folder.parent.glob("*/.in_use") if one.parent != folder]
         room = KEPT_BYTES
@@ -195,14 +207,20 @@ def _hold(folder: Path) -> None:
                 os.close(descriptor)
 
 
+def _module_of(file: str) -> str:
+    """The module of ours in a file, by its name."""
+    return ".".join(("byteproxy", *Path(file).relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
 class _Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):
-    """Where one of our functions is kept: by the name of its package, as names of files occur in several."""
+    """Where one of our functions is kept: in its module's folder."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
         self._py_file = py_file
         self._lineno = py_func.__code__.co_firstlineno
-        package = Path(py_file).parent.relative_to(PACKAGE)
-        self._path = None if _PLACE is None else _PLACE / ".".join(("byteproxy", *package.parts))
+        module = _module_of(py_file)
+        folder = place(module)
+        self._path = None if folder is None else folder / module  # several are in a folder that stands in
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> "_Locator":
@@ -258,7 +276,7 @@ class _Cache(dispatcher.FunctionCache):  # type: ignore[name-defined]
     def __init__(self, py_func: Any) -> None:
         super().__init__(py_func)
         self._cache_file = _Files(self._cache_path, self._impl.filename_base)
-        if _PLACE is None:
+        if place(_module_of(py_func.__code__.co_filename)) is None:
             self.disable()
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -283,16 +301,16 @@ class _Announcing(event.Listener):
 
     def on_start(self, one: Any) -> None:
         compiled = getattr(one.data.get("dispatcher"), "py_func", None)
-        if not self._said and str(getattr(compiled, "__module__", "")).startswith("byteproxy."):
+        if not self._said and compiled is not None and str(compiled.__module__).startswith("byteproxy."):
             self._said = True
-            kept = _PLACE is not None and str(_PLACE) != os.environ.get(SHARED)
+            folder = place(_module_of(compiled.__code__.co_filename))
+            kept = folder is not None and str(folder) != os.environ.get(SHARED)
             announce(COMPILING if kept else COMPILING_AGAIN)
 
     def on_end(self, one: Any) -> None:
         pass
 
 
-_PLACE = place()
 _NUMBAS_OWN = dispatcher.FunctionCache  # type: ignore[attr-defined]
 dispatcher.FunctionCache = _cache_of  # type: ignore[attr-defined]
 event.register("numba:compile", _Announcing())
