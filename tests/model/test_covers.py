@@ -16,7 +16,7 @@ from byteproxy.mixture.loader import Rows
 from byteproxy.model import blocks
 from byteproxy.model.attention.layout import Kept, layout_of
 from byteproxy.model.covers import covers_of
-from byteproxy.model.distillation import Distilled, taught_causally
+from byteproxy.model.distillation import Distilled, TeacherStates, taught_causally
 from byteproxy.model.lora import adapt
 from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import ModelConfig
@@ -120,7 +120,7 @@ def taught(model, rows, least=0.0):
     students = Distilled(both.raw_Q, both.symbol_Q, node, both.raw_Q, weight, trees[1], contexts, least, states)
     ids = [*range(SPECIALS), *VOCAB.symbol_ids(2)]
     symbol_rows = model.lm_head.weight[ids].detach().to(hidden.dtype)
-    parts = list(taught_causally(hidden, symbol_rows, students, contexts, 0.0))
+    parts = list(taught_causally(TeacherStates(hidden, symbol_rows), students, contexts, 0.0))
     return torch.cat([one for _, one, _ in parts]), torch.cat([left for _, _, left in parts])
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from byteproxy.errors import InputError
 from byteproxy.model import next_byte
-from byteproxy.model.distillation import Distilled, distilled_loss
+from byteproxy.model.distillation import Distilled, TeacherStates, distilled_loss
 from byteproxy.model.loss import capped
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Transformer
@@ -57,7 +57,7 @@ def test_losses_and_gradients_are_the_plain_ones(seed, students, masses, soft_ca
     next_byte.MASSES, next_byte._FEWEST = masses, 4
     try:
         found = Distilled(student, teacher, node, row, weight, NextByte.typed(TREE, 2))
-        summed, nats = distilled_loss(hidden, byte_rows, symbol_rows, found, soft_cap)
+        summed, nats = distilled_loss(hidden, byte_rows, TeacherStates(hidden, symbol_rows), found, soft_cap)
     finally:
         next_byte.MASSES, next_byte._FEWEST = before
     wanted = torch.zeros((), dtype=torch.float64)

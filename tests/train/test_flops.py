@@ -1,5 +1,6 @@
 """The formula against torch's counter, which sees plain matrix products only."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -119,6 +120,10 @@ def test_every_softmax_in_use_is_priced():
     assert found["segmented"] == 2 * config.width * (3 * students + teachers)
     again = training_flops(config, np.array([62]), 0) // 3 * 5 // 2
     assert found["causal"] == 2 * config.width * (3 * students + teachers * 7 // 2) + again
+    read = training_flops(config, np.array([62]), 0) // 3
+    for form, one in distilled.items():
+        frozen = distillation_flops(config, replace(one, distill_teacher="frozen"), vocab, plan)
+        assert frozen == found[form] + read, "it reads the symbols once more"
     assert logits({"softmax": "shared"}) == (raw + compressed) * 1320
 
 

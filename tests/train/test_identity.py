@@ -33,8 +33,8 @@ REFUSED = {
     "ngrams ngram_rows ngram_outputs rope_positions inputs hashed_rows softmax "
     "byte_heads byte_head_ngrams symbol_heads",
     "model.rope_scaling.": "kind factor low_frequency_factor high_frequency_factor original_positions",
-    "objective.": "symbols bag bytes symbol_bytes distill distill_form distill_threshold reach head_decay heads_weight "
-    "heads_weight_end heads_detached "
+    "objective.": "symbols bag bytes symbol_bytes distill distill_form distill_threshold distill_teacher reach "
+    "head_decay heads_weight heads_weight_end heads_detached "
     "compressed_weight raw_weight",
     "lora.": "rank alpha matrices",
     "mixture.": "preset phases count passages view_weights source_weights packing",

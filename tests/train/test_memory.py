@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from byteproxy.mixture.loader import Shape
+from byteproxy.mixture.schedule import Mixture, Phase
+from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.network import Transformer
+from byteproxy.model.objective import Objective
 from byteproxy.train.memory import PROCESS_BYTES, min_parameters, peak_bytes, step_bytes
 from byteproxy.train.optim_config import OptimConfig
 from byteproxy.train.train_config import TrainConfig
@@ -89,3 +93,16 @@ def test_the_process_counts_and_so_do_the_logits():
     without = step_bytes(run, parameters, 0)
     assert step_bytes(run, parameters, symbols) - without == 2 * symbols * (1024 + 576)
     assert peak_bytes(run, parameters, symbols) == pytest.approx(4.47e9, rel=0.15)  # as a conversion was seen to take
+
+
+def test_a_frozen_teacher_counts():
+    symbols, distilling = 999, Objective(distill=1.0)
+    run = replace(CONFIG, objective=distilling, mixture=Mixture(phases=(Phase(1.0, "parallel", 0.5),)))
+    frozen = replace(run, objective=replace(distilling, distill_teacher="frozen"))
+    teacher, table = Transformer(CONFIG.model, symbols), symbols * CONFIG.model.width
+    held = sum(parameter.numel() for parameter in teacher.parameters())
+    for dtype, item in (("float32", 4), ("bfloat16", 2)):
+        plain, more = (step_bytes(replace(one, dtype=dtype), 10**6, symbols) for one in (run, frozen))
+        assert more - plain == item * (held + table)
+    adapted, shared = (step_bytes(replace(one, lora=LoraConfig(2)), 10**6, symbols) for one in (run, frozen))
+    assert shared - adapted == 4 * table, "it is what stays of the model itself"

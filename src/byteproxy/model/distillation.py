@@ -1,4 +1,4 @@
-"""Cross-view distillation: raw positions learn what the same model says of the next byte when it reads symbols.
+"""Cross-view distillation: raw positions learn what a model says of the next byte when it reads symbols.
 
 N hidden states, D width, Q raw positions (students), each with the position that predicts the symbol that covers its
 byte (teacher), B rows of the softmax of bytes, R of the typed softmax of symbols, C of either taken at a time.
@@ -14,7 +14,8 @@ with the teacher's probabilities is linear in them, so in expectation training f
 The *causal* form is told bytes only: the masses that several histories give to the next byte, each weighed by the
 history's own probability, are added up (`covers` has which histories, and what they leave out).
 
-The teacher's logits are computed anew and give no gradient. Teachers are taken some at a time with their students, and
+The teacher is the model itself, or another one whose states are given (`TeacherStates`). Its logits are computed anew
+and give no gradient. Teachers are taken some at a time with their students, and
 gradients at once, as in `loss`, so that nothing exists for all positions times symbols. Only what causal contexts on
 the view's own way say does exist for all pairs of one and a student at once: [E, B], in float32, under 2 kB a raw
 position.
@@ -59,13 +60,22 @@ BranchStates = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 """Hidden states [X, D] of symbols that follow positions: `Contexts.after` and `Contexts.symbol` of some branches."""
 
 
+class TeacherStates(NamedTuple):
+    """What a teacher that is another model says of its own P positions: [P, D], and its softmax of symbols [R, D]."""
+
+    hidden_PD: torch.Tensor
+    symbol_rows_RD: torch.Tensor
+
+
 class Distilled(NamedTuple):
     """Students and their teachers, in the order of these: int64 [Q], weight float32 [Q].
 
     student, teacher: positions. node: of the bytes of the teacher's symbol that come before the student's byte.
     row: the byte that follows, or `</raw>`. contexts: what tells them causally; None: each one's own teacher does.
     threshold: branches are read that tell a student more than this share of what the view's own way does; 0: all are.
-    branch_states: reads them; put in by the network, whose pass over documents they need.
+    branch_states: reads them; put in by the model that teaches, whose pass over documents they need.
+    states: of a teacher that is another model, whose positions `teacher` and `contexts` count then; None: the model
+        that learns teaches, too.
     """
 
     student: torch.Tensor
@@ -77,12 +87,13 @@ class Distilled(NamedTuple):
     contexts: Contexts | None = None
     threshold: float = 0.0
     branch_states: BranchStates | None = None
+    states: TeacherStates | None = None
 
 
 def distilled_loss(
     hidden_ND: torch.Tensor,
     byte_rows_BD: torch.Tensor,
-    symbol_rows_RD: torch.Tensor,
+    teacher: TeacherStates,
     entries: Distilled,
     soft_cap: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,7 +106,8 @@ def distilled_loss(
         nothing = torch.zeros((), device=hidden_ND.device)
         return nothing, nothing.new_zeros(0)
     dtype = hidden_ND.dtype
-    summed, nats_Q = _Distilled.apply(hidden_ND, byte_rows_BD.to(dtype), symbol_rows_RD.to(dtype), entries, soft_cap)
+    teacher = TeacherStates(teacher.hidden_PD.detach(), teacher.symbol_rows_RD.detach().to(dtype))
+    summed, nats_Q = _Distilled.apply(hidden_ND, byte_rows_BD.to(dtype), teacher, entries, soft_cap)
     return summed, nats_Q
 
 
@@ -103,14 +115,14 @@ Taught = Iterator[tuple[slice, torch.Tensor, torch.Tensor]]
 """Some students after the other, their teachers' distributions [C, B], and what these leave out from there on [C]."""
 
 
-def taught(hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, soft_cap: float) -> Taught:
+def taught(teacher: TeacherStates, entries: Distilled, soft_cap: float) -> Taught:
     """What students are taught, given how the text is segmented."""
     teacher_P, place_Q = torch.unique_consecutive(entries.teacher, return_inverse=True)
     parts = list(entries.next_byte.chunks(len(teacher_P)))
     bounds = torch.tensor([part.start for part in parts] + [len(teacher_P)], device=place_Q.device)
     ends = torch.searchsorted(place_Q, bounds).tolist()
     for part, first, last in zip(parts, ends, ends[1:], strict=False):
-        logit_RC = F.linear(symbol_rows_RD, hidden_ND[teacher_P[part]]).float()
+        logit_RC = F.linear(teacher.symbol_rows_RD, teacher.hidden_PD[teacher_P[part]]).float()
         prob_RC = capped(logit_RC, soft_cap).softmax(0)
         mass_YC = entries.next_byte.masses(prob_RC)
         place_C = place_Q[first:last] - part.start
@@ -118,26 +130,25 @@ def taught(hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Disti
         yield slice(first, last), conditional(joint_CB), joint_CB.new_zeros(last - first)
 
 
-def taught_causally(
-    hidden_ND: torch.Tensor, symbol_rows_RD: torch.Tensor, entries: Distilled, contexts: Contexts, soft_cap: float
-) -> Taught:
+def taught_causally(teacher: TeacherStates, entries: Distilled, contexts: Contexts, soft_cap: float) -> Taught:
     """What students are taught by all histories with at most one symbol off the view's own way, each by its weight.
 
     The view's own contexts come first. They say what each branch weighs, and so which ones have to be read.
     """
     own, students, branches = len(contexts.position), len(entries.student), entries.branch_states
+    hidden_PD, symbol_rows_RD = teacher
     if own == 0:
-        yield slice(0, students), hidden_ND.new_zeros(students, FIRST_SYMBOL).float(), hidden_ND.new_zeros(students)
+        yield slice(0, students), hidden_PD.new_zeros(students, FIRST_SYMBOL).float(), hidden_PD.new_zeros(students)
         return
-    assert branches is not None or len(contexts.after) == 0, "the network puts in what reads branches"
+    assert branches is not None or len(contexts.after) == 0, "the teacher puts in what reads branches"
     of_own = slice(0, int(torch.searchsorted(contexts.context, own)))
     of_branches = slice(of_own.stop, None)
     student_E, node_E = contexts.student, contexts.node
     masses = _Masses(symbol_rows_RD, entries.next_byte, soft_cap)
     # What each symbol costs that leads on from a context: the one that the view wrote, then those of branches.
-    parent = torch.cat((torch.arange(own, device=hidden_ND.device), contexts.parent))
+    parent = torch.cat((torch.arange(own, device=hidden_PD.device), contexts.parent))
     row = torch.cat((contexts.own_row, contexts.branch_row))
-    told = list(masses(hidden_ND[contexts.position], contexts.context[of_own], node_E[of_own], parent, row))
+    told = list(masses(hidden_PD[contexts.position], contexts.context[of_own], node_E[of_own], parent, row))
     weight_E = _weights(torch.stack([one.nats_X for one in told]).sum(0), contexts, students)
     taught_QB = weight_E.new_zeros(students, FIRST_SYMBOL)
     left_Q = weight_E.new_zeros(students)
@@ -157,7 +168,7 @@ def taught_causally(
         rest_E, rest_student_E, rest_node_E = rest_E[kept_E], rest_student_E[kept_E], rest_node_E[kept_E]
         read = heavy_X.nonzero()[:, 0].cpu().numpy()
     if branches is not None and len(read):
-        branch_XD = branches(contexts.after[read], contexts.symbol[read]).to(hidden_ND.dtype)
+        branch_XD = branches(contexts.after[read], contexts.symbol[read]).to(hidden_PD.dtype)
         for one in masses(branch_XD, context_E, rest_node_E, parent[:0], row[:0]):
             weight, student = rest_E[one.pairs], rest_student_E[one.pairs]
             taught_QB.index_add_(0, student, one.joint_EB * weight[:, None])
@@ -243,7 +254,7 @@ class _Distilled(torch.autograd.Function):
         ctx: Any,
         hidden_ND: torch.Tensor,
         byte_rows_BD: torch.Tensor,
-        symbol_rows_RD: torch.Tensor,
+        teacher: TeacherStates,
         entries: Distilled,
         soft_cap: float,
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -252,8 +263,7 @@ class _Distilled(torch.autograd.Function):
         nats_KQ = torch.zeros(kinds, len(entries.student), device=hidden_ND.device)
         dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
         drows_BD = torch.zeros_like(byte_rows_BD, dtype=torch.float32) if wanted else byte_rows_BD
-        given = (hidden_ND, symbol_rows_RD, entries)
-        causal = entries.contexts
+        given, causal = (teacher, entries), entries.contexts
         teaching = taught(*given, soft_cap) if causal is None else taught_causally(*given, causal, soft_cap)
         for here, taught_CB, left_C in teaching:
             at_C, row_C1, weight_C = entries.student[here], entries.row[here, None], entries.weight[here]

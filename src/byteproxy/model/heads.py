@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from byteproxy.model.distillation import Distilled, distilled_loss
+from byteproxy.model.distillation import Distilled, TeacherStates, distilled_loss
 from byteproxy.model.loss import Entries, capped, rows_of, summed_loss
 from byteproxy.model.model_config import MAX_BYTE_PLACES
 
@@ -30,7 +30,8 @@ class Heads(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum of what entries cost in nats, with gradient, and what each costs, see `summed_loss`.
 
-        rows: of the softmax; where entries are distilled (see `distilled_loss`), the bytes' and then the teacher's.
+        rows: of the softmax; where entries are distilled (see `distilled_loss`), the bytes' and then those of symbols,
+            which only a model that teaches itself reads.
         head: the one that all entries are of, counted from 0; None: each entry says it.
         """
         weight_JVD = self.weight if self.weight.dim() == 3 else self.weight[None]
@@ -38,11 +39,16 @@ class Heads(nn.Module):
             weight_JVD = weight_JVD[head : head + 1]
         new_JKD = None if self.new_rows is None else self.new_rows[None]
         if isinstance(entries, Distilled):
-            parts = [rows_of(weight_JVD, new_JKD, one) for one in rows]
-            teacher = [part[0].detach().to(hidden_XD.dtype) for part in parts[1:]]  # cast before they are put together
-            symbol_rows_RD = teacher[0] if len(teacher) == 1 else torch.cat(teacher)
-            return distilled_loss(hidden_XD, parts[0][0], symbol_rows_RD, entries, self.soft_cap)
+            byte_rows_BD = rows_of(weight_JVD, new_JKD, rows[0])[0]
+            teacher = entries.states or TeacherStates(hidden_XD, self.symbol_rows(rows[1:], hidden_XD.dtype))
+            return distilled_loss(hidden_XD, byte_rows_BD, teacher, entries, self.soft_cap)
         return summed_loss(hidden_XD, weight_JVD, entries, self.soft_cap, rows, new_JKD)
+
+    def symbol_rows(self, rows: Rows, dtype: torch.dtype) -> torch.Tensor:
+        """The one head's rows of a softmax [R, D], as a teacher's: without gradient."""
+        new_JKD = None if self.new_rows is None else self.new_rows.detach()[None]
+        parts = [rows_of(self.weight.detach()[None], new_JKD, one)[0].to(dtype) for one in rows]  # cast, then together
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def logits(self, hidden_XD: torch.Tensor, ids_R: torch.Tensor) -> torch.Tensor:
         """The one head's logits of these ids, [X, R], float32, or float64 of such hidden states."""

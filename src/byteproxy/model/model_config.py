@@ -215,6 +215,11 @@ class ModelConfig:
         """Parameters of the further byte heads, and of the tables that only they read."""
         return ((self.byte_heads - 1) * FIRST_SYMBOL + len(self.byte_head_ngrams) * self.ngram_rows) * self.width
 
+    @property
+    def stock_shape(self) -> "ModelConfig":
+        """The same without what a published model has not: further heads, tables of n-grams and the like."""
+        return ModelConfig(**{name: getattr(self, name) for name in SHAPE_FIELDS})
+
     def raw_parameters(self) -> int:
         """Parameters that reading and writing raw bytes takes: what is left when the compressor is thrown away."""
         ngrams = (1 + self.ngram_outputs) * len(self.ngrams) * self.ngram_rows

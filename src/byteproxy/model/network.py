@@ -249,7 +249,7 @@ class Transformer(nn.Module):
     ) -> Losses:
         """What targets cost that are predicted from these hidden states, of documents that `forward` describes.
 
-        kept: what causal teachers' branches see, where any are distilled.
+        kept: what causal teachers' branches see, where the model teaches itself so.
         """
         total = torch.zeros((), device=hidden_ND.device)
         exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
@@ -257,7 +257,7 @@ class Transformer(nn.Module):
         further: tuple[torch.Tensor, torch.Tensor] | None = None
         for name, head, rows, entries, share_E, cell_E, queries, detached in targets.softmaxes:
             hidden_XD = hidden_ND.detach() if detached else hidden_ND
-            if kept is not None and isinstance(entries, Distilled):
+            if kept is not None and isinstance(entries, Distilled) and entries.states is None:
                 entries = entries._replace(branch_states=partial(self.branch_states, kept))
             if queries is not None:
                 assert expansion is not None, "bytes further on are known by what positions are expanded to"

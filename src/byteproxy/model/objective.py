@@ -9,6 +9,7 @@ from byteproxy.ranges import ensure_in_range, ranged
 
 Reach = Literal["text", "symbol"]
 DistillForm = Literal["segmented", "causal"]
+DistillTeacher = Literal["own", "frozen"]
 DISTILL_SOFTMAX = (
     "objective.distill takes what the softmax of symbols says, at positions that read symbols: let objective.symbols "
     'be above 0, model.inputs be "symbols" and model.softmax be "typed", or objective.distill 0'
@@ -29,8 +30,10 @@ class Objective:
         state, scaled by its place in the symbol, and the n-gram of bytes before it (`model.ngram_outputs`).
     reach: how far `bytes` goes: "text" up to `model.byte_heads` bytes on, whatever symbol they are in (cross-view
         targets); "symbol" not beyond the next symbol.
-    distill: weight, at raw positions, of what the same model says about the next byte where it reads the passage as
-        symbols (cross-view distillation, which needs a phase of mode "parallel"). The teacher gets no gradient.
+    distill: weight, at raw positions, of what a model says about the next byte where it reads the passage as symbols
+        (cross-view distillation, which needs a phase of mode "parallel"). The teacher gets no gradient.
+    distill_teacher: "own": the model that learns teaches, too; "frozen": the model that the run begins with, as it was.
+        That one is held beside the other and reads the passage's symbols by itself, so its passes come on top.
     distill_form: "segmented": the teacher is told where symbols ended so far, and is right on average; "causal": it
         weighs all ways in which they may have ended, with at most one symbol off the view's own way. That costs a
         reading of each symbol that may have stood there, 2 to 3 for each of the view's own.
@@ -55,6 +58,7 @@ class Objective:
     distill: float = ranged(0.0, 0.0, 1e6)
     distill_form: DistillForm = "segmented"
     distill_threshold: float = ranged(0.0, 0.0, 1.0)
+    distill_teacher: DistillTeacher = "own"
     reach: Reach = "text"
     raw_weight: float = ranged(1.0, 0.0, 1e6)
     compressed_weight: float = ranged(1.0, 0.0, 1e6)
@@ -65,7 +69,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         ensure_in_range(self, "objective.")
-        for name, kind in (("reach", Reach), ("distill_form", DistillForm)):
+        for name, kind in (("reach", Reach), ("distill_form", DistillForm), ("distill_teacher", DistillTeacher)):
             if (value := getattr(self, name)) not in get_args(kind):
                 raise InputError(f"objective.{name} is {value!r}: give one of {', '.join(get_args(kind))}")
         if not self.symbols + self.bag + self.bytes + self.symbol_bytes:
@@ -73,6 +77,11 @@ class Objective:
                 "objective.symbols, objective.bag, objective.bytes and objective.symbol_bytes are all 0: compressed "
                 "positions would predict nothing; give one of them a weight"
             )
+
+    @property
+    def frozen_teacher(self) -> bool:
+        """Whether another model than the one that learns has to be held, which teaches it."""
+        return self.distill > 0 and self.distill_teacher == "frozen"
 
     def needs_expansion(self, model: ModelConfig) -> bool:
         """Whether rows have to be expanded to bytes: which bytes stand behind each position, and which follow it."""
@@ -111,7 +120,8 @@ def check_fit(model: ModelConfig, objective: Objective) -> None:
         )
     if objective.distill and (not objective.symbols or model.composed or model.softmax == "shared"):
         raise InputError(DISTILL_SOFTMAX)
-    if objective.distill and objective.distill_form == "causal" and (model.ngrams or model.ngram_outputs):
+    reads_branches = objective.distill and objective.distill_form == "causal" and not objective.frozen_teacher
+    if reads_branches and (model.ngrams or model.ngram_outputs):
         raise InputError(
             'objective.distill_form is "causal", which reads symbols that the text has not, and model.ngrams and '
             'model.ngram_outputs read what stands before them: leave these out, or take "segmented"'

@@ -108,9 +108,9 @@ class Targets(NamedTuple):
 
 
 def contexts_of(targets: Targets) -> list[Contexts]:
-    """What tells students causally, of all softmaxes."""
+    """What tells students causally, of all softmaxes that the model teaches itself."""
     entries = [one.entries for one in targets.softmaxes if isinstance(one.entries, Distilled)]
-    return [one.contexts for one in entries if one.contexts is not None]
+    return [one.contexts for one in entries if one.contexts is not None and one.states is None]
 
 
 def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: Objective, progress: float) -> Targets:

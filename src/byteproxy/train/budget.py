@@ -109,7 +109,7 @@ def training_rate(config: TrainConfig, store: Store) -> float:
     optim = replace(config.optim, new_rows_share=0.0, new_rows_layers=0)
     config = replace(config, stop=steps(_WARM_UP + _MEASURED), start=Start(), optim=optim, tensorboard=False)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, store, Path(folder))
+        trainer = Trainer(config, store, Path(folder), start_from=lambda model, vocab, start: None)
         _step(trainer, _WARM_UP, _WARM_UP_SECONDS)
         flops, seconds = _step(trainer, _MEASURED, _MEASURED_SECONDS)
     del trainer

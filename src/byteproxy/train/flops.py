@@ -105,21 +105,20 @@ def lora_savings(config: ModelConfig, objective: Objective, vocab: Vocab, plan: 
 def distillation_flops(config: ModelConfig, objective: Objective, vocab: Vocab, plan: Plan) -> int:
     """FLOPs of what one planned step distils: a second softmax of bytes, and teachers' passes, which are forward only.
 
-    Priced is all that a row shows in both forms. Causal teachers' branches are read, too, and taken to be `BRANCHES` a
-    symbol: how many there are depends on the text, and how many are light enough to be left out on the model.
+    Priced is all that a row shows in both forms. A frozen teacher reads the symbols once more. Causal teachers'
+    branches are read, too, and taken to be `BRANCHES` a symbol: how many there are depends on the text, and how many
+    are light enough to be left out on the model.
     """
     if not objective.distill:
         return 0
     pieces = plan.pieces[shown_apart(plan.pieces)]
     counts, representation = pieces[:, TO] - pieces[:, FROM] + pieces[:, CLOSED], pieces[:, REPRESENTATION]
-    causal = objective.distill_form == "causal"
-    forward, again = 3 * int(counts[representation == RAW].sum()) * FIRST_SYMBOL, 0
+    branches = BRANCHES if objective.distill_form == "causal" else 0
+    forward = 3 * int(counts[representation == RAW].sum()) * FIRST_SYMBOL
     for number in range(1, vocab.representations):
-        passes = 1 + BRANCHES if causal else 1
-        forward += int(passes * int(counts[representation == number].sum()) * vocab.softmax_rows(number))
-    if causal:
-        again = int(BRANCHES * (training_flops(config, 1 + counts[representation != RAW], 0) // 3))
-    return 2 * config.width * forward + again
+        forward += int((1 + branches) * int(counts[representation == number].sum()) * vocab.softmax_rows(number))
+    read = training_flops(config, 1 + counts[representation != RAW], 0) // 3
+    return 2 * config.width * forward + int((branches + objective.frozen_teacher) * read)
 
 
 def matmul_rate(

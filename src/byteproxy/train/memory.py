@@ -74,7 +74,7 @@ def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
     Gradients and moments have the parameters that are trained. Kept for each position of a micro-batch and each layer:
     the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's width; in
     two bytes each where products are bfloat16. So is a copy of the matrices then. The loss has the logits of a chunk,
-    and a copy of the table that they come from.
+    and a copy of the table that they come from. A frozen teacher has its weights, and its own copy of that table.
     """
     model, half = config.model, config.dtype == "bfloat16"
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
@@ -85,7 +85,20 @@ def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
     cast = item * model.matrix_parameters if half else 0
     kept = model.layers * (3 * model.width + 4 * model.heads * model.head_width + 3 * model.ffn) * item
     rows = symbols if config.objective.symbols else FIRST_SYMBOL
-    return states + cast + positions * kept + rows * item * (min(positions, _CHUNK) + model.width)
+    loss = rows * item * (min(positions, _CHUNK) + model.width)
+    return states + cast + positions * kept + loss + teacher_bytes(config, symbols)
+
+
+def teacher_bytes(config: TrainConfig, symbols: int) -> int:
+    """Bytes of a frozen teacher: two tables and the layers, or nothing where it is what stays of the model itself.
+
+    symbols: of the vocabulary, in one more copy of their rows.
+    """
+    if not config.objective.frozen_teacher:
+        return 0
+    shape, item = config.model.stock_shape, 2 if config.dtype == "bfloat16" else 4
+    own = 0 if config.lora.rank else shape.raw_parameters() + 2 * (symbols - FIRST_SYMBOL) * shape.width
+    return item * (own + symbols * shape.width)
 
 
 def ensure_plannable(config: TrainConfig) -> None:

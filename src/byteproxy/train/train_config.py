@@ -159,6 +159,11 @@ class TrainConfig:
                 f'mixture.packing is "{self.mixture.packing}", which parts the two forms of a passage: let it be '
                 '"fill", or objective.distill 0'
             )
+        if self.objective.frozen_teacher and len(self.views) > 1:
+            raise InputError(
+                f'objective.distill_teacher is "frozen", and the model that the run begins with knows no symbols of '
+                f'{self.views[1]!r}: let views be its own tokenizer only, or the teacher "own"'
+            )
         if self.model.softmax == "typed" and any(phase.mode == "plain" for phase in self.mixture.schedule):
             raise InputError(
                 "mixture.phases has mode plain: without sentinels no position says which softmax is its own, so let "
@@ -218,6 +223,11 @@ def ensure_starts_anew(config: TrainConfig, remedy: str = "name one with --from 
         raise InputError(
             f"lora.rank is {config.lora.rank}, and the run begins with no model whose weights could stay: {remedy}, or "
             "let lora.rank be 0"
+        )
+    if config.objective.frozen_teacher:
+        raise InputError(
+            'objective.distill_teacher is "frozen", and the run begins with no model that could teach as it was: '
+            f'{remedy}, or let the teacher be "own"'
         )
     if config.start.byte_rows != "single":
         raise InputError(

@@ -44,6 +44,7 @@ from byteproxy.train import checkpoint, compiler, parallel
 from byteproxy.train.allocator import give_back_freed_memory, keep_freed_memory
 from byteproxy.train.counters import Averages, Counters
 from byteproxy.train.flops import matmul_rate, step_flops
+from byteproxy.train.frozen_teacher import FrozenTeacher, StartFrom
 from byteproxy.train.guard import Guard
 from byteproxy.train.identity import ensure_same_run, identity
 from byteproxy.train.interrupt import Interrupt
@@ -53,12 +54,10 @@ from byteproxy.train.parallel import held
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
 from byteproxy.train.teachers import both_forms_of, next_bytes_of
-from byteproxy.train.train_config import Start, TrainConfig, ensure_units
-from byteproxy.vocab import FIRST_SYMBOL, Vocab
+from byteproxy.train.train_config import TrainConfig, ensure_units
+from byteproxy.vocab import FIRST_SYMBOL
 
 Validate = Callable[[Transformer], dict[str, Any]]
-StartFrom = Callable[[Transformer, Vocab, Start], None]
-"""Gives a model the weights of the one that a run begins with; InputError where that is not there or is another."""
 
 
 def stream_of(config: TrainConfig, store: Store, progress: Progress = silent) -> Stream:
@@ -109,7 +108,7 @@ class Trainer:
         """Build the model, or take up the folder's newest checkpoint; nothing is written yet.
 
         config: with its steps and dtype said (`budget.resolved`).
-        start_from: loads `config.start`, where there is one and no checkpoint yet.
+        start_from: loads `config.start`, where there is one and no checkpoint yet, and as a frozen teacher.
         stage: shows the corpus being verified (in bytes: all of it the first time, later only what was written to), and
             its passages being found, which is done once.
         Raises InputError if the folder holds a run of another configuration or corpus, if the corpus was altered, or if
@@ -149,6 +148,9 @@ class Trainer:
                     f"start is {config.start.path}, and only `byteproxy train` begins with a model: leave it out"
                 )
             start_from(self.model, self.stream.vocab, config.start)
+        self.teacher: FrozenTeacher | None = None
+        if config.objective.frozen_teacher and self.state.step < config.steps:
+            self.teacher = FrozenTeacher.of(config, self.model, self.stream.vocab, start_from)
         self._settle()
         self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
         self._stop_wanted = False
@@ -350,6 +352,8 @@ class Trainer:
         shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
         progress = step / self.config.steps
         targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)
+        if self.teacher is not None:
+            targets = self.teacher.teaching(targets, rows, symbols_N)
         hints = None if rows.hints is None else TokenHints.of(rows.hints, self.device)
         found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion, hints))
         return found
