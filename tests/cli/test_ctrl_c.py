@@ -1,35 +1,50 @@
 """Ctrl-C stops a command with one line, wherever it is."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import BYTEPROXY
-from tests.small_stdlib import small_stdlib
+import torch
+from tests.fuzz import server
+from tests.small_stdlib import found_here_too, small_stdlib
 from tests.waiting import GUARD_SECONDS, until
 
 
 def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(tmp_path):
-    """Stopped in training twice: the second time it had taken up where it stopped, and prepared nothing again."""
-    command = [BYTEPROXY, "demo", "--scratch", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
+    """Stopped in training twice: the second time it had taken up where it stopped, and prepared nothing again.
+
+    In forks of this process: to import byteproxy takes longer than to come to the first steps.
+    """
+    command = ["demo", "--scratch", "--minutes", "5", "--out", str(tmp_path / "run"), "--json"]
     metrics = tmp_path / "run" / "arms" / "bytes" / "metrics.jsonl"
     steps: list[list[int]] = []
-    # Compiling takes longer than all the rest.
-    environment = small_stdlib(tmp_path / "stdlib") | {"TORCH_COMPILE_DISABLE": "1"}
+    environment = small_stdlib(tmp_path / "stdlib")
+    server.load()
     for _ in range(2):
         before = len(steps_in(metrics))
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        until(lambda: len(steps_in(metrics)) > before, lambda: process.poll() is None)  # noqa: B023 - in this round
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=GUARD_SECONDS)
-        assert process.returncode == 130
-        assert said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
-        assert "Traceback" not in said
-        assert printed == "", "with --json, stdout is for programs"
-        assert ("train the BPE view" in said) == (not steps)
+
+        def presses(before=before):
+            until(lambda: len(steps_in(metrics)) > before)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def program(arguments, presses=presses):
+            os.environ.update(environment)
+            found_here_too(tmp_path / "stdlib")
+            torch._dynamo.config.disable = True  # compiling takes longer than all the rest
+            threading.Thread(target=presses, daemon=True).start()
+            return server.byteproxy_main(arguments)
+
+        done = server.run(command, tmp_path, limit=GUARD_SECONDS, program=program)
+        assert done.status == 130, done.said
+        assert done.said.strip().splitlines()[-1] == "byteproxy: stopped; the same command goes on from here"
+        assert "Traceback" not in done.said
+        assert done.stdout == b"", "with --json, stdout is for programs"
+        assert ("train the BPE view" in done.said) == (not steps)
         steps.append(steps_in(metrics))
     first, second = steps
     assert second[: len(first)] == first

@@ -43,7 +43,8 @@ class Ended:
 
 
 def load() -> None:
-    """Import all of byteproxy, so that no child has to."""
+    """Import all of byteproxy, so that no child has to, and none collects garbage among what was imported."""
+    import gc
     import importlib
     import pkgutil
 
@@ -54,6 +55,7 @@ def load() -> None:
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(byteproxy.__path__, "byteproxy."):
         importlib.import_module(module.name)
+    gc.freeze()
 
 
 def byteproxy_main(arguments: Sequence[str]) -> int:

@@ -1,14 +1,35 @@
+import pickle
+import shutil
+
 import pytest
-from tests.convert.tiny import tiny_llama, write_text
+from tests.convert.conftest import model
+from tests.convert.tiny import write_text
+from tests.made_once import made_once
+from tests.study.toys import ran
 from tests.toy_corpus import toy_documents
 
 from byteproxy.corpus.document import Document
+from byteproxy.report.study_page import write_study_page
+
+__all__ = ["model"]
+
+
+def _finish(folder):
+    results = ran(folder / "run", page=write_study_page)
+    (folder / "results.pickle").write_bytes(pickle.dumps(results))
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory):
-    """The folder of a tiny Llama of tokens, hardly trained."""
-    return tiny_llama(tmp_path_factory.mktemp("models") / "llama", steps=20)
+def finished(tmp_path_factory):
+    """The folder of the finished toy study, which no test writes to, and its results."""
+    folder = made_once(tmp_path_factory, "toy-study", _finish)
+    return folder / "run", pickle.loads((folder / "results.pickle").read_bytes())
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished study in a folder of its own, files as old as they were."""
+    return shutil.copytree(finished[0], tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.study.toys import VALUES, prepare, recipe
+from tests.study.toys import VALUES, ran, recipe
 
 from byteproxy.checksummed import read_checksummed, write_checksummed
 from byteproxy.errors import InputError
 from byteproxy.evaluate.held_out import held_out_texts
 from byteproxy.progress import silent
 from byteproxy.report.build_page import build_page
-from byteproxy.report.study_page import write_study_page
 from byteproxy.store.store import Store
-from byteproxy.study import study, task_workers
+from byteproxy.study import task_workers
 from byteproxy.study.fairness import check_apart
 from byteproxy.study.queue import Queue
 from byteproxy.study.results import study_results
@@ -29,23 +28,6 @@ from byteproxy.study.study import Limits, report_study, run_study
 from byteproxy.train.run_config import read_run_config
 
 LAST = "final-proxy-small-1.6e+08-seed1"
-
-
-def ran(out, limits=study.ALL, stage=None, say=lambda line: None, page=None, **changes):
-    options = {} if stage is None else {"stage": stage}
-    return run_study(recipe(out.parent, **changes), "toy", out, prepare, limits, say=say, page=page, **options)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("study") / "run"
-    return out, ran(out, page=write_study_page)
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """The finished study in a folder of its own, files as old as they were."""
-    return shutil.copytree(finished[0], tmp_path / "run")
 
 
 def figures(results):

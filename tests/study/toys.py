@@ -6,8 +6,10 @@ from typing import Any
 import tomli_w
 from tests.toy_corpus import toy_store
 
+from byteproxy.progress import quietly
 from byteproxy.store.store import Store
 from byteproxy.study.recipe import StudyRecipe, read_recipe
+from byteproxy.study.study import ALL, run_study
 
 VALUES: dict[str, Any] = {
     "about": "toys",
@@ -66,3 +68,8 @@ def prepare(recipe: StudyRecipe, out: Path, stage: Any) -> Store:
     """The toy corpus in a study's folder."""
     folder = out / "corpus"
     return Store.open(folder) if folder.exists() else toy_store(folder)[0]
+
+
+def ran(out, limits=ALL, stage=quietly, say=lambda line: None, page=None, **changes):
+    """The results of the toy study with changes, run in a folder or gone on with."""
+    return run_study(recipe(out.parent, **changes), "toy", out, prepare, limits, stage, say, page)

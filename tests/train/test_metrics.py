@@ -5,7 +5,6 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from byteproxy.errors import InputError
 from byteproxy.train import metrics as metrics_module
@@ -14,6 +13,8 @@ from byteproxy.train.metrics import Metrics, _scalars, read, read_log
 
 def drawn(folder):
     """What TensorBoard shows of a run: {name: [(step, value)]}."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # seconds, for each process
+
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     return {name: [(one.step, one.value) for one in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
