@@ -106,7 +106,8 @@ def test_draws_curves_and_gains(full: str) -> None:
     # two sizes; the headline twice.
     assert page.count("svg") == 4 + 2 * (4 + 3) + 3 * 2 + 2
     for name, arm in FULL["arms"].items():
-        assert page.text.count(f"{name} {arm['raw_bpb']['mean']:.3f}") >= 4
+        own = "*" if arm["scored"] == "view" else ""
+        assert page.text.count(f"{name}{own} {arm['raw_bpb']['mean']:.3f}") >= 4
     assert page.text.count("PPMd 1.77") == 4
 
 
@@ -270,6 +271,17 @@ def test_intervals_that_include_zero_are_grey() -> None:
     assert interval({"high": 0.1}, 2) == DASH
     assert [signed(value, 1, "%") for value in (-0.04, 0.04, 0.0, -1)] == [f"0.0{NBSP}%"] * 3 + [f"−1.0{NBSP}%"]
     assert [took(value).replace(NBSP, " ") for value in (7, 240, 7200, None)] == ["7 s", "4.0 min", "2.0 h", DASH]
+
+
+def test_trials_tell_where_the_best_rate_is_the_last_that_was_tried(full: str, no_plots: None) -> None:
+    assert trials(FULL).ends == {}
+    assert "may be better still" not in full
+    few = [entry for entry in FULL["trials"] if entry["arm"] == "bytes" or entry["learning_rate"] != 0.005]
+    few = [entry for entry in few if entry["arm"] != "bytes" or entry["learning_rate"] != 0.02]
+    few = [entry for entry in few if entry["size"] == "3m" and entry["arm"] in ("bytes", "codebook", "bpe_only")]
+    assert trials(FULL | {"trials": few}).ends == {"largest": ["bytes"], "smallest": ["codebook", "bpe_only"]}
+    text = shown(study_page(FULL | {"trials": few}))
+    assert "The smallest rate of those tried was best for codebook and bpe_only; one beyond it may be better" in text
 
 
 def test_trials_mark_what_was_chosen_and_tell_unequal_counts(full: str, no_plots: None) -> None:

@@ -63,6 +63,21 @@ def test_differences_are_on_the_sides_that_both_were_scored_on(tmp_path):
     assert not any(arm == other for arm, other, _ in found)
 
 
+def test_an_arm_of_one_seed_is_held_against_that_seed_of_others(tmp_path):
+    """And says nothing of the spread over seeds, whatever the others know of theirs."""
+    arms = {**ARMS, "proxy": {**ARMS["proxy"], "seeds": [1]}}
+    study = recipe(tmp_path, arms=arms, claims=[CLAIM], flops=[1e8, 2e8])
+    cells = cells_of(study)
+    (one, _) = [found for found in differences(study, cells) if (found["arm"], found["split"]) == ("proxy", "test")]
+    assert one["means"] == pytest.approx([1.71, 2.11])
+    assert (one["low"], one["high"], one["seeds"]) == (None, None, 1)
+    assert one["documents"]["low"] == pytest.approx(-0.4)
+    queue = SimpleNamespace(recipe=study, parameters=lambda size: 3000)
+    (fit,) = [found for found in fits(queue, cells) if (found["arm"], found["against"]) == ("proxy", "plain")]
+    assert [point["seed"] for point in fit["points"]] == [1, 1]
+    assert (fit["low"], fit["high"]) == (None, None)
+
+
 @pytest.mark.parametrize("tested", [("plain", "proxy"), ("plain",)])
 def test_gaps_over_compute_and_over_parameters(tmp_path, tested):
     sizes = {"small": {}, "large": {"model": {"layers": 2}}}

@@ -103,6 +103,29 @@ def test_each_claim_is_said_though_another_arm_is_the_best():
     assert "+0.2000); the interval includes zero" in said
 
 
+def test_a_claim_about_another_budget_says_which():
+    found = results(claims=[{"name": "one", "arms": ["plain", "proxy", "small"], "against": ["small"]}])
+    found["arms"]["small"] = found["arms"]["plain"] | {"raw_bpb": None, "validation_bpb": None}
+    found["differences"] += [
+        found["differences"][0] | {"against": "small", "flops": flops, "percent": percent}
+        for flops, percent in ((2e11, -7.0), (5e11, -9.0))
+    ]
+    said = verdict(found)
+    assert "proxy is 9.0 % below small on raw bytes, 1.8500 against 2.0000 bits per byte of test text at 5e+11" in said
+    assert "size small (95 % over 3 seeds: -0.3000 to -0.1000)." in said
+    assert "7.0 %" not in said
+
+
+def test_of_a_claim_about_many_arms_the_best_is_said():
+    names = [f"other{number}" for number in range(4)]
+    found = results(claims=[{"name": "one", "arms": ["plain", "proxy", *names], "against": ["plain"]}])
+    found["arms"] |= {name: found["arms"]["proxy"] | {"validation_bpb": {"mean": 1.9, "seeds": {}}} for name in names}
+    found["differences"] += [found["differences"][0] | {"arm": name} for name in names]
+    said = verdict(found)
+    assert "proxy is 7.5 % below plain" in said
+    assert "other" not in said.replace("other forms", "")
+
+
 def test_what_became_of_tokens_is_said_with_how_surely():
     kept = {"size": "small", "flops": 1e12, "split": "test", "against": "model", "bpb": 0.1, "percent": 10.0}
     kept |= {"arm": "bytes", "means": [1.1, 1.0], "seeds": 3, "low": 0.08, "high": 0.12}

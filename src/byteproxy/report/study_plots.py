@@ -39,11 +39,13 @@ class Curves(NamedTuple):
 def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
     """Validation bits per byte of the main cell over four measures of what was spent.
 
-    PPMd's, and those of the tokens of the study's model, are of the same text.
+    PPMd's, and those of the tokens of the study's model, are of the same text. A star: bits of an arm's own symbols.
     """
     runs, size, flops = _main_runs(results)
-    arms = [name for name in named(results.get("arms")) if name in runs]
+    known_arms = named(results.get("arms"))
+    arms = [name for name in known_arms if name in runs]
     arms += [name for name in runs if name not in arms]
+    own_symbols = {name for name, arm in known_arms.items() if arm.get("scored") == "view"}
     scored = mapping(results.get("curve_text"))
     known = (
         ("PPMd", "PPMd", mapping(scored.get("compressors")).get("ppmd")),
@@ -54,7 +56,12 @@ def curves(results: Mapping[str, Any], colours: Mapping[str, int]) -> Curves:
     names, pictures = distinct(arms), []
     for spent in _SPENT:
         lines = [
-            _mean_line(names[name], [_points(run, spent) for run in runs[name]], colours.get(name, 7)) for name in arms
+            _mean_line(
+                names[name] + "*" * (name in own_symbols),
+                [_points(run, spent) for run in runs[name]],
+                colours.get(name, 7),
+            )
+            for name in arms
         ]
         picture = line_plots.over(spent, "curve", lines, levels, "bits per byte", _HIDDEN_START)
         pictures.append((f"Over {line_plots.SPENT[spent]}", picture))

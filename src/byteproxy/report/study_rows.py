@@ -124,13 +124,15 @@ def read_at(results: Mapping[str, Any]) -> tuple[list[str], dict[str, tuple[obje
 class Trials(NamedTuple):
     """What arms were tried with. columns: size and rate; lines: arm, rows, and the trials of each column.
 
-    counts: how many trials each arm had at each size. budgets: FLOPs of a trial.
+    counts: how many trials each arm had at each size. budgets: FLOPs of a trial. ends: by what was best, "smallest" or
+    "largest", the arms whose best rate is the last of those tried on that side.
     """
 
     columns: list[tuple[str, float | None]]
     lines: list[tuple[str, str, list[list[Mapping[str, Any]]]]]
     counts: Mapping[tuple[str, str], int]
     budgets: Sequence[float]
+    ends: Mapping[str, list[str]]
 
 
 def trials(results: Mapping[str, Any]) -> Trials:
@@ -146,6 +148,21 @@ def trials(results: Mapping[str, Any]) -> Trials:
     )
     lines = [(name, count, [line.get(column, []) for column in columns]) for (name, count), line in tried.items()]
     counts = Counter((called(entry.get("arm")), called(entry.get("size"))) for entry in found)
-    return Trials(
-        columns, lines, counts, sorted({n for entry in found if (n := number(entry.get("flops"))) is not None})
-    )
+    budgets = sorted({n for entry in found if (n := number(entry.get("flops"))) is not None})
+    return Trials(columns, lines, counts, budgets, _at_ends(found, len(sizes) > 1))
+
+
+def _at_ends(found: Sequence[Mapping[str, Any]], several_sizes: bool) -> dict[str, list[str]]:
+    tried: dict[tuple[str, str], set[float]] = {}
+    for entry in found:
+        if (rate := number(entry.get("learning_rate"))) is not None:
+            tried.setdefault((called(entry.get("arm")), called(entry.get("size"))), set()).add(rate)
+    ends: dict[str, list[str]] = {}
+    for entry in found:
+        arm, size = called(entry.get("arm")), called(entry.get("size"))
+        rates = tried.get((arm, size), set())
+        if entry.get("chosen") is True and len(rates) > 1:
+            for name, end in (("smallest", min(rates)), ("largest", max(rates))):
+                if number(entry.get("learning_rate")) == end:
+                    ends.setdefault(name, []).append(f"{arm} at {size}" if several_sizes else arm)
+    return ends

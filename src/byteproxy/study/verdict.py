@@ -8,6 +8,9 @@ from byteproxy.study.transfer_words import transfer_said
 
 UNCERTAIN = "the interval includes zero: no difference that can be told from chance"
 
+_FEW = 3
+"""Arms of a claim that are all said; of more, only the best."""
+
 
 class IntervalWords(NamedTuple):
     """An interval in words, empty where there is none. chance: what may be chance in it, empty where nothing is."""
@@ -44,8 +47,8 @@ def _has_zero(interval: Mapping[str, Any]) -> bool:
 def verdict(results: Mapping[str, Any]) -> str:
     """The best proxy arm against the best arm of raw bytes and every control; its transfer; each tokenizer arm; PPMd.
 
-    So, too, the best proxy arm of each claim against those that the claim names. Which arm is best is said by
-    validation text, so that the test split chooses nothing. All of it at the main cell.
+    So, too, what each claim is about. Which arm is best is said by validation text, so that the test split chooses
+    nothing. All of it at the main cell, where the arms have runs there.
     """
     main = results["main"]
     if main is None:
@@ -99,22 +102,31 @@ def _best(arms: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | 
 def _claimed(
     results: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], proxies: Sequence[str]
 ) -> Iterator[str]:
-    """What each claim is about: the best of its proxy arms against the arms that it is made against."""
+    """What each claim is about: its arms, of many the best proxy arm, against those that it is made against."""
     for claim in results.get("claims", ()):
-        best = _best(arms, [name for name in proxies if name in claim["arms"] and name not in claim["against"]])
+        about = [name for name in claim["arms"] if name not in claim["against"]]
+        best = _best(arms, [name for name in proxies if name in about])
+        if len(about) > _FEW:
+            about = [] if best is None else [best]
+        for other in claim["against"]:
+            yield from (_compared(results, name, other, anywhere=True) for name in about)
         if best is not None:
-            yield from (_compared(results, best, other) for other in claim["against"])
             yield from transfer_said(results, best)
 
 
-def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
-    """One arm against another, on the test split where both were scored there; nothing where there is no difference."""
+def _compared(results: Mapping[str, Any], arm: str, other: str, anywhere: bool = False) -> str:
+    """One arm against another, on the test split where both were scored there; nothing where there is no difference.
+
+    anywhere: at the largest budget that both have, where they have none in common at the main cell.
+    """
     main = results["main"]
-    found = {
-        one["split"]: one
-        for one in results["differences"]
-        if (one["arm"], one["against"], one["size"], one["flops"]) == (arm, other, main["size"], main["flops"])
-    }
+    known = [one for one in results["differences"] if (one["arm"], one["against"]) == (arm, other)]
+    found = {one["split"]: one for one in known if (one["size"], one["flops"]) == (main["size"], main["flops"])}
+    place = ""
+    if anywhere and known and not found:
+        largest = max(one["flops"] for one in known if one["size"] == known[-1]["size"])
+        found = {one["split"]: one for one in known if (one["size"], one["flops"]) == (known[-1]["size"], largest)}
+        place = f" at {largest:.3g} FLOPs, size {known[-1]['size']}"
     one = found.get("test") or found.get("validation")
     if one is None:
         return ""
@@ -122,10 +134,10 @@ def _compared(results: Mapping[str, Any], arm: str, other: str) -> str:
     mine, theirs = one["means"]  # of the seeds that both have: an arm's own mean may be of others, too
     scored = results["arms"][arm]["scored"]
     what = "on raw bytes" if scored == "raw" else "in the bits of its symbols"
-    place = "below" if one["bpb"] < 0 else "above"
+    side = "below" if one["bpb"] < 0 else "above"
     sentence = (
-        f"{arm} is {abs(one['percent']):.1f} % {place} {other} {what}, {mine:.4f} against {theirs:.4f} bits "
-        f"per byte of {split} text"
+        f"{arm} is {abs(one['percent']):.1f} % {side} {other} {what}, {mine:.4f} against {theirs:.4f} bits "
+        f"per byte of {split} text{place}"
     )
     words, chance = interval_said(one)
     if not words:
