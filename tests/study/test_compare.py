@@ -12,6 +12,7 @@ from byteproxy.study.cells import Cells, Done
 from byteproxy.study.compare import against, differences, fits
 from byteproxy.study.queue import Job, Key
 from byteproxy.study.recipe import Cell
+from byteproxy.study.results import main_cell
 
 BYTES = VALUES["arms"]["bytes"]
 ARMS = {
@@ -120,3 +121,25 @@ def test_a_cell_is_whole_with_all_seeds_of_the_arms_that_are_to_be_there(tmp_pat
     assert cells.left("small", 1e8, arms) == ["proxy"]
     assert cells.left("large", 1e8, arms) is None
     assert cells.left("small", 1e8, ["extra"]) is None
+
+
+def test_the_main_cell_is_where_a_claim_is_whole_though_a_smaller_one_has_all_its_few_arms(tmp_path):
+    """As where --only took the arms of claims, most of which have the largest budget alone."""
+    late = {"flops": [2e8], "seeds": [0]}
+    arms = {"plain": BYTES, "proxy": ARMS["proxy"], "tuned": {**BYTES, **late}, "bags": {**ARMS["bags"], **late}}
+    claims = [{"name": "c", "arms": ["plain", "proxy", "tuned"], "against": ["plain"]}]
+    study = recipe(tmp_path, arms=arms, claims=claims, flops=[1e8, 2e8])
+    cells = cells_of(study)
+    cells.planned = {cell: study.seeds_of(cell.arm) for cell in study.cells()}
+    queue = SimpleNamespace(recipe=study, parameters=lambda size: 3000)
+    assert main_cell(queue, cells) == ("small", 2e8)
+    del cells.runs[Cell("bags", "small", 2e8)]
+    assert main_cell(queue, cells) == ("small", 2e8)
+    del cells.runs[Cell("tuned", "small", 2e8)]
+    assert main_cell(queue, cells) == ("small", 1e8)
+    del cells.runs[Cell("plain", "small", 1e8)]
+    assert main_cell(queue, cells) is None
+    alone = recipe(tmp_path, arms=arms, claims=[{**claims[0], "arms": ["plain", "tuned"]}], flops=[1e8, 2e8])
+    cells.runs[Cell("plain", "small", 1e8)] = cells.runs[Cell("plain", "small", 2e8)]
+    del cells.runs[Cell("proxy", "small", 1e8)]
+    assert main_cell(SimpleNamespace(recipe=alone, parameters=queue.parameters), cells) == ("small", 1e8)

@@ -145,14 +145,19 @@ def _model(queue: Queue) -> dict[str, Any] | None:
 def main_cell(queue: Queue, cells: Cells) -> tuple[str, float] | None:
     """The largest size, and there the largest budget, at which every arm that is to be there has all its runs.
 
-    Where there is none, the same of the arms of a claim, the first one that has any.
+    So, too, where all arms of a claim have them: a small budget may have few arms, and a large one some that nobody
+    waits for. Where there is none, those arms of a claim count that are to be there, of the first one that has any.
     """
     places = {(cell.size, cell.flops) for cell in cells.planned}
-    for arms in (tuple(queue.recipe.arms), *(claim.arms for claim in queue.recipe.claims)):
-        at = [place for place in places if cells.left(*place, arms) == []]
-        if at:
-            return max(at, key=lambda one: (queue.parameters(one[0]), one[1]))
-    return None
+    claims = [claim.arms for claim in queue.recipe.claims]
+
+    def whole(arms: tuple[str, ...]) -> list[tuple[str, float]]:
+        return [place for place in places if cells.left(*place, arms) == []]
+
+    at = whole(tuple(queue.recipe.arms))
+    at += [place for arms in claims for place in whole(arms) if all(Cell(arm, *place) in cells.planned for arm in arms)]
+    at = at or next((found for arms in claims if (found := whole(arms))), [])
+    return max(at, key=lambda one: (queue.parameters(one[0]), one[1]), default=None)
 
 
 def _main(queue: Queue, cells: Cells, main: tuple[str, float] | None) -> dict[str, Any] | None:
