@@ -1,5 +1,6 @@
 """How runs begin and go on: killed at every write, two at a time, with one command, and longer than they were."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli import killed_starts
 from tests.cli.commands import in_process, last_object, refusal
 from tests.toy_corpus import toy_store
 from tests.waiting import GUARD_SECONDS
@@ -108,10 +110,8 @@ def stopping_at(step):
 @pytest.fixture(scope="module")
 def started(folder):
     """How many moments a run was killed at, and how two at once ended."""
-    script = Path(__file__).with_name("killed_starts.py")
-    done = subprocess.run([sys.executable, script, folder], env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    with contextlib.chdir(folder):
+        return killed_starts.moments(), killed_starts.both()
 
 
 def test_killed_at_any_write_a_run_begins_with_its_start_or_anew(byteproxy, folder, started):

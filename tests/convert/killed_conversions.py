@@ -1,24 +1,18 @@
-"""Conversions that are killed again and again, in a process that forks them: `killed_conversions.py MODEL TEXT FOLDER`.
+"""Conversions that are killed again and again, in forks.
 
 borders   killed at the beginning and at the end of each stage, and between steps of the training
 moments   killed before a call that changes what is on disk, a later one each time
 
-Every child goes on in the folder that the one before was killed in. Prints, as JSON, what each of them was killed at.
+Every child goes on in the folder that the one before was killed in.
 """
 
-import contextlib
-import gc
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-from tests.convert.tiny import RECIPE, conversion
+from tests.forks import begun, ended
 from tests.train.killed_saves import kill_at
 
 from byteproxy.convert.conversion import Conversion
@@ -28,17 +22,9 @@ from byteproxy.progress import Stage, quietly
 
 def in_a_child(run: Callable[[], None]) -> bool:
     """Whether a forked process came to the end of what it runs; one that is killed doesn't."""
-    child = os.fork()
-    if child == 0:
-        try:
-            run()
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0, "it was killed, or went well"
-    return not os.WIFSIGNALED(status)
+    status = ended(begun(run))
+    assert status <= 0, "it was killed, or went well"
+    return status == 0
 
 
 def killing(seen: set[str], told: Path) -> Stage:
@@ -86,15 +72,3 @@ def moments(asked: Conversion, out: Path) -> list[int]:
             return killed
         killed.append(moment)
     raise AssertionError("it never came to its end")
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    model, text, folder = map(Path, sys.argv[1:])
-    recipe = replace(RECIPE, run=replace(RECIPE.run, checkpoint_seconds=0.0))
-    with contextlib.redirect_stdout(sys.stderr):
-        asked = conversion(model, text, recipe)
-        run_conversion(asked, folder / "whole")  # all that it imports and compiles is there for those that are forked
-        gc.freeze()  # which collect garbage, and would copy all that they looked at
-        found = borders(asked, folder / "borders", folder / "told"), moments(asked, folder / "moments")
-    print(json.dumps(found))

@@ -1,16 +1,14 @@
 """`kill -9` at every border of a conversion and inside its training: the same command goes on to the same figures."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from tests.waiting import GUARD_SECONDS
+from tests.convert.killed_conversions import borders, moments
+from tests.convert.tiny import RECIPE, conversion
 
-SCRIPT = Path(__file__).with_name("killed_conversions.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPT.parents[2]), *sys.path]))}
+from byteproxy.convert.run_conversion import run_conversion
+
 CLOCKED = ("seconds", "wall_seconds", "positions_per_second", "matmul_utilization", "memory_mb")
 
 
@@ -26,10 +24,9 @@ def figures(out):
 @pytest.fixture(scope="module")
 def killed(model, text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, SCRIPT, model, text, folder]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=4 * GUARD_SECONDS)
-    assert done.returncode == 0, done.stderr
-    return folder, *json.loads(done.stdout)
+    asked = conversion(model, text, replace(RECIPE, run=replace(RECIPE.run, checkpoint_seconds=0.0)))
+    run_conversion(asked, folder / "whole")  # all that it compiles is there for the forks
+    return folder, borders(asked, folder / "borders", folder / "told"), moments(asked, folder / "moments")
 
 
 def test_killed_at_every_border_it_goes_on_to_the_same_figures(killed):

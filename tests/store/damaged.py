@@ -1,17 +1,14 @@
 """Damages a corpus in one place after the other and uses it each time, each kind of damage in a fork, which may die.
 
-    python damaged.py CORPUS FOLDER SEED COUNT
-
-CORPUS: an undamaged one. FOLDER: to work in. Each trial prints what it is about to do and then "same" (the same
-documents and rows came out), "other", or "refused" and the message; anything else is a traceback. What a kind of damage
-printed is left in FOLDER as KIND.out and KIND.err. Prints, as JSON, the exit status of each kind.
+Each trial prints what it is about to do and then "same" (the same documents and rows came out), "other", or "refused"
+and the message; anything else is a traceback. What a kind of damage printed is left in a folder as KIND.out and
+KIND.err.
 """
 
 import json
 import os
 import shutil
 import sys
-import traceback
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +16,7 @@ from random import Random
 
 import numpy as np
 import pyarrow as pa
+from tests.forks import begun, ended
 
 from byteproxy.corpus.split import SPLITS
 from byteproxy.errors import InputError
@@ -182,27 +180,15 @@ def trials(corpus: Path, folder: Path, kind: str, seed: int, count: int, wanted:
             print(f"refused {str(error)[:300]!r}", flush=True)
 
 
-def main(corpus: Path, folder: Path, seed: int, count: int) -> dict[str, int]:
-    """Fork for each kind, when all that they import and compile is there; gives how they ended."""
-    wanted, ended = used(corpus), {}
+def damaged(corpus: Path, folder: Path, seed: int, count: int) -> dict[str, int]:
+    """How the forks for all kinds of damage ended."""
+    wanted, found = used(corpus), {}
     for kind in DAMAGES:
-        child = os.fork()
-        if child == 0:
-            for number, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(folder / f"{kind}.{name}", os.O_WRONLY | os.O_CREAT), number)
-            status = 1
-            try:
-                trials(corpus, folder / kind, kind, seed, count, wanted)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
-        ended[kind] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return ended
 
+        def run(kind: str = kind) -> None:
+            sys.stdout, sys.stderr = ((folder / f"{kind}.{name}").open("w") for name in ("out", "err"))
+            os.dup2(sys.stderr.fileno(), 2)
+            trials(corpus, folder / kind, kind, seed, count, wanted)
 
-if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))))
+        found[kind] = ended(begun(run))
+    return found

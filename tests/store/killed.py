@@ -1,10 +1,6 @@
-"""The runs that `test_kills.py` starts: `killed.py SOURCE KIND ...`, by kind
+"""The runs that `test_kills.py` starts: in forks, and as `killed.py SOURCE FOLDER` on a small disk.
 
-run FOLDER WORKERS          a preparation and two views
-stuck FOLDER WORKERS FAULT  one whose source never ends; FAULT "raise": but its first unit fails
-moments [[where, at, folder], ...]    forks a run for each, which kills itself at that call of os.replace, os.fsync
-                            or a file's write; prints how each ended
-small FOLDER                on a small disk that is made larger whenever it is full; prints the errors and the files
+The disk is made larger whenever it is full; prints the errors and the files.
 """
 
 import json
@@ -15,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tests.forks import begun, ended
 from tests.store.sources import ToySource, ToyUnit
 from tests.waiting import GUARD_SECONDS
 
@@ -103,17 +101,19 @@ def killed_at(where: str, at: int) -> None:
         setattr(os, where, counted(getattr(os, where)))
 
 
-def moments(source: Source, plans: list[tuple[str, int, str]]) -> None:
-    """Run and be killed at each of the moments."""
-    import tests.store.toys  # noqa: F401 (for all forks at once)
+def stuck(source: ToySource, folder: Path, fails: bool) -> None:
+    """A preparation by two readers that never ends; where it fails, its first unit does."""
+    prepare([StuckSource("toy", source.folder, fails=fails)], folder, PREPARATION, 2)
 
-    for where, at, folder in plans:
-        child = os.fork()
-        if child == 0:
-            killed_at(where, at)
-            finish(source, Path(folder))
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+def moments(source: Source, plans: list[tuple[str, int, Path]]) -> list[int]:
+    """How runs ended that were killed, each in a fork, at a call of os.replace, os.fsync or a file's write."""
+
+    def run(where: str, at: int, folder: Path) -> None:
+        killed_at(where, at)
+        finish(source, folder)
+
+    return [ended(begun(partial(run, *plan))) for plan in plans]
 
 
 def small(source: Source, folder: Path) -> None:
@@ -134,18 +134,5 @@ def small(source: Source, folder: Path) -> None:
     print(json.dumps([errors, {name: sha256(content).hexdigest() for name, content in contents(folder).items()}]))
 
 
-def main(folder: str, kind: str, *more: str) -> None:
-    """One of the runs above."""
-    source = ToySource("toy", Path(folder))
-    if kind == "moments":
-        moments(source, json.loads(more[0]))
-    elif kind == "small":
-        small(source, Path(more[0]))
-    elif kind == "run":
-        finish(source, Path(more[0]), int(more[1]))
-    else:
-        prepare([StuckSource("toy", Path(folder), fails=more[2] == "raise")], Path(more[0]), PREPARATION, int(more[1]))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    small(ToySource("toy", Path(sys.argv[1])), Path(sys.argv[2]))

@@ -4,23 +4,16 @@ Also where whoever changed a number let all checksums fit: compiled code must no
 tried many times in a process of its own, so that one that dies of it fails its test and nothing else.
 """
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.store.damaged import DAMAGES, used
+from tests.store.damaged import DAMAGES, damaged, used
 from tests.store.toys import FIXED_TEXTS, WORDS, Halves, Opaque, a_document
-from tests.waiting import GUARD_SECONDS
 
 from byteproxy.corpus.split import SplitOptions
 from byteproxy.store.encode import add_view
 from byteproxy.store.prepare import prepare_documents
 
-SCRIPT = Path(__file__).with_name("damaged.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPT.parents[2]), *sys.path]))}
 OTHER_IS_FINE = {"agreed_bit", "agreed_number", "agreed_row", "manifest_number"}
 """Where what was changed may be what a corpus can hold, such as another letter, or a passage of another length."""
 
@@ -38,21 +31,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def damaged(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[str], str]]:
+def outcomes(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[str], str]]:
     """Of each kind of damage: how its process ended, the lines it printed, and what it said on stderr."""
     folder = tmp_path_factory.mktemp("damaged")
-    command = [sys.executable, str(SCRIPT), str(corpus), str(folder), "1", "60"]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=GUARD_SECONDS)
-    assert ended.returncode == 0, ended.stderr[-2000:]
     return {
         kind: (status, (folder / f"{kind}.out").read_text().splitlines(), (folder / f"{kind}.err").read_text())
-        for kind, status in json.loads(ended.stdout).items()
+        for kind, status in damaged(corpus, folder, 1, 60).items()
     }
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_damage_changes_nothing_or_is_said(kind: str, damaged: dict[str, tuple[int, list[str], str]]) -> None:
-    status, lines, said = damaged[kind]
+def test_damage_changes_nothing_or_is_said(kind: str, outcomes: dict[str, tuple[int, list[str], str]]) -> None:
+    status, lines, said = outcomes[kind]
     assert status == 0, f"{lines[-1:]} {status} {said[-2000:]}"
     assert len(lines) == 60
     for line in lines:

@@ -1,6 +1,10 @@
-"""Preparations that are killed, interrupted or out of space, in processes of their own, and run again."""
+"""Preparations that are killed, interrupted or out of space, in processes of their own, and run again.
+
+They are forks of this process, which has imported what takes seconds; their readers import it anew.
+"""
 
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -8,11 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from hashlib import sha256
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from tests.store.killed import finish
+from tests.store.killed import finish, moments, stuck
 from tests.store.sources import ToySource, a_source
 from tests.store.toys import FIXED, contents
 from tests.waiting import GUARD_SECONDS, until
@@ -42,9 +48,10 @@ def undisturbed(source: ToySource, tmp_path_factory: pytest.TempPathFactory) -> 
     return files
 
 
-def started(source: ToySource, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(source.folder), *more]
-    return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True)
+def started(run: Callable[..., None], *arguments: object) -> BaseProcess:
+    process = multiprocessing.get_context("fork").Process(target=run, args=arguments)
+    process.start()
+    return process
 
 
 def children(process: int) -> list[int]:
@@ -57,17 +64,15 @@ def wait_for_the_end(processes: list[int]) -> None:
 
 
 def test_killed_at_any_write_and_run_again(source: ToySource, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    """One process forks a run for each moment: before a file appears or is synced, or in the middle of writing it."""
+    """Before a file appears or is synced, or in the middle of writing it."""
     rng = random.Random(0)
     most = {"replace": 25, "fsync": 30, "write": 100}
     wheres = [rng.choice(list(most)) for _ in range(17)]
-    plans = [(where, rng.randint(1, most[where]), str(tmp_path / str(n))) for n, where in enumerate(wheres)]
-    command = [sys.executable, str(SCRIPT), str(source.folder), "moments", json.dumps(plans)]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout.split()
-    assert ended == ["-9"] * len(plans)
+    plans = [(where, rng.randint(1, most[where]), tmp_path / str(n)) for n, where in enumerate(wheres)]
+    assert moments(source, plans) == [-signal.SIGKILL] * len(plans)
     for _, _, folder in plans:
-        finish(source, Path(folder))
-        assert contents(Path(folder)) == undisturbed
+        finish(source, folder)
+        assert contents(folder) == undisturbed
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.2])
@@ -75,11 +80,11 @@ def test_killed_with_its_readers_and_run_again(
     after: float, source: ToySource, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     """A moment after the first part is there: then several processes are writing."""
-    run = started(source, "run", str(tmp_path), "2")
-    until(lambda: run.poll() is not None or list(tmp_path.glob(".staged/0*")))
+    run = started(finish, source, tmp_path, 2)
+    until(lambda: not run.is_alive() or list(tmp_path.glob(".staged/0*")))
     time.sleep(after)
     run.kill()
-    run.wait()
+    run.join()
     finish(source, tmp_path)
     assert contents(tmp_path) == undisturbed
 
@@ -89,8 +94,8 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = a_source(tmp_path / "toy", [FIXED[:2], FIXED[2:4]])
-    run = started(own, "stuck", str(tmp_path / "out"), "2", "")
-    until(lambda: len(list(tmp_path.glob("reading-*"))) == 2, lambda: run.poll() is None)
+    run = started(stuck, own, tmp_path / "out", False)
+    until(lambda: len(list(tmp_path.glob("reading-*"))) == 2, run.is_alive)
     readers = [int(path.name.split("-")[1]) for path in tmp_path.glob("reading-*")]
     with (
         pytest.raises(InputError, match=rf"out is in use by another run \(process {run.pid}\)"),
@@ -100,7 +105,7 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
     for reader in readers:
         os.kill(reader, signal.SIGSTOP)
     run.kill()
-    run.wait()
+    run.join()
     monkeypatch.setattr(store_folder, "ORPHAN_SECONDS", 0.3)
     with pytest.raises(InputError, match="is in use by another run"), locked(tmp_path / "out"):
         pass
@@ -118,14 +123,15 @@ def test_readers_end_with_their_run_and_hold_the_folder_until_then(
 @pytest.mark.parametrize("why", ["interrupt", "raise", "killed reader"])
 def test_readers_end_at_once_when_a_run_ends_early(why: str, tmp_path: Path) -> None:
     own = a_source(tmp_path / "toy", [FIXED[:2], FIXED[2:4], FIXED[4:6]])
-    run = started(own, "stuck", str(tmp_path / "out"), "2", why)
-    until(lambda: list(tmp_path.glob("reading-*")), lambda: run.poll() is None)
+    run = started(stuck, own, tmp_path / "out", why == "raise")
+    until(lambda: list(tmp_path.glob("reading-*")), run.is_alive)
     others = children(run.pid)
     if why == "interrupt":
-        run.send_signal(signal.SIGINT)
+        os.kill(run.pid, signal.SIGINT)
     elif why == "killed reader":
         os.kill(int(next(tmp_path.glob("reading-*")).name.split("-")[1]), signal.SIGKILL)
-    assert run.wait(GUARD_SECONDS) != 0
+    run.join(GUARD_SECONDS)
+    assert run.exitcode not in (None, 0)
     wait_for_the_end(others)
     with locked(tmp_path / "out"):
         pass
@@ -135,7 +141,7 @@ def test_full_disk_is_said_and_costs_nothing_but_a_run(
     source: ToySource, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     """A real small disk, made a little larger whenever it is full."""
-    command = ["unshare", "-rm", sys.executable, str(SCRIPT), str(source.folder), "small", str(tmp_path)]
+    command = ["unshare", "-rm", sys.executable, str(SCRIPT), str(source.folder), str(tmp_path)]
     try:
         allowed = subprocess.run(
             ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True

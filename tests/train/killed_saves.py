@@ -1,4 +1,4 @@
-"""The saves that `test_checkpoint.py` has killed: `killed_saves.py FOLDER`, in a process that forks one for each
+"""The saves that `test_checkpoint.py` has killed, each in a fork.
 
 moments     SAVES in a copy of a folder with steps 10 and 20, killed before each call that changes what is on disk
 rounds      saving in a loop, killed at random moments; each goes on where the one before was killed
@@ -6,16 +6,15 @@ rounds      saving in a loop, killed at random moments; each goes on where the o
 Every tensor of a checkpoint holds one number, so that it shows which save it is of.
 """
 
-import json
 import os
 import random
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 import torch
+from tests.forks import begun, ended
 
 from byteproxy.train import checkpoint
 
@@ -80,12 +79,14 @@ def moments(folder: Path) -> dict[str, int]:
         for moment in range(1, 1000):
             copy = folder / f"{name}-{moment}"
             shutil.copytree(folder / "start", copy)
-            child = os.fork()
-            if child == 0:
+
+            def run(moment: int = moment, saved: tuple[Path, int, float, int] = (copy, step, number, keep)) -> None:
                 kill_at(moment)
-                save(copy, step, number, keep)
-                os._exit(0)
-            if os.waitpid(child, 0)[1] == 0:
+                save(*saved)
+
+            status = ended(begun(run))
+            assert status in (0, -signal.SIGKILL)
+            if status == 0:
                 counts[name] = moment - 1
                 break
     return counts
@@ -98,14 +99,16 @@ def rounds(folder: Path) -> list[tuple[int, int]]:
     done, found = 1, []
     for _ in range(25):
         hears, tells = os.pipe()
-        child = os.fork()
-        if child == 0:
+
+        def run(tells: int = tells) -> None:
             step = loaded(folder / "run")[0]
             os.write(tells, b"-1\n")
             while True:
                 step += 1
                 save(folder / "run", step, float(step))
                 os.write(tells, f"{step}\n".encode())
+
+        child = begun(run)
         os.close(tells)
         with os.fdopen(hears) as heard:
             heard.readline()
@@ -118,8 +121,3 @@ def rounds(folder: Path) -> list[tuple[int, int]]:
         found.append((done, step))
         done = step
     return found
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(json.dumps([moments(Path(sys.argv[1])), rounds(Path(sys.argv[1]))]))

@@ -3,15 +3,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from tests.train.killed_saves import CALLS, SAVES, holding, loaded, save
+from tests.train.killed_saves import CALLS, SAVES, holding, loaded, moments, rounds, save
 from tests.train.ranks import on_ranks
 from tests.train.resealed import reseal
 from torch.distributed.checkpoint.api import CheckpointException
@@ -22,9 +19,6 @@ from byteproxy.errors import InputError
 from byteproxy.train import checkpoint
 from byteproxy.train.muon import Muon
 from byteproxy.train.parallel import world
-
-SCRIPT = Path(__file__).with_name("killed_saves.py")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(SCRIPT.parents[2]), *sys.path]))}
 
 
 def names(folder):
@@ -131,9 +125,7 @@ def test_no_variable_of_the_environment_is_written(tmp_path, monkeypatch):
 def killed(tmp_path_factory):
     """What became of the killed saves: the folder, the moments of each kind, and the rounds."""
     folder = tmp_path_factory.mktemp("killed")
-    ended = subprocess.run([sys.executable, str(SCRIPT), str(folder)], env=ENVIRONMENT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    return folder, *json.loads(ended.stdout.splitlines()[-1])
+    return folder, moments(folder), rounds(folder)
 
 
 def test_killed_at_any_moment_leaves_the_old_or_the_new_and_the_next_save_tidies(killed):
