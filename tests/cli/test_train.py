@@ -202,6 +202,12 @@ def test_stopped_before_it_began_it_says_so(byteproxy, monkeypatch):
         (["tiny.toml", "--out", "tiny.toml"], "tiny.toml is a file"),
         (["tiny.toml", "--rate", "3"], "rate is 3.0"),
         (["--plan", "tiny.toml", "--rate", "0"], "rate is 0.0"),
+        (["--plan", "tiny.toml", "--gpu", "abacus"], "gpu is 'abacus': give one of rtx4090-24gb, l4-24gb"),
+        (["tiny.toml", "--gpu", "h100-80gb"], "gpu is 'h100-80gb': give it with --plan"),
+        (["--plan", "tiny.toml", "--ranks", "2"], "ranks is 2, and no card is named"),
+        (["--plan", "tiny.toml", "--gpu", "h100-80gb", "--utilization", "2"], "utilization is 2.0"),
+        (["--plan", "tiny.toml", "--gpu", "h100-80gb"], 'dtype is "float32", and the known peaks'),
+        (["--plan", "tiny.toml", "--gpu", "h100-80gb", "--ranks", "0", "--dtype", "bfloat16"], "ranks is 0: give 1 to"),
         (["tiny.toml", "--attention", "varlen"], "trains on CUDA only"),
         (["--resume"], "--resume is given without a value"),
         (["--resume", "c"], "'c' holds no run"),
@@ -322,6 +328,20 @@ def test_a_run_is_called_as_its_recipe(byteproxy):
     for name in ("0.5b", "3m-head-start"):
         _, told, _ = byteproxy("train", name, "--help-all")
         assert f"(default: runs/{name})" in " ".join(told.replace("│", " ").split())
+
+
+def test_a_plan_for_cards_says_what_fits_and_how_long_it_takes(byteproxy):
+    words = ("train", "--plan", "tiny.toml", "--gpu", "h100-80gb", "--ranks", "2", "--dtype", "bfloat16")
+    plan = last_object(byteproxy(*words, "--utilization", "0.25", "--json"))
+    cluster = plan["cluster"]
+    assert plan["memory_bytes"] == cluster["memory"]["peak"] < cluster["room"] < cluster["card"]["memory"]
+    assert (cluster["activation_checkpointing"], cluster["recomputed"]) == ("none", 0)
+    assert plan["seconds"] == pytest.approx(plan["flops"] / (0.25 * 2 * cluster["card"]["peak"]))
+    assert plan["checkpoint_bytes"] >= 8 * plan["parameters"]
+    status, stdout, _ = byteproxy(*words)
+    assert status == 0
+    assert "on h100-80gb" in stdout
+    assert "--micro-sequences" in stdout
 
 
 def test_a_plan_is_a_table_and_trains_nothing(byteproxy, folder):

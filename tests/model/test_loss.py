@@ -28,7 +28,7 @@ def entries(generator, positions, heads, rows, count):
 def plainly(hidden, rows, found, soft_cap):
     """One logit row at a time."""
     nats = []
-    for position, head, row, _ in zip(*found, strict=True):
+    for position, head, row, _ in zip(*found[:4], strict=True):
         logits = rows[head] @ hidden[position]
         if soft_cap:
             logits = soft_cap * torch.tanh(logits / soft_cap)

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch.utils.checkpoint import checkpoint
+from torch.distributed._tools.mem_tracker import MemTracker
 
+from byteproxy.model import blocks
 from byteproxy.model.attention.layout import layout_of
 from byteproxy.model.distillation import Contexts
 from byteproxy.model.embedding import ByteExpansion
+from byteproxy.model.lora import adapt
+from byteproxy.model.lora_config import LoraConfig
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.network import Batch, Transformer
 from byteproxy.model.next_byte import NextByte
@@ -114,19 +117,78 @@ def test_no_weight_is_read_but_while_its_own_module_is_called(case):
     assert_same([found.total.detach(), *(parameter.grad for parameter in parameters)], wanted)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_blocks_may_be_computed_again_in_the_backward_pass(case):
-    wanted = gradients(*example(case))
-    model, batch = example(case)
-    calls = []
-    for block in model.layers:
-        forward = block.forward
-        block.forward = lambda *given, forward=forward: (
-            calls.append(0) or checkpoint(forward, *given, use_reentrant=False)
-        )
-    assert_same(gradients(model, batch), wanted)
-    passes = 2 if case == "causal" else 1  # branches are read in one of their own
-    assert len(calls) == passes * len(model.layers)
+def calls_of(modules):
+    """Counts the calls of modules, one after the other, from now on."""
+    calls = [0] * len(modules)
+
+    def count(number):
+        calls[number] += 1
+
+    for number, module in enumerate(modules):
+        module.register_forward_pre_hook(lambda *_, number=number: count(number))
+    return calls
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("checkpointing", ["attention", "full"])
+@pytest.mark.parametrize("case", [*CASES, "lora"])
+def test_what_is_computed_again_in_the_backward_pass_changes_no_bit(case, checkpointing, dtype):
+    def one_kind(checkpointing):
+        model, batch = example("shared" if case == "lora" else case)
+        if case == "lora":
+            torch.manual_seed(1)
+            adapt(model, LoraConfig(rank=2))
+            for parameter in model.parameters():
+                torch.nn.init.normal_(parameter, std=0.2)
+        model.dtype, model.checkpointing = dtype, checkpointing
+        calls = calls_of([part for block in model.layers for part in (block, block.self_attn, block.mlp)])
+        return gradients(model, batch), calls
+
+    (wanted, once), (found, calls) = one_kind("none"), one_kind(checkpointing)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other) if other is not None else one is None
+    again = {"attention": (0, 1, 0), "full": (0, 1, 1)}[checkpointing] * 3
+    assert calls == [one + more for one, more in zip(once, again, strict=True)]
+
+
+@pytest.mark.parametrize("checkpointing", ["attention", "full"])
+def test_compiled_parts_are_computed_again_too(checkpointing, monkeypatch):
+    """Dynamo and what it makes of autograd; kernels are no matter of what is kept."""
+    wanted = gradients(*example("plain"))
+    torch._dynamo.reset()
+    parts = {
+        part: torch.compile(part, dynamic=False, backend="aot_eager")
+        for part in (blocks._layer, blocks._attended, blocks._fed)
+    }
+    monkeypatch.setattr(blocks, "_compiled", parts.__getitem__)
+    model, batch = example("plain")
+    model.checkpointing = checkpointing
+    model.compile_for(len(batch.symbols_N))
+    torch._dynamo.utils.counters.clear()
+    with torch._dynamo.config.patch(nested_graph_breaks=True):
+        assert_same(gradients(model, batch), wanted)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
+
+
+def test_the_less_is_kept_the_lower_is_the_peak():
+    def peak(checkpointing):
+        model, _ = example("plain")
+        symbols = torch.randint(64, FIRST_SYMBOL, (512,))
+        shown = Positions(symbols, symbols, torch.zeros(512, dtype=torch.int64))
+        batch = Batch(symbols, layout_of(np.array([512])), targets_of(model.config, shown, VOCAB, Objective(), 0.0))
+        model.checkpointing = checkpointing
+        tracker = MemTracker()
+        tracker.track_external(model)
+        with tracker:
+            gradients(model, batch)
+        return tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
+
+    peaks = [peak(checkpointing) for checkpointing in ("none", "attention", "full")]
+    # Of a layer's states of 32 and 48 wide ffn: all; without those of attention; the residual stream alone.
+    positions = 512 * 4
+    kept = [one - peaks[2] for one in peaks]
+    assert kept[0] > kept[1] + 3 * 4 * 32 * positions
+    assert kept[1] > 2 * 3 * 48 * positions
 
 
 @pytest.mark.parametrize("case", CASES)

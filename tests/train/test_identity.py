@@ -17,6 +17,7 @@ CHANGED = {
     "device": "cuda",
     "attention": "dense",
     "micro_sequences": 1,
+    "activation_checkpointing": "full",
     "validation": Validation(5, 6, 7),
     "validate_every": 9,
     "log_every": 9,
@@ -40,7 +41,7 @@ REFUSED = {
     "mixture.": "preset phases count passages view_weights source_weights packing",
     "shape.": "sequences_per_step sequence_length context_bytes",
     "optim.": "optimizer learning_rate schedule warmup_share warmup_steps decay_share final_share "
-    "weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips "
+    "states weight_decay decay_all beta1 beta2 momentum epsilon clip spike max_skips "
     "first_layer_rate last_layer_rate new_rows_rate new_rows_share new_rows_layers "
     "heads_rate",
     "scaffolding.hints.": "share view",

@@ -84,6 +84,38 @@ def test_two_steps_take_what_was_said(store, tmp_path):
     assert step_bytes(CONFIG, parameters, symbols) == pytest.approx(grown, rel=0.15)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_moments_in_bfloat16_take_half(store, tmp_path, optimizer):
+    small = replace(CONFIG, model=ModelConfig(width=32, layers=1, heads=2, ffn=64), optim=OptimConfig(optimizer))
+    trainer = Trainer(small, store, tmp_path)
+    trainer.step()
+    taken = sum(tensor.nbytes for state in trainer.update.optimizers[-1].state.values() for tensor in state.values())
+    taken -= 4 * len(trainer.update.optimizers[-1].state)  # the steps that each counts
+    half = replace(small, optim=replace(small.optim, states="bfloat16"))
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    assert step_bytes(small, parameters, 400) - step_bytes(half, parameters, 400) == taken // 2
+
+
+def test_what_is_computed_again_is_kept_of_one_layer():
+    def bytes_of(checkpointing, layers=2):
+        model = replace(CONFIG.model, layers=layers)
+        run = replace(CONFIG, activation_checkpointing=checkpointing, model=model)
+        return step_bytes(run, min_parameters(run, 400), 400)
+
+    saved = bytes_of("none") - bytes_of("attention")
+    assert saved == 4 * 256 * (4 * 1024)
+    a_layer = {name: bytes_of(name, 3) - bytes_of(name) for name in ("none", "full")}
+    assert a_layer["none"] - a_layer["full"] == 4 * 256 * (2 * 1024 + 4 * 1024 + 3 * 2048)
+
+
+def test_keys_and_values_that_branches_read_count():
+    run = replace(CONFIG, mixture=Mixture(phases=(Phase(1.0, "parallel", 0.5),)), objective=Objective(distill=1.0))
+    causal = replace(run, objective=replace(run.objective, distill_form="causal"))
+    parameters = min_parameters(run, 400)
+    more = step_bytes(causal, parameters, 400) - step_bytes(run, parameters, 400)
+    assert more == 2 * 2 * 1024 * 4 * 256 // 2
+
+
 def test_the_process_counts_and_so_do_the_logits():
     symbols = 320 + 49173
     smollm2 = ModelConfig(width=576, layers=30, heads=9, key_value_heads=3, ffn=1536)

@@ -19,7 +19,7 @@ def plan_table(plan: RunPlan) -> Table:
         ("  in matrices", sized(plan.matrix_parameters), "what every position passes through"),
         ("  of the raw-byte part", sized(plan.raw_parameters), f"{sized(softmax)} go with the compressor"),
         ("  trained", sized(plan.trained_parameters), "with gradients and moments"),
-        ("memory", sized(plan.memory_bytes, "B"), f"about, {plan.pass_positions:,} positions a pass, {plan.dtype}"),
+        *_memory_rows(plan),
         ("a step: positions", f"{plan.step_positions:,.0f}", f"{100 * plan.compressed_share:.0f} % of them compressed"),
         ("  text", sized(plan.step_text_bytes, "B"), about),
         ("  FLOPs", f"{plan.step_flops:.3g}", about),
@@ -29,8 +29,27 @@ def plan_table(plan: RunPlan) -> Table:
         ("  text", sized(plan.text_bytes, "B"), _times(plan)),
         ("  FLOPs", f"{plan.flops:.3g}", ""),
         ("  time", timed(plan.seconds), f"at {plan.rate:.3g} FLOPs a second"),
+        ("  a checkpoint", sized(plan.checkpoint_bytes, "B"), "weights and moments"),
     ]
     return two_columns(rows)
+
+
+def _memory_rows(plan: RunPlan) -> list[tuple[str, str, str]]:
+    a_pass = f"{plan.pass_positions:,} positions a pass, {plan.dtype}"
+    if plan.cluster is None:
+        return [("memory", sized(plan.memory_bytes, "B"), f"about, {a_pass}")]
+    cluster, memory = plan.cluster, plan.cluster.memory
+    again = cluster.activation_checkpointing
+    return [
+        ("a rank of", f"{cluster.ranks:,}", f"on {cluster.card.name}, {sized(cluster.card.memory, 'B')} each"),
+        ("  memory", sized(memory.peak, "B"), f"measured, of {sized(cluster.room, 'B')} for tensors; {a_pass}"),
+        ("    weights", sized(memory.weights, "B"), "its part"),
+        ("    gradients", sized(memory.gradients, "B"), ""),
+        ("    moments", sized(memory.moments, "B"), ""),
+        ("    other", sized(memory.other, "B"), "activations, whole blocks, whole gradients"),
+        ("  --micro-sequences", f"{cluster.micro_sequences}", f"{cluster.passes} passes a step"),
+        ("  --activation-checkpointing", again, f"{100 * cluster.recomputed:.0f} % more FLOPs than the formula's"),
+    ]
 
 
 def run_table(figures: Mapping[str, Any]) -> Table:

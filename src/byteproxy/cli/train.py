@@ -21,6 +21,7 @@ from byteproxy.console import say
 from byteproxy.errors import InputError
 
 if TYPE_CHECKING:
+    from byteproxy.train.run_plan import Cluster
     from byteproxy.train.train_config import TrainConfig
     from byteproxy.training import Resume
 
@@ -32,6 +33,7 @@ _ABOUT = """Train a model: a recipe, and your values in place of its own:
   byteproxy train 3m                                      train it; leaves runs/3m with a report
   byteproxy train 3m --model.width 320 --model.heads 5 --stop "10 minutes" --out runs/wide
   byteproxy train --plan 3m                               train nothing: parameters, memory, FLOPs, text, time
+  byteproxy train --plan 14b --ranks 64 --gpu h100-80gb   the same for machines that needn't be there
   byteproxy train --resume runs/3m                        go on with a run, after Ctrl-C or a crash
   byteproxy train --resume runs/3m --stop "8000 steps"    make it longer, where that changes no step so far
   byteproxy train --resume runs/3m --help                 what else can be given when a run goes on
@@ -53,6 +55,7 @@ class Asked(NamedTuple):
     rate: float | None
     json: bool
     resume: "Resume" = "no"
+    cluster: "Cluster | None" = None
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -104,16 +107,40 @@ def _asked(arguments: Sequence[str]) -> Asked:
         sys.exit(0)
     if not name:
         raise InputError(f"no recipe is named: give one of {', '.join(run_recipes())}, or a TOML file")
-    _, run, out, plan, rate, start, goes_on, json = parsed(reader, _PROG, arguments, registry=registry())()
+    _, run, out, plan, rate, gpu, ranks, utilization, start, goes_on, json = parsed(
+        reader, _PROG, arguments, registry=registry()
+    )()
     if rate is not None and not (plan and 0 < rate < float("inf")):
         raise InputError(f"rate is {rate}: give a positive number of FLOPs per second, with --plan only")
+    cluster = _cluster(plan, rate, gpu, ranks, utilization)
     config = build(run)
     if start is not None:
         from byteproxy.runs.model_folder import tokenizer_of
 
         tokenizer_of(start)  # what leads nowhere is refused before torch is imported
         config = replace(config, start=Start(str(start), byte_rows=config.start.byte_rows))
-    return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no")
+    return Asked(config, out, plan, rate, json, "if_exists" if goes_on else "no", cluster)
+
+
+def _cluster(
+    plan: bool, rate: float | None, gpu: str, ranks: int | None, utilization: float | None
+) -> "Cluster | None":
+    """The cards that a run is to be planned for, if any are named."""
+    if not gpu:
+        for name, value in (("ranks", ranks), ("utilization", utilization)):
+            if value is not None:
+                raise InputError(f"{name} is {value}, and no card is named: give --gpu as well, with --plan")
+        return None
+    from byteproxy.train.cards import card_named
+
+    card = card_named(gpu)
+    if not plan or rate is not None:
+        raise InputError(f"gpu is {gpu!r}: give it with --plan, and without --rate")
+    if utilization is not None and not 0 < utilization <= 1:
+        raise InputError(f"utilization is {utilization}: give a share of the cards' peak, above 0 and at most 1")
+    from byteproxy.train.run_plan import CARD_UTILIZATION, Cluster
+
+    return Cluster(card, 1 if ranks is None else ranks, CARD_UTILIZATION if utilization is None else utilization)
 
 
 def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[..., tuple[Any, ...]]:
@@ -126,6 +153,9 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
         out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = place,
         plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         rate: Annotated[float | None, tyro.conf.arg(metavar="FLOPS")] = None,
+        gpu: Annotated[str, tyro.conf.arg(metavar="CARD")] = "",
+        ranks: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+        utilization: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None,
         start: Annotated[Path | None, tyro.conf.arg(name="from", metavar="DIR")] = None,
         resume_if_exists: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
         json: Json = False,
@@ -135,16 +165,18 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
         Args:
             recipe: Name of a recipe that comes with byteproxy, or a TOML file.
             run: What a run is.
-            out: Folder of the run: new or empty, or with --resume-if-exists that of this very run.
+            out: Folder of the run: new or empty, or of this very run.
             plan: Train nothing; print what the run would cost.
             rate: With --plan: FLOPs per second that training reaches. Without it this machine is measured.
+            gpu: With --plan: cards in place of this machine, such as h100-80gb; x lists them.
+            ranks: With --gpu: how many cards share the model.
+            utilization: With --gpu: share of their peak that is reached; 0.4.
             start: Folder, or GGUF file, of a published model with its tokenizer to begin with; its shape takes the
                 place of the recipe's, and the corpus has to have that tokenizer as a view.
-            resume_if_exists: Go on with the run if the folder already holds it. The same command then starts a run
-                and goes on with it after a crash (torchrun --max-restarts, a queue of jobs). A run of another
-                configuration is refused.
+            resume_if_exists: Go on with the run if the folder already holds it, so that one command starts it and goes
+                on with it after a crash (torchrun --max-restarts, a queue). Another run there is refused.
         """
-        return recipe, run, out, plan, rate, start, resume_if_exists, json
+        return recipe, run, out, plan, rate, gpu, ranks, utilization, start, resume_if_exists, json
 
     return read
 
@@ -236,7 +268,7 @@ def _plan(asked: Asked) -> None:
 
         store = Store.open(Path(config.corpus))
         config = fitted(config, store, terminal.say)
-    plan = plan_run(config, store, asked.rate)
+    plan = plan_run(config, store, asked.rate, cluster=asked.cluster)
     corpus = None if store is None else config.corpus
     terminal.print(plan_table(plan))
     if store is None:

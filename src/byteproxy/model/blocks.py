@@ -2,19 +2,30 @@
 
 N positions, D width, F ffn width. Parameters are float32, and each module casts its own to the type of what it reads,
 so that optimizers see exact weights while matrix products run in bfloat16.
+
+A layer keeps what its backward pass needs, or only what it was given, and then computes itself again there (activation
+checkpointing, Chen et al. 2016, arXiv 1604.06174). "full" keeps the residual stream between layers, for a third more
+products. "attention" computes queries, keys, values and what they gather again, and keeps what the ffn needs. Nothing
+in a layer is random, so no state of a generator has to be kept. Wrapping happens inside of a block, so that what hooks
+a block, as sharding does, stays outside of it.
 """
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from byteproxy.model.attention.branches import Branches
 from byteproxy.model.attention.packed import PackedAttention, Rows, Step
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.model_config import ModelConfig
+
+Reading: TypeAlias = Rows | Step | Branches
+Part: TypeAlias = "Callable[[Block, torch.Tensor, Reading], torch.Tensor]"
 
 
 class Block(nn.Module):
@@ -27,11 +38,15 @@ class Block(nn.Module):
         self.post_attention_layernorm = Norm(config.width, config.norm_epsilon)
         self.mlp = Mlp(config)
 
-    def forward(self, x_ND: torch.Tensor, reading: Rows | Step | Branches) -> torch.Tensor:
+    def forward(self, x_ND: torch.Tensor, reading: Reading) -> torch.Tensor:
         """The residual stream [N, D] after this layer."""
-        layer = _compiled() if reading.compiled else _layer
-        after_ND: torch.Tensor = layer(self, x_ND, reading)
-        return after_ND
+        run = _compiled if reading.compiled else _as_it_is
+        if reading.checkpointing == "full":
+            return _computed_again(run(_layer), self, x_ND, reading)
+        if reading.checkpointing == "attention":
+            x_ND = _computed_again(run(_attended), self, x_ND, reading)
+            return run(_fed)(self, x_ND, reading)
+        return run(_layer)(self, x_ND, reading)
 
 
 class Mlp(nn.Module):
@@ -49,15 +64,34 @@ class Mlp(nn.Module):
         return y_ND
 
 
-def _layer(block: Block, x_ND: torch.Tensor, reading: Rows | Step | Branches) -> torch.Tensor:
+def _layer(block: Block, x_ND: torch.Tensor, reading: Reading) -> torch.Tensor:
     """What a block computes. All blocks share what is compiled of it, and hooks of a block stay outside of that."""
-    x_ND = x_ND + block.self_attn(block.input_layernorm(x_ND), reading)
+    return _fed(block, _attended(block, x_ND, reading), reading)
+
+
+def _attended(block: Block, x_ND: torch.Tensor, reading: Reading) -> torch.Tensor:
+    after_ND: torch.Tensor = x_ND + block.self_attn(block.input_layernorm(x_ND), reading)
+    return after_ND
+
+
+def _fed(block: Block, x_ND: torch.Tensor, reading: Reading) -> torch.Tensor:
     after_ND: torch.Tensor = x_ND + block.mlp(block.post_attention_layernorm(x_ND))
     return after_ND
 
 
+def _computed_again(part: Part, block: Block, x_ND: torch.Tensor, reading: Reading) -> torch.Tensor:
+    """What a part of a block gives, of which nothing but what it was given is kept for the backward pass."""
+    after_ND: torch.Tensor = checkpoint(part, block, x_ND, reading, use_reentrant=False, preserve_rng_state=False)
+    return after_ND
+
+
+def _as_it_is(part: Part) -> Part:
+    return part
+
+
 @cache
-def _compiled() -> Any:
+def _compiled(part: Part) -> Part:
     """Two graphs, before attention and after it: what attends runs as it is, since its shapes differ by the step."""
     torch._dynamo.config.nested_graph_breaks = True  # or each module around that break would be graphs of its own
-    return torch.compile(_layer, dynamic=False)
+    compiled: Part = torch.compile(part, dynamic=False)
+    return compiled

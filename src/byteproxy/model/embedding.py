@@ -137,7 +137,8 @@ def ends_of_ids(positions_N: torch.Tensor, expansion: ByteExpansion) -> NgramEnd
     """One n-gram at the end of each id that positions are expanded to, [M]."""
     begins_N = expansion.begins_N
     place_N = torch.arange(len(begins_N), device=begins_N.device)
-    first_M = torch.repeat_interleave(begins_N[place_N - positions_N], expansion.ends_N - begins_N)
+    first_N, counts_N = begins_N[place_N - positions_N], expansion.ends_N - begins_N
+    first_M = torch.repeat_interleave(first_N, counts_N, output_size=len(expansion.ids_M))
     at_M = torch.arange(len(expansion.ids_M), device=begins_N.device)
     return NgramEnds(expansion.ids_M, at_M, at_M - first_M)
 
@@ -154,7 +155,8 @@ def composed(
     ids_M, begins_N = expansion.ids_M, expansion.begins_N
     table_VD = table_VD[:FIRST_SYMBOL]
     counts_N = expansion.ends_N - begins_N
-    place_M = torch.arange(len(ids_M), device=ids_M.device) - torch.repeat_interleave(begins_N, counts_N)
+    begin_M = torch.repeat_interleave(begins_N, counts_N, output_size=len(ids_M))  # said, so that no device is asked
+    place_M = torch.arange(len(ids_M), device=ids_M.device) - begin_M
     if scale_PD is not None:
         table_VD = torch.cat((table_VD, (scale_PD[:, None] * table_VD).flatten(0, 1)))
         ids_in_table_M = place_M.clamp_max(MAX_BYTE_PLACES - 1) * FIRST_SYMBOL + ids_M

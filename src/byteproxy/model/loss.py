@@ -18,9 +18,11 @@ pay nothing for them in bits or in time, and generation can drop the symbol rows
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from byteproxy.model.device_kind import kind_of
 from byteproxy.vocab import SPECIALS, Vocab
 
 LOGITS = 1 << 20  # that exist in float32 at the same time: about what a core's cache holds
@@ -28,13 +30,34 @@ _SMALLEST, _LARGEST = 128, 1024  # positions in a chunk
 _CUDA = 32  # times as much of both on CUDA, where a chunk costs some twenty launches, however small it is
 
 
+class Groups(NamedTuple):
+    """Which positions have entries: int64 position_P, each once and in order; place_E, the one of these of each entry.
+
+    places_E: the same on the host, where it is decided what stands in which chunk.
+    """
+
+    position_P: torch.Tensor
+    place_E: torch.Tensor
+    places_E: np.ndarray
+
+
 class Entries(NamedTuple):
-    """Targets, in the order of their positions: int64 [E] each, weight float32 [E]."""
+    """Targets, in the order of their positions: int64 [E] each, weight float32 [E].
+
+    groups: of these positions; None: they are found when they are needed.
+    """
 
     position: torch.Tensor
     head: torch.Tensor
     row: torch.Tensor
     weight: torch.Tensor
+    groups: Groups | None = None
+
+
+def groups_of(position_E: torch.Tensor) -> Groups:
+    """The groups of entries at these positions, which are in order."""
+    position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
+    return Groups(position_P, place_E, place_E.cpu().numpy())
 
 
 def summed_loss(
@@ -59,7 +82,9 @@ def summed_loss(
     rows = (range(weight_JVD.shape[1]),) if rows is None else rows
     if new_JKD is not None:
         rows = [part for one in rows for part in _divided(one, new_JKD.shape[1]) if part]
-    summed, nats_E = _Summed.apply(hidden_ND, weight_JVD, *entries, soft_cap, rows, new_JKD)
+    position, head, row, weight, groups = entries
+    groups = groups_of(position) if groups is None else groups
+    summed, nats_E = _Summed.apply(hidden_ND, weight_JVD, groups, head, row, weight, soft_cap, rows, new_JKD)
     return summed, nats_E
 
 
@@ -120,7 +145,7 @@ class _Summed(torch.autograd.Function):
         ctx: Any,
         hidden_ND: torch.Tensor,
         weight_JVD: torch.Tensor,
-        position_E: torch.Tensor,
+        groups: Groups,
         head_E: torch.Tensor,
         row_E: torch.Tensor,
         weight_E: torch.Tensor,
@@ -136,17 +161,17 @@ class _Summed(torch.autograd.Function):
         learned_rows = sum(map(len, learned))
         heads, rows, width = rows_JRD.shape
         rows_XD = rows_JRD.view(heads * rows, width)
-        position_P, place_E = torch.unique_consecutive(position_E, return_inverse=True)
-        chunk, piece = _sizes(heads * rows, width, hidden_ND.is_cuda)
-        bounds = torch.arange(0, len(position_P) + piece, piece, device=place_E.device)
-        of_piece = torch.searchsorted(place_E, bounds).tolist()
-        nats_E = torch.empty(len(position_E), device=hidden_ND.device)
+        position_P, place_E, places_E = groups
+        on_cuda = kind_of(hidden_ND.device) == "cuda"
+        chunk, piece = _sizes(heads * rows, width, on_cuda)
+        of_piece = np.searchsorted(places_E, np.arange(0, len(position_P) + piece, piece)).tolist()
+        nats_E = torch.empty(len(row_E), device=hidden_ND.device)
         dhidden_ND = torch.zeros_like(hidden_ND) if wanted else hidden_ND
         dweight_JVD = torch.zeros_like(learning_JVD, dtype=torch.float32) if wanted else learning_JVD
         for first in range(0, len(position_P), chunk):
             at_C = position_P[first : first + chunk]
             # A CPU's last chunk is filled up: its kernels are made, and kept, for every shape that they meet.
-            size = len(at_C) if hidden_ND.is_cuda else -(-len(at_C) // _SMALLEST) * _SMALLEST
+            size = len(at_C) if on_cuda else -(-len(at_C) // _SMALLEST) * _SMALLEST
             x_CD = hidden_ND[F.pad(at_C, (0, size - len(at_C)))]
             logit_CJR = F.linear(x_CD, rows_XD).view(size, heads, rows)
             logit_CJR[len(at_C) :] = 0

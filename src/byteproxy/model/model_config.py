@@ -9,6 +9,7 @@ from byteproxy.vocab import FIRST_SYMBOL
 
 Backend = Literal["auto", "documents", "sdpa", "varlen", "flex", "dense"]
 """Of attention (`model.attention`)."""
+Checkpointing = Literal["none", "attention", "full"]
 Inputs = Literal["symbols", "mean", "positions", "last"]
 RopePositions = Literal["positions", "bytes"]
 Softmax = Literal["typed", "shared"]

@@ -35,7 +35,7 @@ from byteproxy.model.heads import Heads, PlaceScales
 from byteproxy.model.hints import HintTokens, TokenHints
 from byteproxy.model.linear import Linear, Norm
 from byteproxy.model.loss import Losses
-from byteproxy.model.model_config import Backend, ModelConfig
+from byteproxy.model.model_config import Backend, Checkpointing, ModelConfig
 from byteproxy.model.targets import Queries, Targets, contexts_of
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -62,6 +62,7 @@ class Transformer(nn.Module):
     byte_heads: the second byte ahead and on [R - 1, specials and bytes, D]; head_ngram_bias: what these read besides.
     symbol_heads: the second symbol ahead and on [heads - 1, V, D].
     expansion_scales: of the bytes of the next symbol, where symbols are expanded to bytes at the output.
+    checkpointing: what of each layer is computed again in the backward pass (`blocks.py`).
     hints: the tokens that raw positions hint at, where these stay (`hints.py`).
     """
 
@@ -78,6 +79,7 @@ class Transformer(nn.Module):
         output_vocab = input_vocab if output_vocab is None else output_vocab
         self.config, self.dtype, self.backend = config, dtype, backend
         self.compiled_for = 0
+        self.checkpointing: Checkpointing = "none"
         width, cap, tables = config.width, config.soft_cap, (config.ngram_rows, config.width)
         self.embed_tokens = InputEmbedding(config, input_vocab)
         self.layers = nn.ModuleList(Block(config, layer, input_vocab) for layer in range(config.layers))
@@ -180,6 +182,7 @@ class Transformer(nn.Module):
             layout,
             as_it_is(backend) if compiled else backend,
             compiled,
+            self.checkpointing if torch.is_grad_enabled() else "none",
         )
         return self._through_layers(x_ND, rows, ngrams)
 

@@ -14,7 +14,7 @@ import torch
 
 from byteproxy.model.distillation import Contexts, Distilled
 from byteproxy.model.embedding import ByteExpansion
-from byteproxy.model.loss import Entries, local_targets, typed_rows
+from byteproxy.model.loss import Entries, groups_of, local_targets, typed_rows
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.next_byte import NextByte
 from byteproxy.model.objective import Objective
@@ -132,7 +132,8 @@ def targets_of(config: ModelConfig, shown: Positions, vocab: Vocab, objective: O
         position, number, row, weight, share, column = (one[order] for one in targets)
         cell = representation_X[position] * size[1] + column
         detached = objective.heads_detached and heads != "lm_head"
-        found.append(Softmax(heads, head, rows, Entries(position, number, row, weight), share, cell, queries, detached))
+        entries = Entries(position, number, row, weight, groups_of(position))
+        found.append(Softmax(heads, head, rows, entries, share, cell, queries, detached))
 
     of_bytes, representation_N = (range(FIRST_SYMBOL),), shown.representations_N
     first, further = byte_targets(config, shown, objective, progress)

@@ -22,7 +22,7 @@ from byteproxy.mixture.planner import Plan
 from byteproxy.mixture.row_pieces import CLOSED, ENDED, FROM, REPRESENTATION, TO
 from byteproxy.model.attention.packed import PackedAttention
 from byteproxy.model.lora_config import ALL_TRAINED, LoraConfig
-from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.model_config import Checkpointing, ModelConfig
 from byteproxy.model.objective import Objective
 from byteproxy.vocab import FIRST_SYMBOL, RAW, SPECIALS, Vocab
 
@@ -38,6 +38,15 @@ def training_flops(config: ModelConfig, lengths: np.ndarray, logits: int) -> int
     """
     ffn = 2 * int(lengths.sum()) * 3 * config.width * config.ffn
     return 3 * (config.layers * (PackedAttention.flops(config, lengths) + ffn) + 2 * config.width * logits)
+
+
+def recomputed_flops(config: ModelConfig, lengths: np.ndarray, checkpointing: Checkpointing) -> int:
+    """FLOPs that activation checkpointing adds to the formula's: layers forward once more, or their attention."""
+    if checkpointing == "none":
+        return 0
+    if checkpointing == "attention":
+        return config.layers * PackedAttention.flops(config, lengths)
+    return training_flops(config, lengths, 0) // 3
 
 
 def step_flops(

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "device",
     "attention",
     "micro_sequences",  # changes sums by rounding, as another number of ranks does
+    "activation_checkpointing",
     "validation",
     "validate_every",
     "log_every",

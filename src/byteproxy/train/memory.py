@@ -8,6 +8,7 @@ refused with what it would need.
 import os
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -73,20 +74,20 @@ def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
 
     Gradients and moments have the parameters that are trained. Kept for each position of a micro-batch and each layer:
     the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's width; in
-    two bytes each where products are bfloat16. So is a copy of the matrices then. The loss has the logits of a chunk,
-    and a copy of the table that they come from. A frozen teacher has its weights, and its own copy of that table.
+    two bytes each where products are bfloat16. What is computed again in the backward pass is kept of one layer only.
+    So is a copy of the matrices then. The loss has the logits of a chunk, and a copy of the table that they come from.
+    A frozen teacher has its weights, and its own copy of that table.
     """
     model, half = config.model, config.dtype == "bfloat16"
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
     item = 2 if half else 4
-    matrices = model.matrix_parameters if config.optim.optimizer == "muon" else 0
     trained = config.lora.trained_parameters(model, parameters)
-    states = 4 * (parameters + 3 * trained - matrices)
+    states = 4 * (parameters + trained) + moment_bytes(config, parameters)
     cast = item * model.matrix_parameters if half else 0
-    kept = model.layers * (3 * model.width + 4 * model.heads * model.head_width + 3 * model.ffn) * item
+    kept = positions * item * _kept_numbers(config, 3) + _kept_for_branches(config, positions * item)
     rows = symbols if config.objective.symbols else FIRST_SYMBOL
     loss = rows * item * (min(positions, _CHUNK) + model.width)
-    return states + cast + positions * kept + loss + teacher_bytes(config, symbols)
+    return states + cast + kept + loss + teacher_bytes(config, symbols)
 
 
 def teacher_bytes(config: TrainConfig, symbols: int) -> int:
@@ -99,6 +100,59 @@ def teacher_bytes(config: TrainConfig, symbols: int) -> int:
     shape, item = config.model.stock_shape, 2 if config.dtype == "bfloat16" else 4
     own = 0 if config.lora.rank else shape.raw_parameters() + 2 * (symbols - FIRST_SYMBOL) * shape.width
     return item * (own + symbols * shape.width)
+
+
+def moment_bytes(config: TrainConfig, parameters: int) -> int:
+    """Bytes of all moments: two of a weight, or of matrices one where Muon moves them."""
+    trained = config.lora.trained_parameters(config.model, parameters)
+    matrices = config.model.matrix_parameters if config.optim.optimizer == "muon" else 0
+    return 4 * matrices + 2 * (2 if config.optim.states == "bfloat16" else 4) * (trained - matrices)
+
+
+def rank_bytes(config: TrainConfig, symbols: int, ranks: int) -> int:
+    """Bytes of a rank's tensors at the peak of a step, about, where so many ranks hold the model together.
+
+    A rank has its part of weights and moments, the tables with their gradients, and whole gradients of everything where
+    they wait for a further micro-batch. The most is needed as the backward pass begins, with all that uncompiled layers
+    and the loss keep; or when the gradients of a first block are summed; or as it
+    ends, with a rank's part of all gradients. Of one rank it is `step_bytes`.
+    """
+    rows = -(-config.shape.sequences_per_step // ranks)
+    micro = min(config.micro_sequences or rows, rows)
+    parameters, item = min_parameters(config, symbols), 2 if config.dtype == "bfloat16" else 4
+    if ranks == 1:
+        return step_bytes(replace(config, micro_sequences=micro), parameters, symbols)
+    model, positions = config.model, micro * config.shape.sequence_length
+    block = model.matrix_parameters // model.layers
+    tables = parameters - model.matrix_parameters
+    trained = config.lora.trained_parameters(model, parameters)
+    own = (4 * parameters + moment_bytes(config, parameters)) // ranks + 8 * tables
+    softmaxes, waiting = 2 if symbols > FIRST_SYMBOL else 1, 4 * trained if micro < rows else 0
+    layer = _kept_numbers(replace(config, model=replace(model, layers=1)), 4)
+    kept, bytes_each = _kept_numbers(config, 4), positions * item
+    begin = waiting + 3 * item * block + bytes_each * (kept + (3 + softmaxes) * model.width + model.ffn)
+    summed = waiting + (3 * item + 8) * block + bytes_each * (kept - layer + model.width)
+    end = (3 * item + 4) * block + bytes_each * (layer + 2 * model.width + model.ffn) + 4 * trained // ranks
+    return own + max(begin, summed, end) + teacher_bytes(config, symbols)
+
+
+def _kept_numbers(config: TrainConfig, times: int) -> int:
+    """Numbers that are kept of a position for the backward pass, in all layers; times: of each width, 3 if compiled."""
+    model, again = config.model, config.activation_checkpointing
+    attended, fed = 4 * model.heads * model.head_width, times * (model.width + model.ffn)
+    if again == "full":
+        return model.layers * model.width + attended + fed
+    return model.layers * fed + (model.layers if again == "none" else 1) * attended
+
+
+def _kept_for_branches(config: TrainConfig, bytes_of_positions: int) -> int:
+    """Keys and values that causal teachers' branches read: of each layer, of as many positions as are symbols.
+
+    These are half of all at most, as each is the other form of a raw position.
+    """
+    if not config.objective.distill or config.objective.distill_form != "causal":
+        return 0
+    return config.model.layers * 2 * config.model.kv_heads * config.model.head_width * bytes_of_positions // 2
 
 
 def ensure_plannable(config: TrainConfig) -> None:

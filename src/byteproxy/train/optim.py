@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from byteproxy.model.network import Transformer
+from byteproxy.train.bfloat16_states import Bfloat16AdamW
 from byteproxy.train.muon import Muon
 from byteproxy.train.optim_config import OptimConfig, learning_rate
 from byteproxy.train.parts import Part, parts_of
@@ -110,6 +111,8 @@ def _groups(parts: list[Part], weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.AdamW:
+def _adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.Optimizer:
     betas = (config.beta1, config.beta2)
+    if config.states == "bfloat16":
+        return Bfloat16AdamW(groups, config.learning_rate, betas, config.epsilon)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)

@@ -13,6 +13,7 @@ from byteproxy.ranges import ensure_in_range, ranged
 
 OPTIMIZERS = ("adamw", "muon")
 Schedule = Literal["wsd", "cosine"]
+States = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class OptimConfig:
     warmup_steps: steps of that rise, in place of a share; such a run can be made longer later.
     decay_share: share of the steps, the last ones, over which the learning rate falls in a straight line; "wsd" only.
     weight_decay: decoupled, on the layers' matrices only, unless decay_all.
+    states: dtype of AdamW's moments: "float32", or "bfloat16" for half their memory, rounded at random so that the mean
+        is exact. Muon's momentum, one number a weight, stays float32.
     clip: largest norm of the gradient; a longer one is scaled down.
     schedule: of the learning rate, "wsd" (warm up, stay, fall) or "cosine" (warm up, then half a cosine).
     final_share: share of the peak where the fall ends; the paper has a cosine to 0.1.
@@ -51,6 +54,7 @@ class OptimConfig:
     warmup_steps: int | None = ranged(None, 0, 1 << 40)
     decay_share: float = ranged(0.4, 0.0, 1.0)
     weight_decay: float = ranged(0.1, 0.0, 100.0)
+    states: States = "float32"
     clip: float = ranged(1.0, 0.0, 1e12, above=True)
     schedule: Schedule = "wsd"
     final_share: float = ranged(0.0, 0.0, 1.0)
@@ -69,7 +73,8 @@ class OptimConfig:
     heads_rate: float = ranged(1.0, 0.0, 1e4)
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", get_args(Schedule))):
+        chosen = ("optimizer", OPTIMIZERS), ("schedule", get_args(Schedule)), ("states", get_args(States))
+        for name, choices in chosen:
             if getattr(self, name) not in choices:
                 raise InputError(f"optim.{name} is {getattr(self, name)!r}: give one of {', '.join(choices)}")
         ensure_in_range(self, "optim.")

@@ -8,29 +8,37 @@ Costs a second or two.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from byteproxy.corpus.records import Rules
 from byteproxy.corpus.split import Split, SplitOptions
+from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan
 from byteproxy.model.lora import plain_parameters
-from byteproxy.progress import Progress, silent
+from byteproxy.model.model_config import Checkpointing
+from byteproxy.progress import Progress, announce, silent
 from byteproxy.store.manifest import Manifest, SourceInfo, ViewInfo
 from byteproxy.store.passage_index import BYTES, VIEWS, SourcePassages, Summary, Table
 from byteproxy.store.store import Store
 from byteproxy.train.budget import ensured_steps, sampled_plans
+from byteproxy.train.cards import Card
 from byteproxy.train.compiler import TORCH_DTYPES, device_of, fastest_dtype
-from byteproxy.train.flops import matmul_rate, step_flops
-from byteproxy.train.memory import ensure_plannable, peak_bytes
+from byteproxy.train.flops import matmul_rate, recomputed_flops, step_flops
+from byteproxy.train.memory import ensure_plannable, moment_bytes, peak_bytes
 from byteproxy.train.train_config import TrainConfig, steps
 from byteproxy.train.trainer import model_of, stream_of
 
+if TYPE_CHECKING:
+    from byteproxy.train.rank_memory import RankMemory
+
 MATMUL_UTILIZATION = 0.4
 """Share of the rate of plain matrix products that training is assumed to reach."""
+CARD_UTILIZATION = 0.4
+"""Share of a card's peak, which is above the rate of any product, that training on many of them is assumed to reach."""
 _EXACT = 64  # steps of a run that are all planned; of longer ones so many are
 _PASSAGES, _IN_DOCUMENT = 4096, 8  # of the assumed corpus
 _LARGEST_PRODUCT = 1024, 2048, 4096  # that the machine is timed with: larger ones take seconds and are no faster
@@ -59,8 +67,10 @@ class RunPlan:
     step_positions, step_text_bytes, step_flops: means over the planned steps; all steps if `exact`.
     compressed_share: of the positions of these steps.
     corpus_bytes: of its train split; None if it is assumed.
+    checkpoint_bytes: weights and moments.
     matmul_rate: FLOPs per second of this machine's matrix products; None if a rate was given.
-    rate: FLOPs per second that the time is counted with.
+    rate: FLOPs per second that the time is counted with, those that are computed again among them.
+    cluster: how the run fits onto the cards that it was planned for, if it was.
     """
 
     assumed: tuple[str, ...]
@@ -84,21 +94,55 @@ class RunPlan:
     text_bytes: float
     flops: float
     corpus_bytes: int | None
+    checkpoint_bytes: int
     matmul_rate: float | None
     matmul_utilization: float | None
     rate: float
     seconds: float
+    cluster: "ClusterPlan | None" = None
+
+
+class Cluster(NamedTuple):
+    """Cards that a run is planned for, a rank on each, and the share of their peak that training is taken to reach."""
+
+    card: Card
+    ranks: int = 1
+    utilization: float = CARD_UTILIZATION
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """How a run fits onto a cluster.
+
+    room: bytes of a card that tensors may take; memory: what those of a rank take, measured on fake ones.
+    micro_sequences, activation_checkpointing: with which it fits. passes: micro-batches of a rank in a step.
+    recomputed: FLOPs that are computed again in the backward pass, as a share of the formula's.
+    """
+
+    card: Card
+    ranks: int
+    room: int
+    memory: "RankMemory"
+    micro_sequences: int
+    passes: int
+    activation_checkpointing: Checkpointing
+    recomputed: float
+    utilization: float
 
 
 def plan_run(
-    config: TrainConfig, store: Store | None, rate: float | None = None, view: AssumedView = USUAL_VIEW
+    config: TrainConfig,
+    store: Store | None,
+    rate: float | None = None,
+    view: AssumedView = USUAL_VIEW,
+    cluster: Cluster | None = None,
 ) -> RunPlan:
-    """The figures of a run on one process.
+    """The figures of a run on one process of this machine, or on a cluster.
 
     store: the corpus; None where there is none yet, which is then assumed, with this view.
     rate: FLOPs per second that training reaches; None measures this machine's rate of matrix products
-        and takes `MATMUL_UTILIZATION` of it.
-    Raises InputError where the configuration and the store don't fit together.
+        and takes `MATMUL_UTILIZATION` of it, or that of the cluster's peak, if there is one.
+    Raises InputError where the configuration and the store don't fit together, or the run and the cluster.
     """
     assumed: list[str] = []
     corpus = store
@@ -110,7 +154,12 @@ def plan_run(
             assumed.append(f"views of {view.alphabet:,} symbols of {view.bytes_per_symbol:.3g} bytes each")
     ensure_plannable(config)
     if config.dtype == "auto":
-        config = replace(config, dtype=fastest_dtype(config.device))
+        config = replace(config, dtype=fastest_dtype(config.device) if cluster is None else "bfloat16")
+    if cluster is not None:
+        if config.dtype != "bfloat16":
+            raise InputError(f'dtype is "{config.dtype}", and the known peaks of cards are of bfloat16: give that')
+        rate = cluster.card.peak * cluster.ranks * cluster.utilization
+        assumed.append(f"{100 * cluster.utilization:.0f} % of the cards' peak for products of bfloat16")
     pass_positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
     machine = None
     if rate is None:
@@ -125,6 +174,8 @@ def plan_run(
     count, planned = counted.config.steps, len(counted.plans)
     flops = counted.flops / planned
     text_bytes = counted.text_bytes / planned
+    fitted = None if cluster is None else _on_cluster(counted, cluster)
+    again = 0.0 if fitted is None else fitted.recomputed
     return RunPlan(
         assumed=tuple(assumed),
         views=config.views,
@@ -133,8 +184,8 @@ def plan_run(
         matrix_parameters=config.model.matrix_parameters,
         raw_parameters=config.scaffolding.finished(config.model).raw_parameters(),
         trained_parameters=trained,
-        memory_bytes=peak_bytes(config, held, counted.stream.vocab.size),
-        pass_positions=pass_positions,
+        memory_bytes=peak_bytes(config, held, counted.stream.vocab.size) if fitted is None else fitted.memory.peak,
+        pass_positions=pass_positions if fitted is None else fitted.micro_sequences * config.shape.sequence_length,
         steps=count,
         planned_steps=planned,
         exact=planned == count,
@@ -147,10 +198,32 @@ def plan_run(
         text_bytes=text_bytes * count,
         flops=flops * count,
         corpus_bytes=None if store is None else store.manifest.splits["train"].bytes,
+        checkpoint_bytes=4 * held + moment_bytes(config, held),
         matmul_rate=machine,
         matmul_utilization=None if machine is None else MATMUL_UTILIZATION,
         rate=rate,
-        seconds=flops * count / rate,
+        seconds=flops * (1 + again) * count / rate,
+        cluster=fitted,
+    )
+
+
+def _on_cluster(counted: "_Counted", cluster: Cluster) -> ClusterPlan:
+    from byteproxy.train.rank_memory import fit_on, room_on  # half a second of torch that no other plan needs
+
+    announce(f"Measure what a rank of {cluster.ranks:,} needs, on tensors without memory.")
+    fit = fit_on(counted.config, counted.stream.vocab, cluster.ranks, cluster.card)
+    model, checkpointing = counted.config.model, fit.activation_checkpointing
+    again = sum(recomputed_flops(model, plan.lengths, checkpointing) for plan in counted.plans)
+    return ClusterPlan(
+        card=cluster.card,
+        ranks=cluster.ranks,
+        room=room_on(cluster.card),
+        memory=fit.memory,
+        micro_sequences=fit.micro_sequences,
+        passes=fit.passes,
+        activation_checkpointing=checkpointing,
+        recomputed=again / counted.flops,
+        utilization=cluster.utilization,
     )
 
 

@@ -8,7 +8,7 @@ from byteproxy.errors import InputError
 from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import Mixture
 from byteproxy.model.lora_config import LoraConfig
-from byteproxy.model.model_config import Backend, ModelConfig
+from byteproxy.model.model_config import Backend, Checkpointing, ModelConfig
 from byteproxy.model.objective import Objective, check_fit
 from byteproxy.ranges import ensure_in_range, ensure_one_of, ranged
 from byteproxy.store.manifest import Manifest
@@ -84,6 +84,8 @@ class TrainConfig:
     deterministic: let only operations run that give the same bits each time.
     micro_sequences: rows that one pass takes; 0: all that a rank has of a step. Less needs less memory, and changes
         sums by rounding only.
+    activation_checkpointing: what of each layer the backward pass computes again, to keep less until then: "none"; its
+        "attention"; or "full", all of it, which keeps the least and costs a third more products. Changes no figure.
     log_every: steps between two lines of the metrics.
     validate_every: steps between two evaluations on the validation split; 0: only one at the end.
     checkpoint_seconds: seconds of training between two checkpoints.
@@ -113,6 +115,7 @@ class TrainConfig:
     scaffolding: Scaffolding = field(default_factory=Scaffolding)
     validation: Validation = field(default_factory=Validation)
     micro_sequences: int = ranged(0, 0, 1 << 24)
+    activation_checkpointing: Checkpointing = "none"
     log_every: int = ranged(10, 1, 1 << 40)
     validate_every: int = ranged(0, 0, 1 << 40)
     checkpoint_seconds: float = ranged(60.0, 0.0, 1e10)
@@ -129,6 +132,7 @@ class TrainConfig:
             raise InputError(f"dtype is {self.dtype!r}: give auto or one of {', '.join(DTYPES)}")
         if self.device not in ("auto", "cpu", "cuda", "mps"):
             raise InputError(f"device is {self.device!r}: give auto, cpu, cuda or mps")
+        ensure_one_of("activation_checkpointing", self.activation_checkpointing, get_args(Checkpointing))
         if self.micro_sequences > self.shape.sequences_per_step:
             raise InputError(
                 f"micro_sequences is {self.micro_sequences}: give 0 for all at once, or 1 to shape.sequences_per_step "

@@ -89,6 +89,7 @@ def model_of(config: TrainConfig, symbols: int) -> Transformer:
         output_vocab=symbols if config.objective.symbols else FIRST_SYMBOL,
         backend=config.attention,
     )
+    model.checkpointing = config.activation_checkpointing
     if config.lora.rank:
         adapt(model, config.lora)
     return model

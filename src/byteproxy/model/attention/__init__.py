@@ -8,6 +8,7 @@ import torch
 
 from byteproxy.errors import InputError
 from byteproxy.model.attention.layout import Layout
+from byteproxy.model.device_kind import kind_of
 from byteproxy.model.model_config import Backend
 
 Attend: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Layout], torch.Tensor]
@@ -19,7 +20,7 @@ def backend(name: Backend, device: torch.device, dtype: torch.dtype) -> Attend:
 
     Raises InputError for one that can't train on that device or in that type.
     """
-    cuda, half = device.type == "cuda", dtype in (torch.bfloat16, torch.float16)
+    cuda, half = kind_of(device) == "cuda", dtype in (torch.bfloat16, torch.float16)
     if name == "auto":
         name = "varlen" if cuda and half else "documents"
     if name in ("varlen", "flex") and not cuda:

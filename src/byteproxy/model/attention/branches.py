@@ -17,6 +17,7 @@ import torch
 from byteproxy.model.attention import Attend
 from byteproxy.model.attention.documents import BLOCK, SCORES
 from byteproxy.model.attention.layout import Kept, Layout
+from byteproxy.model.model_config import Checkpointing
 
 if TYPE_CHECKING:
     from byteproxy.model.attention.packed import PackedAttention
@@ -62,6 +63,7 @@ class Branches(NamedTuple):
     pieces: list[Piece]
     slot_X: torch.Tensor
     compiled: bool = False
+    checkpointing: Checkpointing = "none"
 
     def attend(
         self, attention: "PackedAttention", q_XHE: torch.Tensor, k_XGE: torch.Tensor, v_XGE: torch.Tensor

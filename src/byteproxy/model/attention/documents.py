@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from byteproxy.model.attention.layout import Layout
 from byteproxy.model.attention.sharing import for_each_head
+from byteproxy.model.device_kind import kind_of
 
 BLOCK = 128  # queries at once
 SCORES = 1 << 20  # scores at once, all documents and heads together: 2 MB in bfloat16
@@ -22,35 +23,48 @@ SCORES = 1 << 20  # scores at once, all documents and heads together: 2 MB in bf
 
 def attend(q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Causal softmax attention, each position to its own document up to itself: [N, heads, head width]."""
-    kernel = _blocks if q_NHE.device.type == "cpu" else _sdpa
+    kernel = _blocks if kind_of(q_NHE.device) == "cpu" else _sdpa
     sizes = [bucket.documents * bucket.length for bucket in layout.buckets]
     padded = q_NHE, k_NGE, v_NGE
     if not layout.in_place:
-        padded = tuple(_Take.apply(x, layout.into_M, layout.back_N) for x in padded)
+        padded = tuple(_Take.apply(x, layout.into_M, layout.back_N, layout.padding_P, None) for x in padded)
     parts = zip(layout.buckets, *(x.split(sizes) for x in padded), strict=True)
     out = [kernel(*(x.unflatten(0, bucket) for x in qkv)).flatten(0, 1) for bucket, *qkv in parts]
     out_MHE = out[0] if len(out) == 1 else torch.cat(out)
-    return out_MHE if layout.in_place else _Take.apply(out_MHE, layout.back_N, layout.into_M)
+    if layout.in_place:
+        return out_MHE
+    taken_NHE: torch.Tensor = _Take.apply(out_MHE, layout.back_N, layout.into_M, None, layout.padding_P)
+    return taken_NHE
 
 
 class _Take(torch.autograd.Function):
-    """Rows by index, -1 giving zeros, where `inverse` leads back: the gradient is a take as well, never a scatter."""
+    """Rows by index, -1 giving zeros, where `inverse` leads back: the gradient is a take as well, never a scatter.
+
+    empty, inverse_empty: where each of these is -1; None: nowhere.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, index: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(inverse)
-        return _take(x, index)
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        index: torch.Tensor,
+        inverse: torch.Tensor,
+        empty: torch.Tensor | None,
+        inverse_empty: torch.Tensor | None,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(inverse, inverse_empty)
+        return _take(x, index, empty)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None]:
-        (inverse,) = ctx.saved_tensors
-        return _take(gradients[0], inverse), None, None
+    def backward(ctx: Any, *gradients: Any) -> tuple[torch.Tensor, None, None, None, None]:
+        inverse, inverse_empty = ctx.saved_tensors
+        return _take(gradients[0], inverse, inverse_empty), None, None, None, None
 
 
-def _take(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    taken = x.index_select(0, index.clamp_min(0))
-    empty = (index < 0).nonzero()[:, 0]
-    return taken.index_fill_(0, empty, 0) if len(empty) else taken
+def _take(x: torch.Tensor, index: torch.Tensor, empty: torch.Tensor | None) -> torch.Tensor:
+    if empty is None or not len(empty):
+        return x.index_select(0, index)
+    return x.index_select(0, index.clamp_min(0)).index_fill_(0, empty, 0)
 
 
 def _sdpa(q_DTHE: torch.Tensor, k_DTGE: torch.Tensor, v_DTGE: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,7 @@ class Layout:
     buckets: in the order of `into_M`.
     into_M: int64, for every slot of every bucket the position that goes there, or -1 for padding.
     back_N: int64, for every position its slot.
+    padding_P: int64, the slots that are padding.
     in_place: whether `into_M` changes nothing, so that nothing has to be carried.
     kept: what branches will see of these documents; None: there are none.
     """
@@ -47,6 +48,7 @@ class Layout:
     buckets: list[Bucket]
     into_M: torch.Tensor
     back_N: torch.Tensor
+    padding_P: torch.Tensor
     in_place: bool
     kept: "Kept | None" = None
 
@@ -127,9 +129,10 @@ def layout_of(lengths: np.ndarray, device: torch.device | str = "cpu", fine: boo
     filled = np.flatnonzero(into_slots >= 0)
     back[into_slots[filled]] = filled
     in_place = len(into_slots) == len(positions) and bool((into_slots == np.arange(len(positions))).all())
-    carried = (torch.from_numpy(one).to(device) for one in (positions, into_slots, back))
-    positions_N, into_M, back_N = carried
-    return Layout(lengths.tolist(), positions_N, buckets, into_M, back_N, in_place)
+    padding = np.flatnonzero(into_slots < 0)
+    carried = (torch.from_numpy(one).to(device) for one in (positions, into_slots, back, padding))
+    positions_N, into_M, back_N, padding_P = carried
+    return Layout(lengths.tolist(), positions_N, buckets, into_M, back_N, padding_P, in_place)
 
 
 def _fine_steps(lengths: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from byteproxy.model.attention import Attend
 from byteproxy.model.attention.branches import Branches
 from byteproxy.model.attention.layout import Layout
 from byteproxy.model.linear import Linear, Norm
-from byteproxy.model.model_config import ModelConfig
+from byteproxy.model.model_config import Checkpointing, ModelConfig
 
 
 class PackedAttention(nn.Module):
@@ -92,6 +92,7 @@ class Rows(NamedTuple):
     """Packed rows, made ready once for all layers.
 
     compiled: whether layers run as compiled functions, from which the backend is kept out (`as_it_is`).
+    checkpointing: what of each layer is computed again in the backward pass.
     """
 
     symbols_N: torch.Tensor
@@ -100,6 +101,7 @@ class Rows(NamedTuple):
     layout: Layout
     backend: Attend
     compiled: bool
+    checkpointing: Checkpointing = "none"
 
     def attend(
         self, attention: PackedAttention, q_NHE: torch.Tensor, k_NGE: torch.Tensor, v_NGE: torch.Tensor
@@ -153,6 +155,7 @@ class Step(NamedTuple):
     read: tuple[slice | torch.Tensor | int, ...]
     mask_B1NT: torch.Tensor | None
     compiled: bool = False
+    checkpointing: Checkpointing = "none"
 
     def attend(
         self, attention: PackedAttention, q_MHE: torch.Tensor, k_MGE: torch.Tensor, v_MGE: torch.Tensor
