@@ -109,7 +109,12 @@ def place(module: str) -> Path | None:
 
     The user's choice, else the user's cache folder, else a folder of a parent process or of this one.
     """
-    key = source_hash(module)
+    return _place_for(source_hash(module))
+
+
+@cache
+def _place_for(key: str) -> Path | None:
+    """The same by a hash, which modules that import each other share."""
     chosen_by_user = getattr(config, "CACHE_DIR", "")
     if chosen_by_user:
         chosen = Path(chosen_by_user) / f"byteproxy-{key}"
