@@ -1,6 +1,8 @@
 """Memory of a rank, measured on fake tensors, against what can be counted."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from byteproxy.mixture.loader import Shape
 from byteproxy.mixture.schedule import BYTES
 from byteproxy.model.model_config import ModelConfig
 from byteproxy.model.objective import Objective
+from byteproxy.recipes import named
+from byteproxy.recipes.named import run_named
 from byteproxy.train import rank_memory
 from byteproxy.train.cards import CARDS, Card
 from byteproxy.train.memory import rank_bytes
@@ -108,3 +112,18 @@ def test_what_fits_nowhere_is_refused_with_what_it_would_need():
         fit_on(CONFIG, VOCAB, 2, card(1e8))
     with pytest.raises(InputError, match="ranks is 9: give 1 to 8"):
         fit_on(CONFIG, VOCAB, 9, CARDS["h100-80gb"])
+
+
+@pytest.mark.parametrize("name", ["0.5b", "1.5b", "4b", "7b", "14b"])
+def test_recipes_fit_the_cluster_that_they_name(name):
+    """By the count, which is near what is measured at these widths too; `benchmarks/plans.py` measures them whole."""
+    config, text = run_named(name), Path(named.__file__).with_name(f"{name}.toml").read_text(encoding="utf-8")
+    said = re.search(rf"`byteproxy train --plan {name} --ranks (\d+) --gpu ([\w-]+)`", text)
+    assert said is not None
+    ranks, room = int(said[1]), rank_memory.room_on(CARDS[said[2]])
+    vocab = SYMBOLS if config.mixture.needs_view else VOCAB
+    assert rank_bytes(config, vocab.size, ranks) <= room
+    if name in ("0.5b", "14b"):
+        short = replace(config, model=replace(config.model, layers=3))
+        measured = measured_memory(short, vocab, ranks, "cuda").peak
+        assert measured == pytest.approx(rank_bytes(short, vocab.size, ranks), rel=0.12)
