@@ -23,7 +23,8 @@ SMALL = "study_small_epyc-2core_2026-11-26"
 RESULTS = (SMALL, "study_budget_h100_2026-11-26", "study_size_h100_2026-11-26")
 CONVERSION = "study_convert_epyc-2core_2026-11-30"
 CONVERTED = {  # an arm: its name in the picture, its colour, the marks of its raw bytes
-    "scratch": ("raw bytes, random weights", "#b9622b", "D"),
+    "scratch": ("raw bytes, its shape with random weights", "#bb5593", "v"),
+    "scratch_small": ("raw bytes, a small model from scratch", "#b9622b", "D"),
     "bytes": ("raw bytes, trained on bytes alone", "#297dc8", "o"),
     "joint": ("raw bytes, trained on bytes and tokens", "#2a895e", "s"),
 }
@@ -97,7 +98,7 @@ def draw_conversion() -> None:
     figure, axes = a_figure("study_convert")
     for name, (label, colour, mark) in CONVERTED.items():
         own = sorted((one for one in cells if one["arm"] == name), key=lambda one: one["flops"])
-        begun = name != "scratch"
+        begun = name in ("bytes", "joint")
         flops = [0.0] * begun + [one["flops"] for one in own]
         axes.plot(flops, [before["raw"]] * begun + [one["mean"] for one in own], f"{mark}-", color=colour, label=label)
         for one in own:

@@ -124,6 +124,17 @@ def test_bytes_begin_as_the_tokens_of_one_byte(made):
         torch.testing.assert_close(ours.weight[0], theirs.weight[:300].mean(0))
 
 
+def test_weights_go_where_the_model_is(made):
+    """Into its type, as onto a device: an assignment by a list of rows takes values of its own type and device only."""
+    config = config_of(made)
+    vocab = stream_of(config, made[1]).vocab
+    model = model_of(config, vocab.size).to(torch.float64)
+    start_from(model, vocab, config.start)
+    expected, _ = begun(made)
+    for name in ("embed_tokens.weight", "lm_head.weight"):
+        torch.testing.assert_close(model.state_dict()[name].float(), expected.state_dict()[name])
+
+
 def test_rows_of_bytes_begin_as_they_are_told(made):
     folder, store, view = made
     config, stock = config_of(made), load_llama(folder / "llama")[0]

@@ -137,6 +137,7 @@ def start_from(model: Transformer, vocab: Vocab, start: Start) -> None:
         (model.embed_tokens.weight, stock.embed_tokens.weight),
         (model.lm_head.weight, stock.lm_head.weight),
     ):
+        theirs_VD = theirs_VD.to(table_VD)  # where the model is, which assignments by lists of rows don't do
         mean_D = theirs_VD[:known].mean(0)
         mean_of_bytes_D = theirs_VD[[found[0] for found in single.values()]].mean(0) if single else mean_D
         first_D, last_D = (mean_D if end is None else theirs_VD[end] for end in (bos, eos))
