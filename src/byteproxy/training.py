@@ -19,6 +19,7 @@ from byteproxy.runs.run_chat import remember_chat
 from byteproxy.runs.start import fitted, start_from
 from byteproxy.store.store import Store
 from byteproxy.train import parallel
+from byteproxy.train.agreement import ensure_alike
 from byteproxy.train.budget import resolved
 from byteproxy.train.checkpoint import tidy
 from byteproxy.train.compiler import device_of
@@ -71,6 +72,7 @@ def _trained(
 ) -> TrainConfig:
     """Train, in a folder that is held; gives what the run's configuration came to."""
     folder = hold.folder
+    ensure_alike(asked, store)
     known = parallel.on_rank_zero(lambda: _known_run(folder, asked, resume))
     parallel.on_rank_zero(lambda: tidy(folder / CHECKPOINTS))
     if known is None:

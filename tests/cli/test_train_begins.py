@@ -297,9 +297,13 @@ main.main()
 
 
 def test_a_rank_that_dies_is_replaced_and_the_run_goes_on(byteproxy, folder, tmp_path):
-    """By torchrun, where only the first of two processes has something to say; then with another number of them."""
+    """By torchrun, where only the first of two processes has something to say; then with another number of them.
+
+    Each of the two holds half of the model.
+    """
     (tmp_path / "dies.py").write_text(DIES)
     train = ["train", "tiny.toml", "--out", "elastic", "--checkpoint-seconds", "0", "--resume-if-exists", "--json"]
+    train += ["--parallel.replicate", "1", "--parallel.shard", "0"]
     torchrun = [Path(sys.executable).parent / "torchrun", "--max-restarts", "1", "--nproc-per-node"]
     done = subprocess.run(
         [*torchrun, "2", tmp_path / "dies.py", *train],

@@ -67,7 +67,7 @@ def trainer_of(config, store, folder):
 def first_losses(trainer):
     """Of the first step's rows, by column."""
     plan, _ = trainer.stream.plan(State())
-    found = trainer.losses(trainer.stream.rows(plan, 0, 2), 0)
+    found = trainer.passes.losses(trainer.stream.rows(plan, 0, 2), 0)
     return found.total, dict(zip(trainer.averages.columns, found.nats[0].tolist(), strict=True))
 
 
@@ -80,7 +80,7 @@ def test_at_first_it_says_what_the_model_itself_does_and_then_goes_on_saying_so(
     torch.testing.assert_close(total, own_total, rtol=1e-5, atol=1e-5)
     assert said == pytest.approx(before, rel=1e-4)
     total.backward()
-    assert all(one.grad is None and not one.requires_grad for one in taught.teacher.model.parameters())
+    assert all(one.grad is None and not one.requires_grad for one in taught.passes.teacher.model.parameters())
     raw = [one.grad is not None and one.grad.any() for one in taught.model.parameters()]
     assert all(raw)
     for trainer in (own, taught):
@@ -99,13 +99,13 @@ def test_stopped_it_goes_on_to_the_same_bits_and_finished_needs_no_teacher(begun
     whole = trainer_of(config, store, tmp_path / "whole")
     whole.run()
     stopped = trainer_of(config, store, tmp_path / "stopped")
-    assert {one.dtype for one in stopped.teacher.model.parameters()} == {torch.bfloat16}
+    assert {one.dtype for one in stopped.passes.teacher.model.parameters()} == {torch.bfloat16}
     stopped.step()
     stopped.step()
     stopped.save()
     trainer_of(config, store, tmp_path / "stopped").run()
     again = Trainer(config, store, tmp_path / "stopped")
-    assert again.teacher is None
+    assert again.passes.teacher is None
     assert same(weights(whole), weights(again))
     assert losses(tmp_path / "whole")[-1] == losses(tmp_path / "stopped")[-1]
 
@@ -144,7 +144,7 @@ def test_with_lora_the_weights_that_stay_are_the_teacher(begun, tmp_path):
     again = trainer_of(config, store, tmp_path / "run")
     assert first_losses(again)[1]["teacher"] == pytest.approx(before["teacher"], rel=1e-4)
     memory = {one.data_ptr() for one in again.model.parameters()}
-    assert {one.data_ptr() for one in again.teacher.model.parameters()} <= memory
+    assert {one.data_ptr() for one in again.passes.teacher.model.parameters()} <= memory
 
 
 def test_tables_that_are_one_are_held_once(begun, tmp_path):
@@ -153,7 +153,8 @@ def test_tables_that_are_one_are_held_once(begun, tmp_path):
     tied.lm_head.weight.data.copy_(tied.embed_tokens.weight)
     export_llama(tied, 200, tmp_path / "llama", rows=None)
     store.view("bpe-300").save(tmp_path / "llama/tokenizer.json")
-    teacher = trainer_of(fitted_to_start(frozen(config), store, tmp_path / "llama"), store, tmp_path / "run").teacher
+    config = fitted_to_start(frozen(config), store, tmp_path / "llama")
+    teacher = trainer_of(config, store, tmp_path / "run").passes.teacher
     assert teacher.model.lm_head.weight is teacher.model.embed_tokens.weight
 
 

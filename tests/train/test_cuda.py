@@ -80,7 +80,7 @@ def test_a_compiled_run_has_the_same_losses(store, tmp_path, kind):
     config = replace(KINDS[kind], device="cuda", dtype="bfloat16")
     _, plain = trained(config, store, tmp_path / "plain")
     trainer, compiled = trained(replace(config, compile=True), store, tmp_path / "compiled")
-    assert trainer.model.compiled_for, trainer.why_not_compiled
+    assert trainer.model.compiled_for, trainer.passes.why_not_compiled
     np.testing.assert_allclose(compiled, plain, rtol=3e-2)
 
 

@@ -9,7 +9,7 @@ import tomli_w
 from byteproxy.errors import InputError
 from byteproxy.parsing import parse_toml
 from byteproxy.train.identity import MAY_CHANGE, differences, ensure_same_run, identity, taking
-from byteproxy.train.train_config import Start, TrainConfig, Validation
+from byteproxy.train.train_config import Parallel, Start, TrainConfig, Validation
 
 CONFIG = TrainConfig(start=Start("llama", "ab", "cd", "ef"))
 CHANGED = {
@@ -17,6 +17,7 @@ CHANGED = {
     "device": "cuda",
     "attention": "dense",
     "micro_sequences": 1,
+    "parallel": Parallel(shard=2),
     "activation_checkpointing": "full",
     "validation": Validation(5, 6, 7),
     "validate_every": 9,

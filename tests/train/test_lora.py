@@ -107,9 +107,9 @@ def test_every_objective_is_that_of_the_merged_model(store, tmp_path, changed):
     plan, _ = trainer.stream.plan(trainer.state)
     rows = trainer.stream.rows(plan, 0, 2)
     with torch.no_grad():
-        total = trainer.losses(rows, plan.step).total
+        total = trainer.passes.losses(rows, plan.step).total
         merge(trainer.model)
-        torch.testing.assert_close(trainer.losses(rows, plan.step).total, total, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(trainer.passes.losses(rows, plan.step).total, total, rtol=1e-4, atol=1e-4)
 
 
 def test_what_it_is_not_for_is_refused(store, tmp_path):

@@ -68,9 +68,7 @@ def test_an_update_is_near_an_orthogonal_matrix():
 @given(shapes, st.integers(1, 2000))
 def test_stacks_hold_each_matrix_once_and_not_too_many(shapes, most):
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(muon, "STACK_BYTES", most)
-        stacks = list(muon._stacks(parameters))
+    stacks = list(muon.stacks(parameters, lambda one: one.shape, most))
     assert sorted(id(p) for stack in stacks for p in stack) == sorted(id(p) for p in parameters)
     for stack in stacks:
         assert len({tuple(sorted(p.shape)) for p in stack}) == 1
@@ -79,7 +77,7 @@ def test_stacks_hold_each_matrix_once_and_not_too_many(shapes, most):
 
 def test_matrices_either_way_round_share_a_stack():
     parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in [(4, 9), (3, 3), (9, 4), (4, 9)]]
-    assert [len(stack) for stack in muon._stacks(parameters)] == [3, 1]
+    assert [len(stack) for stack in muon.stacks(parameters, lambda one: one.shape, muon.STACK_BYTES)] == [3, 1]
 
 
 def test_state_goes_through_torchs_state_dicts_and_on_bit_for_bit():

@@ -137,7 +137,7 @@ def test_without_options_a_run_is_to_the_bit_what_one_optimizer_over_whole_param
         for group in (group for one in optimizers for group in one.param_groups):
             group["lr"] = learning_rate(config.optim, plan.step, 4)
         model.zero_grad()
-        found = plain.losses(plain.stream.rows(plan, 0, 2), plan.step)
+        found = plain.passes.losses(plain.stream.rows(plan, 0, 2), plan.step)
         (found.total / int(plan.targets.sum())).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for one in optimizers:

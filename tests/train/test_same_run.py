@@ -104,8 +104,8 @@ def test_micro_batches_sum_to_the_step(store, tmp_path, config):
 def test_compiled_is_the_same_run(store, alone, tmp_path):
     config = replace(CONFIG, stop="15 steps", compile=True)
     trainer = Trainer(config, store, tmp_path)
-    if trainer.why_not_compiled:
-        pytest.skip(trainer.why_not_compiled)
+    if trainer.passes.why_not_compiled:
+        pytest.skip(trainer.passes.why_not_compiled)
     trainer.run()
     assert trainer.model.compiled_for == 3 * 256
     plain = replace(config, compile=False)
@@ -124,8 +124,8 @@ def test_without_a_compiler_a_run_says_so_and_goes_on(store, tmp_path, monkeypat
 def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     trainer = Trainer(replace(CONFIG, stop="2 steps", compile=True, shape=Shape(1, 200, 64)), store, tmp_path)
-    if trainer.why_not_compiled:
-        pytest.skip(trainer.why_not_compiled)
+    if trainer.passes.why_not_compiled:
+        pytest.skip(trainer.passes.why_not_compiled)
 
     def failing(*arguments):
         raise torch._dynamo.exc.BackendCompilerFailed(torch.compile, RuntimeError("no such instruction"), None)

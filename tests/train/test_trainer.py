@@ -46,10 +46,10 @@ def test_a_stop_while_the_model_is_compiled_does_not_read_like_a_crash(store, tm
     trainer = Trainer(replace(CONFIG, stop="1 steps"), store, tmp_path)
     trainer.model.compiled_for = 1
     told = "Error detected in PowBackward0. Traceback of forward call that caused the error"
-    monkeypatch.setattr(trainer, "_pass", lambda *_: warnings.warn(told, stacklevel=1))
+    monkeypatch.setattr(trainer.passes, "_pass", lambda *_: warnings.warn(told, stacklevel=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trainer.compile()
+        trainer.passes.compile(trainer.stream.plan(trainer.state)[0])
 
 
 def test_the_guard_hears_which_phase_it_is(undisturbed):
@@ -124,13 +124,13 @@ def test_steps_that_can_not_be_taken_change_nothing_and_too_many_stop_the_run(st
 def test_one_bad_step_is_passed_over(store, tmp_path):
     """A gradient as from a broken machine, once: the run goes on, and the weights never see it."""
     trainer = Trainer(CONFIG, store, tmp_path)
-    whole = trainer.losses
+    whole = trainer.passes.losses
 
     def broken_once(rows, step):
         found = whole(rows, step)
         return found._replace(total=found.total * float("inf")) if step == 5 else found
 
-    trainer.losses = broken_once
+    trainer.passes.losses = broken_once
     counters = trainer.run()
     assert counters.skipped == 1
     assert all(bool(torch.isfinite(one).all()) for one in weights(trainer).values())

@@ -64,6 +64,7 @@ class Transformer(nn.Module):
     expansion_scales: of the bytes of the next symbol, where symbols are expanded to bytes at the output.
     checkpointing: what of each layer is computed again in the backward pass (`blocks.py`).
     hints: the tokens that raw positions hint at, where these stay (`hints.py`).
+    connected: whether a loss without targets has a gradient, too, of zeros: sharded layers wait for each other there.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Transformer(nn.Module):
         super().__init__()
         output_vocab = input_vocab if output_vocab is None else output_vocab
         self.config, self.dtype, self.backend = config, dtype, backend
-        self.compiled_for = 0
+        self.compiled_for, self.connected = 0, False
         self.checkpointing: Checkpointing = "none"
         width, cap, tables = config.width, config.soft_cap, (config.ngram_rows, config.width)
         self.embed_tokens = InputEmbedding(config, input_vocab)
@@ -254,7 +255,7 @@ class Transformer(nn.Module):
 
         kept: what causal teachers' branches see, where the model teaches itself so.
         """
-        total = torch.zeros((), device=hidden_ND.device)
+        total = hidden_ND[:0].sum().float() if self.connected else torch.zeros((), device=hidden_ND.device)
         exact = torch.device("cpu") if hidden_ND.device.type == "mps" else hidden_ND.device  # mps has no float64
         nats, counts = (torch.zeros(targets.size, dtype=torch.float64, device=exact) for _ in range(2))
         further: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -118,10 +118,10 @@ def training_rate(config: TrainConfig, store: Store) -> float:
 
 
 def _step(trainer: Trainer, most: int, seconds: float) -> tuple[float, float]:
-    """Take a step or more, none after so many seconds; gives their FLOPs, and the seconds that they took."""
+    """Take a step or more, none after so many seconds on any rank; gives their FLOPs, and the seconds they took."""
     before = replace(trainer.counters)
     for _ in range(most):
         trainer.step()
-        if trainer.counters.seconds - before.seconds >= seconds:
+        if parallel.any_rank(trainer.counters.seconds - before.seconds >= seconds):
             break
     return trainer.counters.flops - before.flops, trainer.counters.seconds - before.seconds

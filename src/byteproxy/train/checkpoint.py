@@ -5,8 +5,9 @@ Beside the tensors lies `state.json`: the data state, the counters so far, and f
 with, so that a checkpoint is never continued with another corpus or configuration. `checksums.json` has the SHA-256 of
 each file, which loading compares; what lies in a checkpoint is never run (`safe_dcp.py`).
 
-All ranks call each function here. Rank 0 writes, as the others hold the same; every rank reads, so they need to see one
-file system. What goes wrong on one rank is raised on all.
+All ranks call each function here, and need to see one file system. Each writes a part of the tensors: what it holds
+where the model is sharded, else its share of what all hold. Rank 0 adds the rest and renames, once all are done. Any
+number of ranks reads what any other wrote. What goes wrong on one rank is raised on all, and names it.
 
 A kill at any moment costs what was done since the last save and no more. In the folder there may then be
 
@@ -28,8 +29,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -43,8 +45,11 @@ from byteproxy.parsing import read_json
 from byteproxy.progress import silent
 from byteproxy.store.format import FileInfo, file_info
 from byteproxy.store.integrity import verify
-from byteproxy.train.parallel import any_rank, from_rank_zero, wait_for_rank_zero, world
+from byteproxy.train.parallel import any_rank, from_all, from_rank_zero, noticing_losses, wait_for_rank_zero, world
 from byteproxy.train.safe_dcp import METADATA, Reader
+from byteproxy.train.sharding import sharded_as
+
+T = TypeVar("T")
 
 FORMAT = 1
 _STATE = "state.json"
@@ -67,23 +72,43 @@ def save(
     Raises InputError, on all ranks, if it can't be written, and KeyboardInterrupt if that was stopped; those before
     stay, and nothing partial does.
     """
-    said, cause, stopped = None, None, False
-    if world().rank == 0:
-        tensors = {"model": model.state_dict(), "optimizers": {"state": _moments(model, optimizers)}}
-        try:
-            _write(folder, f"step-{step:06d}", tensors, {"format": FORMAT, **state})
-            for _, old in _whole(folder)[:-keep]:
-                _drop(old)
-        except (OSError, CheckpointException, KeyboardInterrupt) as error:
-            shutil.rmtree(folder / f".step-{step:06d}.new", ignore_errors=True)
-            stopped = any(isinstance(one, KeyboardInterrupt) for one in _causes(error))
-            said, cause = _unwritable(folder, error, _size(tensors)), error
-    wait_for_rank_zero()
-    said, stopped = from_rank_zero((said, stopped))
-    if stopped:
-        raise KeyboardInterrupt(f"stopped while the checkpoint of step {step} was written") from cause
-    if said is not None:
-        raise InputError(said) from cause
+    folder, name = from_rank_zero(folder), f"step-{step:06d}"
+    first = world().rank == 0
+    tensors = {"model": model.state_dict(), "optimizers": {"state": _moments(model, optimizers)}}
+    said = partial(_done_by_all, folder / f".{name}.new", step, _size(tensors))
+    said(lambda: _make_room(folder) if first else None)
+    listed = said(lambda: _write_own(folder / f".{name}.new", tensors))
+    listed = [info for own in from_all(listed) for info in own]
+    said(lambda: _finish(folder, name, {"format": FORMAT, **state}, listed, keep) if first else None, by_rank_zero=True)
+
+
+def _done_by_all(aside: Path, step: int, size: int, work: Callable[[], T], by_rank_zero: bool = False) -> T:
+    """What some work of a save gives; where it fails on one rank, all raise that, and what was written is removed."""
+    found: list[T] = []
+    failure: BaseException | None = None
+    try:
+        found.append(work())
+    except (OSError, CheckpointException, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and world().ranks > 1:
+            raise  # the others are in the middle of the work, and hear that this rank has gone
+        failure = error
+    said = None
+    if failure is not None:
+        # torch tells all ranks of the failures of some
+        ranks = failure.failures.keys() if isinstance(failure, CheckpointException) else {world().rank}
+        said = _is_stop(failure), _unwritable(aside.parent, failure, size), set(ranks)
+    if by_rank_zero:
+        wait_for_rank_zero()
+    told = from_all(said)
+    if failures := [one for one in told if one is not None]:
+        if world().rank == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+        if any(stopped for stopped, _, _ in failures):
+            raise KeyboardInterrupt(f"stopped while the checkpoint of step {step} was written") from failure
+        failed = set[int]().union(*(ranks for _, _, ranks in failures))
+        where = f"rank {min(failed)} " if len(failed) < len(told) else ""
+        raise InputError(f"{where}{failures[0][1]}") from failure
+    return found[0]
 
 
 def newest(folder: Path) -> Path | None:
@@ -181,15 +206,24 @@ def _unreadable(checkpoint: Path, error: BaseException | None) -> InputError:
     return InputError(f"checkpoint {checkpoint} cannot be read ({why}): delete it to go on from the one before")
 
 
-def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, Any]) -> None:
+def _make_room(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tidy(folder)
+
+
+def _write_own(aside: Path, tensors: dict[str, Any]) -> list[FileInfo]:
+    """Write this rank's part of the tensors; gives its files."""
+    with _quietly(), noticing_losses():
+        dcp.save(tensors, checkpoint_id=aside, no_dist=world().ranks == 1)
+    return [file_info(file) for file in sorted(aside.glob(f"__{world().rank}_{_TENSORS}"))]
+
+
+def _finish(folder: Path, name: str, state: dict[str, Any], listed: list[FileInfo], keep: int) -> None:
+    """Make a whole checkpoint of what all ranks have written: `listed`."""
     aside, whole, before = (folder / place for place in (f".{name}.new", name, f".{name}.before"))
-    with _alone():
-        dcp.save(tensors, checkpoint_id=aside, no_dist=True)
     (aside / _STATE).write_text(json.dumps(state), encoding="utf-8")
-    listed = [asdict(file_info(file)) for file in sorted(aside.iterdir())]
-    (aside / _CHECKSUMS).write_text(json.dumps(listed), encoding="utf-8")
+    listed = [*listed, *(file_info(aside / file) for file in (METADATA, _STATE))]
+    (aside / _CHECKSUMS).write_text(json.dumps([asdict(file) for file in listed]), encoding="utf-8")
     sync_files(aside)
     if whole.exists():
         whole.rename(before)
@@ -197,6 +231,8 @@ def _write(folder: Path, name: str, tensors: dict[str, Any], state: dict[str, An
     sync_folder(folder)
     if before.exists():
         _drop(before)
+    for _, old in _whole(folder)[:-keep]:
+        _drop(old)
 
 
 def _ensure_unaltered(checkpoint: Path, only: str | None = None) -> None:
@@ -260,38 +296,59 @@ def _moments(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) ->
     Not torch's `get_state_dict`: that makes an optimizer step which has not stepped yet, and what it saves can't be
     read back where some parameter never had a gradient.
     """
-    owned = _owned(model, optimizers)
-    return {name: optimizer.state[p] for optimizer in optimizers for name, p in owned.items() if p in optimizer.state}
+    return {
+        one.name: {what: one.sharded(value) for what, value in optimizer.state[one.moved].items()}
+        for optimizer in optimizers
+        for one in _owned(model, optimizers)
+        if one.moved in optimizer.state
+    }
 
 
-def _owned(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.nn.Parameter]:
-    """What optimizers may own by name: a model's parameters, and what an optimizer calls by a name of its own."""
-    owned = dict(model.named_parameters())
+class _Owned(NamedTuple):
+    """A parameter of an optimizer: the model's own, or some of its rows, or what this rank holds of it.
+
+    whole: the model's parameter of that name; for one of rows, these.
+    """
+
+    name: str
+    moved: torch.Tensor
+    whole: torch.Tensor
+
+    def sharded(self, value: torch.Tensor) -> torch.Tensor:
+        """Something that is remembered of it, as all ranks hold it together."""
+        return sharded_as(self.whole, value) if value.shape == self.moved.shape else value
+
+
+def _owned(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> list[_Owned]:
+    """What optimizers may own: a model's parameters, and what an optimizer calls by a name of its own."""
+    whole: dict[str, torch.Tensor] = dict(model.named_parameters())
+    moved = dict(whole)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            owned |= dict(zip(group.get("param_names", ()), group["params"], strict=False))
-    return owned
+            moved |= dict(zip(group.get("param_names", ()), group["params"], strict=False))
+    return [_Owned(name, one, whole.get(name, one)) for name, one in moved.items()]
 
 
 def _read(checkpoint: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
     """Read the tensors into the model, in place, and into new moments."""
     stored = Reader(checkpoint).read_metadata().state_dict_metadata
-    parameters = _owned(model, optimizers)
-    moments: dict[torch.nn.Parameter, dict[str, torch.Tensor]] = {}
+    owned = {one.name: one for one in _owned(model, optimizers)}
+    moments: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for key, kind in stored.items():
         if not key.startswith("optimizers.state.") or not isinstance(kind, TensorStorageMetadata):
             continue
         name, _, what = key.removeprefix("optimizers.state.").rpartition(".")
-        if name not in parameters:
+        if name not in owned:
             raise ValueError(f"the model that it is of has {name}, and this one has not")
-        parameter, dtype = parameters[name], kind.properties.dtype
-        alike = kind.size == parameter.shape  # then it is laid out as the parameter is
-        tensor = torch.zeros_like(parameter, dtype=dtype) if alike else parameter.new_zeros(kind.size, dtype=dtype)
-        moments.setdefault(parameter, {})[what] = tensors[key] = tensor.detach()
+        one, dtype = owned[name], kind.properties.dtype
+        alike = kind.size == one.whole.shape  # then it is laid out, and sharded, as the parameter is
+        tensor = torch.zeros_like(one.moved, dtype=dtype) if alike else one.moved.new_zeros(kind.size, dtype=dtype)
+        moments.setdefault(one.moved, {})[what] = tensor.detach()
+        tensors[key] = sharded_as(one.whole, tensor.detach()) if alike else tensor.detach()
     if others := [key for key in tensors if not isinstance(stored.get(key), TensorStorageMetadata)]:
         raise ValueError(f"it has no tensor {others[0]}")  # what is there may be a pickle
-    with _alone():
+    with _quietly():
         dcp.load(tensors, storage_reader=Reader(checkpoint), no_dist=True)
     for optimizer in optimizers:
         optimizer.state.clear()
@@ -317,6 +374,10 @@ def _unwritable(folder: Path, error: BaseException, needed: int) -> str:
     return f"cannot write a checkpoint to {folder} ({why}; {free >> 20} MB are free): {remedy}"
 
 
+def _is_stop(error: BaseException) -> bool:
+    return any(isinstance(one, KeyboardInterrupt) for one in _causes(error))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and all that led to it, in torch's wrapping of the errors of ranks too."""
     while error is not None:
@@ -335,10 +396,10 @@ def _cause(error: BaseException) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One process writes, or each reads for itself: torch need not warn that it asks no group.
+def _quietly() -> Iterator[None]:
+    """A process that is alone, or reads for itself, need not be warned that torch asks no group.
 
-    Nor does it log failures meanwhile, which it does with a traceback: who called says what became of it.
+    Nor does torch log failures meanwhile, which it does with a traceback: who called says what became of it.
     """
     was_disabled = _dcp_logger.disabled
     _dcp_logger.disabled = True

@@ -32,18 +32,20 @@ class Guard:
         self._skips = 0
         self._phase = 0
 
-    def judge(self, step: int, norm: float, loss: float, phase: int = 0, falling: bool = False) -> str | None:
+    def judge(
+        self, step: int, norm: float, loss: float, phase: int = 0, falling: bool = False, where: str = ""
+    ) -> str | None:
         """Why this step must be skipped, for people; None: take it.
 
         norm: of the whole gradient, before clipping. loss: of the step, any unit. phase: the mixture's, by number.
-        falling: whether scaffolding falls in this step.
+        falling: whether scaffolding falls in this step. where: the processes whose loss is not finite, for people.
         Raises InputError if too many were skipped in a row.
         """
         norm, loss = float(norm), float(loss)
         if phase != self._phase or falling:
             self._norms.clear()
             self._phase = phase
-        reason = self._reason(norm, loss)
+        reason = self._reason(norm, loss, where)
         if reason is None:
             self._norms.append(norm)
             self._skips = 0
@@ -56,9 +58,9 @@ class Guard:
             )
         return reason
 
-    def _reason(self, norm: float, loss: float) -> str | None:
+    def _reason(self, norm: float, loss: float, where: str) -> str | None:
         if not math.isfinite(loss):
-            return f"the loss is {loss}"
+            return f"the loss is {loss} {where}".rstrip()
         if not math.isfinite(norm):
             return f"the gradient norm is {norm}"
         if not self._spike or len(self._norms) < _MIN_KNOWN:

@@ -28,11 +28,11 @@ _STATUS = 2
 
 
 class RankLostError(InputError):
-    """Another process of the run is gone. speaks: whether this one is the one to say so."""
+    """Another process of the run is gone. speaks: whether this one is the one to say so. gone: which, if known."""
 
-    def __init__(self, message: str, speaks: bool) -> None:
+    def __init__(self, message: str, speaks: bool, gone: list[int]) -> None:
         super().__init__(message)
-        self.speaks = speaks
+        self.speaks, self.gone = speaks, gone
 
 
 class Heartbeat:
@@ -95,8 +95,10 @@ class Heartbeat:
                 f"the processes lost each other ({(str(error).splitlines() or ['no reason'])[0]}): go on from the "
                 "newest checkpoint with --resume",
                 self._rank == 0,
+                gone,
             )
-        return RankLostError(self._message(gone, "ended"), self._rank == min(set(range(self._ranks)) - set(gone)))
+        speaks = self._rank == min(set(range(self._ranks)) - set(gone))
+        return RankLostError(self._message(gone, "ended"), speaks, gone)
 
     def _ended(self, rank: int) -> bool:
         return self._said[rank].startswith((_DONE, _FAILED))

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "device",
     "attention",
     "micro_sequences",  # changes sums by rounding, as another number of ranks does
+    "parallel",  # likewise
     "activation_checkpointing",
     "validation",
     "validate_every",

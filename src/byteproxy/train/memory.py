@@ -76,7 +76,8 @@ def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
     the residual stream three times, queries, keys, values and what attention gave, and three times the ffn's width; in
     two bytes each where products are bfloat16. What is computed again in the backward pass is kept of one layer only.
     So is a copy of the matrices then. The loss has the logits of a chunk, and a copy of the table that they come from.
-    A frozen teacher has its weights, and its own copy of that table.
+    A frozen teacher has its weights, and its own copy of that table. Of a sharded model a process has its
+    part; whole are the tables with their gradients, and two layers, as the next one is fetched while one computes.
     """
     model, half = config.model, config.dtype == "bfloat16"
     positions = (config.micro_sequences or config.shape.sequences_per_step) * config.shape.sequence_length
@@ -84,6 +85,9 @@ def step_bytes(config: TrainConfig, parameters: int, symbols: int) -> int:
     trained = config.lora.trained_parameters(model, parameters)
     states = 4 * (parameters + trained) + moment_bytes(config, parameters)
     cast = item * model.matrix_parameters if half else 0
+    if (shards := config.parallel.shard) > 1:
+        tables = parameters - model.matrix_parameters
+        states, cast = states // shards + 8 * tables, 2 * (item + 4) * model.matrix_parameters // model.layers
     kept = positions * item * _kept_numbers(config, 3) + _kept_for_branches(config, positions * item)
     rows = symbols if config.objective.symbols else FIRST_SYMBOL
     loss = rows * item * (min(positions, _CHUNK) + model.width)

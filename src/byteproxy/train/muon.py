@@ -45,8 +45,9 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.dim() != 2:
-                    raise ValueError(f"Muon takes matrices, not a parameter of shape {tuple(parameter.shape)}")
+                shape = self._shape(parameter)
+                if len(shape) != 2:
+                    raise ValueError(f"Muon takes matrices, not a parameter of shape {tuple(shape)}")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -56,9 +57,17 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for stack in _stacks([parameter for parameter in group["params"] if parameter.grad is not None]):
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for stack in stacks(moved, self._shape, self._stack_bytes()):
                 self._update(stack, group["lr"], group["weight_decay"], group["momentum"])
         return loss
+
+    def _shape(self, parameter: torch.Tensor) -> torch.Size:
+        """Of the matrix that a parameter is, or is a part of."""
+        return parameter.shape
+
+    def _stack_bytes(self) -> int:
+        return STACK_BYTES
 
     def _update(self, parameters: list[torch.Tensor], lr: float, weight_decay: float, momentum: float) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -67,14 +76,22 @@ class Muon(torch.optim.Optimizer):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
-        ahead = torch._foreach_lerp(gradients, momenta, momentum)
-        x_NRC = torch.empty(len(ahead), *sorted(ahead[0].shape), dtype=self._dtype, device=ahead[0].device)
-        for x_RC, matrix in zip(x_NRC, ahead, strict=True):
-            x_RC.copy_(matrix.T if matrix.shape[0] > matrix.shape[1] else matrix)
-        updates_NRC = orthogonalised(x_NRC)
-        updates = [u if u.shape == p.shape else u.T for u, p in zip(updates_NRC, parameters, strict=True)]
+        updates = self._orthogonalised(parameters, list(torch._foreach_lerp(gradients, momenta, momentum)))
         torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-        torch._foreach_add_(parameters, updates, alpha=-lr * 0.2 * math.sqrt(updates_NRC.shape[2]))
+        torch._foreach_add_(parameters, updates, alpha=-lr * 0.2 * math.sqrt(max(self._shape(parameters[0]))))
+
+    def _orthogonalised(self, parameters: list[torch.Tensor], ahead: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What parameters of a stack move by, before scaling, from their momenta, which look ahead."""
+        return orthogonalised_each(ahead, self._dtype)
+
+
+def orthogonalised_each(matrices: list[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Matrices of one shape, either way round, each `orthogonalised`; products and what is returned are in `dtype`."""
+    x_NRC = torch.empty(len(matrices), *sorted(matrices[0].shape), dtype=dtype, device=matrices[0].device)
+    for x_RC, matrix in zip(x_NRC, matrices, strict=True):
+        x_RC.copy_(matrix.T if matrix.shape[0] > matrix.shape[1] else matrix)
+    updates_NRC = orthogonalised(x_NRC)
+    return [u if u.shape == matrix.shape else u.T for u, matrix in zip(updates_NRC, matrices, strict=True)]
 
 
 def orthogonalised(x_NRC: torch.Tensor) -> torch.Tensor:
@@ -88,11 +105,16 @@ def orthogonalised(x_NRC: torch.Tensor) -> torch.Tensor:
     return x_NRC
 
 
-def _stacks(parameters: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Parameters that share a shape, one way or the other round, at most `STACK_BYTES` of bfloat16 together."""
+def stacks(
+    parameters: list[torch.Tensor], shape: Callable[[torch.Tensor], torch.Size], most_bytes: int
+) -> Iterator[list[torch.Tensor]]:
+    """Parameters whose matrices share a shape, one way or the other round, at most so many bytes of bfloat16 together.
+
+    shape: of a parameter's matrix.
+    """
     alike: dict[tuple[Any, ...], list[torch.Tensor]] = {}
     for parameter in parameters:
-        alike.setdefault((*sorted(parameter.shape), parameter.dtype, parameter.device), []).append(parameter)
+        alike.setdefault((*sorted(shape(parameter)), parameter.dtype, parameter.device), []).append(parameter)
     for same in alike.values():
-        most = max(1, STACK_BYTES // (2 * same[0].numel()))
+        most = max(1, most_bytes // (2 * shape(same[0]).numel()))
         yield from (same[start : start + most] for start in range(0, len(same), most))

@@ -10,12 +10,15 @@ from itertools import groupby
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from byteproxy.model.network import Transformer
+from byteproxy.train import parallel
 from byteproxy.train.bfloat16_states import Bfloat16AdamW
 from byteproxy.train.muon import Muon
 from byteproxy.train.optim_config import OptimConfig, learning_rate
 from byteproxy.train.parts import Part, parts_of
+from byteproxy.train.sharded_muon import ShardedMuon
 
 
 class Update:
@@ -26,14 +29,23 @@ class Update:
     floating-point, on a CPU or an accelerator that has the kernel, and in place there before this is called.
     """
 
-    def __init__(self, model: Transformer, config: OptimConfig, heads_detached: bool = False) -> None:
-        """heads_detached: heads beyond the first change nothing else, so their gradient doesn't count with others."""
-        self._model, self._config = model, config
+    def __init__(
+        self,
+        model: Transformer,
+        config: OptimConfig,
+        heads_detached: bool = False,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        """heads_detached: heads beyond the first change nothing else, so their gradient doesn't count with others.
+
+        group: the processes that hold the model together; None: each holds all of it.
+        """
+        self._model, self._config, self._group = model, config, group
         self._parts = parts_of(model, config)
         self._apart = {id(one) for one in model.further_heads()} if heads_detached else set[int]()
         self._frozen = {whole for whole in model.parameters() if not whole.requires_grad}
         self._begun = True
-        self.optimizers = _optimizers(self._parts, config, model.dtype)
+        self.optimizers = _optimizers(self._parts, config, model.dtype, group)
 
     def prepare(self, step: int, steps: int) -> None:
         """Set the learning rates of an optimizer step, and let gradients be taken of what moves in it, anew."""
@@ -71,13 +83,22 @@ class Update:
         """
         for part in self._parts:
             part.take_gradient(self._begun)
-        norm, of_heads = (
-            torch.nn.utils.clip_grad_norm_(
-                [part.moved for part in self._parts if (id(part.whole) in self._apart) == apart], self._config.clip
-            )
-            for apart in (False, True)
-        )
+        both = [
+            [part.moved for part in self._parts if (id(part.whole) in self._apart) == apart] for apart in (False, True)
+        ]
+        if self._group is None:
+            norm, of_heads = (torch.nn.utils.clip_grad_norm_(moved, self._config.clip) for moved in both)
+        else:
+            gradients = [[one.grad for one in moved if one.grad is not None] for moved in both]
+            norm, of_heads = parallel.norms_over(gradients, self._group).float()
+            for moved, own in zip(both, (norm, of_heads), strict=True):
+                torch.nn.utils.clip_grads_with_norm_(moved, self._config.clip, own)
         return norm if of_heads.isfinite() else of_heads
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The norm of each gradient by the name of what moves by it; all ranks have to ask."""
+        found = {part.name: [part.moved.grad] for part in self._parts if part.moved.grad is not None}
+        return dict(zip(found, parallel.norms_over(list(found.values()), self._group).tolist(), strict=True))
 
     def step(self) -> None:
         """Move what moves, by the gradients that `clip` left."""
@@ -85,12 +106,16 @@ class Update:
             optimizer.step()
 
 
-def _optimizers(parts: list[Part], config: OptimConfig, dtype: torch.dtype) -> list[torch.optim.Optimizer]:
+def _optimizers(
+    parts: list[Part], config: OptimConfig, dtype: torch.dtype, group: dist.ProcessGroup | None
+) -> list[torch.optim.Optimizer]:
     matrices = _groups([part for part in parts if part.matrix], config.weight_decay)
     rest = _groups([part for part in parts if not part.matrix], config.weight_decay if config.decay_all else 0.0)
     if config.optimizer == "adamw":
         return [_adamw([*matrices, *rest], config)]
-    muon = Muon(matrices, config.learning_rate, config.weight_decay, config.momentum, dtype)
+    settings = config.learning_rate, config.weight_decay, config.momentum, dtype
+    shapes: dict[torch.Tensor, torch.Size] = {part.moved: part.whole.shape for part in parts if part.matrix}
+    muon = Muon(matrices, *settings) if group is None else ShardedMuon(matrices, *settings, shapes, group)
     return [muon, _adamw(rest, config)]
 
 

@@ -1,14 +1,16 @@
-"""Data parallelism: every process holds the whole model and takes its part of each step's rows.
+"""Several processes of one run: how they meet, what they tell each other, and how they sum.
 
-The processes are those that torchrun starts, and they find each other by what it sets: RANK, WORLD_SIZE, MASTER_ADDR,
-MASTER_PORT, and LOCAL_RANK for the accelerator. Without these a run is alone, joins nothing, and every function here
-returns what it was given. All collective calls of training are in this file, so that sharded weights (FSDP2) change no
-other.
+Each takes its part of a step's rows. Each holds the whole model, or a part of it (`sharding.py`). The processes are
+those that torchrun starts, and they find each other by what it sets: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, and
+LOCAL_RANK for the accelerator. Without these a run is alone, joins nothing, and every function here returns what it was
+given. Sharded weights add collective calls of torch's own, in passes and while a checkpoint is written, and of Muon's
+(`sharded_muon.py`); all others are in this file.
 
 Sums are taken in an order that depends on the sizes and on the number of ranks only: the same run gives the same bits,
 on every rank, and another number of ranks differs by rounding.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -103,6 +105,18 @@ def _collective() -> Iterator[None]:
         raise _heartbeat.lost(error) from error
 
 
+@contextmanager
+def noticing_losses() -> Iterator[None]:
+    """Work that has collective calls of torch's own in it; RankLostError where it fails because a process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = None if _heartbeat is None else _heartbeat.lost(error)
+        if lost is None or not lost.gone:
+            raise
+        raise lost from error
+
+
 def _from_torchrun() -> World:
     missing = [name for name in _SET_BY_TORCHRUN if name not in os.environ]
     if "WORLD_SIZE" not in os.environ and "RANK" not in os.environ:
@@ -129,10 +143,8 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     if world().ranks == 1:
         return
     owned = [parameter for parameter in parameters if parameter.requires_grad]
-    present = torch.tensor([parameter.grad is not None for parameter in owned], dtype=torch.int32, device=_device())
-    with _collective():
-        dist.all_reduce(present, dist.ReduceOp.MAX)
-    taking_part = [parameter for parameter, anywhere in zip(owned, present.tolist(), strict=True) if anywhere]
+    present = any_rank_each([parameter.grad is not None for parameter in owned])
+    taking_part = [parameter for parameter, anywhere in zip(owned, present, strict=True) if anywhere]
     for bucket in _buckets(taking_part):
         gradients = []
         for parameter in bucket:
@@ -171,14 +183,52 @@ def sum_over(array: np.ndarray) -> np.ndarray:
     return total.cpu().numpy()
 
 
+def norms_over(tensors: list[list[torch.Tensor]], group: dist.ProcessGroup | None) -> torch.Tensor:
+    """The norm of each list of tensors, of which a group holds parts; float64 [lists]. group None: they are whole."""
+    squares = torch.zeros(len(tensors), dtype=torch.float64, device=None if group is None else _device())
+    for number, some in enumerate(tensors):
+        for one in some:
+            squares[number] += torch.linalg.vector_norm(one, dtype=torch.float64).square()
+    if group is not None:
+        with _collective():
+            dist.all_reduce(squares, group=group)
+    return squares.sqrt()
+
+
+def exchanged(
+    parts: list[list[torch.Tensor]], shapes: list[list[tuple[int, ...]]], dtype: torch.dtype, group: dist.ProcessGroup
+) -> list[list[torch.Tensor]]:
+    """What each process of a group has for this one: tensors of these shapes, all that is sent being of one type.
+
+    parts: what this one has for each of them, in the order of the group.
+    """
+    flat = [part.reshape(-1) for some in parts for part in some] or [torch.empty(0, dtype=dtype, device=_device())]
+    sent = torch.cat(flat).view(torch.uint8)  # as gloo knows few types
+    sizes = [sum(map(math.prod, some)) * dtype.itemsize for some in shapes]
+    came = sent.new_empty(sum(sizes))
+    with _collective():
+        counts = [sum(part.nbytes for part in some) for some in parts]
+        dist.all_to_all_single(came, sent, sizes, counts, group=group)
+    found = []
+    for own, some in zip(came.split(sizes), shapes, strict=True):
+        pieces = own.view(dtype).split(list(map(math.prod, some))) if some else ()
+        found.append([piece.view(shape) for piece, shape in zip(pieces, some, strict=True)])
+    return found
+
+
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank."""
-    if world().ranks == 1:
-        return flag
-    found = torch.tensor(flag, dtype=torch.int32, device=_device())
+    return any_rank_each([flag])[0]
+
+
+def any_rank_each(flags: list[bool]) -> list[bool]:
+    """Whether each of some flags is set on any rank; as many on all."""
+    if world().ranks == 1 or not flags:
+        return flags
+    found = torch.tensor(flags, dtype=torch.int32, device=_device())
     with _collective():
         dist.all_reduce(found, dist.ReduceOp.MAX)
-    return bool(found)
+    return [bool(flag) for flag in found.tolist()]
 
 
 def from_rank_zero(value: T) -> T:
@@ -189,6 +239,16 @@ def from_rank_zero(value: T) -> T:
     with _collective():
         dist.broadcast_object_list(values, src=0, device=_device())
     return values[0]
+
+
+def from_all(value: T) -> list[T]:
+    """Each rank's value, by rank, on all ranks; small and picklable. They wait for each other."""
+    if world().ranks == 1:
+        return [value]
+    values: list[T] = [value] * world().ranks
+    with _collective():
+        dist.all_gather_object(values, value)
+    return values
 
 
 def on_rank_zero(work: Callable[[], T]) -> T:

@@ -4,6 +4,8 @@ The rows of specials and bytes lie in one table with those of tokens. Where they
 owns the two stretches of the table as parameters of their own, which share the table's memory; each gets its part of
 the table's gradient. AdamW moves each number by itself, so the result is exactly that of two tables, with moments,
 steps and decay of their own. Nothing is copied, and AdamW stays fused.
+
+Of a sharded parameter an optimizer owns what this process holds, as a plain tensor in the same memory.
 """
 
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import NamedTuple
 from torch import nn
 
 from byteproxy.train.optim_config import OptimConfig
+from byteproxy.train.sharding import own_part
 from byteproxy.vocab import FIRST_SYMBOL
 
 _TABLES = ("embed_tokens.weight", "lm_head.weight", "symbol_heads.weight")
@@ -25,9 +28,9 @@ _BEFORE = ("embed_tokens.", "ngrams.")
 class Part(NamedTuple):
     """A parameter of an optimizer.
 
-    name: as checkpoints call it. whole: the model's own parameter. moved: what the optimizer moves, the same or some
-    rows of it, in its memory. rows: which those are; None: all. matrix: whether it is one of those inside the layers.
-    rate: factor of the learning rate. late: it waits until more than the new rows moves.
+    name: as checkpoints call it. whole: the model's own parameter. moved: what the optimizer moves, the same, some rows
+    of it, or what this process holds of it, in its memory. rows: which those are; None: all. matrix: whether it is one
+    of those inside the layers. rate: factor of the learning rate. late: it waits until more than the new rows moves.
     """
 
     name: str
@@ -39,11 +42,11 @@ class Part(NamedTuple):
     late: bool
 
     def take_gradient(self, begun: bool) -> None:
-        """Let the rows have their part of the gradient; none where they don't move yet. begun: whether late ones do."""
-        waits = self.late and not begun
-        if waits or self.rows is not None:
-            gradient = None if waits or self.whole.grad is None else self.whole.grad
-            self.moved.grad = gradient if gradient is None or self.rows is None else gradient[self.rows]
+        """Let what moves have its part of the gradient; none where it doesn't yet. begun: whether late ones do."""
+        gradient = None if self.late and not begun else self.whole.grad
+        if gradient is not None and self.moved is not self.whole:
+            gradient = own_part(gradient) if self.rows is None else gradient[self.rows]
+        self.moved.grad = gradient
 
 
 def parts_of(model: nn.Module, config: OptimConfig) -> list[Part]:
@@ -59,7 +62,9 @@ def parts_of(model: nn.Module, config: OptimConfig) -> list[Part]:
 def _parts(name: str, whole: nn.Parameter, layers: int, config: OptimConfig) -> Iterator[Part]:
     matrix = name.startswith("layers.") and whole.dim() == 2
     if not config.parts_rows:
-        yield Part(name, whole, whole, None, matrix, 1.0, False)
+        own = own_part(whole)
+        moved = whole if own is whole else nn.Parameter(own, whole.requires_grad)
+        yield Part(name, moved, whole, None, matrix, 1.0, False)
         return
     new = config.new_rows_rate, False
     if name.startswith(_NEW) or (name in _TABLES and whole.shape[-2] <= FIRST_SYMBOL):

@@ -64,6 +64,36 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    """How the processes of a run, those that torchrun starts, share its model.
+
+    replicate: copies of the weights; 0: as many as the processes hold.
+    shard: processes that hold one copy together, each a part of weights, gradients and optimizer states; 1: each
+        process holds all of it. 0: as many as there are for each copy.
+    """
+
+    replicate: int = ranged(0, 0, 1 << 20)
+    shard: int = ranged(1, 0, 1 << 20)
+
+    def __post_init__(self) -> None:
+        ensure_in_range(self, "parallel.")
+        if not self.replicate and not self.shard:
+            raise InputError("parallel.replicate and parallel.shard are both 0: give one of them")
+
+    def mesh(self, ranks: int) -> tuple[int, int]:
+        """Copies, and processes for each, of so many processes; InputError where they don't come out even."""
+        copies = self.replicate or max(1, ranks // self.shard)
+        shards = self.shard or max(1, ranks // copies)
+        if copies * shards != ranks:
+            raise InputError(
+                f"parallel.replicate {self.replicate or 'as many as fit'} times parallel.shard "
+                f"{self.shard or 'as many as fit'} does not make {ranks} processes: start another number by torchrun "
+                "--nproc-per-node, or let one of them be 0"
+            )
+        return copies, shards
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A run.
 
@@ -78,6 +108,7 @@ class TrainConfig:
     dtype: of activations and matrix products: "float32", "bfloat16", or "auto" for the faster one on this machine.
         Weights and optimizer states are float32.
     device: "cpu", "cuda", "mps", or "auto" for what is there.
+    parallel: how several processes share the model.
     attention: the backend; "auto" is the fastest one on the device.
     compile: let torch.compile make kernels of everything but attention; without a compiler the run says so and runs
         uncompiled.
@@ -114,6 +145,7 @@ class TrainConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     scaffolding: Scaffolding = field(default_factory=Scaffolding)
     validation: Validation = field(default_factory=Validation)
+    parallel: Parallel = field(default_factory=Parallel)
     micro_sequences: int = ranged(0, 0, 1 << 24)
     activation_checkpointing: Checkpointing = "none"
     log_every: int = ranged(10, 1, 1 << 40)
@@ -152,6 +184,8 @@ class TrainConfig:
             )
         if self.lora.rank and self.model.composed:
             raise InputError('lora.rank is for a model that reads tokens: let model.inputs be "symbols"')
+        if self.parallel.shard != 1:
+            self._ensure_shardable()
         phases = [phase for phase in self.mixture.schedule if phase.share > 0]
         if self.objective.distill and not any(phase.mode == "parallel" for phase in phases):
             raise InputError(
@@ -172,6 +206,24 @@ class TrainConfig:
             raise InputError(
                 "mixture.phases has mode plain: without sentinels no position says which softmax is its own, so let "
                 'model.softmax be "shared", or use mode one'
+            )
+
+    def _ensure_shardable(self) -> None:
+        """InputError where a process needs more of the model than a part."""
+        if self.objective.distill and self.objective.distill_form == "causal":
+            raise InputError(
+                'objective.distill_form is "causal", whose branches are read by some processes only: let '
+                'parallel.shard be 1, or the form "segmented"'
+            )
+        if self.objective.frozen_teacher:
+            raise InputError(
+                'objective.distill_teacher is "frozen", and each process would hold the whole teacher: let '
+                'parallel.shard be 1, or the teacher "own"'
+            )
+        if self.optim.parts_rows:
+            raise InputError(
+                "optim.new_rows_rate, new_rows_share, first_layer_rate and last_layer_rate part the rows of tables, "
+                "which sharded ones are already: let parallel.shard be 1, or leave them out"
             )
 
     @property

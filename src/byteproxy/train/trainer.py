@@ -15,29 +15,24 @@ checkpoint of step 0 if there is a start, then the log. Without a checkpoint a r
 """
 
 import time
-import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from byteproxy.console import say
 from byteproxy.errors import InputError
 from byteproxy.lock import Hold
-from byteproxy.mixture.batches import Part
-from byteproxy.mixture.loader import Rows, Stream
+from byteproxy.mixture.loader import Stream
 from byteproxy.mixture.planner import Plan, State
 from byteproxy.model import attention
-from byteproxy.model.attention.layout import layout_of
-from byteproxy.model.embedding import ByteExpansion
-from byteproxy.model.hints import HintTokens, TokenHints
+from byteproxy.model.hints import HintTokens
 from byteproxy.model.lora import adapt, plain_parameters
-from byteproxy.model.loss import Losses
-from byteproxy.model.network import Batch, Transformer
-from byteproxy.model.targets import Positions, columns, targets_of
+from byteproxy.model.network import Transformer
+from byteproxy.model.targets import columns
 from byteproxy.progress import Progress, Stage, quietly, silent
 from byteproxy.store.store import Store
 from byteproxy.train import checkpoint, compiler, parallel
@@ -47,13 +42,16 @@ from byteproxy.train.flops import matmul_rate, step_flops
 from byteproxy.train.frozen_teacher import FrozenTeacher, StartFrom
 from byteproxy.train.guard import Guard
 from byteproxy.train.identity import ensure_same_run, identity
+from byteproxy.train.initial_values import InitialValues
 from byteproxy.train.interrupt import Interrupt
 from byteproxy.train.memory import ensure_fits, peak_megabytes
 from byteproxy.train.optim import Update
 from byteproxy.train.parallel import held
+from byteproxy.train.passes import Passes, StepLosses
 from byteproxy.train.run_config import CHECKPOINTS, write_run_config
 from byteproxy.train.run_log import RunLog, ensure_none
-from byteproxy.train.teachers import both_forms_of, next_bytes_of
+from byteproxy.train.sharding import Sharding, mesh_of, sharded_model, sharded_model_without_memory
+from byteproxy.train.teachers import next_bytes_of
 from byteproxy.train.train_config import TrainConfig, ensure_units
 from byteproxy.vocab import FIRST_SYMBOL
 
@@ -124,38 +122,54 @@ class Trainer:
         with stage("find passages", "passages") as progress:
             self.stream = stream_of(config, store, progress)
         ensure_units(config, store.manifest)
-        self.next_bytes = next_bytes_of(config, store, self.device)
+        next_bytes = next_bytes_of(config, store, self.device)
         self.world = parallel.world()
-        part = Part(self.world.rank, self.world.ranks, config.micro_sequences or None)
-        self._spans = part.micro_batches(config.shape.sequences_per_step)
-        torch.manual_seed(config.seed)
-        self.model = model_of(config, self.stream.vocab.size).to(self.device)
-        self.update = Update(self.model, config.optim, config.objective.heads_detached)
+        found = checkpoint.newest_of_rank_zero(folder / CHECKPOINTS)
+        self._is_saved = found is not None
+        self._build(begins=found is None, start_from=start_from)
+        group = None if self.sharding is None else self.sharding.group
+        self.update = Update(self.model, config.optim, config.objective.heads_detached, group)
         self.state, self.counters = State(), Counters()
         self.averages = Averages(["raw", *config.views], columns(config.model, config.objective))
         self.guard = Guard(config.optim.spike, config.optim.max_skips)
         self._identity = {"config": identity(config), "corpus": store.manifest.fingerprint_for(config.views)}
-        hints = config.scaffolding.hints
+        if found is not None:
+            self._load_state(found)
+        self._settle()
+        teacher = None
+        if config.objective.frozen_teacher and self.state.step < config.steps:
+            teacher = FrozenTeacher.of(config, self.model, self.stream.vocab, start_from)
+        self.passes = Passes(config, self.stream, self.model, self.update, self.sharding, next_bytes, teacher)
+        self._stop_wanted = False
+        self._log = RunLog(folder)
+
+    def _build(self, begins: bool, start_from: StartFrom | None) -> None:
+        """Make the model. begins: with the values that the seed gives, or the start; else a checkpoint gives them."""
+        config, symbols, hints = self.config, self.stream.vocab.size, self.config.scaffolding.hints
+        mesh = mesh_of(config, self.device)
+        starts = begins and bool(config.start.path)
+        torch.manual_seed(config.seed)
+        self.sharding: Sharding | None = None
+        if mesh is None or starts:
+            self.model = model_of(config, symbols)
+            if mesh is None:
+                self.model.to(self.device)
+        else:
+            values = InitialValues()
+            with values.noted():
+                self.model = model_of(config, symbols)
+            self.sharding = sharded_model_without_memory(self.model, values, mesh, self.device, draw=begins)
         if hints.share:
             view = self.stream.hinted_view  # what has no tokens is refused here
             self.model.hints = HintTokens.of(view, hints.scale.start).to(self.device) if hints.stay else None
-        found = checkpoint.newest_of_rank_zero(folder / CHECKPOINTS)
-        self._is_saved = found is not None
-        if found is not None:
-            self._load_state(found)
-        elif config.start.path:
+        if starts:
             if start_from is None:
                 raise InputError(
                     f"start is {config.start.path}, and only `byteproxy train` begins with a model: leave it out"
                 )
             start_from(self.model, self.stream.vocab, config.start)
-        self.teacher: FrozenTeacher | None = None
-        if config.objective.frozen_teacher and self.state.step < config.steps:
-            self.teacher = FrozenTeacher.of(config, self.model, self.stream.vocab, start_from)
-        self._settle()
-        self.why_not_compiled = compiler.prepare(self.model, config.compile, self._micro_positions(), self.device)
-        self._stop_wanted = False
-        self._log = RunLog(folder)
+            if mesh is not None:
+                self.sharding = sharded_model(self.model, mesh)
 
     def _settle(self) -> None:
         """Let the model count its n-grams as it should after the steps so far."""
@@ -203,8 +217,9 @@ class Trainer:
     ) -> Counters:
         """Train to the last step and return what it took; progress counts optimizer steps.
 
-        validate: called on rank 0 with the model every `validate_every` steps and at the end; its figures go to the
-            metrics. All ranks must be given one, or none.
+        validate: called with the model every `validate_every` steps and at the end, on rank 0, or where the model is
+            sharded, on all ranks, which measure the same; its figures go to the metrics. All ranks must be given one,
+            or none.
         hold: of the folder where it is held already: since before this trainer was made, if others may want it.
         Raises KeyboardInterrupt after saving if a signal asked to stop or `stop_after_this_step` did, InputError if too
         many steps in a row can't be taken, if the folder goes away, or if nothing can be written there.
@@ -226,7 +241,7 @@ class Trainer:
             compiler.deterministic(self.config.deterministic),
         ):
             if self.state.step < self.config.steps:
-                self.compile(stage)
+                self.passes.compile(self.stream.plan(self.state)[0], stage)
             with Interrupt() as interrupt:
                 self._loop(interrupt, rate, validate, progress)
         return self.counters
@@ -258,30 +273,6 @@ class Trainer:
             if wanted:
                 raise KeyboardInterrupt(f"stopped after step {done}, which is saved")
 
-    def compile(self, stage: Stage = quietly) -> None:
-        """Make the kernels before the first step, so that no step's time has them in it; changes no weight."""
-        plan, _ = self.stream.plan(self.state)
-        first, last = self._spans[0]
-        if not self.model.compiled_for:
-            self._say_why_not_compiled()
-            if first < last:  # a rank may have no row
-                self.stream.rows(plan, first, last)
-            return
-        begins = self.update.begins(self.state.step, self.config.steps)
-        with stage("compile the model", "passes") as progress, warnings.catch_warnings():
-            # Torch tells of what it was tracing when it was stopped, at length and like a crash.
-            warnings.filterwarnings("ignore", message="Error detected in")
-            for done, step in enumerate(begins):
-                progress(done, len(begins))
-                self.update.prepare(step, self.config.steps)
-                self._pass(plan, first, last)
-            self.update.forget_gradients()
-            progress(len(begins), len(begins))
-
-    def _say_why_not_compiled(self) -> None:
-        if self.why_not_compiled and self.world.rank == 0:
-            say(f"not compiled: {self.why_not_compiled}")
-
     def step(self) -> tuple[Plan, str | None]:
         """One optimizer step; returns its plan, and why it was not taken, if it wasn't."""
         begin = time.perf_counter()
@@ -289,99 +280,51 @@ class Trainer:
         loading = time.perf_counter() - begin
         flops = step_flops(self.config.model, self.config.objective, self.stream, plan, self.config.lora)
         self.update.prepare(plan.step, self.config.steps)
-        sums = np.zeros((2, *self.averages.nats.shape))
-        total = 0.0
-        for first, last in self._spans:
-            if first == last:  # a rank may have no row
-                continue
-            found, waited = self._pass(plan, first, last)
-            sums += np.stack([found.nats.cpu().numpy(), found.counts.cpu().numpy()])
-            total += float(found.total.detach())
-            loading += waited
-        parallel.sum_gradients(self.model.parameters())
-        summed = parallel.sum_over(np.append(sums.ravel(), total))
-        (nats, counts), total = summed[:-1].reshape(sums.shape), float(summed[-1])
-        norm = self.update.clip()
-        loss = total / max(1, int(plan.targets.sum()))
-        reason = self._judged(plan, float(norm), loss, nats, counts)
+        found = self.passes.of_step(plan)
+        norm = float(self.update.clip())
+        loss = found.total / max(1, int(plan.targets.sum()))
+        reason = self._judged(plan, norm, loss, found)
         if reason is None:
             self.update.step()
         self.counters.add(plan, self.stream.text_bytes(plan), flops)
-        self.counters.loading_seconds += loading
+        self.counters.loading_seconds += loading + found.waited
         seconds = time.perf_counter() - begin
         self.counters.seconds += seconds
         if reason is None:
-            self.averages.add(plan, nats, counts, total, seconds, flops)
+            self.averages.add(plan, found.nats, found.counts, found.total, seconds, flops)
         else:
             self.counters.skipped += 1
         self.state = following
         self._settle()
         return plan, reason
 
-    def _pass(self, plan: Plan, first: int, last: int) -> tuple[Losses, float]:
-        """Forward and backward of some rows; gives their losses, and the seconds that rows were waited for."""
-        begin = time.perf_counter()
-        rows = self.stream.rows(plan, first, last)
-        waited = time.perf_counter() - begin
-        try:
-            return self._rows_passed(rows, plan), waited
-        except Exception as error:
-            if not self.model.compiled_for or not compiler.is_failure(error):
-                raise
-            self.model.compiled_for = 0
-            self.why_not_compiled = f"torch.compile failed ({type(error).__name__}), going on without"
-            self._say_why_not_compiled()
-            self.update.forget_gradients()  # of the pass that failed, the first one of all
-            return self._rows_passed(rows, plan), waited
-
-    def _rows_passed(self, rows: Rows, plan: Plan) -> Losses:
-        found = self.losses(rows, plan.step)
-        if found.total.requires_grad:  # else none of these rows holds a target
-            (found.total / max(1, int(plan.targets.sum()))).backward()
-        return found
-
-    def losses(self, rows: Rows, step: int) -> Losses:
-        """The summed losses of some rows of a step."""
-        expansion = None
-        if rows.expanded is not None:
-            expansion = ByteExpansion(*(torch.from_numpy(one).to(self.device) for one in rows.expanded))
-        symbols_N, targets_N, representations_N = (
-            torch.from_numpy(one).to(self.device) for one in (rows.symbols, rows.targets, rows.representations)
-        )
-        causal = self.config.objective.distill_form == "causal"
-        both = both_forms_of(rows, self.next_bytes, self.device, self.stream.vocab, causal)
-        shown = Positions(symbols_N, targets_N, representations_N.long(), expansion, both)
-        progress = step / self.config.steps
-        targets = targets_of(self.config.model, shown, self.stream.vocab, self.config.objective, progress)
-        if self.teacher is not None:
-            targets = self.teacher.teaching(targets, rows, symbols_N)
-        hints = None if rows.hints is None else TokenHints.of(rows.hints, self.device)
-        found: Losses = self.model(Batch(symbols_N, layout_of(rows.lengths, self.device), targets, expansion, hints))
-        return found
-
-    def _judged(self, plan: Plan, norm: float, loss: float, nats: np.ndarray, counts: np.ndarray) -> str | None:
+    def _judged(self, plan: Plan, norm: float, loss: float, found: StepLosses) -> str | None:
         phase = self.update.phase(plan.settings.number)
         falling = self.config.scaffolding.falls(plan.step / self.config.steps)
-        reason = self.guard.judge(plan.step, norm, loss, phase, falling)
-        if reason is not None and self.world.rank == 0:
-            norms = {
-                name: float(parameter.grad.norm())
-                for name, parameter in self.model.named_parameters()
-                if parameter.grad is not None
-            }
+        reason = self.guard.judge(plan.step, norm, loss, phase, falling, self._named(found.not_finite))
+        if reason is None:
+            return None
+        norms = self.update.gradient_norms()
+        if self.world.rank == 0:
             kept = {
                 "step": plan.step,
                 "reason": reason,
                 "loss": loss,
                 "gradient_norm": norm,
                 "state": self.state._asdict(),
-                "nats": nats.tolist(),
-                "counts": counts.tolist(),
+                "nats": found.nats.tolist(),
+                "counts": found.counts.tolist(),
                 "gradient_norms": norms,
             }
             self._log.not_taken(plan.step, kept)
             say(f"step {plan.step} was not taken: {reason}")
         return reason
+
+    def _named(self, ranks: list[int]) -> str:
+        """Where a loss is not finite, of several processes."""
+        if not ranks or len(ranks) == self.world.ranks:
+            return ""
+        return f"on rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {self.world.ranks}"
 
     def _logged_step(self, rate: float) -> str:
         """One step and what the metrics say of it; gives a note for people."""
@@ -399,9 +342,10 @@ class Trainer:
         return f"{note}{pace:,.0f} positions/s"
 
     def _validate(self, validate: Validate) -> None:
-        if self.world.rank == 0:
+        if self.world.rank == 0 or self.sharding is not None:
             self.model.eval()
-            figures = validate(self.model)
+            with nullcontext() if self.sharding is None else self.sharding.whole_tables(), parallel.noticing_losses():
+                figures = validate(self.model)
             self.model.train()
             self._log.write({"step": self.state.step, **self._so_far(), **figures})
         parallel.wait_for_rank_zero()
@@ -409,12 +353,7 @@ class Trainer:
     def _so_far(self) -> dict[str, Any]:
         return {**self.counters.so_far(), "memory_mb": peak_megabytes(self.device)}
 
-    def _micro_positions(self) -> int:
-        """Positions of a full micro-batch."""
-        first, last = self._spans[0]
-        return (last - first) * self.config.shape.sequence_length
-
     def _matmul_rate(self) -> float:
-        positions = max(self.config.shape.sequence_length, self._micro_positions())  # a rank may have no row
+        positions = max(self.config.shape.sequence_length, self.passes.micro_positions)  # a rank may have no row
         shape = positions, self.config.model.width, self.config.model.ffn
         return matmul_rate(compiler.TORCH_DTYPES[self.config.dtype], shape, device=self.device)
