@@ -171,10 +171,8 @@ def _reader(known: "TrainConfig", place: Path = RUNS / "RECIPE") -> Callable[...
             gpu: With --plan: cards in place of this machine, such as h100-80gb; x lists them.
             ranks: With --gpu: how many cards share the model.
             utilization: With --gpu: share of their peak that is reached; 0.4.
-            start: Folder, or GGUF file, of a published model with its tokenizer to begin with; its shape takes the
-                place of the recipe's, and the corpus has to have that tokenizer as a view.
-            resume_if_exists: Go on with the run if the folder already holds it, so that one command starts it and goes
-                on with it after a crash (torchrun --max-restarts, a queue). Another run there is refused.
+            start: Folder or GGUF file of a model to begin with; the corpus needs its tokenizer as a view.
+            resume_if_exists: Go on with the run if the folder holds it (for torchrun --max-restarts, and queues).
         """
         return recipe, run, out, plan, rate, gpu, ranks, utilization, start, resume_if_exists, json
 
