@@ -15,7 +15,7 @@ python_fits = $(shell $(PYTHON) -c '$(version_test)' 2>/dev/null && echo yes)
 refuse_python = $(error byteproxy needs Python 3.11, 3.12 or 3.13 and "$(PYTHON)" is none of them; \
     install one and say where: make setup PYTHON=python3.12)
 
-.PHONY: help setup demo test lint bench fuzz llama api clean unsound
+.PHONY: help setup demo test lint bench fuzz gpu llama api clean unsound
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -89,6 +89,9 @@ build/llama/package/bins/$(llama_build):
 	@$(if $(filter none,$(llama_build)),$(no_llama))rm -rf build/llama && mkdir -p build/llama/new
 	cd build/llama && npm pack --silent @node-llama-cpp/$(llama_build)@3.22.1
 	cd build/llama && tar xzf node-llama-cpp-$(llama_build)-3.22.1.tgz -C new && mv new/package package
+
+gpu: $(DEV_STAMP)  ## what a GPU makes of it, in 8 minutes, as a file in benchmarks/results (GPU_ARGS="--minutes 5 --json")
+	$(BIN)/python benchmarks/gpu.py $(GPU_ARGS)
 
 api: $(DEV_STAMP)  ## docs/api.md anew from the docstrings
 	$(BIN)/python docs/make_api.py

@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.checkpoint import set_checkpoint_early_stop
@@ -42,6 +42,7 @@ from byteproxy.train.cards import Card
 from byteproxy.train.memory import amount, rank_bytes
 from byteproxy.train.muon import Muon
 from byteproxy.train.optim import Update
+from byteproxy.train.sharding import spread
 from byteproxy.train.train_config import TrainConfig
 from byteproxy.train.trainer import model_of
 from byteproxy.vocab import FIRST_SYMBOL, RAW, SPECIALS, Vocab
@@ -129,7 +130,7 @@ def measured_memory(config: TrainConfig, vocab: Vocab, ranks: int, kind: str) ->
         if kind == "cuda":
             _fuse_norms(model)
         if ranks > 1:
-            _shard(model, mesh)
+            spread(model, mesh)
         update = Update(model, config.optim, config.objective.heads_detached)
         update.prepare(config.steps - 1, config.steps)  # when all moves that ever does
         moments = _make_moments(update)
@@ -194,15 +195,6 @@ def _fake_ranks(ranks: int) -> Iterator[DeviceMesh]:
     finally:
         dist.destroy_process_group()
         sys.excepthook = shown_by
-
-
-def _shard(model: Transformer, mesh: DeviceMesh) -> None:
-    half = model.dtype if model.dtype != torch.float32 and not model.config.value_embeddings else None
-    for module in (*model.blocks(), model):
-        policy = MixedPrecisionPolicy(None if module is model else half, torch.float32, cast_forward_inputs=False)
-        wrapped = fully_shard(module, mesh=mesh, mp_policy=policy)
-        wrapped.set_gradient_divide_factor(1.0)
-        wrapped.set_force_sum_reduction_for_comms(True)
 
 
 def _fuse_norms(model: Transformer) -> None:

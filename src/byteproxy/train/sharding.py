@@ -66,6 +66,18 @@ def rows_of(whole: torch.Size, rank: int, shards: int) -> range:
     return range(min(rank * most, whole[0]), min((rank + 1) * most, whole[0]))
 
 
+def spread(model: Transformer, mesh: DeviceMesh) -> None:
+    """Let FSDP2 shard a model's blocks, and the rest of it, in place; gradients are summed, in float32."""
+    half = model.dtype if model.dtype != torch.float32 and not model.config.value_embeddings else None
+    for module in (*model.blocks(), model):
+        policy = MixedPrecisionPolicy(
+            param_dtype=None if module is model else half, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
+        wrapped = fully_shard(module, mesh=mesh, mp_policy=policy)
+        wrapped.set_gradient_divide_factor(1.0)  # sums: gloo's means are none
+        wrapped.set_force_sum_reduction_for_comms(True)
+
+
 class Sharding:
     """A model spread over a mesh, and what its passes need for that."""
 
@@ -73,14 +85,7 @@ class Sharding:
         """Shard a model in place. mesh: see `mesh_of`."""
         self.model, self.group = model, mesh.get_group(SHARD)
         self._with_gradient: set[str] = set()
-        half = model.dtype if model.dtype != torch.float32 and not model.config.value_embeddings else None
-        for module in (*model.blocks(), model):
-            policy = MixedPrecisionPolicy(
-                param_dtype=None if module is model else half, reduce_dtype=torch.float32, cast_forward_inputs=False
-            )
-            wrapped = fully_shard(module, mesh=mesh, mp_policy=policy)
-            wrapped.set_gradient_divide_factor(1.0)  # sums: gloo's means are none
-            wrapped.set_force_sum_reduction_for_comms(True)
+        spread(model, mesh)
         self._root = cast(FSDPModule, model)
         self._root.set_reduce_scatter_unused_params(True)
         model.connected = True
