@@ -185,9 +185,8 @@ def test_the_page_and_the_verdict_say_it(finished):
     assert results["claims"] == [
         {"name": "it keeps tokens", "arms": ["bytes", "joint", "tokens"], "against": ["bytes"]}
     ]
-    assert page.count("</span>tokens*") == page.count("</span>tokens") > 3, (
-        "bits of symbols are marked wherever they stand"
-    )
+    assert "</i>tokens*</th>" in page, "bits of symbols are marked in each table"
+    assert "</i>tokens</th>" not in page
     assert "and the model's own tokens before on the same text" in html.unescape(page)
     assert f"own tokens {results['curve_text']['tokens']:.2f}" in page
     assert study_page({**results, "model": {"may_have_seen": 3, "arms": 4}, "references": [{}]})
