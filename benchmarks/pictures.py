@@ -1,6 +1,6 @@
 """Draws docs/study_convert.svg, study_gain.svg and study_small.svg from the committed results of studies.
 
-study_convert: bits per byte over extra training FLOPs of `study_convert`, with what the model's own tokens cost.
+study_convert: bits per raw byte while the arms of `study_convert` train, with what the model's own tokens cost.
 study_gain: how far above or below raw bytes each way to train is, over training FLOPs; of `study_small`, `study_budget`
 and `study_size`, of each the test split where it was opened, else validation text. study_small: as the first picture of
 that study's page, of the test split at 2e12 FLOPs. Run it as `.venv/bin/python benchmarks/pictures.py`.
@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[1]
 SMALL = "study_small_epyc-2core_2026-11-26"
 RESULTS = (SMALL, "study_budget_h100_2026-11-26", "study_size_h100_2026-11-26")
 CONVERSION = "study_convert_epyc-2core_2026-11-30"
-CONVERTED = {  # an arm: its name in the picture, its colour, the marks of its raw bytes
-    "scratch": ("raw bytes, its shape with random weights", "#bb5593", "v"),
-    "scratch_small": ("raw bytes, a small model from scratch", "#b9622b", "D"),
-    "bytes": ("raw bytes, trained on bytes alone", "#297dc8", "o"),
-    "joint": ("raw bytes, trained on bytes and tokens", "#2a895e", "s"),
+CONVERTED = {  # an arm: its name in the picture, its colour, its marks
+    "scratch": ("its shape with random weights", "#bb5593", "v"),
+    "scratch_small": ("a small model with random weights", "#b9622b", "D"),
+    "bytes": ("trained on raw bytes alone", "#297dc8", "o"),
+    "joint": ("trained on raw bytes and tokens", "#2a895e", "s"),
 }
 INK = "#727a85"  # reads on white and on dark alike, as the colours do
 SERIES = {
@@ -89,31 +89,34 @@ def write(figure: Figure, axes: Axes, name: str) -> None:
 
 
 def draw_conversion() -> None:
-    """Draw docs/study_convert.svg: what raw bytes cost over extra FLOPs, and dashed what the model's tokens cost."""
+    """Draw docs/study_convert.svg: what raw bytes cost while arms train, of each seed, and what the model's tokens do."""
     found = results(CONVERSION)
-    tested = {one["arm"] for one in found["cells"] if one["split"] == "test"}
-    split = "test" if tested.issuperset(CONVERTED) else "validation"  # figures of two splits can't be compared
-    before = {one["name"]: one["bpb"] for one in found["references"] if one["split"] == split}
-    cells = [one for one in found["cells"] if one["split"] == split]
     figure, axes = a_figure("study_convert")
     for name, (label, colour, mark) in CONVERTED.items():
-        own = sorted((one for one in cells if one["arm"] == name), key=lambda one: one["flops"])
-        begun = name in ("bytes", "joint")
-        flops = [0.0] * begun + [one["flops"] for one in own]
-        axes.plot(flops, [before["raw"]] * begun + [one["mean"] for one in own], f"{mark}-", color=colour, label=label)
-        for one in own:
-            axes.plot([one["flops"]] * len(one["seeds"]), list(one["seeds"].values()), "_", color=colour, alpha=0.6)
-        if begun:
-            tokens = [before["tokens"], *(one["token_bpb"] for one in own)]
-            axes.plot(flops, tokens, f"{mark}:", color=colour, markersize=4, label=f"its own tokens{label[9:]}")
-    axes.axhline(before["tokens"], color=INK, linewidth=1, label="its own tokens, untrained: the ceiling")
+        runs = [one for one in found["runs"] if (one["arm"], one["kind"]) == (name, "final")]
+        longest = max(one["flops_asked"] for one in runs)
+        for number, run in enumerate(one for one in runs if one["flops_asked"] == longest):
+            flops, bits = zip(*((one["flops"], one["raw_bpb"]) for one in run["curve"]), strict=True)
+            named = label if number == 0 else None
+            axes.plot(flops, bits, f"{mark}-", color=colour, markersize=4, linewidth=1.2, label=named)
+    tokens = found["curve_text"]["tokens"]
+    axes.axhline(tokens, color=INK, linewidth=1)
+    axes.annotate(
+        f"its own tokens, untrained: {tokens:.2f}, the ceiling",
+        (0.02, tokens),
+        (0, 4),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        size=9,
+    )
     axes.set_yscale("log")
-    ticks = [1, 1.25, 1.5, 2, 3, 4, 5, 6, 8]
+    ticks = [1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(1.05, 8.5)
+    axes.set_ylim(1.25, 9)
+    axes.set_xlim(left=0)
     axes.set_xlabel("extra training FLOPs, the same for all", color=INK)
-    axes.set_ylabel("bits per byte of text it can't have seen", color=INK)
+    axes.set_ylabel("bits per raw byte of text it can't have seen", color=INK)
     axes.legend(frameon=False, fontsize=8.5, loc="upper right", labelcolor=INK)
     write(figure, axes, "study_convert")
 

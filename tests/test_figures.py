@@ -14,7 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FIGURE = re.compile(r"(?<![\w.])\d+\.\d{3}(?!\d)")
-PARTS = ("cells", "differences", "token_differences", "references", "scored", "compressors", "runs", "robustness")
+PARTS = (
+    "cells",
+    "differences",
+    "token_differences",
+    "references",
+    "scored",
+    "compressors",
+    "runs",
+    "robustness",
+    "kinds_of_text",
+)
 ON_THE_WAY = ("curve", "viewer")
 NAMES = {"mean", "means", "low", "high", "bpb", "ppmd", "xz", "zstd"}
 
