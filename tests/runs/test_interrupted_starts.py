@@ -140,7 +140,7 @@ def test_another_model_in_its_place_is_refused(made, tmp_path, monkeypatch):
     """At any moment before the weights are saved."""
     _, config, _ = made
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(checkpoint, "_write_own", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "run")
     known = read_run_config(tmp_path / "run")

@@ -67,7 +67,7 @@ def test_of_long_steps_few_are_measured(store, monkeypatch, seconds, steps):
     taken = []
 
     class Clocked:
-        def __init__(self, *_):
+        def __init__(self, *_, start_from):
             self.counters = Counters()
 
         def step(self):

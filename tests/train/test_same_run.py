@@ -130,7 +130,7 @@ def test_a_compiler_that_fails_is_said_once_and_done_without(store, tmp_path, mo
     def failing(*arguments):
         raise torch._dynamo.exc.BackendCompilerFailed(torch.compile, RuntimeError("no such instruction"), None)
 
-    monkeypatch.setattr(blocks, "_compiled", lambda: failing)
+    monkeypatch.setattr(blocks, "_compiled", lambda part: failing)
     trainer.run()
     assert capsys.readouterr().err.count("not compiled: torch.compile failed") == 1
     assert len(losses(tmp_path)) == 2
