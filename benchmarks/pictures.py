@@ -89,7 +89,7 @@ def write(figure: Figure, axes: Axes, name: str) -> None:
 
 
 def draw_conversion() -> None:
-    """Draw docs/study_convert.svg: what raw bytes cost while arms train, of each seed, and the model's tokens before."""
+    """Draw docs/study_convert.svg: what raw bytes cost while arms train, of each seed, and the tokens before."""
     found = results(CONVERSION)
     figure, axes = a_figure("study_convert")
     for name, (label, colour, mark) in CONVERTED.items():
