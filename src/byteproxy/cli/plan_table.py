@@ -47,7 +47,11 @@ def _memory_rows(plan: RunPlan) -> list[tuple[str, str, str]]:
         ("    gradients", sized(memory.gradients, "B"), ""),
         ("    moments", sized(memory.moments, "B"), ""),
         ("    other", sized(memory.other, "B"), "activations, whole blocks, whole gradients"),
-        ("  --micro-sequences", f"{cluster.micro_sequences}", f"{cluster.passes} passes a step"),
+        (
+            "  --micro-sequences",
+            f"{cluster.micro_sequences}",
+            "one pass a step" if cluster.passes == 1 else f"{cluster.passes} passes a step",
+        ),
         ("  --activation-checkpointing", again, f"{100 * cluster.recomputed:.0f} % more FLOPs than the formula's"),
     ]
 

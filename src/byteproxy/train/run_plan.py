@@ -144,6 +144,10 @@ def plan_run(
         and takes `MATMUL_UTILIZATION` of it, or that of the cluster's peak, if there is one.
     Raises InputError where the configuration and the store don't fit together, or the run and the cluster.
     """
+    if cluster is not None:
+        from byteproxy.train.rank_memory import rows_of_rank
+
+        rows_of_rank(config, cluster.ranks)  # refused before the corpus gets an index
     assumed: list[str] = []
     corpus = store
     if corpus is None:
