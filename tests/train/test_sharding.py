@@ -52,6 +52,9 @@ SHORT_RUNS = {
     "muon": replace(SHORT, optim=OptimConfig("muon", learning_rate=3e-3)),
     "bfloat16": replace(SHORT, dtype="bfloat16"),
     "clipped": replace(SHORT, micro_sequences=1, optim=replace(CONFIG.optim, clip=0.1)),
+    "saving_memory": replace(
+        SHORT, activation_checkpointing="full", micro_sequences=1, optim=replace(CONFIG.optim, states="bfloat16")
+    ),
 }
 BROKEN_AT, BROKEN_RANK = 2, 2
 
@@ -179,7 +182,7 @@ def test_two_shards_are_one_process(two, alone):
 
 
 @pytest.mark.parametrize("name", SHORT_RUNS)
-def test_two_shards_are_one_process_by_muon_in_bfloat16_and_clipped(store, two, tmp_path, name):
+def test_two_shards_are_one_process_in_a_short_run_of_each_kind(store, two, tmp_path, name):
     """Blocks travel in bfloat16, and their gradients are rounded to it pass by pass, as one process's are."""
     trained(SHORT_RUNS[name], store.path, tmp_path)
     atol = 1e-3 if SHORT_RUNS[name].dtype == "bfloat16" else 1e-4  # a weight that rounds the other way is 1 in 256 off
